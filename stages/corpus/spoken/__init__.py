@@ -1,0 +1,1 @@
+"""The built-in spoken corpus: sentences that a synthesiser speaks, with exact phone times."""

@@ -1,0 +1,1 @@
+"""ensemble: corpus -> members: acoustic models trained on hard labels."""

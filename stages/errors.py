@@ -1,0 +1,26 @@
+"""Errors of the stages. A message is what was found, what was wanted, what to do.
+
+EssenceError
+└── StageError           a stage cannot do its work
+    ├── BadInput         somebody's corpus, lang or label file is not what it should be
+    ├── BadPosterior     a member's output is not a distribution: names member, utterance, frame
+    └── MissingPart      an optional package or an earlier stage's output is not here
+"""
+
+from storage.errors import EssenceError
+
+
+class StageError(EssenceError):
+    """A stage cannot do its work."""
+
+
+class BadInput(StageError):
+    """Somebody's corpus, lang or label file is not what it should be."""
+
+
+class BadPosterior(StageError):
+    """A member's output is not a distribution."""
+
+
+class MissingPart(StageError):
+    """An optional package, or an earlier stage's output, is not here."""

@@ -1,0 +1,1 @@
+"""evaluate: a system -> frame error, cross-entropy, word error rate."""

@@ -1,0 +1,1 @@
+"""report: all results -> one page that opens anywhere."""

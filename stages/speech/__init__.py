@@ -1,0 +1,1 @@
+"""Speech room: what every stage may share: models, training, lang, decoding graph, results."""

@@ -1,0 +1,125 @@
+"""Lang: lexicon, units with their pdfs, language model: what decoding needs, in Kaldi's forms.
+
+    lexicon.txt   WORD unit unit ...       several lines for several pronunciations
+    units.txt     unit pdf pdf ...         the left-to-right HMM states of a unit
+    lm.arpa       n-gram model over words  ARPA back-off format
+
+A unit already says its context, so no context transducer is needed. SIL is optional silence.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.errors import BadInput
+from storage.fingerprint import fingerprint
+from storage.publish import publish_file
+
+SILENCE = "SIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Pronunciation:
+    """One line of the lexicon."""
+
+    word: str
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lang:
+    """A checked lang: every unit of the lexicon has its pdfs, every pdf is below num_classes."""
+
+    lexicon: tuple[Pronunciation, ...]
+    units: dict[str, tuple[int, ...]]
+    arpa: str
+    num_classes: int
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words, sorted, each once."""
+        return tuple(sorted({entry.word for entry in self.lexicon}))
+
+    @property
+    def class_inventory(self) -> str:
+        """Digest of what class 0, 1, 2 ... mean."""
+        units = {unit: list(pdfs) for unit, pdfs in self.units.items()}
+        return fingerprint({"num_classes": self.num_classes, "units": units})
+
+
+def read_lang(directory: Path) -> Lang:
+    """Read and check a lang directory. `num_pdfs`, if there, must hold the number of classes.
+
+    Raises:
+        BadInput: naming file and line.
+    """
+    lexicon_path, units_path = directory / "lexicon.txt", directory / "units.txt"
+    units = _read_units(units_path)
+    num_classes = _read_num_classes(directory, units)
+    for unit, pdfs in units.items():
+        if max(pdfs) >= num_classes:
+            raise BadInput(f"{units_path}: unit {unit} has pdf {max(pdfs)}, classes {num_classes}")
+    if SILENCE not in units:
+        raise BadInput(f"{units_path}: no unit {SILENCE}: give the pdfs of optional silence")
+    lexicon = _read_lexicon(lexicon_path, units)
+    return Lang(
+        lexicon=lexicon, units=units, arpa=_text(directory / "lm.arpa"), num_classes=num_classes
+    )
+
+
+def write_lang(lang: Lang, directory: Path) -> None:
+    """Write a lang directory that `read_lang` reads back."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lexicon = "".join(f"{entry.word} {' '.join(entry.units)}\n" for entry in lang.lexicon)
+    units = "".join(f"{unit} {' '.join(map(str, pdfs))}\n" for unit, pdfs in lang.units.items())
+    publish_file(directory / "lexicon.txt", lexicon.encode())
+    publish_file(directory / "units.txt", units.encode())
+    publish_file(directory / "lm.arpa", lang.arpa.encode())
+    publish_file(directory / "num_pdfs", f"{lang.num_classes}\n".encode())
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise BadInput(f"{path} is missing: a lang needs lexicon.txt, units.txt and lm.arpa")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
+
+
+def _fields(path: Path) -> list[tuple[int, list[str]]]:
+    lines = enumerate(_text(path).splitlines(), start=1)
+    return [(number, line.split()) for number, line in lines if line.strip()]
+
+
+def _read_units(path: Path) -> dict[str, tuple[int, ...]]:
+    units: dict[str, tuple[int, ...]] = {}
+    for number, (unit, *pdfs) in _fields(path):
+        if not pdfs or not all(pdf.isdecimal() for pdf in pdfs):
+            raise BadInput(f"{path}:{number}: wanted 'UNIT pdf pdf ...', found {[unit, *pdfs]}")
+        if unit in units:
+            raise BadInput(f"{path}:{number}: unit {unit} comes twice")
+        units[unit] = tuple(int(pdf) for pdf in pdfs)
+    return units
+
+
+def _read_num_classes(directory: Path, units: dict[str, tuple[int, ...]]) -> int:
+    for path in (directory / "num_pdfs", directory.parent / "num_pdfs"):
+        if path.is_file():
+            text = _text(path).strip()
+            if not text.isdecimal():
+                raise BadInput(f"{path}: wanted one number, found {text!r}")
+            return int(text)
+    return 1 + max((max(pdfs) for pdfs in units.values()), default=0)
+
+
+def _read_lexicon(path: Path, units: dict[str, tuple[int, ...]]) -> tuple[Pronunciation, ...]:
+    lexicon: dict[Pronunciation, None] = {}
+    for number, (word, *phones) in _fields(path):
+        unknown = [phone for phone in phones if phone not in units]
+        if unknown or not phones:
+            raise BadInput(
+                f"{path}:{number}: {word} has {'no units' if not phones else unknown}: "
+                "wanted units that units.txt lists"
+            )
+        lexicon[Pronunciation(word, tuple(phones))] = None
+    return tuple(lexicon)

@@ -1,0 +1,125 @@
+"""What the stages tell each other about systems and their errors: JSON on disk, types here."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.speech.settings import Settings
+
+
+class System(Settings):
+    """Something that gives posteriors: one model, or several that are averaged."""
+
+    name: str
+    kind: Literal["member", "ensemble", "student"]
+    fingerprint: str
+    model_directories: tuple[Path, ...]
+    weights: tuple[float, ...]
+    combine: Literal["arithmetic", "geometric"] = "arithmetic"
+    facts: dict[str, Any] = {}  # what the report shows: k, hard_weight, tail, architecture, seed
+
+
+class WordErrors(Settings):
+    """Counts of one scoring; the word error rate is their sum over the reference words."""
+
+    reference_words: int
+    insertions: int
+    deletions: int
+    substitutions: int
+
+    @property
+    def errors(self) -> int:
+        """Insertions, deletions and substitutions together."""
+        return self.insertions + self.deletions + self.substitutions
+
+    @property
+    def rate(self) -> float:
+        """Word error rate, 0.1 for one word in ten; 0.0 for an empty reference."""
+        return self.errors / self.reference_words if self.reference_words else 0.0
+
+
+class UtteranceResult(Settings):
+    """What was said and what was heard."""
+
+    id: str
+    speaker: str
+    reference: str
+    hypothesis: str
+    words: WordErrors
+
+
+class SplitResult(Settings):
+    """One system on one split. Frame figures are None where the split has no hard labels."""
+
+    split: str
+    num_frames: int
+    frame_error: float | None
+    cross_entropy: float | None  # nats a frame against the hard labels
+    words: WordErrors
+    rate_low: float  # 95 % interval of the word error rate, bootstrap by speaker
+    rate_high: float
+    utterances: tuple[UtteranceResult, ...]
+
+
+class SystemResult(Settings):
+    """One system, decoded: scale and penalty were chosen on dev."""
+
+    system: System
+    num_parameters: int
+    acoustic_scale: float
+    insertion_penalty: float
+    dev: SplitResult
+    test: SplitResult
+
+
+class EpochMetrics(Settings):
+    """One line of metrics.jsonl."""
+
+    epoch: int
+    train_loss: float
+    dev_frame_error: float
+    dev_cross_entropy: float
+    learning_rate: float
+    frames_per_second: float
+
+
+class StoreSummary(Settings):
+    """One split's store in figures. `kept_mass[k]` is the mean probability of the first k ranks."""
+
+    split: str
+    digest: str
+    num_utterances: int
+    num_frames: int
+    num_classes: int
+    kept: int
+    kept_mass: dict[int, float]  # k -> 0..1, for k = 1, 2, 4, ... up to K
+    bytes_per_frame: dict[int, float]  # k -> bytes that a reader of k ranks opens, a frame
+    teacher_frame_error: float | None
+    mean_entropy: float  # nats of the stored, renormalised labels
+
+
+class TeacherSummary(Settings):
+    """What `essence teacher` made."""
+
+    members: tuple[str, ...]
+    stores: tuple[StoreSummary, ...]
+
+
+class CorpusSummary(Settings):
+    """What `essence corpus` made. `left_out` maps a reason to the utterance ids it struck."""
+
+    source: str
+    num_classes: int
+    num_words: int
+    splits: tuple["SplitSummary", ...]
+
+
+class SplitSummary(Settings):
+    """One split in figures."""
+
+    split: str
+    num_utterances: int
+    num_speakers: int
+    num_frames: int
+    hours: float
+    num_words: int
+    left_out: dict[str, tuple[str, ...]]

@@ -1,0 +1,1 @@
+"""student: soft labels and hard labels -> one small model."""

@@ -1,0 +1,1 @@
+"""teacher: members and corpus -> soft labels: one pass, then never again."""

@@ -1,0 +1,1 @@
+"""Ground floor: soft-label store, corpus file, fingerprints, atomic publication. No torch."""

@@ -1,0 +1,46 @@
+"""Fingerprints: the same content gives the same 64 hex digits, on any machine, in any year."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORT = 12  # hex digits in the name of a directory: 48 bits
+READ_BYTES = 1 << 20
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: one text for one value. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: object) -> str:
+    """SHA-256 of the canonical JSON of `value`, 64 hex digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def array_digest(*arrays: NDArray[np.generic]) -> str:
+    """SHA-256 over dtype, shape and little-endian bytes of the arrays, in order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(f"{little.dtype.str}{little.shape}".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def inventory_digest(class_names: Iterable[str]) -> str:
+    """Identity of a class inventory: what class 0, 1, 2 ... mean, in order."""
+    return fingerprint(list(class_names))

@@ -1,0 +1,57 @@
+"""Atomic publication: write beside, flush to the disk, then rename. A reader never sees half."""
+
+import os
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory survive a power loss."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_and_sync(path: Path, content: bytes) -> None:
+    """Write a file and wait until its bytes are on the disk. Not atomic: see `publish_file`."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def publish_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write_and_sync(beside, content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_tree(directory: Path) -> None:
+    """Flush every file and directory below `directory`."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            handle = os.open(Path(folder) / name, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_directory(Path(folder))
+
+
+def publish_directory(partial: Path, final: Path) -> None:
+    """Rename a finished directory into place, after its content has reached the disk.
+
+    Raises:
+        FileExistsError: when `final` is there already: it is never replaced.
+    """
+    if final.exists():
+        raise FileExistsError(f"{final} is there already; it is not replaced")
+    sync_tree(partial)
+    os.rename(partial, final)
+    sync_directory(final.parent)
