@@ -1,0 +1,21 @@
+"""RawUtterance: what a source of speech gives, before the front end.
+
+Shapes: T frames, F feature dims.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawUtterance:
+    """One utterance: features and, where an alignment is known, the pdf of every frame."""
+
+    id: str
+    speaker: str
+    transcript: str
+    features_TF: NDArray[np.float32]
+    labels_T: NDArray[np.int32] | None
+    frame_shift_ms: float
