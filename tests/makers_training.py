@@ -1,0 +1,71 @@
+"""Makers for training: small corpora whose classes a small model can learn, small models."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
+from storage.corpus_file import NO_LABEL, CorpusAbout, CorpusWriter
+
+FEATURE_DIM = 7
+NUM_CLASSES = 5
+INVENTORY = "an inventory of five classes"
+LENGTHS = (31, 0, 17, 44, 23, 1, 38, 29)
+
+
+def make_corpus(
+    path: Path,
+    *,
+    lengths: tuple[int, ...] = LENGTHS,
+    seed: int = 0,
+    noise: float = 0.3,
+    num_classes: int = NUM_CLASSES,
+    unlabelled_frames: int = 0,
+) -> Path:
+    """A split of noisy centroids; the centroids are the same whatever the seed."""
+    centroids = np.random.default_rng(99).normal(size=(num_classes, FEATURE_DIM)) * 3 + 5
+    rng = np.random.default_rng(seed)
+    about = CorpusAbout(
+        split=path.stem,
+        feature_dim=FEATURE_DIM,
+        num_classes=num_classes,
+        class_inventory=INVENTORY,
+        frame_shift_ms=10.0,
+        subsampling=1,
+        has_labels=True,
+        feature_settings={},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with CorpusWriter(path, about) as writer:
+        for number, length in enumerate(lengths):
+            labels = np.repeat(rng.integers(num_classes, size=length // 3 + 1), 3)[:length]
+            features = centroids[labels] + noise * rng.normal(size=(length, FEATURE_DIM))
+            labels[:unlabelled_frames] = NO_LABEL
+            writer.add(
+                f"{path.stem}-{number}",
+                speaker=f"speaker {number % 3}",
+                transcript="a word",
+                features_TF=features.astype(np.float32),
+                labels_T=labels,
+            )
+    return path
+
+
+def make_corpus_directory(directory: Path) -> Path:
+    """train.h5 and dev.h5, drawn differently from the same classes."""
+    make_corpus(directory / "train.h5", lengths=LENGTHS * 3, seed=1)
+    make_corpus(directory / "dev.h5", seed=2)
+    return directory
+
+
+def make_model(
+    kind: str = "tdnn", *, hidden: int = 11, layers: int = 2, dropout: float = 0.1, seed: int = 3
+) -> AcousticModel:
+    """A small model with weights drawn from `seed`."""
+    settings = ArchitectureSettings.model_validate(
+        {"kind": kind, "hidden": hidden, "layers": layers, "dropout": dropout}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_model(settings, FEATURE_DIM, NUM_CLASSES)
