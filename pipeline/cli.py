@@ -1,0 +1,224 @@
+"""essence: the command line. One command a stage: it parses, calls once, prints once.
+
+Results go to stdout; progress, notes and errors to stderr. Exit 0 done, 1 failed, 2 misused.
+The stages are imported inside the commands: `essence --help` must not wait for torch.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from pipeline.errors import SettingsError
+from storage.errors import EssenceError
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+class Door(click.Group):
+    """Turns what a person must mend into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; on an error of ours say it and exit."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            _fail(str(error), code=2)
+        except EssenceError as error:
+            _fail(str(error), code=1)
+        except OSError as error:
+            _fail(f"the system says: {error}", code=1)
+        except KeyboardInterrupt:
+            _fail("stopped; the same command goes on where this one was", code=INTERRUPTED)
+
+
+def _fail(message: str, *, code: int) -> None:
+    click.echo(f"essence: {message}", err=True)
+    sys.exit(code)
+
+
+def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
+    """Give a command the options that all have, and a Job made of them."""
+
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Settings file; default: pipeline.yaml here, or the defaults.",
+    )
+    @click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one setting, as in --set student.k=4. May be repeated.",
+    )
+    @click.option("--device", help="cpu, cuda or cuda:N; short for --set device=...")
+    @functools.wraps(command)
+    def wrapped(config: Path | None, changes: tuple[str, ...], device: str | None) -> None:
+        # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        from pipeline.job import Job
+        from pipeline.progress import TerminalProgress
+        from pipeline.settings import read_settings
+
+        if device:
+            changes = (*changes, f"device={device}")
+        command(Job(read_settings(config, changes), TerminalProgress()))
+
+    return wrapped
+
+
+@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="essence")
+def main() -> None:
+    """Distil an ensemble of acoustic models into one, offline.
+
+    \b
+    corpus -> ensemble -> teacher -> student -> evaluate -> report
+
+    The ensemble runs once over the corpus; for every frame the K most probable classes are kept
+    in a small store. Students train from that store and the correct labels, with any k <= K, as
+    often as you like, and never touch the teacher again.
+
+    \b
+    Begin:                  essence run
+    Another k:              essence run --set student.k=4
+    Your Kaldi directory:   essence run --set corpus.source=kaldi --set corpus.path=DIR
+    """
+
+
+@main.command()
+@_with_job
+def run(job: "Job") -> None:
+    """Do all that is not fresh, and print the table.
+
+    Reads the settings, writes below `work_dir`. Stopped by Ctrl-C, it goes on at the next call.
+
+    \b
+    Example: essence run --set student.k=4
+    """
+    from pipeline import flow
+    from pipeline.tables import results_table
+
+    results = flow.run(job)
+    click.echo(results_table(results))
+    click.echo(f"report: {job.settings.work_dir / 'report' / 'index.html'}")
+
+
+@main.command()
+@_with_job
+def corpus(job: "Job") -> None:
+    """source -> corpus: features, hard labels, transcripts, lang.
+
+    Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
+    test.h5, lang/ and summary.json.
+
+    \b
+    Example: essence corpus --set corpus.spoken.hours=0.2
+    """
+    from pipeline import flow
+
+    click.echo(flow.corpus(job))
+
+
+@main.command()
+@_with_job
+def ensemble(job: "Job") -> None:
+    """corpus -> members: one acoustic model each, on hard labels.
+
+    Reads work/corpus-*/. Writes work/member-*/: model.safetensors, model.json, metrics.jsonl.
+    Members that are there stay when another is added.
+
+    \b
+    Example: essence ensemble --device cuda
+    """
+    from pipeline import flow
+
+    for directory in flow.ensemble(job):
+        click.echo(directory)
+
+
+@main.command()
+@_with_job
+def teacher(job: "Job") -> None:
+    """members -> soft labels: the ensemble runs once over the corpus.
+
+    Reads work/corpus-*/ and work/member-*/. Writes work/teacher-*/: a soft-label store for every
+    split (train.zarr, dev.zarr) and summary.json.
+
+    \b
+    Example: essence teacher --set teacher.kept=64
+    """
+    from pipeline import flow
+
+    click.echo(flow.teacher(job))
+
+
+@main.command()
+@_with_job
+def student(job: "Job") -> None:
+    """soft labels and hard labels -> one small model.
+
+    Reads work/corpus-*/ and work/teacher-*/, never the ensemble. Writes work/student-*/:
+    model.safetensors, model.json, metrics.jsonl. hard_weight=1 needs no teacher.
+
+    \b
+    Example: essence student --set student.k=4 --set student.tail=bucket
+    """
+    from pipeline import flow
+
+    click.echo(flow.student(job, job.settings.student))
+
+
+@main.command()
+@_with_job
+def evaluate(job: "Job") -> None:
+    """every system -> frame error, cross-entropy, word error rate.
+
+    Reads work/corpus-*/, the members and every student of this corpus. Writes
+    work/evaluation-*/result.json. Scale and insertion penalty are chosen on dev.
+
+    \b
+    Example: essence evaluate
+    """
+    from pipeline import flow
+    from pipeline.tables import results_table
+
+    click.echo(results_table(flow.evaluate(job)))
+
+
+@main.command()
+@_with_job
+def report(job: "Job") -> None:
+    """all results -> one HTML page.
+
+    Reads what evaluate wrote (and evaluates what is missing). Writes work/report-*/, with
+    work/report pointing to it.
+
+    \b
+    Example: essence report
+    """
+    from pipeline import flow
+
+    click.echo(flow.report(job, flow.evaluate(job)))
+
+
+@main.command()
+@_with_job
+def status(job: "Job") -> None:
+    """What is fresh, what is begun, what is to do. Changes nothing.
+
+    \b
+    Example: essence status --set student.k=4
+    """
+    from pipeline.tables import status_table
+
+    click.echo(status_table(job))

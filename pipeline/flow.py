@@ -1,0 +1,141 @@
+"""The flow: every stage once, as one plain call. Read this page and you know Essence.
+
+    corpus -> ensemble -> teacher -> student -> evaluate -> report
+
+A stage fills a directory, and the shelf publishes it under the fingerprint of its recipe. What
+is fresh is not made again. The teacher's work is done once: with its stores here, nothing below
+asks for the ensemble any more.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from pipeline.freshness import Recipe
+from pipeline.job import Job
+from pipeline.report_inputs import collect
+from pipeline.systems import ensemble_of, members_of, students_of
+from stages.corpus.build import build_corpus
+from stages.ensemble.settings import MemberSettings
+from stages.ensemble.train import train_member
+from stages.evaluate.evaluate import evaluate_system
+from stages.report.page import write_report
+from stages.speech.graph import build_graph
+from stages.speech.lang import read_lang
+from stages.speech.results import System, SystemResult
+from stages.student.settings import StudentSettings
+from stages.student.train import train_student
+from stages.teacher.label import label_corpus
+
+
+def corpus(job: Job) -> Path:
+    """source -> corpus: features, hard labels and transcripts of every split, and the lang."""
+    recipe = job.recipes.corpus
+    if job.is_fresh(recipe):
+        return job.shelf.place(recipe)
+    fill = partial(build_corpus, job.settings.corpus, progress=job.progress)
+    return job.shelf.make(recipe, fill)
+
+
+def ensemble(job: Job) -> list[Path]:
+    """corpus -> members: one acoustic model each, on hard labels."""
+    members = zip(job.recipes.members, job.settings.ensemble.members, strict=True)
+    return [_member(job, recipe, settings) for recipe, settings in members]
+
+
+def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
+    if job.is_fresh(recipe):
+        return job.shelf.place(recipe)
+    fill = partial(
+        train_member,
+        settings,
+        corpus_directory=job.need(job.recipes.corpus),
+        device=job.settings.device,
+        progress=job.progress,
+    )
+    return job.shelf.make(recipe, fill)
+
+
+def teacher(job: Job) -> Path:
+    """members and corpus -> soft-label stores: the ensemble's one and only pass."""
+    recipe = job.recipes.teacher
+    if job.is_fresh(recipe):
+        return job.shelf.place(recipe)
+    fill = partial(
+        label_corpus,
+        job.settings.teacher,
+        members=[job.need(member) for member in job.recipes.members],
+        corpus_directory=job.need(job.recipes.corpus),
+        device=job.settings.device,
+        progress=job.progress,
+    )
+    return job.shelf.make(recipe, fill)
+
+
+def student(job: Job, settings: StudentSettings) -> Path:
+    """soft labels and hard labels -> one small model. The ensemble is not asked."""
+    recipe = job.recipes.student(settings)
+    if job.is_fresh(recipe):
+        return job.shelf.place(recipe)
+    on_hard_labels = settings.hard_weight == 1
+    fill = partial(
+        train_student,
+        settings,
+        corpus_directory=job.need(job.recipes.corpus),
+        store=None if on_hard_labels else job.need(job.recipes.teacher) / "train.zarr",
+        device=job.settings.device,
+        progress=job.progress,
+    )
+    return job.shelf.make(recipe, fill)
+
+
+def evaluate(job: Job) -> list[SystemResult]:
+    """members, ensemble, every student found -> frame error, cross-entropy, word errors."""
+    systems = [*members_of(job), ensemble_of(job), *students_of(job)]
+    results = [_evaluate_one(job, system) for system in systems]
+    return [result for result in results if result is not None]
+
+
+def _evaluate_one(job: Job, system: System) -> SystemResult | None:
+    recipe = job.recipes.evaluation(system)
+    if not job.is_fresh(recipe):
+        if not all(directory.is_dir() for directory in system.model_directories):
+            job.progress.note(f"evaluation {system.name}: left out, its models are not here")
+            return None
+        fill = partial(
+            evaluate_system,
+            job.settings.evaluate,
+            system=system,
+            corpus_directory=job.need(job.recipes.corpus),
+            graph_directory=_graph(job),
+            device=job.settings.device,
+            progress=job.progress,
+        )
+        job.shelf.make(recipe, fill)
+    text = (job.shelf.place(recipe) / "result.json").read_text(encoding="utf-8")
+    return SystemResult.model_validate_json(text).model_copy(update={"system": system})
+
+
+def _graph(job: Job) -> Path:
+    lang = read_lang(job.need(job.recipes.corpus) / "lang")
+    return job.shelf.make(job.recipes.graph, partial(build_graph, lang))
+
+
+def report(job: Job, results: list[SystemResult]) -> Path:
+    """all results -> one page."""
+    recipe = job.recipes.report([result.system for result in results])
+    if not job.is_fresh(recipe):
+        job.shelf.make(recipe, partial(write_report, job.settings.report, collect(job, results)))
+    return job.shelf.link(recipe, name="report") / "index.html"
+
+
+def run(job: Job) -> list[SystemResult]:
+    """Everything that is not fresh, in order."""
+    corpus(job)
+    if not job.is_fresh(job.recipes.teacher):
+        ensemble(job)
+        teacher(job)
+    for settings in job.settings.students:
+        student(job, settings)
+    results = evaluate(job)
+    report(job, results)
+    return results

@@ -1,0 +1,146 @@
+"""Freshness: what an artefact is made of decides its name; a name that is there is fresh.
+
+    work/student-3f9c0a71b2d4/            made, whole, never changed again
+    work/student-3f9c0a71b2d4.partial/    under construction, or left by an interrupted run
+
+A recipe is the stage, its settings and the fingerprints of its inputs. Another setting gives
+another name, so nothing is overwritten, and going back finds the old artefact still there.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import InUse, NotMadeYet
+from storage.fingerprint import SHORT, fingerprint
+from storage.publish import publish_directory, publish_file
+
+RECORD = "made.json"
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What an artefact is made of. `shown_as` is for people and does not count."""
+
+    stage: str
+    settings: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+    shown_as: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same recipe gives the same 64 hex digits."""
+        return fingerprint({"stage": self.stage, "settings": self.settings, "inputs": self.inputs})
+
+    @property
+    def name(self) -> str:
+        """Name of the artefact's directory."""
+        return f"{self.stage}-{self.fingerprint[:SHORT]}"
+
+
+class Fill(Protocol):
+    """A stage, with everything but its directory given."""
+
+    def __call__(self, *, directory: Path) -> object:
+        """Fill `directory`; what an interrupted run left there may be used."""
+
+
+class Shelf:
+    """The work directory: finds what is made, and makes room for what is not."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def place(self, recipe: Recipe) -> Path:
+        """Where the artefact lies, or will lie."""
+        return self.directory / recipe.name
+
+    def is_fresh(self, recipe: Recipe) -> bool:
+        """Is the artefact there, whole?"""
+        return (self.place(recipe) / RECORD).is_file()
+
+    def is_begun(self, recipe: Recipe) -> bool:
+        """Has an interrupted run left a part of it?"""
+        return self._partial(recipe).is_dir()
+
+    def need(self, recipe: Recipe, *, command: str) -> Path:
+        """The artefact's directory.
+
+        Raises:
+            NotMadeYet: naming the command that makes it.
+        """
+        if not self.is_fresh(recipe):
+            raise NotMadeYet(f"{self.place(recipe)} is not there: run 'essence {command}' first")
+        return self.place(recipe)
+
+    def found(self, stage: str) -> Iterator[Recipe]:
+        """The recipes of everything of a stage that is here, in the order of names."""
+        for record in sorted(self.directory.glob(f"{stage}-*/{RECORD}")):
+            if not record.parent.name.endswith(PARTIAL):
+                made = json.loads(record.read_text(encoding="utf-8"))
+                yield Recipe(stage=stage, settings=made["settings"], inputs=made["inputs"])
+
+    def make(self, recipe: Recipe, fill: Fill) -> Path:
+        """The artefact's directory; where it is not fresh, `fill` fills it, then it is published.
+
+        After an exception or a kill the part stays as it is, for the stage to resume from.
+
+        Raises:
+            InUse: when another process is filling it.
+        """
+        if self.is_fresh(recipe):
+            return self.place(recipe)
+        partial = self._partial(recipe)
+        partial.mkdir(parents=True, exist_ok=True)
+        with _locked(partial):
+            fill(directory=partial)
+            publish_file(partial / RECORD, _record(recipe))
+            publish_directory(partial, self.place(recipe))
+        return self.place(recipe)
+
+    def link(self, recipe: Recipe, *, name: str) -> Path:
+        """Let `name` in the work directory point to the artefact: a place that stays the same."""
+        link = self.directory / name
+        beside = self.directory / f".{name}.{os.getpid()}.link"
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(recipe.name)
+        os.replace(beside, link)
+        return link
+
+    def _partial(self, recipe: Recipe) -> Path:
+        return self.directory / (recipe.name + PARTIAL)
+
+
+def _record(recipe: Recipe) -> bytes:
+    made = {
+        "program": f"essence {metadata.version('essence')}",
+        "stage": recipe.stage,
+        "settings": recipe.settings,
+        "inputs": recipe.inputs,
+        "fingerprint": recipe.fingerprint,
+    }
+    return (json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's advisory lock: it goes with the process, however that ends."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as cause:
+        raise InUse(
+            f"another process is making {directory.name.removesuffix(PARTIAL)}: "
+            "wait for it, or stop it"
+        ) from cause
+    finally:
+        os.close(handle)

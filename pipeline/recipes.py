@@ -1,0 +1,123 @@
+"""Recipes: settings -> what each artefact is made of. Pure, save for a look at the source's files.
+
+A fingerprint follows from settings and inputs alone, never from what training produced: so all
+of them are known before anything runs, and an artefact that was removed is not missed by those
+that were made from it.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from pipeline.freshness import Recipe, Shelf
+from pipeline.settings import PipelineSettings
+from stages.corpus.build import source_fingerprint
+from stages.errors import BadInput
+from stages.speech.results import System
+from stages.speech.settings import Settings
+from stages.student.settings import StudentSettings
+
+
+def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude=without)
+
+
+class Recipes:
+    """All recipes of one settings tree."""
+
+    def __init__(self, settings: PipelineSettings, shelf: Shelf) -> None:
+        self._settings = settings
+        self._shelf = shelf
+
+    @cached_property
+    def corpus(self) -> Recipe:
+        """The corpus: its settings and the content of its source.
+
+        Where the source is away (another machine, an unmounted disk) but a corpus was made from
+        it here with the same settings, that one is meant.
+        """
+        settings = _json(self._settings.corpus)
+        try:
+            inputs = {"source": source_fingerprint(self._settings.corpus)}
+        except BadInput:
+            made = [recipe for recipe in self._shelf.found("corpus") if recipe.settings == settings]
+            if len(made) != 1:
+                raise
+            return made[0]
+        return Recipe(stage="corpus", settings=settings, inputs=inputs)
+
+    @cached_property
+    def members(self) -> tuple[Recipe, ...]:
+        """A recipe for every member of the ensemble."""
+        return tuple(
+            Recipe(
+                stage="member",
+                settings=_json(member, without={"name"}),
+                inputs={"corpus": self.corpus.fingerprint},
+                shown_as=member.name,
+            )
+            for member in self._settings.ensemble.members
+        )
+
+    @cached_property
+    def teacher(self) -> Recipe:
+        """The soft-label stores: the members, in the settings' order, and how they combine."""
+        members = {f"member {n}": member.fingerprint for n, member in enumerate(self.members)}
+        return Recipe(
+            stage="teacher",
+            settings=_json(self._settings.teacher, without={"batch_frames"}),
+            inputs={"corpus": self.corpus.fingerprint, **members},
+        )
+
+    def student(self, student: StudentSettings) -> Recipe:
+        """A student. One on hard labels alone does not depend on the teacher, k, tail or T."""
+        inputs = {"corpus": self.corpus.fingerprint}
+        unused = {"name"}
+        if student.hard_weight < 1:
+            inputs["teacher"] = self.teacher.fingerprint
+        else:
+            unused |= {"k", "tail", "temperature"}
+        return Recipe(
+            stage="student",
+            settings=_json(student, without=unused),
+            inputs=inputs,
+            shown_as=student.name or "",
+        )
+
+    @cached_property
+    def students(self) -> tuple[Recipe, ...]:
+        """Every student of the settings, once."""
+        recipes = map(self.student, self._settings.students)
+        return tuple({recipe.fingerprint: recipe for recipe in recipes}.values())
+
+    def students_found(self) -> Iterator[Recipe]:
+        """Those of the settings, then every other student of this corpus that is here."""
+        names = {recipe.fingerprint for recipe in self.students}
+        yield from (recipe for recipe in self.students if self._shelf.is_fresh(recipe))
+        for recipe in self._shelf.found("student"):
+            same_corpus = recipe.inputs.get("corpus") == self.corpus.fingerprint
+            if same_corpus and recipe.fingerprint not in names:
+                yield recipe
+
+    @cached_property
+    def graph(self) -> Recipe:
+        """The decoding graph of the corpus's lang."""
+        return Recipe(stage="graph", settings={}, inputs={"corpus": self.corpus.fingerprint})
+
+    def evaluation(self, system: System) -> Recipe:
+        """One system's results; its name does not count."""
+        return Recipe(
+            stage="evaluation",
+            settings=_json(self._settings.evaluate, without={"processes"}),
+            inputs={"corpus": self.corpus.fingerprint, "system": system.fingerprint},
+            shown_as=system.name,
+        )
+
+    def report(self, systems: list[System]) -> Recipe:
+        """The page over all results; here the systems' names count: they stand on it."""
+        inputs = {system.name: self.evaluation(system).fingerprint for system in systems}
+        return Recipe(
+            stage="report",
+            settings=_json(self._settings.report),
+            inputs={"teacher": self.teacher.fingerprint, **inputs},
+        )

@@ -1,0 +1,87 @@
+"""Systems: what can be evaluated, and under which name people find it in the tables."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pipeline.freshness import Recipe
+from pipeline.job import Job
+from stages.speech.results import System
+from storage.fingerprint import fingerprint
+
+
+def members_of(job: Job) -> Iterator[System]:
+    """One system for each member of the ensemble."""
+    for recipe in job.recipes.members:
+        yield _one_model(job, recipe, kind="member", name=recipe.shown_as)
+
+
+def ensemble_of(job: Job) -> System:
+    """All members together, averaged as the teacher averages them."""
+    recipes, how = job.recipes.members, job.settings.teacher
+    weights, combine = how.weights or (1.0,) * len(recipes), how.combine
+    members = [recipe.fingerprint for recipe in recipes]
+    return System(
+        name="ensemble",
+        kind="ensemble",
+        fingerprint=fingerprint({"members": members, "weights": weights, "combine": combine}),
+        model_directories=tuple(job.shelf.place(recipe) for recipe in recipes),
+        weights=weights,
+        combine=combine,
+        facts={"members": len(members), "combine": combine},
+    )
+
+
+def students_of(job: Job) -> Iterator[System]:
+    """Every student of this corpus that is here; no two have the same name."""
+    default = job.settings.student.model_dump(mode="json")
+    taken: set[str] = set()
+    for recipe in job.recipes.students_found():
+        name = recipe.shown_as or student_name(recipe.settings, default)
+        if name in taken:
+            name = f"{name} [{recipe.fingerprint[:6]}]"
+        taken.add(name)
+        yield _one_model(job, recipe, kind="student", name=name)
+
+
+def _one_model(
+    job: Job, recipe: Recipe, *, kind: Literal["member", "student"], name: str
+) -> System:
+    return System(
+        name=name,
+        kind=kind,
+        fingerprint=recipe.fingerprint,
+        model_directories=(job.shelf.place(recipe),),
+        weights=(1.0,),
+        facts=_facts(recipe.settings),
+    )
+
+
+def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
+    """`k=8`, or `hard labels`; then what differs from the student of the settings."""
+    on_hard_labels = student["hard_weight"] == 1
+    first = "hard labels" if on_hard_labels else f"k={student['k']}"
+    passed_over = {"k", "name"} | ({"hard_weight"} if on_hard_labels else set())
+    return " ".join([first, *_differences(student, default, passed_over)])
+
+
+def _differences(
+    found: dict[str, Any], default: dict[str, Any], passed_over: set[str]
+) -> Iterator[str]:
+    for key, value in found.items():
+        if key in passed_over or value == default.get(key):
+            continue
+        if isinstance(value, dict):
+            yield from _differences(value, default.get(key) or {}, set())
+        else:
+            yield f"{key}={value}"
+
+
+def _facts(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the report shows of a model's settings."""
+    shown = {"k", "hard_weight", "tail", "temperature"}
+    facts = {key: value for key, value in settings.items() if key in shown}
+    architecture, training = settings["architecture"], settings["training"]
+    facts["architecture"] = (
+        f"{architecture['kind']} {architecture['layers']}x{architecture['hidden']}"
+    )
+    return {**facts, "epochs": training["epochs"], "seed": training["seed"]}
