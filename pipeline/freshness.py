@@ -28,12 +28,13 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What an artefact is made of. `shown_as` is for people and does not count."""
+    """What an artefact is made of. `shown_as` and `remarks` are for people and do not count."""
 
     stage: str
     settings: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict)
     shown_as: str = ""
+    remarks: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,7 +87,12 @@ class Shelf:
         for record in sorted(self.directory.glob(f"{stage}-*/{RECORD}")):
             if not record.parent.name.endswith(PARTIAL):
                 made = json.loads(record.read_text(encoding="utf-8"))
-                yield Recipe(stage=stage, settings=made["settings"], inputs=made["inputs"])
+                yield Recipe(
+                    stage=stage,
+                    settings=made["settings"],
+                    inputs=made["inputs"],
+                    remarks=made["remarks"],
+                )
 
     def make(self, recipe: Recipe, fill: Fill) -> Path:
         """The artefact's directory; where it is not fresh, `fill` fills it, then it is published.
@@ -125,6 +131,7 @@ def _record(recipe: Recipe) -> bytes:
         "stage": recipe.stage,
         "settings": recipe.settings,
         "inputs": recipe.inputs,
+        "remarks": recipe.remarks,
         "fingerprint": recipe.fingerprint,
     }
     return (json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

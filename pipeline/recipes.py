@@ -6,13 +6,14 @@ that were made from it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pipeline.freshness import Recipe, Shelf
 from pipeline.settings import PipelineSettings
 from stages.corpus.build import source_fingerprint
-from stages.errors import BadInput
+from stages.corpus.settings import CorpusSettings
 from stages.speech.results import System
 from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
@@ -20,6 +21,11 @@ from stages.student.settings import StudentSettings
 
 def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=without)
+
+
+def _other_source(corpus: CorpusSettings) -> str:
+    """The branch of the settings that this source does not read."""
+    return "kaldi" if corpus.source == "spoken" else "spoken"
 
 
 class Recipes:
@@ -31,20 +37,22 @@ class Recipes:
 
     @cached_property
     def corpus(self) -> Recipe:
-        """The corpus: its settings and the content of its source.
+        """The corpus: its settings and the content of its source; where that lies does not count.
 
-        Where the source is away (another machine, an unmounted disk) but a corpus was made from
-        it here with the same settings, that one is meant.
+        Where the source is away (another machine, an unmounted disk) but a corpus was made here
+        from that very path with the same settings, that one is meant.
         """
-        settings = _json(self._settings.corpus)
-        try:
-            inputs = {"source": source_fingerprint(self._settings.corpus)}
-        except BadInput:
-            made = [recipe for recipe in self._shelf.found("corpus") if recipe.settings == settings]
-            if len(made) != 1:
-                raise
-            return made[0]
-        return Recipe(stage="corpus", settings=settings, inputs=inputs)
+        corpus = self._settings.corpus
+        recipe = Recipe(
+            stage="corpus",
+            settings=_json(corpus, without={"path", _other_source(corpus)}),
+            remarks={"path": str(corpus.path or "")},
+        )
+        if corpus.path is not None and not corpus.path.exists():
+            for made in self._shelf.found("corpus"):
+                if (made.settings, made.remarks) == (recipe.settings, recipe.remarks):
+                    return made
+        return replace(recipe, inputs={"source": source_fingerprint(corpus)})
 
     @cached_property
     def members(self) -> tuple[Recipe, ...]:
