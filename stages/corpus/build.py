@@ -1,0 +1,201 @@
+"""speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
+
+The statistics of a speaker need a pass over the split before the one that writes. One utterance
+is in memory at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.front_end import (
+    FrontEndSettings,
+    row_dim,
+    to_row_labels,
+    to_rows,
+)
+from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
+from stages.corpus.kaldi_source import KaldiSource
+from stages.corpus.normalisation import Normaliser, check_dim
+from stages.corpus.raw import RawUtterance
+from stages.corpus.settings import CorpusSettings
+from stages.corpus.source import SPLITS, Source
+from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
+from stages.errors import BadInput
+from stages.speech.lang import write_lang
+from stages.speech.progress import Progress
+from stages.speech.results import CorpusSummary, SplitSummary
+from storage.corpus_file import CorpusAbout, CorpusWriter
+from storage.publish import publish_file
+
+MS_PER_HOUR = 3_600_000
+NO_FRAMES = "no frames"
+
+
+def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progress) -> CorpusSummary:
+    """Read the source, run the front end, write the corpus into `directory`.
+
+    Raises:
+        BadInput: where the source is not what it should be; nothing half written stays.
+    """
+    source = _open_source(settings, progress)
+    normaliser = Normaliser(settings.features, source, progress=progress)
+    splits = tuple(
+        _write_split(
+            split, source, settings.features, normaliser, directory=directory, progress=progress
+        )
+        for split in SPLITS
+    )
+    write_lang(source.lang, directory / "lang")
+    summary = CorpusSummary(
+        source=settings.source,
+        num_classes=source.lang.num_classes,
+        num_words=len(source.lang.words),
+        splits=splits,
+    )
+    publish_file(directory / "summary.json", summary.model_dump_json(indent=2).encode())
+    for split in SPLITS:
+        for remark in source.remarks(split):
+            progress.note(f"{split}: {remark}")
+    for line in summary_lines(summary):
+        progress.note(line)
+    return summary
+
+
+def source_fingerprint(settings: CorpusSettings) -> str:
+    """Identity of the source's content, cheap enough to ask for at every start.
+
+    Raises:
+        BadInput: where a Kaldi directory lacks a file.
+    """
+    if settings.source == "kaldi" and settings.path is not None:
+        return kaldi_fingerprint(settings.kaldi, settings.path)
+    return spoken_fingerprint(settings.spoken)
+
+
+def summary_lines(summary: CorpusSummary) -> list[str]:
+    """The summary as a small table for people, and what was left out."""
+    lines = [
+        f"{summary.num_classes} classes, {summary.num_words} words in the lexicon",
+        f"{'split':<6}{'utterances':>11}{'speakers':>9}{'hours':>8}{'rows':>10}{'words':>8}",
+    ]
+    lines += [
+        f"{split.split:<6}{split.num_utterances:>11}{split.num_speakers:>9}"
+        f"{split.hours:>8.2f}{split.num_frames:>10}{split.num_words:>8}"
+        for split in summary.splits
+    ]
+    for split in summary.splits:
+        for reason, ids in split.left_out.items():
+            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+            lines.append(f"left out of {split.split}, {reason}: {len(ids)} ({shown})")
+    return lines
+
+
+def _open_source(settings: CorpusSettings, progress: Progress) -> Source:
+    if settings.source == "kaldi" and settings.path is not None:
+        return KaldiSource(settings.kaldi, settings.path)
+    return SpokenSource(settings.spoken, progress=progress)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a split holds."""
+
+    utterances: int = 0
+    rows: int = 0
+    words: int = 0
+    milliseconds: float = 0.0
+    speakers: set[str] = field(default_factory=set)
+
+    def count(self, raw: RawUtterance, *, num_rows: int) -> None:
+        """One more utterance."""
+        self.utterances += 1
+        self.rows += num_rows
+        self.words += len(raw.transcript.split())
+        self.milliseconds += len(raw.features_TF) * raw.frame_shift_ms
+        self.speakers.add(raw.speaker)
+
+
+def _write_split(
+    split: str,
+    source: Source,
+    settings: FrontEndSettings,
+    normaliser: Normaliser,
+    *,
+    directory: Path,
+    progress: Progress,
+) -> SplitSummary:
+    left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
+    raws = _with_frames(source.utterances(split), left_out)
+    first = next(raws, None)
+    if first is None:
+        reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
+        raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
+    normaliser.begin(split)
+    wanted = first.features_TF.shape[1]
+    about = _about(split, source, settings, first)
+    tally = _Tally()
+    total = source.num_utterances(split)
+    with (
+        CorpusWriter(directory / f"{split}.h5", about, dtype=settings.dtype) as writer,
+        progress.task(f"writing {split}", total=total, unit="utterances") as task,
+    ):
+        for raw in chain([first], raws):
+            check_dim(raw, wanted=wanted)
+            rows_TD = to_rows(normaliser(raw), settings)
+            _add(raw, rows_TD, settings, writer)
+            tally.count(raw, num_rows=len(rows_TD))
+            task.advance()
+    return SplitSummary(
+        split=split,
+        num_utterances=tally.utterances,
+        num_speakers=len(tally.speakers),
+        num_frames=tally.rows,
+        hours=tally.milliseconds / MS_PER_HOUR,
+        num_words=tally.words,
+        left_out={reason: tuple(ids) for reason, ids in left_out.items()},
+    )
+
+
+def _add(
+    raw: RawUtterance,
+    rows_TD: NDArray[np.float32],
+    settings: FrontEndSettings,
+    writer: CorpusWriter,
+) -> None:
+    writer.add(
+        raw.id,
+        speaker=raw.speaker,
+        transcript=raw.transcript,
+        features_TF=rows_TD,
+        labels_T=None if raw.labels_T is None else to_row_labels(raw.labels_T, settings),
+    )
+
+
+def _about(
+    split: str, source: Source, settings: FrontEndSettings, first: RawUtterance
+) -> CorpusAbout:
+    return CorpusAbout(
+        split=split,
+        feature_dim=row_dim(settings, first.features_TF.shape[1]),
+        num_classes=source.lang.num_classes,
+        class_inventory=source.lang.class_inventory,
+        frame_shift_ms=first.frame_shift_ms * settings.subsample,
+        subsampling=settings.subsample,
+        has_labels=source.has_labels(split),
+        feature_settings=settings.model_dump(mode="json"),
+    )
+
+
+def _with_frames(
+    raws: Iterator[RawUtterance], left_out: dict[str, list[str]]
+) -> Iterator[RawUtterance]:
+    for raw in raws:
+        if len(raw.features_TF):
+            yield raw
+        else:
+            left_out.setdefault(NO_FRAMES, []).append(raw.id)

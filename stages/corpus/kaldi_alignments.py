@@ -1,0 +1,93 @@
+"""Alignments of a split: ali.scp, or ali.ark and ali.*.gz (binary or text), pdf ids a frame.
+
+With ali.scp one utterance is in memory at a time. Archives without one are read whole: 4 bytes
+a frame, 1.4 MB an hour.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.kaldi_objects import Location, read_int_vector, read_int_vector_here
+from stages.corpus.kaldi_tables import read_scp
+from stages.errors import BadInput
+
+MAX_ID_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Alignments:
+    """The pdf of every frame, by utterance id: on disk (`located`) or in memory (`held`)."""
+
+    located: dict[str, Location]
+    held: dict[str, NDArray[np.int32]]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self.located or id in self.held
+
+    def read(self, id: str) -> NDArray[np.int32]:
+        """Pdf ids (T,) of an utterance that is `in` here."""
+        return self.held[id] if id in self.held else read_int_vector(self.located[id])
+
+
+def alignment_files(directory: Path) -> list[Path]:
+    """Where a split's alignments are: the scp, else every archive; [] where there are none."""
+    scp = directory / "ali.scp"
+    if scp.is_file():
+        return [scp]
+    plain = [directory / "ali.ark"] if (directory / "ali.ark").is_file() else []
+    return plain + sorted(directory.glob("ali*.gz"))
+
+
+def open_alignments(directory: Path) -> Alignments | None:
+    """The alignments of a split's directory, or None where it has none.
+
+    Raises:
+        BadInput: where a file is damaged or an utterance comes twice.
+    """
+    files = alignment_files(directory)
+    if not files:
+        return None
+    if files[0].name == "ali.scp":
+        return Alignments(read_scp(files[0]), {})
+    held: dict[str, NDArray[np.int32]] = {}
+    for path in files:
+        for id, labels_T in _read_archive(path):
+            if id in held:
+                raise BadInput(f"{path}: utterance {id!r} comes twice: keep one alignment")
+            held[id] = labels_T
+    return Alignments({}, held)
+
+
+def _read_archive(path: Path) -> Iterator[tuple[str, NDArray[np.int32]]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            stream = cast(BinaryIO, file)
+            while id := _read_id(stream, path):
+                yield id, read_int_vector_here(stream, where=f"{path}, utterance {id!r}")
+    except (OSError, EOFError, zlib.error) as cause:
+        raise BadInput(f"{path}: truncated or damaged ({cause}): copy it again") from cause
+
+
+def _read_id(file: BinaryIO, path: Path) -> str | None:
+    token = bytearray()
+    while (byte := file.read(1)) not in (b" ", b""):
+        token += byte
+        if len(token) > MAX_ID_BYTES:
+            raise BadInput(f"{path}: no utterance id found: is this an archive of alignments?")
+    try:
+        id = token.decode("utf-8").strip()
+    except UnicodeDecodeError as cause:
+        raise BadInput(f"{path}: {bytes(token[:20])!r} is no utterance id ({cause})") from cause
+    if byte and not id:
+        raise BadInput(f"{path}: an empty utterance id: is this an archive of alignments?")
+    if id and not byte:
+        raise BadInput(f"{path}: ends after the id {id!r}: truncated; copy it again")
+    return id or None

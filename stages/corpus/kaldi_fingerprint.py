@@ -1,0 +1,68 @@
+"""Identity of a Kaldi data directory's content, without reading its archives whole.
+
+Text tables and lang count byte by byte; an archive by its size and 16 blocks of it. An edit that
+keeps the size and misses every block is not seen: remove the corpus directory then.
+"""
+
+import hashlib
+from pathlib import Path
+
+from stages.corpus.kaldi_alignments import alignment_files
+from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.kaldi_tables import read_scp
+from stages.errors import BadInput
+from storage.fingerprint import file_digest, fingerprint
+
+NUM_BLOCKS = 16
+BLOCK_BYTES = 1 << 16
+
+
+def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
+    """The identity of all that `KaldiSource` would read.
+
+    Raises:
+        BadInput: where a file is missing or an scp is not what it should be.
+    """
+    lang = path / settings.lang
+    content = {
+        "lang": [_text(lang / name) for name in ("lexicon.txt", "units.txt", "lm.arpa")],
+        "num_pdfs": [
+            file_digest(place / "num_pdfs")
+            for place in (lang, path)
+            if (place / "num_pdfs").exists()
+        ],
+    }
+    for name in (settings.train, settings.dev, settings.test):
+        content[f"split {len(content)}"] = _split(path / name)
+    return fingerprint(content)
+
+
+def _split(directory: Path) -> list[str]:
+    digests = [_text(directory / name) for name in ("feats.scp", "text", "utt2spk")]
+    archives = _archives(directory / "feats.scp")
+    for path in alignment_files(directory):
+        digests.append(_text(path) if path.suffix == ".scp" else sampled_digest(path))
+        archives += _archives(path) if path.suffix == ".scp" else []
+    return digests + [sampled_digest(path) for path in dict.fromkeys(archives)]
+
+
+def _archives(scp: Path) -> list[Path]:
+    return list(dict.fromkeys(location.path for location in read_scp(scp).values()))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise BadInput(f"{path} is missing: is corpus.path a Kaldi data directory?")
+    return file_digest(path)
+
+
+def sampled_digest(path: Path) -> str:
+    """SHA-256 of a file's size and of blocks spread evenly from its first to its last byte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    last = max(0, size - BLOCK_BYTES)
+    with path.open("rb") as file:
+        for start in sorted({last * i // (NUM_BLOCKS - 1) for i in range(NUM_BLOCKS)}):
+            file.seek(start)
+            digest.update(file.read(BLOCK_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,19 @@
+"""KaldiSettings: how a Kaldi data directory is read."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stages.speech.settings import Settings
+
+
+class KaldiSettings(Settings):
+    """How a Kaldi data directory is read. The folder names are below `corpus.path`."""
+
+    train: str = "train"
+    dev: str = "dev"
+    test: str = "test"
+    lang: str = "lang"
+    frame_shift_ms: float = Field(default=10.0, gt=0)
+    max_length_difference: Literal[0, 1] = 0  # frames; 1: the longer of the two is trimmed
+    unknown_words: Literal["fail", "keep"] = "fail"

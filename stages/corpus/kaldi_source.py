@@ -1,0 +1,192 @@
+"""Kaldi data directory -> raw utterances: the tables first, then one matrix at a time.
+
+    DIR/train, dev, test   feats.scp  text  utt2spk  ali.scp | ali.ark | ali.*.gz (pdf ids)
+    DIR/lang               lexicon.txt  units.txt  lm.arpa     DIR/num_pdfs or DIR/lang/num_pdfs
+
+What an utterance lacks is decided from the tables: it is left out with its reason. What is
+there and wrong is an error. dev and test keep utterances without an alignment: their words count.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.kaldi_alignments import Alignments, open_alignments
+from stages.corpus.kaldi_objects import Location, read_matrix
+from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.kaldi_tables import read_scp, read_table
+from stages.corpus.raw import RawUtterance
+from stages.errors import BadInput
+from stages.speech.lang import Lang, read_lang
+
+SHOWN = 5  # words or ids that a message lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An utterance that will be read."""
+
+    id: str
+    speaker: str
+    transcript: str
+    features: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPlan:
+    """What is read of a split, and what is left out and why."""
+
+    directory: Path
+    entries: tuple[Entry, ...]
+    alignments: Alignments | None
+    left_out: dict[str, list[str]]
+
+
+class KaldiSource:
+    """The three splits of a Kaldi data directory, checked as far as the tables go."""
+
+    def __init__(self, settings: KaldiSettings, path: Path) -> None:
+        if not path.is_dir():
+            raise BadInput(f"{path} is no directory: set corpus.path to a Kaldi data directory")
+        self._settings = settings
+        self.lang: Lang = read_lang(path / settings.lang)
+        names = {"train": settings.train, "dev": settings.dev, "test": settings.test}
+        self._plans = {split: plan_split(split, path / name) for split, name in names.items()}
+        self._remarks: dict[str, list[str]] = {split: [] for split in names}
+        self._trimmed: dict[str, set[str]] = {split: set() for split in names}
+        self._judge_unknown_words()
+
+    def num_utterances(self, split: str) -> int:
+        """How many utterances `utterances` will give."""
+        return len(self._plans[split].entries)
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the split has alignments."""
+        return self._plans[split].alignments is not None
+
+    def left_out(self, split: str) -> dict[str, list[str]]:
+        """Reason -> ids of the utterances that are not given."""
+        return self._plans[split].left_out
+
+    def remarks(self, split: str) -> list[str]:
+        """What a person should know about the split; complete after `utterances` was read."""
+        trimmed = len(self._trimmed[split])
+        return self._remarks[split] + ([f"{trimmed} utterances trimmed by a frame"] * bool(trimmed))
+
+    def utterances(self, split: str) -> Iterator[RawUtterance]:
+        """The utterances of a split, in the order of feats.scp.
+
+        Raises:
+            BadInput: naming file, utterance and frame.
+        """
+        plan = self._plans[split]
+        for entry in plan.entries:
+            features_TF = read_matrix(entry.features)
+            _refuse_not_finite(features_TF, entry)
+            labels_T = None
+            if plan.alignments is not None and entry.id in plan.alignments:
+                labels_T = plan.alignments.read(entry.id)
+                _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
+                if len(labels_T) != len(features_TF):
+                    allowed = self._settings.max_length_difference
+                    features_TF, labels_T = _trimmed(features_TF, labels_T, entry, allowed=allowed)
+                    self._trimmed[split].add(entry.id)
+            yield RawUtterance(
+                id=entry.id,
+                speaker=entry.speaker,
+                transcript=entry.transcript,
+                features_TF=features_TF,
+                labels_T=labels_T,
+                frame_shift_ms=self._settings.frame_shift_ms,
+            )
+
+    def _judge_unknown_words(self) -> None:
+        known = set(self.lang.words)
+        for split, plan in self._plans.items():
+            spoken = [word for entry in plan.entries for word in entry.transcript.split()]
+            unknown = sorted({word for word in spoken if word not in known})
+            if not unknown:
+                continue
+            found = f"{plan.directory / 'text'}: {len(unknown)} words are not in the lexicon ("
+            found += ", ".join(unknown[:SHOWN]) + (", ...)" if len(unknown) > SHOWN else ")")
+            if self._settings.unknown_words == "fail":
+                raise BadInput(
+                    f"{found}: add them to {self._settings.lang}/lexicon.txt, "
+                    "or set corpus.kaldi.unknown_words to keep"
+                )
+            self._remarks[split].append(f"{found}: kept; they cannot be recognised")
+
+
+def plan_split(split: str, directory: Path) -> SplitPlan:
+    """Read the tables of a split and decide what is read.
+
+    Raises:
+        BadInput: where a table is missing or damaged, or train or dev has no alignments.
+    """
+    located = read_scp(directory / "feats.scp")
+    texts = read_table(directory / "text")
+    speakers = read_table(directory / "utt2spk")
+    alignments = open_alignments(directory)
+    if alignments is None and split != "test":
+        raise BadInput(
+            f"{directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz with pdf ids"
+        )
+    lacking = {
+        "no transcript": [id for id in located if id not in texts],
+        "no speaker": [id for id in located if id in texts and not speakers.get(id)],
+        "no features": [id for id in texts if id not in located],
+    }
+    if split == "train" and alignments is not None:
+        lacking["no alignment"] = [
+            id for id in located if id in texts and speakers.get(id) and id not in alignments
+        ]
+    struck = {id for ids in lacking.values() for id in ids}
+    return SplitPlan(
+        directory=directory,
+        entries=tuple(
+            Entry(id=id, speaker=speakers[id], transcript=texts[id], features=location)
+            for id, location in located.items()
+            if id not in struck
+        ),
+        alignments=alignments,
+        left_out={reason: ids for reason, ids in lacking.items() if ids},
+    )
+
+
+def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
+    finite_T = np.isfinite(features_TF).all(axis=1)
+    if not finite_T.all():
+        raise BadInput(
+            f"{entry.features}: utterance {entry.id!r}, frame {int(np.argmin(finite_T))}: "
+            "a feature is not finite: compute the features again, or leave the utterance out"
+        )
+
+
+def _refuse_out_of_range(
+    labels_T: NDArray[np.int32], entry: Entry, plan: SplitPlan, *, num_classes: int
+) -> None:
+    wrong_T = (labels_T < 0) | (labels_T >= num_classes)
+    if wrong_T.any():
+        frame = int(np.argmax(wrong_T))
+        raise BadInput(
+            f"{plan.directory}: utterance {entry.id!r}, frame {frame}: label "
+            f"{int(labels_T[frame])} is outside 0..{num_classes - 1}: are these pdf ids "
+            "(not transition ids), and is num_pdfs right?"
+        )
+
+
+def _trimmed(
+    features_TF: NDArray[np.float32], labels_T: NDArray[np.int32], entry: Entry, *, allowed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Both, as long as the shorter of the two, where they differ by at most `allowed` frames."""
+    num_frames = min(len(features_TF), len(labels_T))
+    if max(len(features_TF), len(labels_T)) - num_frames > allowed:
+        raise BadInput(
+            f"utterance {entry.id!r}: {len(features_TF)} frames of features and {len(labels_T)} "
+            f"labels, wanted a difference of at most {allowed}: align again, "
+            "or set corpus.kaldi.max_length_difference (at most 1)"
+        )
+    return features_TF[:num_frames], labels_T[:num_frames]

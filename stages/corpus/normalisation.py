@@ -1,0 +1,69 @@
+"""Normaliser: which statistics normalise which utterance; gathers them in a pass of their own."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.front_end import FrontEndSettings, Moments, normalise
+from stages.corpus.raw import RawUtterance
+from stages.corpus.source import Source
+from stages.errors import BadInput
+from stages.speech.progress import Progress
+
+
+class Normaliser:
+    """Cepstral mean and variance normalisation. "global" is estimated on train, for every split.
+
+    Memory: the sums of every speaker of one split. An utterance without frames adds nothing.
+    """
+
+    def __init__(self, settings: FrontEndSettings, source: Source, *, progress: Progress) -> None:
+        self._settings = settings
+        self._source = source
+        self._progress = progress
+        self._moments: dict[str, Moments] = {}
+        if settings.cmvn == "global":
+            self._gather("train")
+
+    def begin(self, split: str) -> None:
+        """Gather what the utterances of `split` need, before the first of them."""
+        if self._settings.cmvn == "speaker":
+            self._gather(split)
+
+    def __call__(self, raw: RawUtterance) -> NDArray[np.float32]:
+        """Normalised features (T, F) of an utterance with frames."""
+        if self._settings.cmvn == "none":
+            return raw.features_TF
+        if self._settings.cmvn == "utterance":
+            moments = Moments.of(raw.features_TF)
+        else:
+            moments = self._moments[self._key(raw)]
+        return normalise(raw.features_TF, moments, norm_vars=self._settings.norm_vars)
+
+    def _key(self, raw: RawUtterance) -> str:
+        return raw.speaker if self._settings.cmvn == "speaker" else "everybody"
+
+    def _gather(self, split: str) -> None:
+        self._moments = {}
+        total = self._source.num_utterances(split)
+        with self._progress.task(f"statistics of {split}", total=total, unit="utterances") as task:
+            for raw in self._source.utterances(split):
+                task.advance()
+                if len(raw.features_TF):
+                    self._count(raw)
+
+    def _count(self, raw: RawUtterance) -> None:
+        key, more = self._key(raw), Moments.of(raw.features_TF)
+        so_far = self._moments.get(key)
+        if so_far is not None:
+            check_dim(raw, wanted=len(so_far.sum_F))
+        self._moments[key] = more if so_far is None else so_far + more
+
+
+def check_dim(raw: RawUtterance, *, wanted: int) -> None:
+    """Refuse an utterance whose features are not like the others'."""
+    found = raw.features_TF.shape[1]
+    if found != wanted:
+        raise BadInput(
+            f"utterance {raw.id!r} has {found} feature dims, the others {wanted}: "
+            "were these features computed in the same way?"
+        )

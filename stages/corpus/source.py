@@ -1,0 +1,32 @@
+"""Source: where raw utterances come from, whoever made them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from stages.corpus.raw import RawUtterance
+from stages.speech.lang import Lang
+
+SPLITS = ("train", "dev", "test")
+
+
+class Source(Protocol):
+    """Three splits of utterances and their lang. Every call of `utterances` begins anew."""
+
+    @property
+    def lang(self) -> Lang:
+        """Lexicon, units, language model."""
+
+    def num_utterances(self, split: str) -> int:
+        """How many utterances `utterances` will give."""
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the split has alignments."""
+
+    def utterances(self, split: str) -> Iterator[RawUtterance]:
+        """The utterances of a split, always in the same order."""
+
+    def left_out(self, split: str) -> Mapping[str, Sequence[str]]:
+        """Reason -> ids of the utterances that are not given."""
+
+    def remarks(self, split: str) -> Sequence[str]:
+        """What a person should know about the split; complete after `utterances` was read."""
