@@ -1,0 +1,117 @@
+"""lang -> decoding graph: HLG.fst, from pdfs to words, and words.txt.
+
+    G   words of the language model              grammar.py
+    L   units to words, optional SIL             lexicon_fst.py
+    H   pdfs to units, states left to right      below
+    HLG = loops(H o min(det(L o G)))
+
+Input label p + 1 stands for pdf p, as kaldi_decoder's DecodableCtc counts; output labels are the
+numbers of words.txt. Staying in a state and leaving it cost ln 2 each, as in a Kaldi topology
+with probability 0.5: a constant for every frame, which no path can avoid.
+"""
+
+import math
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import kaldifst
+
+from stages.errors import BadInput
+from stages.speech.grammar import BACKOFF, compile_grammar, symbol_table
+from stages.speech.lang import Lang
+from stages.speech.lexicon_fst import LexiconSymbols, lexicon_fst
+from storage.publish import publish_file
+
+GRAPH_FILE = "HLG.fst"
+WORDS_FILE = "words.txt"
+EPSILON = 0
+STEP_COST = math.log(2)  # nats: of staying in a state, and of leaving it
+
+
+def build_graph(lang: Lang, directory: Path) -> None:
+    """Write HLG.fst and words.txt into `directory`. The same lang gives the same bytes.
+
+    Raises:
+        BadInput: where the language model is damaged, or shares no word with the lexicon.
+    """
+    words = number_words(lang)
+    grammar = compile_grammar(lang.arpa, words)
+    symbols = LexiconSymbols.of(lang, words)
+    lexicon_grammar = kaldifst.compose(lexicon_fst(lang, symbols), grammar)
+    kaldifst.determinize_star(lexicon_grammar)
+    kaldifst.minimize_encoded(lexicon_grammar)
+    kaldifst.arcsort(lexicon_grammar, "ilabel")
+    graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
+    if graph.start < 0:
+        raise BadInput("lm.arpa and lexicon.txt allow no sentence: have they a word in common?")
+    with TemporaryDirectory(prefix=".graph-", dir=directory) as folder:
+        beside = Path(folder) / GRAPH_FILE
+        if not graph.write(os.fspath(beside)):
+            raise BadInput(f"{directory}: the decoding graph cannot be written: is the disk full?")
+        publish_file(directory / WORDS_FILE, symbol_table(words).encode())
+        publish_file(directory / GRAPH_FILE, beside.read_bytes())
+
+
+def number_words(lang: Lang) -> dict[str, int]:
+    """words.txt: <eps> 0, the words from 1 on, then what only the grammar needs."""
+    return {
+        symbol: number
+        for number, symbol in enumerate(["<eps>", *lang.words, BACKOFF, "<s>", "</s>"])
+    }
+
+
+def read_words(directory: Path) -> list[str]:
+    """The words of a graph's directory, by number."""
+    lines = (directory / WORDS_FILE).read_text(encoding="utf-8").split("\n")
+    return [line.rsplit(" ", 1)[0] for line in lines if line]
+
+
+def read_graph(directory: Path) -> kaldifst.StdVectorFst:
+    """The decoding graph of a directory."""
+    return kaldifst.StdVectorFst.read(os.fspath(directory / GRAPH_FILE))
+
+
+def topology_fst(lang: Lang, symbols: LexiconSymbols) -> kaldifst.StdVectorFst:
+    """H without self loops: a unit's pdfs one after the other, from state 0 back to it."""
+    fst = kaldifst.StdVectorFst()
+    fst.start = fst.add_state()
+    fst.set_final(0, 0.0)
+    for unit, pdfs in lang.units.items():
+        state, output = 0, symbols.units[unit]
+        for position, pdf in enumerate(pdfs):
+            target = 0 if position == len(pdfs) - 1 else fst.add_state()
+            fst.add_arc(state, kaldifst.StdArc(pdf + 1, output, 0.0, target))
+            state, output = target, EPSILON
+    for number in symbols.disambiguation:
+        fst.add_arc(0, kaldifst.StdArc(EPSILON, number, 0.0, 0))
+    kaldifst.arcsort(fst, "olabel")
+    return fst
+
+
+def add_self_loops(fst: kaldifst.StdVectorFst) -> kaldifst.StdVectorFst:
+    """A copy in which every state that an input label enters can be stayed in by that label.
+
+    A state that several labels enter is split, one copy for each, since the loop of one label
+    must not follow another's.
+    """
+    looped = kaldifst.StdVectorFst()
+    if fst.start < 0:
+        return looped
+    looped.start = looped.add_state()
+    copies = {(fst.start, EPSILON): looped.start}
+    to_visit = [(fst.start, EPSILON)]
+    while to_visit:
+        state, label = to_visit.pop()
+        source = copies[state, label]
+        looped.set_final(source, fst.final(state))
+        if label != EPSILON:
+            looped.add_arc(source, kaldifst.StdArc(label, EPSILON, STEP_COST, source))
+        for arc in kaldifst.ArcIterator(fst, state):
+            target = (arc.nextstate, arc.ilabel)
+            if target not in copies:
+                copies[target] = looped.add_state()
+                to_visit.append(target)
+            cost = arc.weight.value + (STEP_COST if arc.ilabel != EPSILON else 0.0)
+            looped.add_arc(source, kaldifst.StdArc(arc.ilabel, arc.olabel, cost, copies[target]))
+    return looped
