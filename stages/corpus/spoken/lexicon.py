@@ -1,0 +1,25 @@
+"""Lexicon: the pronunciations that the training voices gave each word, without the rare ones."""
+
+from collections import Counter
+
+from stages.corpus.spoken.segments import Segment
+from stages.corpus.spoken.settings import SpokenSettings
+
+Phones = tuple[str, ...]
+
+
+def pronunciations_of(segments: tuple[Segment, ...], *, num_words: int) -> list[Phones]:
+    """The phones of every word of a sentence, in order."""
+    phones: list[list[str]] = [[] for _ in range(num_words)]
+    for segment in segments:
+        if segment.word >= 0:
+            phones[segment.word].append(segment.name)
+    return [tuple(word) for word in phones]
+
+
+def keep_pronunciations(heard: Counter[Phones], settings: SpokenSettings) -> list[Phones]:
+    """The commonest pronunciations of one word: not too many, none too rare, at least one."""
+    least = settings.min_pronunciation_share * heard.total()
+    ranked = sorted(heard, key=lambda phones: (-heard[phones], phones))
+    kept = [phones for phones in ranked if heard[phones] >= least]
+    return kept[: settings.max_pronunciations] or ranked[:1]

@@ -1,0 +1,173 @@
+"""settings -> spoken corpus: what the synthesiser says, distorted, with a class for every frame.
+
+The training sentences are spoken twice: once for their phones alone, which decide the lexicon and
+the classes, and once for the features. No more than one sentence is in memory.
+
+Shapes: T samples or frames.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stages.corpus.raw import RawUtterance
+from stages.corpus.spoken.bigram import bigram_arpa
+from stages.corpus.spoken.distortion import Room
+from stages.corpus.spoken.filterbank import FRAME_SHIFT_MS, SAMPLE_RATE, log_mel
+from stages.corpus.spoken.framing import AlignedUtterance, align_utterance
+from stages.corpus.spoken.lexicon import Phones, keep_pronunciations, pronunciations_of
+from stages.corpus.spoken.phones import PHONES
+from stages.corpus.spoken.plan import PlannedUtterance, plan_text, plan_utterances
+from stages.corpus.spoken.settings import SpokenSettings
+from stages.corpus.spoken.synthesis import SAMPLE_RATE as SYNTHESIS_RATE
+from stages.corpus.spoken.synthesis import SpokenUtterance, synthesise
+from stages.corpus.spoken.units import State, UnitClasses, units_of
+from stages.corpus.spoken.voices import SPLITS
+from stages.corpus.spoken.wave import Wave, resample
+from stages.speech.lang import SILENCE, Lang, Pronunciation
+from stages.speech.progress import Progress
+
+TRAIN = "train"
+NUM_ACCENTS_OF_UNSAID = 2  # training voices that say the words which no sentence needed
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenCorpus:
+    """A lang, and per split the utterances: each iteration speaks them anew, the same."""
+
+    lang: Lang
+    splits: dict[str, "SpokenSplit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenSplit:
+    """The utterances of one split, made one by one while they are asked for."""
+
+    split: str
+    settings: SpokenSettings
+    classes: UnitClasses
+    progress: Progress
+
+    def __iter__(self) -> Iterator[RawUtterance]:
+        room = Room(self.settings.distortion)
+        for spoken in speak_split(self.split, self.settings, title="Speak", progress=self.progress):
+            aligned = align_utterance(spoken, self.settings)
+            rng = np.random.default_rng(spoken.planned.distortion_seed)
+            heard_T = room.hear(clean_wave(spoken), rng=rng)
+            classes_S = [self.classes.of(unit)[state] for unit, state in aligned.states]
+            yield RawUtterance(
+                id=spoken.planned.id,
+                speaker=spoken.planned.speaker.id,
+                transcript=" ".join(spoken.planned.words),
+                features_TF=log_mel(heard_T, num_mel_bins=self.settings.num_mel_bins),
+                labels_T=np.array(classes_S, dtype=np.int32)[aligned.state_of_frame_T],
+                frame_shift_ms=FRAME_SHIFT_MS,
+            )
+
+
+def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpus:
+    """The lang, from a first hearing of the training sentences, and the splits.
+
+    Raises:
+        MissingPart: when espeak-ng is not installed.
+        BadInput: when speech is too fast for the states that it is cut into.
+    """
+    text = plan_text(settings)
+    heard: dict[str, Counter[Phones]] = defaultdict(Counter)
+    counts: Counter[State] = Counter()
+    for spoken in speak_split(TRAIN, settings, title="Listen to", progress=progress):
+        aligned = align_utterance(spoken, settings)
+        _hear(aligned, heard)
+        frames_S = np.bincount(aligned.state_of_frame_T)
+        for state, num_frames in zip(aligned.states, frames_S, strict=True):
+            counts[state] += int(num_frames)
+    unsaid = sorted({word for words in text for word in words} - set(heard))
+    for spoken in synthesise(_say_alone(unsaid, settings)):
+        _hear(align_utterance(spoken, settings), heard)
+    classes = UnitClasses(
+        counts,
+        phones=PHONES,
+        states_per_unit=settings.states_per_unit,
+        min_count=settings.min_count,
+    )
+    splits = {
+        split: SpokenSplit(split=split, settings=settings, classes=classes, progress=progress)
+        for split in SPLITS
+    }
+    return SpokenCorpus(_make_lang(heard, classes, text=text, settings=settings), splits)
+
+
+def speak_split(
+    split: str, settings: SpokenSettings, *, title: str, progress: Progress
+) -> Iterator[SpokenUtterance]:
+    """The clean sentences of a split, until there are as many seconds as the settings want."""
+    wanted = _seconds_of(split, settings)
+    said = 0.0
+    with progress.task(f"{title} {split}", total=wanted, unit="seconds") as task:
+        for spoken in synthesise(plan_utterances(split, settings)):
+            yield spoken
+            planned = spoken.planned
+            seconds = planned.lead_seconds + planned.trail_seconds
+            seconds += len(spoken.samples_T) / SYNTHESIS_RATE
+            task.advance(min(seconds, wanted - said))
+            said += seconds
+            if said >= wanted:
+                return
+
+
+def clean_wave(spoken: SpokenUtterance) -> Wave:
+    """The sentence at 16 kHz, between its pauses, on the scale of 16-bit integers."""
+    lead, trail = (
+        np.zeros(round(seconds * SYNTHESIS_RATE), dtype=np.float32)
+        for seconds in (spoken.planned.lead_seconds, spoken.planned.trail_seconds)
+    )
+    wave_T = np.concatenate([lead, spoken.samples_T.astype(np.float32), trail])
+    divisor = int(np.gcd(SAMPLE_RATE, SYNTHESIS_RATE))
+    return resample(wave_T, up=SAMPLE_RATE // divisor, down=SYNTHESIS_RATE // divisor)
+
+
+def _seconds_of(split: str, settings: SpokenSettings) -> float:
+    minutes = {
+        TRAIN: settings.hours * 60,
+        "dev": settings.dev_minutes,
+        "test": settings.test_minutes,
+    }
+    return 60 * minutes[split]
+
+
+def _hear(aligned: AlignedUtterance, heard: dict[str, Counter[Phones]]) -> None:
+    words = aligned.words
+    phones = pronunciations_of(aligned.segments, num_words=len(words))
+    for word, pronunciation in zip(words, phones, strict=True):
+        heard[word][pronunciation] += 1
+
+
+def _say_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUtterance]:
+    """Plans for words that no training sentence has: each alone, by the first voices."""
+    plans = plan_utterances(TRAIN, settings)
+    for plan in [next(plans) for _ in range(NUM_ACCENTS_OF_UNSAID)]:
+        for word in words:
+            yield replace(plan, words=(word,))
+
+
+def _make_lang(
+    heard: dict[str, Counter[Phones]],
+    classes: UnitClasses,
+    *,
+    text: list[tuple[str, ...]],
+    settings: SpokenSettings,
+) -> Lang:
+    lexicon = tuple(
+        Pronunciation(word, units_of(phones))
+        for word in sorted(heard)
+        for phones in keep_pronunciations(heard[word], settings)
+    )
+    names = sorted({unit for entry in lexicon for unit in entry.units})
+    return Lang(
+        lexicon=lexicon,
+        units={unit: classes.of(unit) for unit in (SILENCE, *names)},
+        arpa=bigram_arpa(text),
+        num_classes=classes.num_classes,
+    )

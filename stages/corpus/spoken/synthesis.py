@@ -1,0 +1,147 @@
+"""Synthesis: planned sentences in, spoken ones out, through a synthesiser in a process of its own.
+
+This side never loads espeak-ng.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.spoken.plan import PlannedUtterance
+from stages.errors import MissingPart, StageError
+
+SAMPLE_RATE = 22_050  # of espeak-ng
+ROOT = Path(__file__).parents[3]
+LOADER = "espeakng_loader"
+# A spelled A is spoken as the letter, not as the article.
+SPOKEN_AS = {"A": "[['eI]]"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """From `sample` on there is phone `name` of word number `word`; pauses are named "_..."."""
+
+    sample: int
+    name: str
+    word: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenUtterance:
+    """A sentence as the synthesiser said it."""
+
+    planned: PlannedUtterance
+    events: tuple[Event, ...]
+    word_starts: tuple[int, ...]  # where each word begins, its closure included
+    samples_T: NDArray[np.int16]
+
+
+def synthesise(planned: Iterable[PlannedUtterance]) -> Iterator[SpokenUtterance]:
+    """Speak the sentences in the order given, from the start of a fresh synthesiser.
+
+    Raises:
+        MissingPart: when espeak-ng is not installed.
+        StageError: when it cannot say a sentence word by word.
+    """
+    if importlib.util.find_spec(LOADER) is None:
+        raise MissingPart(
+            "the spoken corpus needs espeak-ng, which is not here: pip install 'essence[demo]', "
+            "or give a corpus of your own with corpus.source: kaldi"
+        )
+    with _synthesiser() as (requests, answers):
+        for utterance in planned:
+            requests.write(_request(utterance))
+            requests.flush()
+            yield _answer(answers, utterance)
+
+
+@contextmanager
+def _synthesiser() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.corpus.spoken.synthesiser"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us; the synthesiser ends with its stdin
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.stdin, process.stdout
+    finally:
+        process.terminate()
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def _request(utterance: PlannedUtterance) -> bytes:
+    speaker = utterance.speaker
+    request = {
+        "text": " ".join(_spoken_words(utterance.words)),
+        "accent": speaker.accent,
+        "variant": speaker.variant,
+        "pitch": speaker.pitch,
+        "pitch_range": speaker.pitch_range,
+        "words_per_minute": utterance.words_per_minute,
+        "word_gap": utterance.word_gap,
+    }
+    return json.dumps(request).encode() + b"\n"
+
+
+def _spoken_words(words: tuple[str, ...]) -> list[str]:
+    return [SPOKEN_AS.get(word, word.lower()) for word in words]
+
+
+def _answer(answers: IO[bytes], utterance: PlannedUtterance) -> SpokenUtterance:
+    line = answers.readline()
+    if not line:
+        raise StageError(f"the synthesiser ended while it said {' '.join(utterance.words)!r}")
+    header = json.loads(line)
+    if "error" in header:
+        raise StageError(f"utterance {utterance.id}: {header['error']}")
+    size = 2 * header["num_samples"]
+    data = answers.read(size)
+    if len(data) != size:
+        raise StageError(f"the synthesiser ended while it said {' '.join(utterance.words)!r}")
+    events, word_starts = _by_word(header["events"], utterance)
+    return SpokenUtterance(
+        planned=utterance,
+        events=events,
+        word_starts=word_starts,
+        samples_T=np.frombuffer(data, dtype="<i2"),
+    )
+
+
+def _by_word(
+    raw: list[list[int | str]], utterance: PlannedUtterance
+) -> tuple[tuple[Event, ...], tuple[int, ...]]:
+    """Give every phone its word; the words of the events must be the words of the transcript."""
+    events, starts, positions = [], [], []
+    for kind, sample, what in raw:
+        if kind == "word":
+            starts.append(int(sample))
+            positions.append(int(what))
+        elif starts:
+            events.append(Event(sample=int(sample), name=str(what), word=len(starts) - 1))
+    begin, spans = 1, []  # espeak-ng counts characters from 1
+    for spoken in _spoken_words(utterance.words):
+        spans.append(range(begin, begin + len(spoken)))
+        begin += len(spoken) + 1
+    if len(positions) != len(spans) or any(
+        position not in span for position, span in zip(positions, spans, strict=True)
+    ):
+        raise StageError(
+            f"utterance {utterance.id}: the synthesiser said {' '.join(utterance.words)!r} "
+            f"as {len(positions)} words, wanted {len(spans)}, one for each"
+        )
+    return tuple(events), tuple(starts)
