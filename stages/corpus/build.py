@@ -4,7 +4,9 @@ The statistics of a speaker need a pass over the split before the one that write
 is in memory at a time.
 """
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -42,14 +44,13 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     Raises:
         BadInput: where the source is not what it should be; nothing half written stays.
     """
-    source = _open_source(settings, progress)
-    normaliser = Normaliser(settings.features, source, progress=progress)
-    splits = tuple(
-        _write_split(
-            split, source, settings.features, normaliser, directory=directory, progress=progress
+    with _scratch(directory) as scratch:
+        source = _open_source(settings, scratch=scratch, progress=progress)
+        normaliser = Normaliser(settings.features, source)
+        splits = tuple(
+            _write_split(split, source, settings.features, normaliser, directory=directory)
+            for split in SPLITS
         )
-        for split in SPLITS
-    )
     write_lang(source.lang, directory / "lang")
     summary = CorpusSummary(
         source=settings.source,
@@ -95,10 +96,22 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
     return lines
 
 
-def _open_source(settings: CorpusSettings, progress: Progress) -> Source:
+def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
     if settings.source == "kaldi" and settings.path is not None:
-        return KaldiSource(settings.kaldi, settings.path)
-    return SpokenSource(settings.spoken, progress=progress)
+        return KaldiSource(settings.kaldi, settings.path, progress=progress)
+    return SpokenSource(settings.spoken, scratch=scratch, progress=progress)
+
+
+@contextmanager
+def _scratch(directory: Path) -> Iterator[Path]:
+    """A folder for raw speech, empty at the start and gone at the end."""
+    scratch = directory / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @dataclass(slots=True)
@@ -127,29 +140,23 @@ def _write_split(
     normaliser: Normaliser,
     *,
     directory: Path,
-    progress: Progress,
 ) -> SplitSummary:
+    normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
     raws = _with_frames(source.utterances(split), left_out)
     first = next(raws, None)
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
         raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
-    normaliser.begin(split)
     wanted = first.features_TF.shape[1]
     about = _about(split, source, settings, first)
     tally = _Tally()
-    total = source.num_utterances(split)
-    with (
-        CorpusWriter(directory / f"{split}.h5", about, dtype=settings.dtype) as writer,
-        progress.task(f"writing {split}", total=total, unit="utterances") as task,
-    ):
+    with CorpusWriter(directory / f"{split}.h5", about, dtype=settings.dtype) as writer:
         for raw in chain([first], raws):
             check_dim(raw, wanted=wanted)
             rows_TD = to_rows(normaliser(raw), settings)
             _add(raw, rows_TD, settings, writer)
             tally.count(raw, num_rows=len(rows_TD))
-            task.advance()
     return SplitSummary(
         split=split,
         num_utterances=tally.utterances,

@@ -21,6 +21,7 @@ from stages.corpus.kaldi_tables import read_scp, read_table
 from stages.corpus.raw import RawUtterance
 from stages.errors import BadInput
 from stages.speech.lang import Lang, read_lang
+from stages.speech.progress import Progress
 
 SHOWN = 5  # words or ids that a message lists
 
@@ -48,20 +49,17 @@ class SplitPlan:
 class KaldiSource:
     """The three splits of a Kaldi data directory, checked as far as the tables go."""
 
-    def __init__(self, settings: KaldiSettings, path: Path) -> None:
+    def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
         if not path.is_dir():
             raise BadInput(f"{path} is no directory: set corpus.path to a Kaldi data directory")
         self._settings = settings
+        self._progress = progress
         self.lang: Lang = read_lang(path / settings.lang)
         names = {"train": settings.train, "dev": settings.dev, "test": settings.test}
         self._plans = {split: plan_split(split, path / name) for split, name in names.items()}
         self._remarks: dict[str, list[str]] = {split: [] for split in names}
         self._trimmed: dict[str, set[str]] = {split: set() for split in names}
         self._judge_unknown_words()
-
-    def num_utterances(self, split: str) -> int:
-        """How many utterances `utterances` will give."""
-        return len(self._plans[split].entries)
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
@@ -83,25 +81,32 @@ class KaldiSource:
             BadInput: naming file, utterance and frame.
         """
         plan = self._plans[split]
-        for entry in plan.entries:
-            features_TF = read_matrix(entry.features)
-            _refuse_not_finite(features_TF, entry)
-            labels_T = None
-            if plan.alignments is not None and entry.id in plan.alignments:
-                labels_T = plan.alignments.read(entry.id)
-                _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
-                if len(labels_T) != len(features_TF):
-                    allowed = self._settings.max_length_difference
-                    features_TF, labels_T = _trimmed(features_TF, labels_T, entry, allowed=allowed)
-                    self._trimmed[split].add(entry.id)
-            yield RawUtterance(
-                id=entry.id,
-                speaker=entry.speaker,
-                transcript=entry.transcript,
-                features_TF=features_TF,
-                labels_T=labels_T,
-                frame_shift_ms=self._settings.frame_shift_ms,
-            )
+        total = len(plan.entries)
+        with self._progress.task(f"read {split}", total=total, unit="utterances") as task:
+            for entry in plan.entries:
+                yield self._read(entry, split)
+                task.advance()
+
+    def _read(self, entry: Entry, split: str) -> RawUtterance:
+        plan = self._plans[split]
+        features_TF = read_matrix(entry.features)
+        _refuse_not_finite(features_TF, entry)
+        labels_T = None
+        if plan.alignments is not None and entry.id in plan.alignments:
+            labels_T = plan.alignments.read(entry.id)
+            _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
+            if len(labels_T) != len(features_TF):
+                allowed = self._settings.max_length_difference
+                features_TF, labels_T = _trimmed(features_TF, labels_T, entry, allowed=allowed)
+                self._trimmed[split].add(entry.id)
+        return RawUtterance(
+            id=entry.id,
+            speaker=entry.speaker,
+            transcript=entry.transcript,
+            features_TF=features_TF,
+            labels_T=labels_T,
+            frame_shift_ms=self._settings.frame_shift_ms,
+        )
 
     def _judge_unknown_words(self) -> None:
         known = set(self.lang.words)

@@ -7,7 +7,6 @@ from stages.corpus.front_end import FrontEndSettings, Moments, normalise
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import Source
 from stages.errors import BadInput
-from stages.speech.progress import Progress
 
 
 class Normaliser:
@@ -16,10 +15,9 @@ class Normaliser:
     Memory: the sums of every speaker of one split. An utterance without frames adds nothing.
     """
 
-    def __init__(self, settings: FrontEndSettings, source: Source, *, progress: Progress) -> None:
+    def __init__(self, settings: FrontEndSettings, source: Source) -> None:
         self._settings = settings
         self._source = source
-        self._progress = progress
         self._moments: dict[str, Moments] = {}
         if settings.cmvn == "global":
             self._gather("train")
@@ -44,12 +42,9 @@ class Normaliser:
 
     def _gather(self, split: str) -> None:
         self._moments = {}
-        total = self._source.num_utterances(split)
-        with self._progress.task(f"statistics of {split}", total=total, unit="utterances") as task:
-            for raw in self._source.utterances(split):
-                task.advance()
-                if len(raw.features_TF):
-                    self._count(raw)
+        for raw in self._source.utterances(split):
+            if len(raw.features_TF):
+                self._count(raw)
 
     def _count(self, raw: RawUtterance) -> None:
         key, more = self._key(raw), Moments.of(raw.features_TF)

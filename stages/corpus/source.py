@@ -10,14 +10,12 @@ SPLITS = ("train", "dev", "test")
 
 
 class Source(Protocol):
-    """Three splits of utterances and their lang. Every call of `utterances` begins anew."""
+    """Three splits of utterances and their lang. Every call of `utterances` begins anew
+    and shows its own progress."""
 
     @property
     def lang(self) -> Lang:
         """Lexicon, units, language model."""
-
-    def num_utterances(self, split: str) -> int:
-        """How many utterances `utterances` will give."""
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""

@@ -1,0 +1,54 @@
+"""DecodingPool: decodes the utterances of a split in parallel processes."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.errors import StageError
+from stages.evaluate import decode_worker
+from stages.evaluate.decode_worker import DecodeJob, Heard
+
+JOBS_AT_ONCE = 4  # sent to a process together
+
+
+class DecodingPool:
+    """Processes that hold the graph. Make it with `decoding_pool`."""
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        self._executor = executor
+
+    def decode(self, jobs: Sequence[DecodeJob]) -> Iterator[Heard]:
+        """What is heard, in the order of the jobs, as it becomes known.
+
+        Raises:
+            StageError: where a process dies.
+        """
+        try:
+            yield from self._executor.map(decode_worker.decode, jobs, chunksize=JOBS_AT_ONCE)
+        except BrokenProcessPool as cause:
+            raise StageError(
+                "a decoding process died: is memory short? Lower evaluate.processes, "
+                "evaluate.beam or evaluate.max_active"
+            ) from cause
+
+
+@contextmanager
+def decoding_pool(graph_directory: Path, *, processes: int) -> Iterator[DecodingPool]:
+    """A pool for the time of a `with`. `processes` 0: one for each processor of ours.
+
+    The processes are spawned: a fork of a process in which torch runs threads may hang.
+    """
+    executor = ProcessPoolExecutor(
+        max_workers=processes or len(os.sched_getaffinity(0)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=decode_worker.start,
+        initargs=(graph_directory,),
+    )
+    try:
+        yield DecodingPool(executor)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,98 @@
+"""system, corpus, graph -> errors: frame error, cross-entropy, word error rate on dev and test.
+
+Acoustic scale and insertion penalty are chosen on dev; test is decoded once.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from stages.evaluate.decode import decoding_pool
+from stages.evaluate.frames import log_priors
+from stages.evaluate.likelihoods import run_members, write_likelihoods
+from stages.evaluate.settings import EvaluateSettings
+from stages.evaluate.split_decoder import SplitDecoder
+from stages.evaluate.tune import search
+from stages.speech.graph import read_words
+from stages.speech.progress import Progress
+from stages.speech.results import System, SystemResult
+from storage.corpus_file import CorpusFile
+from storage.publish import publish_file
+
+RESULT_FILE = "result.json"
+SPLITS = ("dev", "test")
+
+
+def evaluate_system(
+    settings: EvaluateSettings,
+    *,
+    system: System,
+    corpus_directory: Path,
+    graph_directory: Path,
+    directory: Path,
+    device: str,
+    progress: Progress,
+) -> SystemResult:
+    """Decode and score one system; the result is also written to directory/result.json.
+
+    Raises:
+        BadInput, BadPosterior, MissingPart: where a model does not fit or its output is no
+            distribution.
+    """
+    with ExitStack() as stack:
+        corpora = {
+            split: stack.enter_context(CorpusFile(corpus_directory / f"{split}.h5"))
+            for split in SPLITS
+        }
+        with CorpusFile(corpus_directory / "train.h5") as train:
+            log_prior_C = log_priors(train.label_counts(), smoothing=settings.prior_smoothing)
+        scratch = stack.enter_context(_scratch(directory))
+        num_parameters = run_members(
+            system,
+            corpora,
+            scratch,
+            batch_frames=settings.batch_frames,
+            device=device,
+            progress=progress,
+        )
+        pool = stack.enter_context(decoding_pool(graph_directory, processes=settings.processes))
+        words = read_words(graph_directory)
+        ready = {}
+        for split, corpus in corpora.items():
+            path, tally = write_likelihoods(system, split, corpus, scratch, log_prior_C=log_prior_C)
+            ready[split] = SplitDecoder(
+                name=system.name,
+                corpus=corpus,
+                likelihoods=path,
+                tally=tally,
+                pool=pool,
+                words=words,
+                settings=settings,
+                progress=progress,
+            )
+        point = search(
+            settings.acoustic_scales, settings.insertion_penalties, ready["dev"].num_errors
+        )
+        result = SystemResult(
+            system=system,
+            num_parameters=num_parameters,
+            acoustic_scale=point.acoustic_scale,
+            insertion_penalty=point.insertion_penalty,
+            dev=ready["dev"].result(point),
+            test=ready["test"].result(point),
+        )
+    publish_file(directory / RESULT_FILE, result.model_dump_json(indent=2).encode() + b"\n")
+    return result
+
+
+@contextmanager
+def _scratch(directory: Path) -> Iterator[Path]:
+    """A folder for likelihoods, empty at the start and gone at the end."""
+    scratch = directory / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

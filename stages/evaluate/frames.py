@@ -1,0 +1,47 @@
+"""posteriors, hard labels -> frame error and cross-entropy.
+
+Shapes: T frames, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.corpus_file import NO_LABEL
+
+
+@dataclass(slots=True)
+class FrameTally:
+    """Sums over the labelled frames of a split, in float64."""
+
+    num_frames: int = 0
+    num_labelled: int = 0
+    num_wrong: int = 0
+    nats: float = 0.0
+
+    def count(self, logp_TC: NDArray[np.float32], labels_T: NDArray[np.int32]) -> None:
+        """One more utterance; frames without a label count only as frames."""
+        known = np.flatnonzero(labels_T != NO_LABEL)
+        labels = labels_T[known]
+        self.num_frames += len(labels_T)
+        self.num_labelled += len(known)
+        self.num_wrong += int((logp_TC[known].argmax(axis=1) != labels).sum())
+        self.nats -= float(logp_TC[known, labels].sum(dtype=np.float64))
+
+    @property
+    def frame_error(self) -> float | None:
+        """Share of labelled frames whose most probable class is another one."""
+        return self.num_wrong / self.num_labelled if self.num_labelled else None
+
+    @property
+    def cross_entropy(self) -> float | None:
+        """Nats a labelled frame."""
+        return self.nats / self.num_labelled if self.num_labelled else None
+
+
+def log_priors(label_counts_C: NDArray[np.int64], *, smoothing: float) -> NDArray[np.float32]:
+    """Natural log of each class's share of frames, after `smoothing` frames more of each."""
+    smoothed_C = label_counts_C + smoothing
+    log_prior_C = np.log(smoothed_C / smoothed_C.sum())
+    return np.asarray(log_prior_C, dtype=np.float32)

@@ -1,0 +1,135 @@
+"""system, corpus -> a file of scaled log-likelihoods, log p(c|x) - log p(c), for the decoder.
+
+They go through files, so that one member and one utterance are in memory at a time and every
+decoding process reads only its own rows. Row i belongs to frame i of the corpus file.
+
+Shapes: T frames, C classes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import BadInput, BadPosterior, StageError
+from stages.evaluate.frames import FrameTally
+from stages.speech.architectures import AcousticModel
+from stages.speech.ensemble_posteriors import average_log_posteriors
+from stages.speech.model_file import load_model
+from stages.speech.posteriors import log_posteriors
+from stages.speech.progress import Progress, Task
+from stages.speech.results import System
+from storage.corpus_file import CorpusFile
+
+
+def run_members(
+    system: System,
+    corpora: Mapping[str, CorpusFile],
+    scratch: Path,
+    *,
+    batch_frames: int,
+    device: str,
+    progress: Progress,
+) -> int:
+    """Write every member's log-posteriors of every split; returns how many parameters they have.
+
+    Raises:
+        BadInput: when a member's classes are not the corpus's.
+    """
+    num_parameters = 0
+    total = len(system.model_directories) * sum(c.num_frames for c in corpora.values())
+    with progress.task(f"{system.name}: posteriors", total=total, unit="frames") as task:
+        for number, directory in enumerate(system.model_directories):
+            model, about = load_model(directory, device)
+            num_parameters += sum(parameter.numel() for parameter in model.parameters())
+            for split, corpus in corpora.items():
+                _refuse_other_classes(about.class_inventory, directory, corpus)
+                blocks = _forward(model, corpus, task, batch_frames=batch_frames, device=device)
+                write_rows(_member_file(scratch, split, number), corpus, blocks)
+    return num_parameters
+
+
+def _forward(
+    model: AcousticModel, corpus: CorpusFile, task: Task, *, batch_frames: int, device: str
+) -> Iterator[NDArray[np.float32]]:
+    indices = range(len(corpus.utterances))
+    for _, logp_TC in log_posteriors(
+        model, corpus, indices, batch_frames=batch_frames, device=device
+    ):
+        task.advance(len(logp_TC))
+        yield logp_TC
+
+
+def write_likelihoods(
+    system: System,
+    split: str,
+    corpus: CorpusFile,
+    scratch: Path,
+    *,
+    log_prior_C: NDArray[np.float32],
+) -> tuple[Path, FrameTally]:
+    """Average what the members wrote, count frame errors, take off the priors.
+
+    Raises:
+        BadPosterior: naming the utterance and frame that is not finite.
+    """
+    members = [
+        np.load(_member_file(scratch, split, number), mmap_mode="r")
+        for number in range(len(system.model_directories))
+    ]
+    tally = FrameTally()
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for index, row in enumerate(corpus.utterances):
+            rows = slice(row.first_frame, row.first_frame + row.num_frames)
+            logp_TC = average_log_posteriors(
+                [np.asarray(member[rows]) for member in members], system.weights, system.combine
+            )
+            _refuse_not_finite(logp_TC, system, row.id)
+            tally.count(logp_TC, corpus.labels(index))
+            yield logp_TC - log_prior_C
+
+    path = scratch / f"{split}.npy"
+    write_rows(path, corpus, blocks())
+    return path, tally
+
+
+def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float32]]) -> None:
+    """Write blocks (T, C), one an utterance, under one another into a .npy file.
+
+    Raises:
+        StageError: where the disk is full.
+    """
+    shape = (corpus.num_frames, corpus.about.num_classes)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for block_TC in blocks:
+                file.write(np.ascontiguousarray(block_TC, dtype="<f4").tobytes())
+    except OSError as cause:
+        raise StageError(
+            f"{path} cannot be written ({cause}): {4 * shape[0] * shape[1]} bytes are wanted"
+        ) from cause
+
+
+def _member_file(scratch: Path, split: str, number: int) -> Path:
+    return scratch / f"{split}-member{number}.npy"
+
+
+def _refuse_other_classes(inventory: str, directory: Path, corpus: CorpusFile) -> None:
+    if inventory != corpus.about.class_inventory:
+        raise BadInput(
+            f"{directory} has the classes {inventory[:12]}, {corpus.path} has "
+            f"{corpus.about.class_inventory[:12]}: train the model on this corpus"
+        )
+
+
+def _refuse_not_finite(logp_TC: NDArray[np.float32], system: System, id: str) -> None:
+    finite_T = np.isfinite(logp_TC).all(axis=1)
+    if not finite_T.all():
+        raise BadPosterior(
+            f"{system.name}, utterance {id!r}, frame {int(np.argmin(finite_T))}: "
+            "a log-posterior is not finite: train the model again, with a lower learning rate"
+        )

@@ -1,0 +1,23 @@
+"""EvaluateSettings: how systems are decoded and scored."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.speech.settings import Settings
+
+
+class EvaluateSettings(Settings):
+    """The grids are searched on dev only; test is decoded once, with what dev chose."""
+
+    beam: float = Field(default=13.0, gt=0)  # nats, after the acoustic scale
+    max_active: int = Field(default=1500, ge=10)  # states alive in a frame
+    acoustic_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(0.1, 0.15, 0.2, 0.3, 0.45, 0.7), min_length=1
+    )
+    insertion_penalties: tuple[float, ...] = Field(default=(-1.0, 0.0, 1.0, 2.0), min_length=1)
+    prior_smoothing: float = Field(default=1.0, gt=0)  # frames added to every class's count
+    batch_frames: int = Field(default=8192, ge=1)
+    bootstrap_samples: int = Field(default=2000, ge=100)
+    seed: int = Field(default=1, ge=0)  # of the bootstrap
+    processes: int = Field(default=0, ge=0)  # that decode; 0: one for each processor
