@@ -234,17 +234,21 @@ class CorpusFile:
     def __contains__(self, id: str) -> bool:
         return id in self._index_of
 
-    def features(self, index: int) -> NDArray[np.float32]:
-        """Features (T, F) of the utterance at `index`, as float32."""
-        row = self.utterances[index]
-        frames = slice(row.first_frame, row.first_frame + row.num_frames)
-        return np.asarray(self._read(self._features, frames, row.id), dtype=np.float32)
+    def features(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """Features (T, F) of the utterance at `index`, or of its frames [start, end), float32."""
+        frames, id = self._frames_of(index, span)
+        return np.asarray(self._read(self._features, frames, id), dtype=np.float32)
 
-    def labels(self, index: int) -> NDArray[np.int32]:
-        """Hard labels (T,) of the utterance at `index`; NO_LABEL where unknown."""
+    def labels(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.int32]:
+        """Hard labels (T,) of the same frames; NO_LABEL where unknown."""
+        frames, id = self._frames_of(index, span)
+        return np.asarray(self._read(self._labels, frames, id), dtype=np.int32)
+
+    def _frames_of(self, index: int, span: tuple[int, int] | None) -> tuple[slice, str]:
         row = self.utterances[index]
-        frames = slice(row.first_frame, row.first_frame + row.num_frames)
-        return np.asarray(self._read(self._labels, frames, row.id), dtype=np.int32)
+        start, end = span or (0, row.num_frames)
+        assert 0 <= start <= end <= row.num_frames
+        return slice(row.first_frame + start, row.first_frame + end), row.id
 
     def feature_blocks(self, frames: int = 1 << 14) -> Iterator[NDArray[np.float32]]:
         """All features, in order, in blocks (<= frames, F): for statistics."""

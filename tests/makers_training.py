@@ -1,11 +1,14 @@
 """Makers for training: small corpora whose classes a small model can learn, small models."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.speech.training import TrainingSettings
 from storage.corpus_file import NO_LABEL, CorpusAbout, CorpusWriter
 
 FEATURE_DIM = 7
@@ -69,3 +72,34 @@ def make_model(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_model(settings, FEATURE_DIM, NUM_CLASSES)
+
+
+def make_settings(**changes: object) -> TrainingSettings:
+    """A short training run; odd sizes."""
+    settings = {"epochs": 5, "batch_frames": 61, "learning_rate": 0.02, "seed": 5, **changes}
+    return TrainingSettings.model_validate(settings)
+
+
+class RecordingProgress:
+    """Keeps every loss that a task showed, and calls `at` with their number: a place to stop."""
+
+    def __init__(self, at: Callable[[int], None] = lambda _: None) -> None:
+        self.losses: list[float] = []
+        self.notes: list[str] = []
+        self.total = 0.0
+        self.done = 0.0
+        self._at = at
+
+    @contextmanager
+    def task(self, title: str, *, total: float, unit: str) -> Iterator["RecordingProgress"]:
+        self.total, self.done = total, 0.0
+        yield self
+
+    def advance(self, amount: float = 1.0, **facts: object) -> None:
+        self.done += amount
+        if "loss" in facts:
+            self.losses.append(float(str(facts["loss"])))
+            self._at(len(self.losses))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)

@@ -45,7 +45,7 @@ def log_posteriors(
     lengths = [utterance.num_frames for utterance in corpus.utterances]
     for batch in _consecutive_batches(indices, lengths, batch_frames):
         if lengths[batch[0]] > PIECE_FRAMES:
-            yield batch[0], _in_pieces(model, corpus.features(batch[0]), device)
+            yield batch[0], _in_pieces(model, corpus, batch[0], device)
             continue
         blocks = [corpus.features(index) for index in batch]
         yield from zip(batch, _forward(model, blocks, device), strict=True)
@@ -91,13 +91,13 @@ def _forward(
 
 
 def _in_pieces(
-    model: AcousticModel, features_TF: NDArray[np.float32], device: str
+    model: AcousticModel, corpus: CorpusFile, index: int, device: str
 ) -> NDArray[np.float32]:
-    num_frames = len(features_TF)
+    num_frames = corpus.utterances[index].num_frames
     logp_TC = np.empty((num_frames, model.num_classes), np.float32)
     for start in range(0, num_frames, PIECE_FRAMES):
         end = min(start + PIECE_FRAMES, num_frames)
         first, last = max(0, start - CONTEXT_FRAMES), min(num_frames, end + CONTEXT_FRAMES)
-        (piece,) = _forward(model, [features_TF[first:last]], device)
+        (piece,) = _forward(model, [corpus.features(index, span=(first, last))], device)
         logp_TC[start:end] = piece[start - first : end - first]
     return logp_TC

@@ -1,0 +1,50 @@
+"""Settings of the ensemble: its members, unlike one another on purpose."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from stages.speech.architectures import ArchitectureSettings
+from stages.speech.settings import Settings
+from stages.speech.training import TrainingSettings
+
+
+class MemberSettings(Settings):
+    """One member. Its name is for people; what it learns does not depend on it."""
+
+    name: str = Field(min_length=1)
+    architecture: ArchitectureSettings = ArchitectureSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+DEFAULT_MEMBERS = (
+    MemberSettings(
+        name="tdnn",
+        architecture=ArchitectureSettings(kind="tdnn", hidden=256, layers=6, dropout=0.2),
+        training=TrainingSettings(seed=1),
+    ),
+    MemberSettings(
+        name="gru",
+        architecture=ArchitectureSettings(kind="gru", hidden=128, layers=2, dropout=0.2),
+        training=TrainingSettings(seed=2),
+    ),
+    MemberSettings(
+        name="conv",
+        architecture=ArchitectureSettings(kind="conv", hidden=192, layers=5, dropout=0.2),
+        training=TrainingSettings(seed=3),
+    ),
+)
+
+
+class EnsembleSettings(Settings):
+    """The members, by unlike names."""
+
+    members: tuple[MemberSettings, ...] = Field(DEFAULT_MEMBERS, min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [member.name for member in self.members]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two members are called {twice[0]!r}: give each its own name")
+        return self

@@ -1,0 +1,137 @@
+"""corpus file -> batches: whole utterances of like length, in an order drawn from (seed, epoch).
+
+The plan is a pure function; reading a batch touches the file. Utterances longer than
+`chunk_frames` are cut into pieces, so that one recording of ten hours does not fill the memory.
+
+Shapes: B pieces, T frames of the longest, F feature dims, N real frames of a batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from storage.corpus_file import NO_LABEL, CorpusFile
+
+BUFFER_BATCHES = 16  # lengths are sorted within so many batches: little padding, much shuffling
+BATCHES_AHEAD = 2
+
+Planned = TypeVar("Planned")
+Ready = TypeVar("Ready")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Frames [start, start + num_frames) of the utterance at `index`."""
+
+    index: int
+    start: int
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Padded features and labels; `lengths_B` says where padding begins.
+
+    `features_BTF` float32, zero behind the end; `labels_BT` int64, NO_LABEL behind the end.
+    """
+
+    pieces: tuple[Piece, ...]
+    ids: tuple[str, ...]
+    features_BTF: Tensor
+    labels_BT: Tensor
+    lengths_B: Tensor
+
+    @property
+    def num_frames(self) -> int:
+        """N: real frames, padding apart."""
+        return sum(piece.num_frames for piece in self.pieces)
+
+    @property
+    def live_BT(self) -> Tensor:
+        """True on real frames: `values_BT[live_BT]` are the N real ones, piece after piece."""
+        return torch.arange(self.features_BTF.shape[1]) < self.lengths_B[:, None]
+
+
+def cut_pieces(lengths: Sequence[int], chunk_frames: int) -> list[Piece]:
+    """Every utterance whole, or in even pieces of at most `chunk_frames`. Empty ones give none."""
+    pieces = []
+    for index, length in enumerate(lengths):
+        num_pieces = -(-length // chunk_frames)
+        bounds = [length * i // num_pieces for i in range(num_pieces + 1)] if length else [0]
+        pieces += [
+            Piece(index=index, start=start, num_frames=end - start)
+            for start, end in pairwise(bounds)
+        ]
+    return pieces
+
+
+def plan_batches(
+    lengths: Sequence[int], batch_frames: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Which utterances go together, in which order. Each non-empty one comes exactly once.
+
+    A batch has at most `batch_frames` real frames, or is one longer utterance. Utterances are
+    shuffled, sorted by length within a buffer of BUFFER_BATCHES batches, cut into batches, and
+    the batches are shuffled.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = [int(i) for i in rng.permutation(len(lengths)) if lengths[i] > 0]
+    batches = [
+        batch
+        for buffer in _cut(order, lengths, BUFFER_BATCHES * batch_frames)
+        for batch in _cut(sorted(buffer, key=lambda i: lengths[i]), lengths, batch_frames)
+    ]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _cut(order: Iterable[int], lengths: Sequence[int], most_frames: int) -> list[list[int]]:
+    groups: list[list[int]] = []
+    room = 0
+    for index in order:
+        if not groups or lengths[index] > room:
+            groups.append([])
+            room = most_frames
+        groups[-1].append(index)
+        room -= lengths[index]
+    return groups
+
+
+def read_batch(corpus: CorpusFile, pieces: Sequence[Piece]) -> Batch:
+    """The features and labels of some pieces. None of them is empty."""
+    longest = max(piece.num_frames for piece in pieces)
+    features_BTF = np.zeros((len(pieces), longest, corpus.about.feature_dim), np.float32)
+    labels_BT = np.full((len(pieces), longest), NO_LABEL, np.int64)
+    for row, piece in enumerate(pieces):
+        span = (piece.start, piece.start + piece.num_frames)
+        features_BTF[row, : piece.num_frames] = corpus.features(piece.index, span=span)
+        labels_BT[row, : piece.num_frames] = corpus.labels(piece.index, span=span)
+    return Batch(
+        pieces=tuple(pieces),
+        ids=tuple(corpus.utterances[piece.index].id for piece in pieces),
+        features_BTF=torch.from_numpy(features_BTF),
+        labels_BT=torch.from_numpy(labels_BT),
+        lengths_B=torch.tensor([piece.num_frames for piece in pieces]),
+    )
+
+
+def read_ahead(plan: Iterable[Planned], read: Callable[[Planned], Ready]) -> Generator[Ready]:
+    """`read` of each planned batch, in order; one thread reads while the last is worked on."""
+    waiting: deque[Future[Ready]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        try:
+            for planned in plan:
+                waiting.append(pool.submit(read, planned))
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

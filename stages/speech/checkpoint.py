@@ -1,0 +1,107 @@
+"""Checkpoint: where a training run stands, on disk, whole or not at all.
+
+    checkpoint.json              the position, the run it belongs to, SHA-256 of the tensors
+    checkpoint-<n>.safetensors   weights, optimiser, best weights
+
+The tensors are written first, under a new name; then checkpoint.json is replaced, which is the
+moment it counts; then the tensors before them go. Knows nothing of models.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from stages.errors import BadInput
+from stages.speech.results import EpochMetrics
+from stages.speech.settings import Settings
+from storage.fingerprint import file_digest, fingerprint
+from storage.publish import publish_file
+
+HEAD_FILE = "checkpoint.json"
+TENSORS_PATTERN = "checkpoint-*.safetensors"
+
+
+class Position(Settings):
+    """How far a run has come. Everything random in it follows from seed, epoch and step."""
+
+    epoch: int = 0  # epochs that are finished, with their evaluation
+    step: int = 0  # steps taken since
+    frames_seen: int = 0  # in all, for the schedule
+    epoch_frames: int = 0  # that gave a loss since the epoch began
+    epoch_loss: float = 0.0  # its sum over them
+    epoch_seconds: float = 0.0
+    metrics: tuple[EpochMetrics, ...] = ()
+
+
+class _Head(Settings):
+    format: Literal["essence checkpoint 1"] = "essence checkpoint 1"
+    run: str
+    number: int
+    tensors: str
+    position: Position
+    digest: str = ""
+
+    def digest_of_rest(self) -> str:
+        return fingerprint(self.model_dump(mode="json", exclude={"digest"}))
+
+
+def write_checkpoint(
+    directory: Path, position: Position, tensors: dict[str, Tensor], *, run: str
+) -> None:
+    """Replace the checkpoint in `directory`; the one before stays until this one is whole."""
+    head_path = directory / HEAD_FILE
+    number = _read_head(head_path).number + 1 if head_path.is_file() else 0
+    path = directory / f"checkpoint-{number}.safetensors"
+    publish_file(path, save({name: value.cpu() for name, value in tensors.items()}))
+    head = _Head(run=run, number=number, tensors=file_digest(path), position=position)
+    head = head.model_copy(update={"digest": head.digest_of_rest()})
+    publish_file(head_path, head.model_dump_json(indent=2).encode() + b"\n")
+    for stale in directory.glob(TENSORS_PATTERN):
+        if stale != path:
+            stale.unlink()
+
+
+def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, Tensor]] | None:
+    """The checkpoint of this run, or None where there is none, or one of another run.
+
+    Raises:
+        BadInput: naming the file, when a byte of it is not what was written.
+    """
+    head_path = directory / HEAD_FILE
+    if not head_path.is_file():
+        return None
+    head = _read_head(head_path)
+    if head.run != run:
+        return None
+    path = directory / f"checkpoint-{head.number}.safetensors"
+    found = file_digest(path) if path.is_file() else "nothing"
+    if found != head.tensors:
+        raise _changed(path, f"found {found[:12]}, {HEAD_FILE} names {head.tensors[:12]}")
+    return head.position, load(path.read_bytes())
+
+
+def remove_checkpoint(directory: Path) -> None:
+    """Remove all of it: first what makes it count."""
+    (directory / HEAD_FILE).unlink(missing_ok=True)
+    for path in directory.glob(TENSORS_PATTERN):
+        path.unlink()
+
+
+def _read_head(path: Path) -> _Head:
+    try:
+        head = _Head.model_validate_json(path.read_bytes())
+    except ValidationError as cause:
+        raise _changed(path, cause.errors()[0]["msg"]) from cause
+    if head.digest != head.digest_of_rest():
+        raise _changed(path, "its digest does not match")
+    return head
+
+
+def _changed(path: Path, how: str) -> BadInput:
+    return BadInput(
+        f"{path} is not the checkpoint that was written ({how}): "
+        f"remove {path.parent} to train from the start"
+    )

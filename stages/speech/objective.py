@@ -1,0 +1,45 @@
+"""Objective: what a model is trained towards. Training itself does not know.
+
+Shapes: N real frames of a batch, C classes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from stages.speech.batches import Batch
+from stages.speech.frame_loss import hard_loss
+from storage.corpus_file import NO_LABEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLoss:
+    """The mean loss over `num_frames` frames of a batch; `parts` stand beside the bar."""
+
+    total: Tensor
+    num_frames: int
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """A loss, and what it needs beside features and hard labels."""
+
+    def read(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Targets of the batch's N frames, piece after piece. Runs in the reading thread."""
+
+    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
+        """The loss of N frames. `targets` are those that `read` gave, on the device."""
+
+
+class HardLabels:
+    """Cross-entropy against the corpus's hard labels, nothing else."""
+
+    def read(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Nothing is needed."""
+        return ()
+
+    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
+        """Mean nats over the labelled frames."""
+        num_frames = int((labels_N != NO_LABEL).sum())
+        return BatchLoss(total=hard_loss(logits_NC, labels_N), num_frames=num_frames)

@@ -1,0 +1,14 @@
+"""Schedule: the learning rate rises in a line, then falls as a cosine to almost nothing."""
+
+import math
+
+FINAL_SHARE = 0.01  # of the peak, at the end
+
+
+def learning_rate_at(share_done: float, *, peak: float, warmup: float) -> float:
+    """The rate when `share_done` (0 to 1) of all frames has been seen; `warmup` is a share too."""
+    if share_done < warmup:
+        return peak * share_done / warmup
+    share_left = (1.0 - min(1.0, share_done)) / (1.0 - warmup)
+    cosine = 0.5 * (1.0 - math.cos(math.pi * share_left))
+    return peak * (FINAL_SHARE + (1.0 - FINAL_SHARE) * cosine)

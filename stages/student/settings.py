@@ -1,0 +1,20 @@
+"""Settings of a student: what it learns from, in which proportion, and how large it is."""
+
+from pydantic import Field
+
+from stages.speech.architectures import ArchitectureSettings
+from stages.speech.settings import Settings
+from stages.speech.training import TrainingSettings
+from stages.student.targets import TailPolicy
+
+
+class StudentSettings(Settings):
+    """One student. hard_weight 1 is the baseline on hard labels: k, tail, T do not matter then."""
+
+    name: str | None = None
+    k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
+    hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
+    tail: TailPolicy = "renormalize"
+    temperature: float = Field(1.0, gt=0.0)  # the one that the teacher's labels were made at
+    architecture: ArchitectureSettings = ArchitectureSettings()
+    training: TrainingSettings = TrainingSettings()

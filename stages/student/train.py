@@ -1,0 +1,78 @@
+"""hard labels, soft labels -> student: one small model, taught by what the store keeps."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stages.errors import MissingPart
+from stages.speech.objective import HardLabels, Objective
+from stages.speech.progress import Progress
+from stages.speech.training import train_model
+from stages.speech.training_corpus import TrainingCorpus, open_training_corpus
+from stages.student.essence import Essence, refuse_other_store, without_soft_labels
+from stages.student.settings import StudentSettings
+from storage.store_reader import SoftLabelStore, open_store
+
+
+def train_student(
+    settings: StudentSettings,
+    *,
+    corpus_directory: Path,
+    store: Path | None,
+    directory: Path,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
+
+    `store` may be None when hard_weight is 1: it is not read then. Goes on where an interrupted
+    run of the same settings left off.
+
+    Raises:
+        MissingPart: when soft labels are needed and no store is named.
+        StoreError, BadInput: when the store is not one of this corpus, or holds too little.
+    """
+    with open_training_corpus(corpus_directory, needs_labels=settings.hard_weight > 0) as corpus:
+        objective: Objective = HardLabels()
+        facts: dict[str, Any] = {"objective": "hard labels"}
+        if settings.hard_weight < 1:
+            labels = _open_labels(settings, store, corpus)
+            objective, facts = Essence(settings, labels), _facts(settings, labels)
+            corpus = replace(corpus, left_out=without_soft_labels(labels, corpus.train))
+        if corpus.left_out:
+            progress.note(f"{len(corpus.left_out)} utterances have no soft labels: left out")
+        train_model(
+            settings.training,
+            title=f"student {settings.name or settings.architecture.kind}",
+            architecture=settings.architecture,
+            objective=objective,
+            corpus=corpus,
+            directory=directory,
+            device=device,
+            progress=progress,
+            facts=facts,
+        )
+
+
+def _open_labels(
+    settings: StudentSettings, store: Path | None, corpus: TrainingCorpus
+) -> SoftLabelStore:
+    if store is None:
+        raise MissingPart(
+            f"hard_weight {settings.hard_weight} needs soft labels and no store is named: "
+            "run 'essence teacher', or set student.hard_weight to 1"
+        )
+    labels = open_store(store)
+    refuse_other_store(settings, labels, corpus.train)
+    return labels
+
+
+def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:
+    return {
+        "objective": "essence",
+        "store": labels.digest,
+        "k": settings.k,
+        "hard_weight": settings.hard_weight,
+        "tail": settings.tail,
+        "temperature": settings.temperature,
+    }
