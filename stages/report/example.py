@@ -1,0 +1,117 @@
+"""corpus file, store, student -> Example: one utterance, as teacher and student hear it.
+
+Shapes: T frames, F feature dims, C classes, K kept ranks, R classes shown.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import BadInput
+from stages.report.inputs import ReportInputs
+from stages.report.ranking import best_on_dev, of_role
+from stages.report.settings import ReportSettings
+from stages.speech.model_file import load_model
+from stages.speech.posteriors import log_posteriors
+from stages.speech.results import SystemResult
+from storage.corpus_file import CorpusFile
+from storage.soft_labels import SoftLabels
+from storage.store_reader import SoftLabelStore, open_store
+
+USUAL_SECONDS = 3.0  # long enough to see words, short enough to see frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """An utterance over the classes that are most active in it, in the order of their time.
+
+    `teacher_TR` is 0 where the store kept nothing. `labels_T` gives rows, -1 where the hard label
+    is unknown or not among the classes shown. `student_TR` is None where there is no student.
+    """
+
+    utterance: str
+    transcript: str
+    seconds_per_frame: float
+    features_TF: NDArray[np.float32]
+    classes_R: NDArray[np.int64]
+    labels_T: NDArray[np.int64]
+    teacher_TR: NDArray[np.float32]
+    student_TR: NDArray[np.float32] | None
+    student: str | None
+
+
+def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | None:
+    """The example of the page; None where no soft labels of dev are at hand."""
+    if inputs.store is None:
+        return None
+    store = open_store(inputs.store)
+    with CorpusFile(inputs.corpus_directory / "dev.h5") as corpus:
+        index = _choose(corpus, store, settings.utterance)
+        if index is None:
+            return None
+        row = corpus.utterances[index]
+        soft = store.read_utterance(row.id, store.about.kept)
+        student = best_on_dev(of_role(inputs.results, "essence student"))
+        prob_TC = _student_posteriors(student, corpus, index) if student else None
+        teacher_TC = _dense(soft, corpus.about.num_classes)
+        classes_R = most_active(teacher_TC, prob_TC, num_classes=settings.posteriorgram_classes)
+        return Example(
+            utterance=row.id,
+            transcript=row.transcript,
+            seconds_per_frame=corpus.about.frame_shift_ms / 1000,
+            features_TF=corpus.features(index),
+            classes_R=classes_R,
+            labels_T=_rows_of(corpus.labels(index), classes_R),
+            teacher_TR=teacher_TC[:, classes_R],
+            student_TR=None if prob_TC is None else prob_TC[:, classes_R],
+            student=student.system.name if student else None,
+        )
+
+
+def _choose(corpus: CorpusFile, store: SoftLabelStore, wanted: str | None) -> int | None:
+    if wanted is not None:
+        if wanted not in corpus or wanted not in store:
+            raise BadInput(
+                f"report.utterance is {wanted!r}, which {corpus.path} or {store.path} does not "
+                "hold: name another utterance of dev, or none"
+            )
+        return corpus.index_of(wanted)
+    usual = USUAL_SECONDS * 1000 / corpus.about.frame_shift_ms
+    rows = corpus.utterances
+    have = [i for i, row in enumerate(rows) if row.id in store and row.num_frames]
+    return min(have, key=lambda i: (abs(rows[i].num_frames - usual), rows[i].id), default=None)
+
+
+def _student_posteriors(
+    student: SystemResult, corpus: CorpusFile, index: int
+) -> NDArray[np.float32]:
+    model, _ = load_model(student.system.model_directories[0], "cpu")
+    num_frames = corpus.utterances[index].num_frames
+    ((_, logp_TC),) = log_posteriors(model, corpus, [index], num_frames, "cpu")
+    return np.exp(logp_TC)
+
+
+def _dense(soft: SoftLabels, num_classes: int) -> NDArray[np.float32]:
+    prob_TC = np.zeros((soft.num_frames, num_classes), np.float32)
+    np.put_along_axis(prob_TC, soft.ids_TK.astype(np.int64), np.exp(soft.logp_TK), axis=1)
+    return prob_TC
+
+
+def most_active(
+    teacher_TC: NDArray[np.float32], student_TC: NDArray[np.float32] | None, *, num_classes: int
+) -> NDArray[np.int64]:
+    """The classes with most mass for either, ordered by when the teacher hears them."""
+    either_C = teacher_TC.sum(axis=0)
+    if student_TC is not None:
+        either_C = np.maximum(either_C, student_TC.sum(axis=0))
+    chosen = np.argsort(-either_C, kind="stable")[:num_classes]
+    heard_TR = teacher_TC[:, chosen] + (0 if student_TC is None else student_TC[:, chosen])
+    time_T = np.arange(len(teacher_TC))
+    centre_R = (time_T @ heard_TR) / np.maximum(heard_TR.sum(axis=0), np.float32(1e-12))
+    return chosen[np.argsort(centre_R, kind="stable")].astype(np.int64)
+
+
+def _rows_of(labels_T: NDArray[np.int32], classes_R: NDArray[np.int64]) -> NDArray[np.int64]:
+    row_of = {int(c): row for row, c in enumerate(classes_R)}
+    return np.array([row_of.get(int(label), -1) for label in labels_T], dtype=np.int64)

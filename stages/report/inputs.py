@@ -1,0 +1,33 @@
+"""ReportInputs: all that a report is made of. The report measures nothing itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.speech.results import CorpusSummary, SystemResult, TeacherSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What made something: `settings` is JSON text."""
+
+    name: str
+    fingerprint: str
+    settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """Results, and where the things lie that the pictures are drawn from.
+
+    `histories` maps a system's name to its metrics.jsonl. `store` holds the soft labels of the
+    dev split; None where they are gone: the page then has no posteriorgram.
+    """
+
+    results: tuple[SystemResult, ...]
+    corpus: CorpusSummary
+    corpus_directory: Path
+    teacher: TeacherSummary | None = None
+    store: Path | None = None
+    histories: Mapping[str, Path] = field(default_factory=dict)
+    made: tuple[Made, ...] = ()

@@ -1,0 +1,72 @@
+"""Ranking: what role each system plays, in which order they stand, which one is best on dev."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from stages.speech.results import SplitResult, SystemResult
+
+Role = Literal["member", "ensemble", "hard-label student", "essence student"]
+
+ORDER: tuple[Role, ...] = ("member", "ensemble", "hard-label student", "essence student")
+SHOWN_FACTS = ("architecture", "hard_weight", "tail", "temperature", "seed")
+SOFT_FACTS = ("tail", "temperature")  # of no meaning where no soft label was used
+
+
+def role_of(result: SystemResult) -> Role:
+    """A student with hard_weight 1 has never heard of the teacher."""
+    if result.system.kind != "student":
+        return result.system.kind
+    hard = result.system.facts.get("hard_weight") == 1
+    return "hard-label student" if hard else "essence student"
+
+
+def kept_of(result: SystemResult) -> int | None:
+    """k of an essence student; None for all others."""
+    k = result.system.facts.get("k")
+    return int(k) if role_of(result) == "essence student" and k is not None else None
+
+
+def word_error_rate(split: SplitResult) -> float | None:
+    """None where there is no reference word to get wrong."""
+    return split.words.rate if split.words.reference_words else None
+
+
+def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
+    """Members, ensemble, hard-label student, essence students by k; then by name."""
+    return sorted(
+        results,
+        key=lambda r: (ORDER.index(role_of(r)), kept_of(r) or 0, r.system.name),
+    )
+
+
+def of_role(results: Sequence[SystemResult], role: Role) -> list[SystemResult]:
+    """The systems of one role, in order."""
+    return [result for result in in_order(results) if role_of(result) == role]
+
+
+def best_on_dev(results: Sequence[SystemResult]) -> SystemResult | None:
+    """Fewest word errors on dev, then fewest frame errors. The test set has no say."""
+
+    def badness(result: SystemResult) -> tuple[float, float]:
+        words, frames = word_error_rate(result.dev), result.dev.frame_error
+        return (math.inf if words is None else words, math.inf if frames is None else frames)
+
+    return min(in_order(results), key=badness, default=None)
+
+
+def differing_facts(results: Sequence[SystemResult]) -> list[str]:
+    """Which facts (k aside) tell these systems apart."""
+    return [
+        name for name in SHOWN_FACTS if len({str(r.system.facts.get(name)) for r in results}) > 1
+    ]
+
+
+def describe(result: SystemResult, facts: Sequence[str]) -> str:
+    """`hard weight 0.2, tail bucket`: the facts asked for that this system has."""
+    have = result.system.facts
+    if role_of(result) == "hard-label student":
+        facts = [name for name in facts if name not in SOFT_FACTS]
+    return ", ".join(
+        f"{name.replace('_', ' ')} {have[name]}" for name in facts if have.get(name) is not None
+    )

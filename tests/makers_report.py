@@ -1,0 +1,271 @@
+"""Makers of results, histories and a corpus with store and student: made up, for the report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from makers_store import make_about
+from makers_training import make_model
+
+from stages.report.inputs import Made, ReportInputs
+from stages.speech.model_file import ModelAbout, save_model
+from stages.speech.results import (
+    CorpusSummary,
+    EpochMetrics,
+    SplitResult,
+    SplitSummary,
+    StoreSummary,
+    System,
+    SystemResult,
+    TeacherSummary,
+    WordErrors,
+)
+from storage.corpus_file import CorpusAbout, CorpusFile, CorpusWriter
+from storage.store_format import StoreUtterance
+from storage.store_writer import StoreWriter
+from storage.top_k import keep_top_k
+
+WORDS = 2000
+
+
+def make_split(split: str, errors: int, **changes: Any) -> SplitResult:
+    """`errors` of 2000 words, a fifth insertions, three tenths deletions."""
+    insertions, deletions = errors // 5, 3 * errors // 10
+    words = WordErrors(
+        reference_words=WORDS,
+        insertions=insertions,
+        deletions=deletions,
+        substitutions=errors - insertions - deletions,
+    )
+    fields: dict[str, Any] = {
+        "split": split,
+        "num_frames": 61_000,
+        "frame_error": 0.2 + errors / 4000,
+        "cross_entropy": 0.6 + errors / 900,
+        "words": words,
+        "rate_low": max(0.0, words.rate - 0.013),
+        "rate_high": words.rate + 0.014,
+        "utterances": (),
+    }
+    return SplitResult(**(fields | changes))
+
+
+def make_result(
+    name: str, *, errors: int = 260, kind: str = "student", **facts: Any
+) -> SystemResult:
+    """A system with `errors` on test and some more on dev."""
+    return SystemResult(
+        system=System.model_validate(
+            {
+                "name": name,
+                "kind": kind,
+                "fingerprint": f"{sum(name.encode()):064x}",
+                "model_directories": (Path("models") / name,),
+                "weights": (1.0,),
+                "facts": facts,
+            }
+        ),
+        num_parameters=820_000 * (4 if kind == "ensemble" else 1),
+        acoustic_scale=0.7,
+        insertion_penalty=-0.5,
+        dev=make_split("dev", errors + 11),
+        test=make_split("test", errors),
+    )
+
+
+def make_hard(name: str = "hard labels", *, errors: int = 262) -> SystemResult:
+    facts = {"architecture": "tdnn 5x128", "tail": "renormalize", "temperature": 1.0, "seed": 1}
+    return make_result(name, errors=errors, k=8, hard_weight=1.0, **facts)
+
+
+def make_essence(k: int, *, errors: int, tail: str = "renormalize") -> SystemResult:
+    name = f"k={k}" if tail == "renormalize" else f"k={k} tail={tail}"
+    facts = {"architecture": "tdnn 5x128", "temperature": 1.0, "seed": 1}
+    return make_result(name, errors=errors, k=k, hard_weight=0.2, tail=tail, **facts)
+
+
+def make_members() -> list[SystemResult]:
+    kinds = {"tdnn": 251, "gru": 243, "lstm": 236, "conv": 262}
+    members = [
+        make_result(name, errors=errors, kind="member", architecture=f"{name} 5x256", seed=number)
+        for number, (name, errors) in enumerate(kinds.items())
+    ]
+    return [*members, make_result("ensemble", errors=205, kind="ensemble")]
+
+
+def make_all_results() -> list[SystemResult]:
+    """In no order."""
+    errors = {8: 221, 1: 248, 16: 218, 2: 239, 32: 224, 4: 226}
+    students = [make_essence(k, errors=count) for k, count in errors.items()]
+    others = [make_essence(k, errors=count + 9, tail="bucket") for k, count in errors.items()]
+    return [*students[:3], make_hard(), *others[:3], *make_members(), *students[3:]]
+
+
+def make_teacher_summary() -> TeacherSummary:
+    mass = {1: 0.712, 2: 0.843, 4: 0.931, 8: 0.972, 16: 0.990, 32: 0.9968}
+    size = {1: 2.6, 2: 10.1, 4: 10.1, 8: 18.9, 16: 35.2, 32: 62.4}
+    stores = [
+        StoreSummary(
+            split=split,
+            digest=f"{index + 7:064x}",
+            num_utterances=900 - 700 * index,
+            num_frames=310_000 - 250_000 * index,
+            num_classes=600,
+            kept=32,
+            kept_mass={k: value - 0.012 * index * (1 - value) * 9 for k, value in mass.items()},
+            bytes_per_frame={k: value * (1 + 0.08 * index) for k, value in size.items()},
+            teacher_frame_error=None if index else 0.231,
+            mean_entropy=0.61,
+        )
+        for index, split in enumerate(("train", "dev"))
+    ]
+    return TeacherSummary(members=("tdnn", "gru", "lstm", "conv"), stores=tuple(stores))
+
+
+def make_corpus_summary() -> CorpusSummary:
+    left_out = {"no alignment": ("utt-7", "utt-9"), "a word that the lexicon lacks": ("utt-12",)}
+    return CorpusSummary(
+        source="spoken",
+        num_classes=600,
+        num_words=182,
+        splits=tuple(
+            SplitSummary(
+                split=split,
+                num_utterances=utterances,
+                num_speakers=speakers,
+                num_frames=utterances * 345,
+                hours=utterances / 1043,
+                num_words=utterances * 8,
+                left_out=left_out if split == "train" else {},
+            )
+            for split, utterances, speakers in (
+                ("train", 902, 44),
+                ("dev", 200, 9),
+                ("test", 251, 9),
+            )
+        ),
+    )
+
+
+def write_history(path: Path, *, epochs: int, seed: int) -> Path:
+    """A metrics.jsonl that looks like training."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for epoch in range(1, epochs + 1):
+        fall = float(np.exp(-epoch / 5))
+        lines.append(
+            EpochMetrics(
+                epoch=epoch,
+                train_loss=0.9 + 2.8 * fall + float(rng.normal()) * 0.03,
+                dev_frame_error=0.27 + 0.4 * fall + float(rng.normal()) * 0.004,
+                dev_cross_entropy=1.1 + 2 * fall,
+                learning_rate=1e-3,
+                frames_per_second=52_000.0,
+            ).model_dump_json()
+        )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def make_histories(directory: Path, results: list[SystemResult]) -> dict[str, Path]:
+    trained = [result.system.name for result in results if result.system.kind != "ensemble"]
+    return {
+        name: write_history(directory / f"{index}.jsonl", epochs=12 + index % 5, seed=index)
+        for index, name in enumerate(trained)
+    }
+
+
+def make_dev_corpus(
+    directory: Path, *, feature_dim: int = 7, num_classes: int = 5, seconds: float = 2.4
+) -> CorpusFile:
+    """dev.h5 whose features wander over time; one utterance of about the wanted length."""
+    rng = np.random.default_rng(4)
+    about = CorpusAbout(
+        split="dev",
+        feature_dim=feature_dim,
+        num_classes=num_classes,
+        class_inventory="an inventory",
+        frame_shift_ms=30.0,
+        subsampling=3,
+        has_labels=True,
+        feature_settings={},
+    )
+    with CorpusWriter(directory / "dev.h5", about) as writer:
+        for index, length in enumerate((9, round(seconds * 1000 / 30), 0, 31)):
+            labels = np.sort(rng.integers(num_classes, size=length // 6 + 1)).repeat(6)[:length]
+            centres = np.random.default_rng(1).normal(size=(num_classes, feature_dim)) * 2
+            features = centres[labels] + 0.5 * rng.normal(size=(length, feature_dim))
+            writer.add(
+                f"dev-{index}",
+                speaker="s",
+                transcript="please call <b>seven & nine</b>",
+                features_TF=features.astype(np.float32),
+                labels_T=labels,
+            )
+    return CorpusFile(directory / "dev.h5")
+
+
+def make_dev_store(path: Path, corpus: CorpusFile, *, kept: int = 3) -> Path:
+    """A teacher that mostly hears the hard label, and blurs where it changes."""
+    rng = np.random.default_rng(8)
+    num_classes = corpus.about.num_classes
+    about = make_about(
+        split="dev",
+        corpus_fingerprint=corpus.fingerprint,
+        num_classes=num_classes,
+        kept=kept,
+        shard_frames=200,
+        chunk_frames=50,
+    )
+    rows = [
+        StoreUtterance(id=row.id, num_frames=row.num_frames, digest=row.digest)
+        for row in corpus.utterances
+    ]
+    writer = StoreWriter.create(path, about, utterances=rows)
+    for shard in writer.missing_shards():
+        labels = np.concatenate([corpus.labels(index) for index in writer.shard(shard)])
+        logits_TC = rng.normal(size=(len(labels), num_classes))
+        logits_TC[np.arange(len(labels)), labels] += 5
+        blurred_TC = (
+            logits_TC + np.roll(logits_TC, 1, axis=0) + np.roll(logits_TC, -1, axis=0)
+        ) / 2
+        logp_TC = blurred_TC - np.log(np.exp(blurred_TC).sum(axis=1, keepdims=True))
+        writer.write_shard(shard, keep_top_k(logp_TC.astype(np.float32), kept, tiers=about.tiers))
+    writer.seal()
+    return path
+
+
+def save_student(directory: Path) -> Path:
+    """An untrained student of makers_training's sizes (7 feature dims, 5 classes)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model = make_model("tdnn")
+    about = ModelAbout(
+        architecture=model.settings,
+        feature_dim=7,
+        num_classes=5,
+        class_inventory="an inventory",
+        corpus_fingerprint="c" * 64,
+    )
+    save_model(directory, model, about)
+    return directory
+
+
+def make_inputs(directory: Path, results: list[SystemResult] | None = None) -> ReportInputs:
+    """All that a report can show, drawn from small files in `directory`."""
+    results = make_all_results() if results is None else results
+    model = save_student(directory / "model")
+    results = [
+        r.model_copy(update={"system": r.system.model_copy(update={"model_directories": (model,)})})
+        for r in results
+    ]
+    with make_dev_corpus(directory) as corpus:
+        store = make_dev_store(directory / "dev.zarr", corpus)
+    return ReportInputs(
+        results=tuple(results),
+        histories=make_histories(directory, results),
+        teacher=make_teacher_summary(),
+        corpus=make_corpus_summary(),
+        corpus_directory=directory,
+        store=store,
+        made=(Made(name="student k=8", fingerprint="ab" * 32, settings='{"k": 8, "tail": "<&>"}'),),
+    )
