@@ -1,0 +1,97 @@
+"""The front end against float64 oracles written from the definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.corpus.front_end import (
+    FrontEndSettings,
+    Moments,
+    normalise,
+    row_dim,
+    to_row_labels,
+    to_rows,
+)
+
+PLAIN = FrontEndSettings(cmvn="none", splice_left=0, splice_right=0, subsample=1)
+
+
+def make_features(num_frames=17, dim=5, seed=3):
+    return np.random.default_rng(seed).normal(2, 3, size=(num_frames, dim)).astype(np.float32)
+
+
+def oracle_deltas(x_TF, order):
+    """Kaldi's add-deltas: slopes over +-2 frames, of slopes for the second order, edges held."""
+    window = np.arange(-2, 3) / 10
+    scales = [np.array([1.0])]
+    for _ in range(order):
+        scales.append(np.convolve(scales[-1], window))
+    blocks = []
+    for scale in scales:
+        reach = len(scale) // 2
+        rows = np.arange(len(x_TF))[:, None] + np.arange(-reach, reach + 1)
+        held = x_TF.astype(np.float64)[np.clip(rows, 0, len(x_TF) - 1)]
+        blocks.append(np.einsum("twf,w->tf", held, scale))
+    return np.concatenate(blocks, axis=1)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("num_frames", [1, 2, 17])
+def test_deltas_are_kaldis(order, num_frames):
+    features = make_features(num_frames)
+    rows = to_rows(features, PLAIN.model_copy(update={"deltas": order}))
+    np.testing.assert_allclose(rows, oracle_deltas(features, order), atol=2e-5)
+
+
+@given(
+    num_frames=st.integers(1, 12),
+    left=st.integers(0, 4),
+    right=st.integers(0, 4),
+    subsample=st.integers(1, 5),
+)
+def test_rows_are_neighbours_of_every_nth_frame(num_frames, left, right, subsample):
+    settings = FrontEndSettings(splice_left=left, splice_right=right, subsample=subsample)
+    features = make_features(num_frames)
+    rows = to_rows(features, settings)
+    taken = range(0, num_frames, subsample)
+    wanted = [
+        np.concatenate(
+            [features[np.clip(t + d, 0, num_frames - 1)] for d in range(-left, right + 1)]
+        )
+        for t in taken
+    ]
+    assert rows.dtype == np.float32
+    assert rows.shape == (len(taken), row_dim(settings, features.shape[1]))
+    np.testing.assert_array_equal(rows, wanted)
+
+
+def test_a_row_keeps_the_label_of_its_frame():
+    settings = FrontEndSettings(splice_left=0, splice_right=0, subsample=3)
+    features = np.arange(11, dtype=np.float32)[:, None]
+    rows = to_rows(features, settings)
+    labels = to_row_labels(np.arange(11, dtype=np.int32), settings)
+    np.testing.assert_array_equal(rows[:, 0], labels)
+
+
+def test_moments_of_parts_add_up_to_the_whole():
+    features = make_features(23)
+    both = Moments.of(features[:9]) + Moments.of(features[9:])
+    whole = Moments.of(features)
+    assert both.num_frames == whole.num_frames
+    np.testing.assert_allclose(both.squares_F, whole.squares_F, rtol=1e-12)
+
+
+def test_normalised_features_have_mean_0_and_variance_1():
+    features = make_features(500) * np.float32(40) + np.float32(1000)
+    wide = features.astype(np.float64)
+    normal = normalise(features, Moments.of(features), norm_vars=True)
+    np.testing.assert_allclose(normal, (wide - wide.mean(axis=0)) / wide.std(axis=0), atol=1e-5)
+    centred = normalise(features, Moments.of(features), norm_vars=False)
+    np.testing.assert_allclose(centred, wide - wide.mean(axis=0), atol=1e-3)
+
+
+def test_a_dimension_that_never_moves_becomes_zero():
+    features = np.full((1, 3), 17.3, dtype=np.float32)
+    normal = normalise(features, Moments.of(features), norm_vars=True)
+    np.testing.assert_allclose(normal, 0, atol=1e-6)
