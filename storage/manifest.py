@@ -1,0 +1,139 @@
+"""Manifest: the size and sha256 of every object of a store. Its own sha256 is the store's identity.
+
+HEAD names the manifest; who reads a store starts there.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
+from storage.fingerprint import canonical_json
+from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
+
+HEAD = "HEAD"
+STAGE = "_stage"
+GROUP = "zarr.json"
+# No empty part, none that begins with a dot: nothing leads out of the store.
+OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRecord:
+    """What an object must be. `chunks` are the crc32c of a shard's inner chunks, None if absent.
+
+    They tell a reader of one chunk that it is this store's and this shard's, not another's.
+    """
+
+    num_bytes: int
+    sha256: str
+    chunks: tuple[int | None, ...] = ()
+
+
+Records = dict[str, ObjectRecord]
+
+
+def record_of(content: bytes, chunks: tuple[int | None, ...] = ()) -> ObjectRecord:
+    """The record of an object that is about to be written."""
+    return ObjectRecord(
+        num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), chunks=chunks
+    )
+
+
+def encode_records(records: Records, **facts: object) -> bytes:
+    """Canonical JSON of records: a commit record (shard=...), or the manifest."""
+    objects = {
+        name: {"bytes": record.num_bytes, "sha256": record.sha256}
+        | ({"chunks": list(record.chunks)} if record.chunks else {})
+        for name, record in records.items()
+    }
+    head = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION}
+    return (canonical_json(head | facts | {"objects": objects}) + "\n").encode()
+
+
+def decode_records(content: bytes, *, where: str) -> Records:
+    """The records again.
+
+    Raises:
+        StoreCorrupt: when the bytes are not such a file.
+        StoreError: when it is of another format or a newer version.
+    """
+    try:
+        value: Any = json.loads(content)
+        found = (value["format"], value["format_version"])
+        if found != (FORMAT_NAME, FORMAT_VERSION):
+            raise StoreError(f"{where}: format {found[0]} {found[1]} is not known here")
+        return {name: _record(name, fields) for name, fields in value["objects"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+        raise StoreCorrupt(f"{where} is not a list of objects ({cause!r})") from cause
+
+
+def _record(name: str, fields: dict[str, Any]) -> ObjectRecord:
+    num_bytes, sha256, chunks = fields["bytes"], fields["sha256"], fields.get("chunks", [])
+    numbers = [num_bytes, *(chunk for chunk in chunks if chunk is not None)]
+    if not OBJECT_NAME.fullmatch(name) or not DIGEST.fullmatch(sha256):
+        raise ValueError(f"object {name!r}")
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"object {name!r}")
+    return ObjectRecord(num_bytes=num_bytes, sha256=sha256, chunks=tuple(chunks))
+
+
+def manifest_name(digest: str) -> str:
+    """Where the manifest of a store with this identity lies below it."""
+    return f"manifest-{digest}.json"
+
+
+def read_head(root: Path) -> str:
+    """The identity of a sealed store.
+
+    Raises:
+        StoreError: when there is no store at all.
+        StoreIncomplete: when it is under construction.
+        StoreCorrupt: when HEAD is not a digest.
+    """
+    path = root / HEAD
+    if not root.is_dir():
+        raise StoreError(f"{root} is not there: run 'essence teacher' first")
+    if not path.is_file():
+        done = len(list(root.glob(commit_name(0).replace("0" * 8, "*"))))
+        raise StoreIncomplete(
+            f"{root} is under construction ({done} shards are done, no {HEAD}): "
+            "run 'essence teacher' again to finish it"
+        )
+    text = path.read_bytes().decode("ascii", errors="replace")
+    if not re.fullmatch(DIGEST.pattern + "\n", text):
+        raise StoreCorrupt(f"{path}: found {text[:80]!r}, wanted 64 hex digits and a line end")
+    return text[:-1]
+
+
+def read_manifest(root: Path, digest: str) -> Records:
+    """All objects of a sealed store, by name."""
+    path = root / manifest_name(digest)
+    content = read_object(root, manifest_name(digest))
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise StoreCorrupt(f"{path}: its sha256 is not that of its name: bytes have changed")
+    return decode_records(content, where=str(path))
+
+
+def read_object(root: Path, name: str, record: ObjectRecord | None = None) -> bytes:
+    """A small object's bytes, compared with its record where one is given.
+
+    Raises:
+        StoreCorrupt: when it is missing or differs.
+    """
+    path = root / name
+    try:
+        if record is not None and path.stat().st_size != record.num_bytes:
+            raise StoreCorrupt(
+                f"{path} has {path.stat().st_size} bytes, written were {record.num_bytes}"
+            )
+        content = path.read_bytes()
+    except OSError as cause:
+        raise StoreCorrupt(f"{path} cannot be read ({cause.strerror})") from cause
+    if record is not None and record_of(content).sha256 != record.sha256:
+        raise StoreCorrupt(f"{path}: sha256 differs from the manifest's: bytes have changed")
+    return content

@@ -1,0 +1,234 @@
+"""StoreWriter: fills a soft-label store shard by shard, and can be resumed at any of them.
+
+The store knows nothing of teachers: it keeps what it is given. Several writers may work on one
+store; whoever commits a shard first has written it, and the others must agree.
+
+Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from storage.commit import clear_stage, install, link_record, publish, refuse_lost, stage
+from storage.errors import StoreCorrupt, StoreError
+from storage.manifest import (
+    GROUP,
+    HEAD,
+    Records,
+    decode_records,
+    encode_records,
+    manifest_name,
+    read_head,
+    read_object,
+    record_of,
+)
+from storage.shard_object import chunk_checksums
+from storage.shard_plan import ShardPlan, plan_shards
+from storage.store_encoding import encode_metadata, encode_shard
+from storage.store_format import StoreAbout, StoreUtterance, commit_name, refuse_difference
+from storage.store_metadata import read_metadata
+from storage.top_k import KeptBlock
+
+
+class StoreWriter:
+    """A store under construction. Use `create`, which also takes up one that was interrupted."""
+
+    def __init__(
+        self, path: Path, about: StoreAbout, utterances: Sequence[StoreUtterance], plan: ShardPlan
+    ) -> None:
+        self.path = path
+        self.about = about
+        self.utterances = tuple(utterances)
+        self._plan = plan
+        self._metadata = encode_metadata(about, utterances, plan)
+
+    @classmethod
+    def create(
+        cls, path: Path, about: StoreAbout, *, utterances: Sequence[StoreUtterance]
+    ) -> "StoreWriter":
+        """Begin a store, or take up one that is there and is to hold the same.
+
+        Raises:
+            StoreMismatch: when another store is there, with a field-by-field difference.
+            StoreError: when an utterance id comes twice, holds NUL, or a disk cannot be written.
+        """
+        _refuse_bad_ids(utterances)
+        plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
+        writer = cls(path, about, utterances, plan)
+        if (path / GROUP).is_file():
+            writer._refuse_other_store()
+            writer._redo_installs()
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            with _named_disk_errors(path, writer._metadata):
+                publish(path, writer._metadata)
+        return writer
+
+    @classmethod
+    def open(cls, path: Path) -> "StoreWriter":
+        """Take up a store whose content is known from its own metadata."""
+        metadata = read_metadata(path)
+        return cls.create(path, metadata.about, utterances=metadata.utterances)
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards the store has."""
+        return self._plan.num_shards
+
+    def shard(self, index: int) -> range:
+        """The utterances of a shard, as indices into `utterances`."""
+        return self._plan.utterances(index)
+
+    def missing_shards(self) -> list[int]:
+        """Shards that nobody has committed yet."""
+        return [i for i in range(self.num_shards) if not (self.path / commit_name(i)).is_file()]
+
+    def write_shard(self, index: int, kept: KeptBlock) -> None:
+        """Encode and commit one shard: the frames of its utterances, one after the other.
+
+        Writing a committed shard again is allowed when it gives the same bytes.
+
+        Raises:
+            StoreError: when `kept` does not fit the shard, another writer has committed
+                something else, or the disk cannot be written.
+        """
+        self._refuse_bad_block(index, kept)
+        objects = encode_shard(self.about, kept, shard=index, num_shards=self.num_shards)
+        num_chunks = self.about.shard_frames // self.about.chunk_frames
+        records = {
+            name: record_of(content, tuple(chunk_checksums(content, num_chunks)))
+            for name, content in objects.items()
+        }
+        with _named_disk_errors(self.path, objects):
+            self._commit(index, objects, records)
+
+    def seal(self) -> str:
+        """Write the manifest, then HEAD. Returns the store's digest; may be done again.
+
+        Raises:
+            StoreError: when shards are missing.
+        """
+        missing = self.missing_shards()
+        if missing:
+            raise StoreError(f"{self.path}: {len(missing)} shards are missing, first {missing[0]}")
+        records = {name: record_of(content) for name, content in self._metadata.items()}
+        for shard in range(self.num_shards):
+            name = commit_name(shard)
+            content = read_object(self.path, name)
+            records |= {name: record_of(content)} | decode_records(content, where=name)
+        for name, record in records.items():
+            refuse_lost(self.path, name, record)
+        manifest = encode_records(records)
+        digest = record_of(manifest).sha256
+        sealed = {manifest_name(digest): manifest, HEAD: f"{digest}\n".encode()}
+        with _named_disk_errors(self.path, sealed):
+            try:
+                publish(self.path, sealed)
+            except FileNotFoundError:
+                # Another writer seals at this moment and has cleared the stage under us.
+                if read_head(self.path) != digest:
+                    raise
+            clear_stage(self.path)
+        return digest
+
+    def _commit(self, index: int, objects: dict[str, bytes], records: Records) -> None:
+        name, ours = commit_name(index), encode_records(records, shard=index)
+        place = self.path / name
+        if not place.is_file():
+            try:
+                stage(self.path, objects, records)
+                link_record(self.path, name, ours)
+            except FileNotFoundError:
+                # Another writer has finished the store and cleared the stage under us.
+                if not place.is_file():
+                    raise
+        theirs = place.read_bytes()
+        if theirs != ours:
+            differing = [
+                object_name
+                for object_name, record in decode_records(theirs, where=str(place)).items()
+                if records.get(object_name) != record
+            ]
+            raise StoreError(
+                f"{self.path}: shard {index} was committed by another writer with other content "
+                f"({', '.join(differing[:3])}): do both use the same models and device? "
+                "Remove the store and run one of them"
+            )
+        install(self.path, records)
+
+    def _redo_installs(self) -> None:
+        """Finish what a killed writer had committed and not yet renamed into place."""
+        if (self.path / HEAD).is_file():
+            return
+        for shard in set(range(self.num_shards)) - set(self.missing_shards()):
+            name = commit_name(shard)
+            install(self.path, decode_records((self.path / name).read_bytes(), where=name))
+
+    def _refuse_other_store(self) -> None:
+        found = read_metadata(self.path)
+        refuse_difference(str(self.path), asdict(found.about), asdict(self.about))
+        if found.utterances != self.utterances:
+            refuse_difference(
+                f"{self.path}, its utterance table,",
+                {row.id: (row.num_frames, row.digest[:12]) for row in found.utterances},
+                {row.id: (row.num_frames, row.digest[:12]) for row in self.utterances},
+            )
+            raise StoreError(f"{self.path} lists the same utterances in another order: remove it")
+        for name, content in self._metadata.items():
+            if read_object(self.path, name) != content:
+                raise StoreCorrupt(
+                    f"{self.path / name} differs from what was written: remove the store"
+                )
+
+    def _refuse_bad_block(self, index: int, kept: KeptBlock) -> None:
+        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
+        shapes = {
+            "ids": (kept.ids_TK.shape, (wanted, self.about.kept)),
+            "logp": (kept.logp_TK.shape, (wanted, self.about.kept)),
+            "tail": (kept.tail_TG.shape, (wanted, len(self.about.tiers))),
+            "log_norm": (kept.log_norm_TH.shape, (wanted, len(self.about.temperatures))),
+        }
+        for name, (found, shape) in shapes.items():
+            if found != shape:
+                raise StoreError(f"shard {index}: {name} has shape {found}, wanted {shape}")
+        ids_TK = np.sort(kept.ids_TK, axis=1)
+        checks = {
+            "a class id is out of range": kept.ids_TK >= self.about.num_classes,
+            "a class comes twice": ids_TK[:, 1:] == ids_TK[:, :-1],
+            "a log-probability is NaN": np.isnan(kept.logp_TK),
+            "the ranks do not descend": kept.logp_TK[:, 1:] > kept.logp_TK[:, :-1],
+            "a tail is not in 0..1": ~((kept.tail_TG >= 0) & (kept.tail_TG <= 1.001)),
+            "a log norm is not finite": ~np.isfinite(kept.log_norm_TH),
+        }
+        for text, wrong_TX in checks.items():
+            if wrong_TX.any():
+                frame = int(np.argmax(wrong_TX.any(axis=1)))
+                raise StoreError(f"shard {index}, frame {frame}: {text}")
+
+
+def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:
+    seen: set[str] = set()
+    for row in utterances:
+        if row.id in seen:
+            raise StoreError(f"utterance {row.id!r} comes twice")
+        if "\0" in row.id or any("\ud800" <= letter <= "\udfff" for letter in row.id):
+            raise StoreError(f"utterance {row.id!r}: its id holds NUL or is not UTF-8")
+        seen.add(row.id)
+
+
+@contextmanager
+def _named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as cause:
+        needed = sum(map(len, objects.values()))
+        free = shutil.disk_usage(path).free if path.is_dir() else 0
+        raise StoreError(
+            f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
+            f"{free} are free: mend it and run 'essence teacher' again, it goes on from here"
+        ) from cause

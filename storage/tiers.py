@@ -1,0 +1,40 @@
+"""Tiers: ranks are stored in groups 1 | 2-4 | 5-8 | 9-16 | 17-32 | ... up to K.
+
+A reader of k ranks opens the first tiers only.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Ranks `first` to `last`, counted from 1, both inside."""
+
+    first: int
+    last: int
+
+    @property
+    def width(self) -> int:
+        """How many ranks."""
+        return self.last - self.first + 1
+
+    @property
+    def columns(self) -> slice:
+        """The tier's columns in an array (frames, K)."""
+        return slice(self.first - 1, self.last)
+
+
+def plan_tiers(kept: int) -> tuple[Tier, ...]:
+    """The tiers of a store of `kept` ranks; the last one may be narrower than its power of two."""
+    assert kept >= 1
+    tiers = [Tier(1, 1)]
+    bound = 4
+    while tiers[-1].last < kept:
+        tiers.append(Tier(tiers[-1].last + 1, min(bound, kept)))
+        bound *= 2
+    return tuple(tiers)
+
+
+def tier_of(tiers: tuple[Tier, ...], k: int) -> int:
+    """Index of the tier that holds rank k."""
+    return next(index for index, tier in enumerate(tiers) if k <= tier.last)
