@@ -19,7 +19,7 @@ from torch import Tensor
 
 from storage.corpus_file import NO_LABEL, CorpusFile
 
-BUFFER_BATCHES = 16  # lengths are sorted within so many batches: little padding, much shuffling
+BUFFER_BATCHES = 32  # lengths are sorted within so many batches: 5 % padding, much shuffling
 BATCHES_AHEAD = 2
 
 Planned = TypeVar("Planned")

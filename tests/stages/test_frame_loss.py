@@ -1,0 +1,54 @@
+"""Frame loss and schedule against plain formulas."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from stages.speech.frame_loss import FrameScore, hard_loss, score_frames
+from stages.speech.schedule import FINAL_SHARE, learning_rate_at
+
+
+def _logits() -> torch.Tensor:
+    return torch.randn(11, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_the_loss_is_the_mean_over_labelled_frames() -> None:
+    labels = torch.tensor([3, -1, 0, 6, -1, 2, 2, 1, 5, 4, -1])
+    logp = _logits().log_softmax(1)
+    wanted = -sum(logp[n, y] for n, y in enumerate(labels.tolist()) if y >= 0) / 8
+    torch.testing.assert_close(hard_loss(_logits(), labels), wanted)
+    score = score_frames(_logits(), labels)
+    wrong = sum(int(logp[n].argmax()) != y for n, y in enumerate(labels.tolist()) if y >= 0)
+    assert (score.num_frames, score.num_errors) == (8, wrong)
+    assert score.cross_entropy == pytest.approx(float(wanted))
+
+
+def test_no_labelled_frame_gives_zero_and_no_gradient() -> None:
+    logits = _logits().requires_grad_()
+    loss = hard_loss(logits, torch.full((11,), -1))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()
+    assert score_frames(logits.detach(), torch.full((11,), -1)) == FrameScore()
+
+
+def test_scores_of_batches_add_up() -> None:
+    labels = torch.arange(11) % 7
+    halves = score_frames(_logits()[:4], labels[:4]) + score_frames(_logits()[4:], labels[4:])
+    whole = score_frames(_logits(), labels)
+    assert (halves.num_frames, halves.num_errors) == (whole.num_frames, whole.num_errors)
+    assert halves.nats == pytest.approx(whole.nats)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+    rates = [learning_rate_at(i / 100, peak=3.0, warmup=0.2) for i in range(101)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(1.5)
+    assert rates[20] == pytest.approx(3.0) == max(rates)
+    assert rates[60] == pytest.approx(3.0 * (FINAL_SHARE + (1 - FINAL_SHARE) / 2))
+    assert rates[100] == pytest.approx(3.0 * FINAL_SHARE)
+    assert all(a > b for a, b in pairwise(rates[20:]))
+    assert math.isclose(learning_rate_at(0.0, peak=3.0, warmup=0.0), 3.0)

@@ -1,0 +1,235 @@
+"""The student: taught by store and labels, by utterance id; a store that does not fit is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from makers_store import make_about
+from makers_training import (
+    INVENTORY,
+    NUM_CLASSES,
+    RecordingProgress,
+    make_corpus,
+    make_corpus_directory,
+    make_settings,
+)
+
+from stages.errors import BadInput, MissingPart
+from stages.speech.architectures import ArchitectureSettings
+from stages.speech.batches import Piece, read_batch
+from stages.speech.model_file import read_model_about
+from stages.student.essence import Essence
+from stages.student.settings import StudentSettings
+from stages.student.train import train_student
+from storage.corpus_file import CorpusFile
+from storage.errors import StoreIncomplete, StoreMismatch
+from storage.store_format import StoreUtterance
+from storage.store_reader import open_store
+from storage.store_writer import StoreWriter
+from storage.top_k import KeptBlock, join_blocks, keep_top_k
+
+KEPT = 4
+SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)
+
+
+def _kept(corpus: CorpusFile, index: int, about: Any) -> KeptBlock:
+    """A teacher that is mostly right; what it says follows from the utterance alone."""
+    labels = corpus.labels(index)
+    rng = np.random.default_rng(len(labels))
+    logits = rng.normal(size=(len(labels), NUM_CLASSES))
+    logits[np.arange(len(labels)), labels] += 4.0
+    logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return keep_top_k(logp.astype(np.float32), KEPT, tiers=about.tiers)
+
+
+def _make_store(
+    path: Path, corpus_path: Path, *, seal: bool = True, skip: int = 0, **changes: Any
+) -> Path:
+    """A store whose utterances lie in the opposite order of the corpus file's."""
+    with CorpusFile(corpus_path) as corpus:
+        fields = {
+            "corpus_fingerprint": corpus.fingerprint,
+            "class_inventory": INVENTORY,
+            "num_classes": NUM_CLASSES,
+            "kept": KEPT,
+            "shard_frames": 99,
+            "chunk_frames": 11,
+        }
+        about = make_about(**(fields | changes))
+        order = list(range(len(corpus.utterances)))[::-1][skip:]
+        rows = [corpus.utterances[index] for index in order]
+        writer = StoreWriter.create(
+            path,
+            about,
+            utterances=[
+                StoreUtterance(id=row.id, num_frames=row.num_frames, digest=row.digest)
+                for row in rows
+            ],
+        )
+        for shard in writer.missing_shards():
+            kept = [_kept(corpus, order[row], about) for row in writer.shard(shard)]
+            writer.write_shard(shard, join_blocks(kept))
+        if seal:
+            writer.seal()
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus_directory(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def store(corpus_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make_store(tmp_path_factory.mktemp("t") / "train.zarr", corpus_directory / "train.h5")
+
+
+def _settings(**changes: Any) -> StudentSettings:
+    training = make_settings(epochs=4)
+    fields = {"k": 3, "hard_weight": 0.5, "architecture": SMALL, "training": training}
+    return StudentSettings.model_validate(fields | changes)
+
+
+def _train(
+    corpus_directory: Path, store: Path | None, directory: Path, **changes: Any
+) -> RecordingProgress:
+    directory.mkdir(exist_ok=True)
+    progress = RecordingProgress()
+    train_student(
+        _settings(**changes),
+        corpus_directory=corpus_directory,
+        store=store,
+        directory=directory,
+        device="cpu",
+        progress=progress,
+    )
+    return progress
+
+
+def _best_error(directory: Path) -> float:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return min(float(json.loads(line)["dev_frame_error"]) for line in lines)
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
+def test_a_student_learns_under_every_tail_policy(
+    corpus_directory: Path, store: Path, tmp_path: Path, tail: str
+) -> None:
+    progress = _train(corpus_directory, store, tmp_path, tail=tail)
+    assert _best_error(tmp_path) < 0.2  # chance is 0.8
+    assert progress.done == progress.total
+    facts = read_model_about(tmp_path).facts
+    assert facts["store"] == open_store(store).digest
+    assert (facts["k"], facts["hard_weight"], facts["tail"]) == (3, 0.5, tail)
+
+
+def test_soft_labels_alone_teach_it(store: Path, corpus_directory: Path, tmp_path: Path) -> None:
+    _train(corpus_directory, store, tmp_path, hard_weight=0.0)
+    assert _best_error(tmp_path) < 0.2
+
+
+def test_hard_labels_alone_need_no_store_and_k_does_not_matter(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    first = _train(corpus_directory, None, tmp_path / "a", hard_weight=1.0, k=2)
+    second = _train(corpus_directory, Path("/nowhere"), tmp_path / "b", hard_weight=1.0, k=7)
+    assert first.losses == second.losses
+    with pytest.raises(MissingPart, match=r"hard_weight 0\.5 needs soft labels"):
+        _train(corpus_directory, None, tmp_path / "c")
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    corpus_directory: Path, store: Path, tmp_path: Path
+) -> None:
+    _train(corpus_directory, store, tmp_path / "a")
+    _train(corpus_directory, store, tmp_path / "b")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
+    corpus_directory: Path, store: Path
+) -> None:
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        labels = open_store(store)
+        pieces = [
+            Piece(index=11, start=7, num_frames=19),
+            Piece(index=0, start=0, num_frames=31),
+            Piece(index=5, start=0, num_frames=1),
+        ]
+        ids, logp, tail = Essence(_settings(k=3), labels).read(read_batch(corpus, pieces))
+        assert ids.shape == logp.shape == (51, 3)
+        row = 0
+        for piece in pieces:
+            wanted = _kept(corpus, piece.index, labels.about)
+            frames = slice(piece.start, piece.start + piece.num_frames)
+            here = slice(row, row + piece.num_frames)
+            np.testing.assert_array_equal(ids[here].numpy(), wanted.ids_TK[frames, :3])
+            np.testing.assert_allclose(
+                logp[here].exp().numpy(), np.exp(wanted.logp_TK[frames, :3]), atol=0.02
+            )
+            row += piece.num_frames
+        outside = 1 - logp.exp().sum(1)
+        np.testing.assert_allclose(tail.numpy(), outside.numpy(), atol=0.03)
+
+
+def test_more_ranks_than_the_store_holds_are_refused(
+    corpus_directory: Path, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"holds K=4, k=16 was asked: lower student\.k"):
+        _train(corpus_directory, store, tmp_path, k=16)
+
+
+def test_another_temperature_is_refused(
+    corpus_directory: Path, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"temperature 1\.0, 2\.0 was asked"):
+        _train(corpus_directory, store, tmp_path, temperature=2.0)
+
+
+def test_a_store_of_another_corpus_or_inventory_is_refused(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    train = corpus_directory / "train.h5"
+    for number, field in enumerate(("corpus_fingerprint", "class_inventory")):
+        other = _make_store(tmp_path / f"{number}.zarr", train, **{field: "another"})
+        with pytest.raises(StoreMismatch, match=field):
+            _train(corpus_directory, other, tmp_path / "student")
+
+
+def test_an_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
+    store = _make_store(tmp_path / "t.zarr", corpus_directory / "train.h5", seal=False)
+    with pytest.raises(StoreIncomplete):
+        _train(corpus_directory, store, tmp_path / "student")
+
+
+def test_other_frame_counts_are_named(corpus_directory: Path, tmp_path: Path) -> None:
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        fingerprint = corpus.fingerprint
+    other = make_corpus(tmp_path / "train.h5", lengths=(31, 0, 16))
+    store = _make_store(tmp_path / "t.zarr", other, corpus_fingerprint=fingerprint)
+    with pytest.raises(BadInput, match=r"'train-2': 16 frames in .*t\.zarr, 17 in .*train\.h5"):
+        _train(corpus_directory, store, tmp_path / "student")
+
+
+def test_utterances_that_the_teacher_skipped_are_left_out(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    train = corpus_directory / "train.h5"
+    store = _make_store(tmp_path / "t.zarr", train, skip=3)
+    progress = _train(corpus_directory, store, tmp_path / "student")
+    assert any("3 utterances have no soft labels" in note for note in progress.notes)
+    with CorpusFile(train) as corpus:
+        skipped = sum(row.num_frames for row in corpus.utterances[-3:])
+        assert progress.done == progress.total == 4 * (corpus.num_frames - skipped)
+
+
+def test_frames_without_a_label_are_taught_by_soft_labels(tmp_path: Path) -> None:
+    corpus_directory = make_corpus_directory(tmp_path / "corpus")
+    train = make_corpus(corpus_directory / "train.h5", lengths=(31, 17), unlabelled_frames=5)
+    store = _make_store(tmp_path / "t.zarr", train)
+    progress = _train(corpus_directory, store, tmp_path / "student")
+    assert progress.done == progress.total == 4 * (31 + 17)
+    assert all(np.isfinite(progress.losses))
