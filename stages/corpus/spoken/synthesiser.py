@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 SYNCHRONOUS, PHONEME_EVENTS = 2, 1  # of espeak_Initialize
 RATE, PITCH, PITCH_RANGE, WORD_GAP = 1, 3, 4, 7  # of espeak_SetParameter
+RANDOM_SEED = 1
 UTF8, PHONEMES_IN_BRACKETS, BY_CHARACTER = 1, 0x100, 1  # of espeak_Synth
 LAST, WORD, PHONEME = 0, 1, 7  # types of event
 
@@ -69,6 +70,8 @@ class Synthesiser:
         self.sample_rate = self._library.espeak_Initialize(
             SYNCHRONOUS, 0, str(self._data).encode(), PHONEME_EVENTS
         )
+        # Else espeak-ng seeds its breath and flutter with the time of day.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(RANDOM_SEED))
         self._library.espeak_SetSynthCallback(self._callback)
 
     def _keep(self, wave: Any, num_samples: int, events: Any) -> int:

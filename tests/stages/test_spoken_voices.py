@@ -1,0 +1,116 @@
+"""Who speaks, and what is said."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.corpus.spoken.phones import PHONE_OF, PHONES, phone_of
+from stages.corpus.spoken.plan import plan_text, plan_utterances
+from stages.corpus.spoken.sentences import sentence
+from stages.corpus.spoken.settings import DistortionSettings, SpokenSettings
+from stages.corpus.spoken.synthesis import synthesise
+from stages.corpus.spoken.voices import ACCENTS, SPLITS, VARIANTS, speakers_of
+from stages.errors import StageError
+
+
+def first_plan(**changes):
+    return replace(next(plan_utterances("train", SpokenSettings())), **changes)
+
+
+def test_splits_share_no_variant():
+    variants = [variant for split in SPLITS for variant in VARIANTS[split]]
+    assert len(set(variants)) == len(variants)
+
+
+def test_default_voices_are_many_and_apart():
+    speakers = {split: speakers_of(split, SpokenSettings()) for split in SPLITS}
+    used = {split: {speaker.variant for speaker in speakers[split]} for split in SPLITS}
+    assert len(used["train"]) >= 40
+    assert len(used["dev"]) >= 8
+    assert len(used["test"]) >= 8
+    assert {speaker.accent for speaker in speakers["train"]} == set(ACCENTS.values())
+
+
+def test_more_voices_than_variants_come_in_other_accents():
+    speakers = speakers_of("dev", SpokenSettings(dev_voices=27))
+    assert len({speaker.id for speaker in speakers}) == 27
+    assert len({(speaker.variant, speaker.accent) for speaker in speakers}) == 27
+
+
+def test_every_voice_is_one_that_espeak_has():
+    loader = pytest.importorskip("espeakng_loader")
+    there = {path.name for path in (Path(loader.get_data_path()) / "voices" / "!v").iterdir()}
+    assert {variant for variants in VARIANTS.values() for variant in variants} <= there
+
+
+@pytest.mark.parametrize("accent", ACCENTS.values())
+def test_every_accent_speaks_with_phones_of_the_inventory(accent):
+    pytest.importorskip("espeakng_loader")
+    text = list(plan_text(SpokenSettings(lm_sentences=5_000)))[:60]
+    speaker = replace(speakers_of("train", SpokenSettings())[0], accent=accent)
+    for spoken in synthesise(first_plan(speaker=speaker, words=words) for words in text):
+        for event in spoken.events:
+            assert event.name.startswith("_") or phone_of(event.name) in {*PHONES, None}
+
+
+def test_a_spelled_a_is_the_letter_and_a_c_is_its_name():
+    pytest.importorskip("espeakng_loader")
+    (spoken,) = synthesise([first_plan(words=("A", "C", "A"))])
+    phones = [
+        (event.word, phone_of(event.name)) for event in spoken.events if "_" not in event.name
+    ]
+    assert [phone for phone in phones if phone[1]] == [(0, "EY"), (1, "S"), (1, "IY"), (2, "EY")]
+
+
+def test_a_voice_that_is_not_there_is_an_error():
+    pytest.importorskip("espeakng_loader")
+    speaker = replace(first_plan().speaker, variant="nobody")
+    with pytest.raises(StageError, match="no variant 'nobody'"):
+        list(synthesise([first_plan(speaker=speaker)]))
+    speaker = replace(first_plan().speaker, accent="en-gb")
+    with pytest.raises(StageError, match="no voice 'en-gb'"):
+        list(synthesise([first_plan(speaker=speaker)]))
+
+
+def test_words_that_are_spoken_as_one_are_an_error():
+    pytest.importorskip("espeakng_loader")
+    with pytest.raises(StageError, match="as 4 words, wanted 5"):
+        list(synthesise([first_plan(words=("TURN", "ON", "THE", "KITCHEN", "LIGHT"))]))
+
+
+def test_an_unknown_phone_is_an_error():
+    with pytest.raises(StageError, match="not in the inventory"):
+        phone_of("'Q^")
+
+
+def test_phones_are_few_and_all_reached():
+    assert set(PHONE_OF.values()) == set(PHONES)
+    assert len(PHONES) <= 48
+
+
+def test_sentences_are_short_and_upper_case():
+    rng = np.random.default_rng(5)
+    for words in (sentence(rng) for _ in range(500)):
+        assert 2 <= len(words) <= 10
+        assert all(word.isalpha() and word.isupper() for word in words)
+
+
+def test_a_plan_is_the_same_each_time_and_unlike_other_splits():
+    def start(split):
+        plans = itertools.islice(plan_utterances(split, SpokenSettings()), 30)
+        return [(plan.words, plan.lead_seconds) for plan in plans]
+
+    assert start("train") == start("train")
+    assert start("train") != start("test")
+
+
+def test_settings_out_of_order_are_refused():
+    with pytest.raises(ValueError, match="words_per_minute_low 250 is above"):
+        SpokenSettings(words_per_minute_low=250)
+    with pytest.raises(ValueError, match="snr_db_low"):
+        DistortionSettings(snr_db_low=30.0)
+    with pytest.raises(ValueError, match="echo_seconds_low"):
+        DistortionSettings(echo_seconds_low=1.0)
