@@ -28,20 +28,34 @@ def write_headline(results: Sequence[SystemResult]) -> Headline:
     rivals = [("hard-label student", hard), ("ensemble", ensemble)]
     found = [(what, rival) for what, rival in rivals if rival is not None]
     missing = [what for what, rival in rivals if rival is None]
-    verdicts = [_verdict(student.test, rival.test, what) for what, rival in found]
-    verdict = "; it ".join(verdicts) if verdicts else "stands alone"
     figures = [_own_figures(student, num_students=len(essence))]
     figures += [_figures(student.test, rival, what) for what, rival in found]
     figures += [f"There is no {what} to compare with." for what in missing]
-    return Headline(f"On the test set, the essence student {verdict}.", tuple(figures))
+    return Headline(_verdict(student.test, found), tuple(figures))
 
 
-def _verdict(ours: SplitResult, theirs: SplitResult, what: str) -> str:
-    margin = "" if _apart(ours, theirs) else ", within the margin of error"
+def _verdict(ours: SplitResult, rivals: Sequence[tuple[str, SystemResult]]) -> str:
+    if not rivals:
+        return "The essence student has nothing to be compared with."
+    counts = [_count(ours, rival.test, what) for what, rival in rivals]
+    counts[0] = (
+        counts[0].replace(" than", " word errors than").replace(" many", " many word errors")
+    )
+    text = f"On the test set, the essence student makes {' and '.join(counts)}."
+    within = [what for what, rival in rivals if not _apart(ours, rival.test)]
+    if not within:
+        beyond = "difference lies" if len(rivals) == 1 else "differences lie"
+        return f"{text} The {beyond} outside the 95 % intervals."
+    if len(within) == len(rivals) > 1:
+        return f"{text} Both differences are within the margin of error."
+    which = f" to the {within[0]}" if len(rivals) > 1 else ""
+    return f"{text} The difference{which} is within the margin of error."
+
+
+def _count(ours: SplitResult, theirs: SplitResult, what: str) -> str:
     if ours.words.rate == theirs.words.rate:
-        return f"makes as many word errors as the {what}"
-    more = "fewer" if ours.words.rate < theirs.words.rate else "more"
-    return f"makes {more} word errors than the {what}{margin}"
+        return f"as many as the {what}"
+    return f"{'fewer' if ours.words.rate < theirs.words.rate else 'more'} than the {what}"
 
 
 def _own_figures(student: SystemResult, *, num_students: int) -> str:

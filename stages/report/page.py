@@ -14,6 +14,7 @@ from stages.report.histories import read_histories
 from stages.report.inputs import ReportInputs
 from stages.report.posteriorgram_figure import draw_posteriorgram
 from stages.report.rank_figures import draw_bytes, draw_ranks
+from stages.report.ranking import Role
 from stages.report.settings import ReportSettings
 from stages.report.table import (
     DASH,
@@ -28,6 +29,12 @@ from stages.report.training_figure import draw_training
 from storage.publish import publish_file
 
 HERE = Path(__file__).parent
+HEADINGS: dict[Role, str] = {
+    "member": "Members",
+    "ensemble": "Ensemble",
+    "hard-label student": "Student on hard labels",
+    "essence student": "Students on the essence",
+}
 PICTURES = ("word-errors.png", "bytes.png", "training.png", "posteriorgram.png")
 
 
@@ -61,6 +68,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
             style=(HERE / "page.css").read_text(encoding="utf-8"),
             headline=write_headline(inputs.results),
             rows=rows,
+            headings=HEADINGS,
             columns={
                 "frame_error_dev": rates(rows, "frame_error_dev", scale=100, digits=2),
                 "cross_entropy_dev": rates(rows, "cross_entropy_dev", scale=1, digits=3),
@@ -89,7 +97,7 @@ def _draw(
         drawn: dict[str, Figure | None] = {
             "word-errors.png": draw_ranks(inputs.results, inputs.teacher),
             "bytes.png": draw_bytes(inputs.teacher) if inputs.teacher else None,
-            "training.png": draw_training(read_histories(inputs.histories)),
+            "training.png": draw_training(inputs.results, read_histories(inputs.histories)),
             "posteriorgram.png": draw_posteriorgram(example) if example else None,
         }
         return {

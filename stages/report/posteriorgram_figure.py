@@ -67,7 +67,7 @@ def _draw_posteriors(
         origin="upper",
         aspect="auto",
         interpolation="nearest",
-        cmap="viridis",
+        cmap="Blues",
         vmin=0,
         vmax=1,
         extent=(0, seconds, num_rows - 0.5, -0.5),
@@ -76,6 +76,8 @@ def _draw_posteriors(
         begin, end = first * example.seconds_per_frame, last * example.seconds_per_frame
         axes.plot([begin, end], [row + 0.45] * 2, color=ORANGE, linewidth=2, solid_capstyle="butt")
     axes.grid(visible=False)
+    for row in range(1, num_rows):
+        axes.axhline(row - 0.5, color="#ececec", linewidth=0.5)
     every = -(-num_rows // MOST_CLASS_LABELS)
     rows = range(0, num_rows, every)
     axes.set_yticks(rows, [str(example.classes_R[row]) for row in rows], fontsize=7)

@@ -51,7 +51,7 @@ def draw_bytes(teacher: TeacherSummary) -> Figure | None:
     stores = [store for store in teacher.stores if store.bytes_per_frame]
     if not stores:
         return None
-    figure = new_figure(width=6.5, height=3.6)
+    figure = new_figure(width=6.5, height=4)
     axes = figure.subplots()
     ks = sorted({k for store in stores for k in store.bytes_per_frame})
     for store, colour, marker in zip(stores, SERIES, MARKERS, strict=False):
@@ -62,13 +62,14 @@ def draw_bytes(teacher: TeacherSummary) -> Figure | None:
     dense = 4 * num_classes
     axes.axhline(dense, color=GREY, linestyle="--", label=f"dense float32 ({num_classes} classes)")
     for k, height in stores[0].bytes_per_frame.items():
-        axes.annotate(f"{height:.3g}", (k, height), (0, 6), textcoords="offset points", ha="center")
+        below = (0, -16)
+        axes.annotate(f"{height:.3g}", (k, height), below, textcoords="offset points", ha="center")
     ranks_along_x(axes, ks)
     axes.set_yscale("log")
-    axes.set_ylim(top=dense * 2)
+    axes.set_ylim(bottom=min(stores[0].bytes_per_frame.values()) / 2.5, top=dense * 2)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("bytes a frame (log scale)")
-    axes.legend(loc="center right")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
 
 
@@ -121,7 +122,9 @@ def _draw_students(
                 capsize=3,
                 elinewidth=1.2,
             )
-    axes.plot([], [], color=colour, marker=marker, label=name or "essence student")
+    axes.plot(
+        [], [], color=colour, marker=marker, label=f"essence, {name}" if name else "essence student"
+    )
 
 
 def _draw_kept_mass(axes: Axes, stores: Sequence[StoreSummary]) -> None:

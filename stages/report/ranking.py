@@ -10,7 +10,8 @@ Role = Literal["member", "ensemble", "hard-label student", "essence student"]
 
 ORDER: tuple[Role, ...] = ("member", "ensemble", "hard-label student", "essence student")
 SHOWN_FACTS = ("architecture", "hard_weight", "tail", "temperature", "seed")
-SOFT_FACTS = ("tail", "temperature")  # of no meaning where no soft label was used
+PLAIN_FACTS = ("architecture",)  # say what they are without a name
+SOFT_FACTS = ("hard_weight", "tail", "temperature")  # say nothing of a student on hard labels
 
 
 def role_of(result: SystemResult) -> Role:
@@ -63,10 +64,14 @@ def differing_facts(results: Sequence[SystemResult]) -> list[str]:
 
 
 def describe(result: SystemResult, facts: Sequence[str]) -> str:
-    """`hard weight 0.2, tail bucket`: the facts asked for that this system has."""
-    have = result.system.facts
+    """`tdnn 5x128, hard weight 0.2, tail bucket`: the facts asked for that this system has."""
+    have = dict(result.system.facts)
     if role_of(result) == "hard-label student":
-        facts = [name for name in facts if name not in SOFT_FACTS]
+        have = {name: value for name, value in have.items() if name not in SOFT_FACTS}
+    if have.get("temperature") == 1:
+        del have["temperature"]
     return ", ".join(
-        f"{name.replace('_', ' ')} {have[name]}" for name in facts if have.get(name) is not None
+        str(have[name]) if name in PLAIN_FACTS else f"{name.replace('_', ' ')} {have[name]}"
+        for name in facts
+        if have.get(name) is not None
     )

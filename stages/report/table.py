@@ -41,7 +41,7 @@ class Row:
     deletions_test: int
     substitutions_test: int
     reference_words_test: int
-    change_to_hard: float | None  # of the test WER, relative to the hard-label student
+    change_to_hard: float | None  # of a student's test WER, relative to the hard-label student
     acoustic_scale: float
     insertion_penalty: float
     fingerprint: str
@@ -58,14 +58,12 @@ class Cell:
 def make_rows(results: Sequence[SystemResult]) -> list[Row]:
     """Rows in order: members, ensemble, hard-label student, essence students by k."""
     hard = best_on_dev(of_role(results, "hard-label student"))
-    hard_rate = word_error_rate(hard.test) if hard else None
-    return [_row(result, hard_rate) for result in in_order(results)]
+    return [_row(result, hard) for result in in_order(results)]
 
 
-def _row(result: SystemResult, hard_rate: float | None) -> Row:
+def _row(result: SystemResult, hard: SystemResult | None) -> Row:
     test, rate = result.test, word_error_rate(result.test)
     known = rate is not None
-    compared = result.system.kind == "student" and rate is not None and hard_rate
     return Row(
         system=result.system.name,
         kind=role_of(result),
@@ -82,13 +80,18 @@ def _row(result: SystemResult, hard_rate: float | None) -> Row:
         deletions_test=test.words.deletions,
         substitutions_test=test.words.substitutions,
         reference_words_test=test.words.reference_words,
-        change_to_hard=rate / hard_rate - 1
-        if compared and rate is not None and hard_rate
-        else None,
+        change_to_hard=_change(result, hard),
         acoustic_scale=result.acoustic_scale,
         insertion_penalty=result.insertion_penalty,
         fingerprint=result.system.fingerprint,
     )
+
+
+def _change(result: SystemResult, hard: SystemResult | None) -> float | None:
+    if hard is None or result is hard or result.system.kind != "student":
+        return None
+    rate, hard_rate = word_error_rate(result.test), word_error_rate(hard.test)
+    return rate / hard_rate - 1 if rate is not None and hard_rate else None
 
 
 def rates(rows: Sequence[Row], column: str, *, scale: float, digits: int) -> list[Cell]:

@@ -1,0 +1,208 @@
+"""The page: whole, self-contained, the same every time, and honest about what is not there."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from makers_report import (
+    make_essence,
+    make_hard,
+    make_inputs,
+    make_members,
+    make_result,
+    make_split,
+)
+from makers_store import tree_digest
+
+from stages.errors import BadInput, MissingPart
+from stages.report.inputs import Made, ReportInputs
+from stages.report.page import PICTURES, write_report
+from stages.report.settings import ReportSettings
+from stages.speech.results import SystemResult
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Tags(HTMLParser):
+    """Fails where tags do not nest; keeps every tag with its attributes, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parse(page: Path) -> Tags:
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    assert tags.open == []
+    return tags
+
+
+def write(inputs: ReportInputs, directory: Path, **settings: object) -> Path:
+    directory.mkdir(exist_ok=True)
+    quick = {"dots_per_inch": 50, **settings}
+    return write_report(ReportSettings.model_validate(quick), inputs, directory=directory)
+
+
+def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
+    """The same with other systems, and nothing that was read from disk."""
+    return replace(inputs, results=results, histories={}, store=None)
+
+
+def test_the_page_needs_no_other_file_and_asks_for_none(tmp_path: Path) -> None:
+    page = write(make_inputs(tmp_path), tmp_path / "report")
+    tags = parse(page)
+    addresses = [
+        value
+        for _, attributes in tags.tags
+        for name, value in attributes.items()
+        if name in {"src", "href", "srcset", "action", "data"} and value
+    ]
+    assert len(addresses) == len(PICTURES)
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.tags}
+    text = page.read_text(encoding="utf-8")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_pictures_and_tables_lie_beside_the_page(tmp_path: Path) -> None:
+    page = write(make_inputs(tmp_path), tmp_path / "report")
+    names = {path.name for path in page.parent.iterdir()}
+    assert names == {"index.html", "results.csv", "results.json", *PICTURES}
+    for name in PICTURES:
+        assert (page.parent / name).read_bytes().startswith(PNG)
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    one = write(inputs, tmp_path / "one").parent
+    other = write(replace(inputs, results=inputs.results[::-1]), tmp_path / "other").parent
+    assert tree_digest(one) == tree_digest(other)
+
+
+def test_everything_that_was_given_is_on_the_page(tmp_path: Path) -> None:
+    text = parse(write(make_inputs(tmp_path), tmp_path / "report")).text
+    for wanted in (
+        "k=16 tail=bucket",
+        "hard labels",
+        "gru 5x256",
+        "3,280,000",
+        "−16.8",
+        "9.60 to 12.30",
+        "no alignment",
+        "utt-12",
+        "student k=8",
+        "62.4",
+    ):
+        assert wanted in text
+
+
+def test_html_in_names_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    evil = '<script>alert("k")</script>&amp; $x_'
+    inputs = make_inputs(tmp_path, [*make_members(), make_hard(evil), make_essence(4, errors=230)])
+    corpus = inputs.corpus.model_copy(update={"source": evil})
+    made = (Made(name=evil, fingerprint="ab" * 32, settings=f'"{evil}"'),)
+    page = write(replace(inputs, corpus=corpus, made=made), tmp_path / "report", title=evil)
+    tags = parse(page)
+    assert "script" not in {tag for tag, _ in tags.tags}
+    assert tags.text.count(evil) >= 4
+    assert "please call <b>seven & nine</b>" in tags.text
+
+
+def test_names_that_the_font_lacks_do_no_harm(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, [make_hard("硬标签"), make_essence(4, errors=230)])
+    assert "硬标签" in parse(write(inputs, tmp_path / "report")).text
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        (),
+        tuple(make_members()),
+        (make_hard(),),
+        (make_essence(8, errors=200),),
+        (make_hard(), make_essence(8, errors=200)),
+        (make_hard(), make_hard("more labels"), make_essence(8, errors=200)),
+        (make_essence(8, errors=200), make_essence(8, errors=210, tail="bucket")),
+    ],
+)
+def test_few_systems_make_a_page_too(tmp_path: Path, results: tuple[SystemResult, ...]) -> None:
+    inputs = only(make_inputs(tmp_path), *results)
+    page = write(replace(inputs, teacher=None), tmp_path / "report")
+    parse(page)
+    has_ranks = any(r.system.facts.get("hard_weight") == 0.2 for r in results)
+    assert (page.parent / "word-errors.png").exists() == has_ranks
+    assert not (page.parent / "posteriorgram.png").exists()
+
+
+def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
+    nothing = {"reference_words": 0, "insertions": 0, "deletions": 0, "substitutions": 0}
+    blank = make_split("dev", 10, frame_error=None, cross_entropy=None)
+    empty = blank.model_copy(update={"words": blank.words.model_copy(update=nothing)})
+    results = [
+        r.model_copy(update={"dev": empty, "test": empty})
+        for r in (make_hard(), make_essence(2, errors=10))
+    ]
+    page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
+    body = page.read_text(encoding="utf-8").split("<tbody>")[1].split("</tbody>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", body)
+    assert cells.count("–") == 2 * 9 + 1  # all but the parameters; and k of the hard-label student
+    assert "best" not in body
+    assert "no word error rate is known" in parse(page).text
+
+
+def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    write(inputs, tmp_path / "report")
+    page = write(only(inputs, make_hard()), tmp_path / "report")
+    assert not (page.parent / "posteriorgram.png").exists()
+    assert not (page.parent / "training.png").exists()
+
+
+def test_a_missing_or_broken_history_is_named(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, [make_hard()])
+    with pytest.raises(MissingPart, match=r"gone\.jsonl is not there"):
+        write(replace(inputs, histories={"hard labels": tmp_path / "gone.jsonl"}), tmp_path / "r")
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"epoch": 1}\n', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"broken\.jsonl:1: .*wanted one epoch"):
+        write(replace(inputs, histories={"hard labels": broken}), tmp_path / "r")
+
+
+def test_the_utterance_of_the_settings_is_shown(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    assert "Utterance dev-1 of dev" in parse(write(inputs, tmp_path / "a")).text
+    page = write(inputs, tmp_path / "b", utterance="dev-3")
+    assert "Utterance dev-3 of dev" in parse(page).text
+    with pytest.raises(BadInput, match=r"report\.utterance is 'dev-9'"):
+        write(inputs, tmp_path / "c", utterance="dev-9")
+
+
+def test_without_a_student_the_teacher_is_shown_alone(tmp_path: Path) -> None:
+    page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
+    assert (page.parent / "posteriorgram.png").exists()
+    assert "or student" not in parse(page).text
+
+
+def test_many_models_have_curves_of_their_own(tmp_path: Path) -> None:
+    results = [make_result(f"member {number}", kind="member") for number in range(17)]
+    assert (write(make_inputs(tmp_path, results), tmp_path / "r").parent / "training.png").exists()
