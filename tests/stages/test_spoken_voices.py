@@ -35,9 +35,11 @@ def test_default_voices_are_many_and_apart():
 
 
 def test_more_voices_than_variants_come_in_other_accents():
-    speakers = speakers_of("dev", SpokenSettings(dev_voices=27))
-    assert len({speaker.id for speaker in speakers}) == 27
-    assert len({(speaker.variant, speaker.accent) for speaker in speakers}) == 27
+    most = SpokenSettings(train_voices=400, dev_voices=80, test_voices=80)
+    for split, count in (("train", 400), ("dev", 80), ("test", 80)):
+        speakers = speakers_of(split, most)
+        assert len({speaker.id for speaker in speakers}) == count
+        assert len({(speaker.variant, speaker.accent) for speaker in speakers}) == count
 
 
 def test_every_voice_is_one_that_espeak_has():

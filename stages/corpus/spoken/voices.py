@@ -23,7 +23,7 @@ ACCENTS = {
     "newyork": "en-us-nyc",
 }
 
-# Left out: whispers, robots, strong echoes, and copies of another variant.
+# Left out: whispers, robots, strong echoes, and near copies of another variant.
 TRAIN_VARIANTS = words_of(
     "Alex Alicia Andy Annie Denis Diogo Gene Jacky Lee Marco Mario Michael Mike Nguyen Reed adam "
     "anika antonio aunty boris caleb david ed edward f1 f2 f4 f5 gustave ian iven iven2 john "
@@ -60,8 +60,9 @@ def speakers_of(split: str, settings: SpokenSettings) -> tuple[Speaker, ...]:
     shift = int(rng.integers(len(accents)))
     speakers = []
     for index in range(num_speakers):
-        variant = order[index % len(order)]
-        accent = accents[(shift + index + index // len(order)) % len(accents)]
+        turn, place = divmod(index, len(order))
+        variant = order[place]
+        accent = accents[(shift + place + turn) % len(accents)]
         low, high = settings.words_per_minute_low, settings.words_per_minute_high
         speakers.append(
             Speaker(
