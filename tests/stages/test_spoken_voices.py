@@ -1,12 +1,14 @@
 """Who speaks, and what is said."""
 
 import itertools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.corpus.spoken import synthesis
 from stages.corpus.spoken.phones import PHONE_OF, PHONES, phone_of
 from stages.corpus.spoken.plan import plan_text, plan_utterances
 from stages.corpus.spoken.sentences import sentence
@@ -75,6 +77,25 @@ def test_a_voice_that_is_not_there_is_an_error():
     speaker = replace(first_plan().speaker, accent="en-gb")
     with pytest.raises(StageError, match="no voice 'en-gb'"):
         list(synthesise([first_plan(speaker=speaker)]))
+
+
+def test_a_synthesiser_that_dies_is_an_error(monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(synthesis, "COMMAND", (sys.executable, "-c", "input()"))
+    with pytest.raises(StageError, match="ended before it had said"):
+        list(synthesis.synthesise(itertools.repeat(first_plan(), 9)))
+
+
+def test_a_library_that_cannot_be_loaded_is_an_error(monkeypatch):
+    loader = pytest.importorskip("espeakng_loader")
+    code = (
+        "import espeakng_loader as e; e.get_library_path = lambda: '/nowhere/lib.so';"
+        "from stages.corpus.spoken.synthesiser import main; main()"
+    )
+    assert Path(loader.get_library_path()).is_file()
+    monkeypatch.setattr(synthesis, "COMMAND", (sys.executable, "-c", code))
+    with pytest.raises(StageError, match="espeak-ng cannot be loaded"):
+        list(synthesis.synthesise([first_plan()]))
 
 
 def test_words_that_are_spoken_as_one_are_an_error():

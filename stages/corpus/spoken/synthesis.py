@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,7 @@ from stages.errors import MissingPart, StageError
 SAMPLE_RATE = 22_050  # of espeak-ng
 ROOT = Path(__file__).parents[3]
 LOADER = "espeakng_loader"
+COMMAND = (sys.executable, "-m", "stages.corpus.spoken.synthesiser")
 # A spelled A is spoken as the letter, not as the article.
 SPOKEN_AS = {"A": "[['eI]]"}
 
@@ -59,15 +60,18 @@ def synthesise(planned: Iterable[PlannedUtterance]) -> Iterator[SpokenUtterance]
         )
     with _synthesiser() as (requests, answers):
         for utterance in planned:
-            requests.write(_request(utterance))
-            requests.flush()
+            try:
+                requests.write(_request(utterance))
+                requests.flush()
+            except BrokenPipeError as cause:
+                raise _ended_early(utterance) from cause
             yield _answer(answers, utterance)
 
 
 @contextmanager
 def _synthesiser() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.corpus.spoken.synthesiser"],
+        COMMAND,
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -79,7 +83,8 @@ def _synthesiser() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield process.stdin, process.stdout
     finally:
         process.terminate()
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # what it did not read any more
+            process.stdin.close()
         process.stdout.close()
         process.wait()
 
@@ -105,20 +110,27 @@ def _spoken_words(words: tuple[str, ...]) -> list[str]:
 def _answer(answers: IO[bytes], utterance: PlannedUtterance) -> SpokenUtterance:
     line = answers.readline()
     if not line:
-        raise StageError(f"the synthesiser ended while it said {' '.join(utterance.words)!r}")
+        raise _ended_early(utterance)
     header = json.loads(line)
     if "error" in header:
         raise StageError(f"utterance {utterance.id}: {header['error']}")
     size = 2 * header["num_samples"]
     data = answers.read(size)
     if len(data) != size:
-        raise StageError(f"the synthesiser ended while it said {' '.join(utterance.words)!r}")
+        raise _ended_early(utterance)
     events, word_starts = _by_word(header["events"], utterance)
     return SpokenUtterance(
         planned=utterance,
         events=events,
         word_starts=word_starts,
         samples_T=np.frombuffer(data, dtype="<i2"),
+    )
+
+
+def _ended_early(utterance: PlannedUtterance) -> StageError:
+    return StageError(
+        f"the synthesiser ended before it had said {' '.join(utterance.words)!r}: what it printed "
+        "is above; 'pip install --force-reinstall espeakng-loader' renews it"
     )
 
 

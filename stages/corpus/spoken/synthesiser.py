@@ -116,8 +116,13 @@ class Synthesiser:
 
 def main() -> None:
     """Answer the requests on stdin until it ends."""
-    synthesiser = Synthesiser()
     answers = sys.stdout.buffer
+    try:
+        synthesiser = Synthesiser()
+    except OSError as cause:
+        text = f"espeak-ng cannot be loaded ({cause}): reinstall espeakng-loader"
+        answers.write(json.dumps({"error": text}).encode() + b"\n")
+        return
     for line in sys.stdin:
         request = json.loads(line)
         try:
