@@ -212,6 +212,7 @@ def make_dev_store(path: Path, corpus: CorpusFile, *, kept: int = 3) -> Path:
     about = make_about(
         split="dev",
         corpus_fingerprint=corpus.fingerprint,
+        class_inventory=corpus.about.class_inventory,
         num_classes=num_classes,
         kept=kept,
         shard_frames=200,

@@ -47,6 +47,9 @@ def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | No
         return None
     store = open_store(inputs.store)
     with CorpusFile(inputs.corpus_directory / "dev.h5") as corpus:
+        store.check_matches(
+            corpus_fingerprint=corpus.fingerprint, class_inventory=corpus.about.class_inventory
+        )
         index = _choose(corpus, store, settings.utterance)
         if index is None:
             return None
@@ -70,16 +73,16 @@ def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | No
 
 
 def _choose(corpus: CorpusFile, store: SoftLabelStore, wanted: str | None) -> int | None:
-    if wanted is not None:
-        if wanted not in corpus or wanted not in store:
-            raise BadInput(
-                f"report.utterance is {wanted!r}, which {corpus.path} or {store.path} does not "
-                "hold: name another utterance of dev, or none"
-            )
-        return corpus.index_of(wanted)
-    usual = USUAL_SECONDS * 1000 / corpus.about.frame_shift_ms
     rows = corpus.utterances
     have = [i for i, row in enumerate(rows) if row.id in store and row.num_frames]
+    if wanted is not None:
+        have = [i for i in have if rows[i].id == wanted]
+        if not have:
+            raise BadInput(
+                f"report.utterance is {wanted!r}, of which {corpus.path} and {store.path} hold no "
+                "frame: name another utterance of dev, or none"
+            )
+    usual = USUAL_SECONDS * 1000 / corpus.about.frame_shift_ms
     return min(have, key=lambda i: (abs(rows[i].num_frames - usual), rows[i].id), default=None)
 
 

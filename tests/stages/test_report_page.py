@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from makers_report import (
+    make_dev_corpus,
     make_essence,
     make_hard,
     make_inputs,
@@ -21,6 +22,7 @@ from stages.report.inputs import Made, ReportInputs
 from stages.report.page import PICTURES, write_report
 from stages.report.settings import ReportSettings
 from stages.speech.results import SystemResult
+from storage.errors import StoreMismatch
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -117,7 +119,7 @@ def test_everything_that_was_given_is_on_the_page(tmp_path: Path) -> None:
 
 
 def test_html_in_names_is_shown_and_never_obeyed(tmp_path: Path) -> None:
-    evil = '<script>alert("k")</script>&amp; $x_'
+    evil = '<script>alert("k")</script>&amp; $\\frac_$'
     inputs = make_inputs(tmp_path, [*make_members(), make_hard(evil), make_essence(4, errors=230)])
     corpus = inputs.corpus.model_copy(update={"source": evil})
     made = (Made(name=evil, fingerprint="ab" * 32, settings=f'"{evil}"'),)
@@ -193,8 +195,16 @@ def test_the_utterance_of_the_settings_is_shown(tmp_path: Path) -> None:
     assert "Utterance dev-1 of dev" in parse(write(inputs, tmp_path / "a")).text
     page = write(inputs, tmp_path / "b", utterance="dev-3")
     assert "Utterance dev-3 of dev" in parse(page).text
-    with pytest.raises(BadInput, match=r"report\.utterance is 'dev-9'"):
-        write(inputs, tmp_path / "c", utterance="dev-9")
+    for wrong in ("dev-9", "dev-2"):  # not there; without frames
+        with pytest.raises(BadInput, match=rf"report\.utterance is '{wrong}'"):
+            write(inputs, tmp_path / "c", utterance=wrong)
+
+
+def test_a_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    make_dev_corpus(tmp_path, seconds=1.7).close()
+    with pytest.raises(StoreMismatch, match="corpus_fingerprint"):
+        write(inputs, tmp_path / "report")
 
 
 def test_without_a_student_the_teacher_is_shown_alone(tmp_path: Path) -> None:
