@@ -1,11 +1,17 @@
 """Makers of small Kaldi data directories: words of a toy lang, spoken as noisy centroids."""
 
+import os
 from pathlib import Path
 
 import kaldiio
 import numpy as np
 from numpy.typing import NDArray
 
+AN4_PLACES = (
+    Path(os.environ.get("ESSENCE_AN4", "/nowhere")),
+    Path(__file__).parents[2] / "shared" / "data" / "an4",
+)
+AN4 = next((place for place in AN4_PLACES if place.is_dir()), None)
 FEATURE_DIM = 5
 NUM_PDFS = 6
 LEXICON = {"AB": "a b", "BA": "b a", "C": "c", "SEE": "c", "ABC": "a b c"}

@@ -82,8 +82,11 @@ def decode_matrix(
     if not len(scaled_TC):
         return Heard((), reached_final=True)
     options = kaldi_decoder.FasterDecoderOptions(beam=beam, max_active=max_active)
+    # The decoder keeps neither graph nor matrix alive: both need a name until it is done.
+    loglike_TC = np.ascontiguousarray(scaled_TC, dtype=np.float32)
+    decodable = kaldi_decoder.DecodableCtc(loglike_TC)
     decoder = kaldi_decoder.FasterDecoder(graph, options)
-    decoder.decode(kaldi_decoder.DecodableCtc(np.ascontiguousarray(scaled_TC)))
+    decoder.decode(decodable)
     found, path = decoder.get_best_path()
     if not found:
         return Heard((), reached_final=False)

@@ -10,12 +10,14 @@ from stages.speech.settings import Settings
 class EvaluateSettings(Settings):
     """The grids are searched on dev only; test is decoded once, with what dev chose."""
 
-    beam: float = Field(default=13.0, gt=0)  # nats, after the acoustic scale
-    max_active: int = Field(default=1500, ge=10)  # states alive in a frame
+    beam: float = Field(default=11.0, gt=0)  # nats, after the acoustic scale
+    max_active: int = Field(default=1000, ge=10)  # states alive in a frame
     acoustic_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(0.1, 0.15, 0.2, 0.3, 0.45, 0.7), min_length=1
+        default=(0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56), min_length=1
     )
-    insertion_penalties: tuple[float, ...] = Field(default=(-1.0, 0.0, 1.0, 2.0), min_length=1)
+    insertion_penalties: tuple[float, ...] = Field(
+        default=(-3.0, -2.0, -1.0, 0.0, 1.0, 2.0), min_length=1
+    )
     prior_smoothing: float = Field(default=1.0, gt=0)  # frames added to every class's count
     batch_frames: int = Field(default=8192, ge=1)
     bootstrap_samples: int = Field(default=2000, ge=100)

@@ -7,17 +7,31 @@ from pathlib import Path
 import numpy as np
 
 from stages.evaluate.decode import DecodingPool
-from stages.evaluate.decode_worker import DecodeJob
+from stages.evaluate.decode_worker import DecodeJob, Heard
 from stages.evaluate.frames import FrameTally
 from stages.evaluate.score import add_up, rate_interval, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
 from stages.speech.progress import Progress
-from stages.speech.results import SplitResult, UtteranceResult
-from storage.corpus_file import CorpusFile
+from stages.speech.results import SplitResult, UtteranceResult, WordErrors
+from storage.corpus_file import CorpusFile, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedSplit:
+    """What was heard at one point."""
+
+    point: Point
+    utterances: tuple[UtteranceResult, ...]
+    num_partial: int  # utterances that end where no sentence may end
+
+    @property
+    def words(self) -> WordErrors:
+        """The errors of all utterances together."""
+        return add_up([item.words for item in self.utterances])
+
+
+@dataclass(slots=True, kw_only=True)
 class SplitDecoder:
     """A split whose log-likelihoods are written, and what it takes to decode them."""
 
@@ -29,54 +43,65 @@ class SplitDecoder:
     words: Sequence[str]
     settings: EvaluateSettings
     progress: Progress
+    best: DecodedSplit | None = None  # the fewest errors so far: need not be decoded again
 
     def num_errors(self, point: Point) -> int:
         """Word errors at `point`."""
-        return add_up([item.words for item in self.utterances(point)[0]]).errors
+        decoded = self.decode(point)
+        if self.best is None or decoded.words.errors < self.best.words.errors:
+            self.best = decoded
+        return decoded.words.errors
 
-    def utterances(self, point: Point) -> tuple[list[UtteranceResult], int]:
-        """What was heard at `point`, and how many utterances ended in no final state."""
-        results = []
-        num_partial = 0
-        split = self.corpus.about.split
-        title = f"{self.name}: {split} at {point.acoustic_scale:g}, {point.insertion_penalty:g}"
+    def decode(self, point: Point) -> DecodedSplit:
+        """What is heard at `point`."""
+        results, num_partial = [], 0
+        title = (
+            f"{self.name}: decode {self.corpus.about.split}, scale {point.acoustic_scale:g}, "
+            f"penalty {point.insertion_penalty:g}"
+        )
         with self.progress.task(title, total=self.corpus.num_frames, unit="frames") as task:
             heard = self.pool.decode(self._jobs(point))
-            for row, best in zip(self.corpus.utterances, heard, strict=True):
-                hypothesis = " ".join(self.words[word] for word in best.words)
-                num_partial += not best.reached_final
-                results.append(
-                    UtteranceResult(
-                        id=row.id,
-                        speaker=row.speaker,
-                        reference=row.transcript,
-                        hypothesis=hypothesis,
-                        words=word_errors(row.transcript, hypothesis),
-                    )
-                )
+            for row, path in zip(self.corpus.utterances, heard, strict=True):
+                results.append(self._score(row, path))
+                num_partial += not path.reached_final
                 task.advance(row.num_frames)
-        return results, num_partial
+        return DecodedSplit(point=point, utterances=tuple(results), num_partial=num_partial)
 
     def result(self, point: Point) -> SplitResult:
         """The split at `point`, with the interval of its word error rate."""
-        utterances, num_partial = self.utterances(point)
-        split = self.corpus.about.split
-        if num_partial:
+        decoded = self.best
+        if decoded is None or decoded.point != point:
+            decoded = self.decode(point)
+        if decoded.num_partial:
             self.progress.note(
-                f"{self.name}: {num_partial} of {len(utterances)} utterances of {split} end "
-                "within a word; their best partial path counts (a larger evaluate.beam may help)"
+                f"{self.name}: {decoded.num_partial} of {len(decoded.utterances)} utterances of "
+                f"{self.corpus.about.split} end within a word; their best partial path counts "
+                "(a larger evaluate.beam may help)"
             )
-        rng = np.random.default_rng(self.settings.seed)
-        low, high = rate_interval(utterances, samples=self.settings.bootstrap_samples, rng=rng)
+        low, high = rate_interval(
+            decoded.utterances,
+            samples=self.settings.bootstrap_samples,
+            rng=np.random.default_rng(self.settings.seed),
+        )
         return SplitResult(
-            split=split,
+            split=self.corpus.about.split,
             num_frames=self.tally.num_frames,
             frame_error=self.tally.frame_error,
             cross_entropy=self.tally.cross_entropy,
-            words=add_up([item.words for item in utterances]),
+            words=decoded.words,
             rate_low=low,
             rate_high=high,
-            utterances=tuple(utterances),
+            utterances=decoded.utterances,
+        )
+
+    def _score(self, row: Utterance, path: Heard) -> UtteranceResult:
+        hypothesis = " ".join(self.words[word] for word in path.words)
+        return UtteranceResult(
+            id=row.id,
+            speaker=row.speaker,
+            reference=row.transcript,
+            hypothesis=hypothesis,
+            words=word_errors(row.transcript, hypothesis),
         )
 
     def _jobs(self, point: Point) -> list[DecodeJob]:

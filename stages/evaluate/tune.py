@@ -1,4 +1,4 @@
-"""Tune acoustic scale and insertion penalty: a search along one axis after the other."""
+"""Tune acoustic scale and insertion penalty: downhill on their grid."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,30 @@ class Point:
 
 
 def search(
-    scales: Sequence[float],
-    penalties: Sequence[float],
-    errors_at: Callable[[Point], int],
+    scales: Sequence[float], penalties: Sequence[float], errors_at: Callable[[Point], int]
 ) -> Point:
-    """The point with the fewest errors on the search's way, the first found where several tie.
+    """A point of the grid with fewer errors than all beside it, the first found of several.
 
-    Scales at the penalty nearest to zero, penalties at the best scale, then the two neighbouring
-    scales once more: about len(scales) + len(penalties) decodes, not their product. No point is
-    decoded twice.
+    From the middle scale and the penalty nearest zero to the best of the four neighbours, as long
+    as that has fewer errors: five to ten decodes instead of all. No point is decoded twice. Errors
+    fall and rise once along either axis, save for noise of a few words.
     """
-    found: dict[Point, int] = {}
+    scales, penalties = sorted(set(scales)), sorted(set(penalties))
+    found: dict[tuple[int, int], int] = {}
 
-    def best(points: Sequence[Point]) -> Point:
-        for point in points:
-            if point not in found:
-                found[point] = errors_at(point)
-        return min(points, key=lambda point: found[point])
+    def errors(at: tuple[int, int]) -> int:
+        if at not in found:
+            found[at] = errors_at(Point(scales[at[0]], penalties[at[1]]))
+        return found[at]
 
-    start = min(penalties, key=abs)
-    scale = best([Point(scale, start) for scale in scales]).acoustic_scale
-    penalty = best([Point(scale, penalty) for penalty in penalties]).insertion_penalty
-    ordered = sorted(scales)
-    at = ordered.index(scale)
-    near = [scale, *ordered[max(0, at - 1) : at], *ordered[at + 1 : at + 2]]
-    return best([Point(neighbour, penalty) for neighbour in near])
+    here = (len(scales) // 2, min(range(len(penalties)), key=lambda i: abs(penalties[i])))
+    while True:
+        i, j = here
+        beside = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
+        on_grid = [
+            (s, p) for s, p in beside if s in range(len(scales)) and p in range(len(penalties))
+        ]
+        best = min([here, *on_grid], key=errors)
+        if best == here:
+            return Point(scales[i], penalties[j])
+        here = best

@@ -12,6 +12,7 @@ with probability 0.5: a constant for every frame, which no path can avoid.
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,14 +38,15 @@ def build_graph(lang: Lang, directory: Path) -> None:
     """
     words = number_words(lang)
     grammar = compile_grammar(lang.arpa, words)
+    spoken = {words[word] for word in lang.words}
+    if not any(arc.olabel in spoken for arc in _arcs(grammar)):
+        raise BadInput("lm.arpa has none of lexicon.txt's words: have they a word in common?")
     symbols = LexiconSymbols.of(lang, words)
     lexicon_grammar = kaldifst.compose(lexicon_fst(lang, symbols), grammar)
     kaldifst.determinize_star(lexicon_grammar)
     kaldifst.minimize_encoded(lexicon_grammar)
     kaldifst.arcsort(lexicon_grammar, "ilabel")
     graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
-    if graph.start < 0:
-        raise BadInput("lm.arpa and lexicon.txt allow no sentence: have they a word in common?")
     with TemporaryDirectory(prefix=".graph-", dir=directory) as folder:
         beside = Path(folder) / GRAPH_FILE
         if not graph.write(os.fspath(beside)):
@@ -96,8 +98,6 @@ def add_self_loops(fst: kaldifst.StdVectorFst) -> kaldifst.StdVectorFst:
     must not follow another's.
     """
     looped = kaldifst.StdVectorFst()
-    if fst.start < 0:
-        return looped
     looped.start = looped.add_state()
     copies = {(fst.start, EPSILON): looped.start}
     to_visit = [(fst.start, EPSILON)]
@@ -115,3 +115,8 @@ def add_self_loops(fst: kaldifst.StdVectorFst) -> kaldifst.StdVectorFst:
             cost = arc.weight.value + (STEP_COST if arc.ilabel != EPSILON else 0.0)
             looped.add_arc(source, kaldifst.StdArc(arc.ilabel, arc.olabel, cost, copies[target]))
     return looped
+
+
+def _arcs(fst: kaldifst.StdVectorFst) -> Iterator[kaldifst.StdArc]:
+    for state in range(fst.num_states):
+        yield from kaldifst.ArcIterator(fst, state)
