@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput, BadPosterior, StageError
+from stages.errors import BadInput, StageError
 from stages.evaluate.frames import FrameTally
-from stages.speech.architectures import AcousticModel
 from stages.speech.ensemble_posteriors import average_log_posteriors
 from stages.speech.model_file import load_model
+from stages.speech.posterior_gate import check_posteriors
 from stages.speech.posteriors import log_posteriors
 from stages.speech.progress import Progress, Task
 from stages.speech.results import System
@@ -36,6 +36,7 @@ def run_members(
 
     Raises:
         BadInput: when a member's classes are not the corpus's.
+        BadPosterior: naming member, utterance and frame, when its output is no distribution.
     """
     num_parameters = 0
     total = len(system.model_directories) * sum(c.num_frames for c in corpora.values())
@@ -45,18 +46,34 @@ def run_members(
             num_parameters += sum(parameter.numel() for parameter in model.parameters())
             for split, corpus in corpora.items():
                 _refuse_other_classes(about.class_inventory, directory, corpus)
-                blocks = _forward(model, corpus, task, batch_frames=batch_frames, device=device)
-                write_rows(_member_file(scratch, split, number), corpus, blocks)
+                blocks = log_posteriors(
+                    model,
+                    corpus,
+                    range(len(corpus.utterances)),
+                    batch_frames=batch_frames,
+                    device=device,
+                )
+                checked = _check(blocks, corpus, task, member=directory.name)
+                write_rows(_member_file(scratch, split, number), corpus, checked)
     return num_parameters
 
 
-def _forward(
-    model: AcousticModel, corpus: CorpusFile, task: Task, *, batch_frames: int, device: str
+def _check(
+    blocks: Iterable[tuple[int, NDArray[np.float32]]],
+    corpus: CorpusFile,
+    task: Task,
+    *,
+    member: str,
 ) -> Iterator[NDArray[np.float32]]:
-    indices = range(len(corpus.utterances))
-    for _, logp_TC in log_posteriors(
-        model, corpus, indices, batch_frames=batch_frames, device=device
-    ):
+    for index, logp_TC in blocks:
+        row = corpus.utterances[index]
+        check_posteriors(
+            logp_TC,
+            num_frames=row.num_frames,
+            num_classes=corpus.about.num_classes,
+            member=member,
+            utterance=row.id,
+        )
         task.advance(len(logp_TC))
         yield logp_TC
 
@@ -69,11 +86,7 @@ def write_likelihoods(
     *,
     log_prior_C: NDArray[np.float32],
 ) -> tuple[Path, FrameTally]:
-    """Average what the members wrote, count frame errors, take off the priors.
-
-    Raises:
-        BadPosterior: naming the utterance and frame that is not finite.
-    """
+    """Average what the members wrote, count frame errors, take off the priors."""
     members = [
         np.load(_member_file(scratch, split, number), mmap_mode="r")
         for number in range(len(system.model_directories))
@@ -86,7 +99,6 @@ def write_likelihoods(
             logp_TC = average_log_posteriors(
                 [np.asarray(member[rows]) for member in members], system.weights, system.combine
             )
-            _refuse_not_finite(logp_TC, system, row.id)
             tally.count(logp_TC, corpus.labels(index))
             yield logp_TC - log_prior_C
 
@@ -123,13 +135,4 @@ def _refuse_other_classes(inventory: str, directory: Path, corpus: CorpusFile) -
         raise BadInput(
             f"{directory} has the classes {inventory[:12]}, {corpus.path} has "
             f"{corpus.about.class_inventory[:12]}: train the model on this corpus"
-        )
-
-
-def _refuse_not_finite(logp_TC: NDArray[np.float32], system: System, id: str) -> None:
-    finite_T = np.isfinite(logp_TC).all(axis=1)
-    if not finite_T.all():
-        raise BadPosterior(
-            f"{system.name}, utterance {id!r}, frame {int(np.argmin(finite_T))}: "
-            "a log-posterior is not finite: train the model again, with a lower learning rate"
         )

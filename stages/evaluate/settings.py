@@ -11,7 +11,7 @@ class EvaluateSettings(Settings):
     """The grids are searched on dev only; test is decoded once, with what dev chose."""
 
     beam: float = Field(default=11.0, gt=0)  # nats, after the acoustic scale
-    max_active: int = Field(default=1000, ge=10)  # states alive in a frame
+    max_active: int = Field(default=1000, ge=50)  # states alive in a frame
     acoustic_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56), min_length=1
     )

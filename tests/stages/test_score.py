@@ -1,0 +1,163 @@
+"""Scoring and tuning against oracles."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.evaluate.frames import FrameTally, log_priors
+from stages.evaluate.score import add_up, rate_interval, word_errors
+from stages.evaluate.tune import Point, search
+from stages.speech.results import UtteranceResult, WordErrors
+from storage.corpus_file import NO_LABEL
+
+SENTENCES = st.lists(st.sampled_from(["a", "b", "cc"]), max_size=7).map(" ".join)
+
+
+def levenshtein(left, right):
+    row = list(range(len(right) + 1))
+    for i, one in enumerate(left, start=1):
+        last, row[0] = row[0], i
+        for j, other in enumerate(right, start=1):
+            last, row[j] = row[j], min(last + (one != other), row[j] + 1, row[j - 1] + 1)
+    return row[-1]
+
+
+@given(SENTENCES, SENTENCES)
+def test_errors_are_the_edit_distance(reference, hypothesis):
+    errors = word_errors(reference, hypothesis)
+    said, heard = reference.split(), hypothesis.split()
+    assert errors.errors == levenshtein(said, heard)
+    assert errors.reference_words == len(said)
+    assert errors.insertions - errors.deletions == len(heard) - len(said)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "wanted"),
+    [
+        ("a b cc", "a b cc", (0, 0, 0)),
+        ("a b cc", "a cc", (0, 1, 0)),
+        ("a b", "a x b", (1, 0, 0)),
+        ("a b", "a x", (0, 0, 1)),
+        ("", "a", (1, 0, 0)),
+        ("a", "", (0, 1, 0)),
+        ("", "", (0, 0, 0)),
+    ],
+)
+def test_errors_are_of_three_kinds(reference, hypothesis, wanted):
+    errors = word_errors(reference, hypothesis)
+    assert (errors.insertions, errors.deletions, errors.substitutions) == wanted
+
+
+def make_results(rates, words=20, per_speaker=3):
+    """Speakers with so many errors in every utterance of `words` words."""
+    return [
+        UtteranceResult(
+            id=f"{speaker}-{number}",
+            speaker=f"s{speaker}",
+            reference="",
+            hypothesis="",
+            words=WordErrors(
+                reference_words=words, insertions=0, deletions=0, substitutions=errors
+            ),
+        )
+        for speaker, errors in enumerate(rates)
+        for number in range(per_speaker)
+    ]
+
+
+def interval(results, seed=1, samples=4000):
+    return rate_interval(results, samples=samples, rng=np.random.default_rng(seed))
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_speakers():
+    rates = [1, 2, 2, 3, 5, 8, 2, 1, 4, 3, 2]
+    low, high = interval(make_results(rates))
+    rng = np.random.default_rng(99)
+    means = [rng.choice(rates, size=len(rates)).mean() / 20 for _ in range(4000)]
+    assert low == pytest.approx(np.percentile(means, 2.5), abs=0.006)
+    assert high == pytest.approx(np.percentile(means, 97.5), abs=0.006)
+    assert low < add_up([item.words for item in make_results(rates)]).rate < high
+
+
+def test_more_utterances_of_the_same_speakers_do_not_narrow_the_interval():
+    few = interval(make_results([1, 9, 3, 5], per_speaker=2))
+    many = interval(make_results([1, 9, 3, 5], per_speaker=40))
+    assert few == many
+
+
+def test_one_speaker_s_interval_is_over_utterances():
+    results = [item.model_copy(update={"speaker": "s"}) for item in make_results([1, 9, 3])]
+    low, high = interval(results)
+    assert low < high
+
+
+def test_the_same_seed_gives_the_same_interval():
+    results = make_results([1, 2, 5])
+    assert interval(results, seed=3) == interval(results, seed=3)
+
+
+def test_frame_errors_and_cross_entropy_equal_an_oracle():
+    rng = np.random.default_rng(0)
+    tally = FrameTally()
+    wrong, nats = [], []
+    for length in (7, 1, 12):
+        logits = rng.normal(size=(length, 5))
+        logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        labels = rng.integers(0, 5, size=length).astype(np.int32)
+        labels[:2] = NO_LABEL
+        tally.count(logp.astype(np.float32), labels)
+        for row, label in zip(logp[2:], labels[2:], strict=True):
+            wrong.append(row.argmax() != label)
+            nats.append(-row[label])
+    assert tally.num_frames == 20
+    assert tally.frame_error == pytest.approx(np.mean(wrong))
+    assert tally.cross_entropy == pytest.approx(np.mean(nats), rel=1e-6)
+
+
+def test_without_labels_there_is_no_frame_error():
+    tally = FrameTally()
+    tally.count(np.zeros((3, 2), np.float32), np.full(3, NO_LABEL, np.int32))
+    assert tally.frame_error is None
+    assert tally.cross_entropy is None
+
+
+def test_priors_are_shares_and_never_zero():
+    prior = np.exp(log_priors(np.array([6, 0, 3]), smoothing=1.0))
+    np.testing.assert_allclose(prior, [7 / 12, 1 / 12, 4 / 12], rtol=1e-6)
+
+
+def bowl(at):
+    """Errors that grow away from a point."""
+    return lambda point: int(
+        1000 * (np.log(point.acoustic_scale / at.acoustic_scale) ** 2)
+        + 10 * (point.insertion_penalty - at.insertion_penalty) ** 2
+    )
+
+
+SCALES, PENALTIES = (0.1, 0.14, 0.2, 0.28, 0.4), (-2.0, -1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_lowest_point_of_a_bowl_is_found(scale, penalty):
+    lowest = Point(scale, penalty)
+    asked = []
+
+    def errors_at(point):
+        asked.append(point)
+        return bowl(lowest)(point)
+
+    assert search(SCALES, PENALTIES, errors_at) == lowest
+    assert len(asked) == len(set(asked))
+
+
+def test_a_flat_grid_is_left_at_once():
+    asked = []
+    point = search(SCALES, PENALTIES, lambda point: asked.append(point) or 3)
+    assert point == Point(0.2, 0.0)
+    assert len(asked) == 5
+
+
+def test_a_grid_of_one_point_is_that_point():
+    assert search([0.5], [2.0], lambda point: 0) == Point(0.5, 2.0)
