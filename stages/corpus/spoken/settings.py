@@ -10,7 +10,7 @@ from stages.speech.settings import Settings
 class DistortionSettings(Settings):
     """What stands between mouth and microphone. Shares are of utterances, 0 to 1."""
 
-    snr_db_low: float = Field(0.0, ge=-30, le=60)
+    snr_db_low: float = Field(3.0, ge=-30, le=60)
     snr_db_high: float = Field(20.0, ge=-30, le=60)
     babble_share: float = Field(0.4, ge=0, le=1)  # the rest has noise or hum
     echo_share: float = Field(0.5, ge=0, le=1)

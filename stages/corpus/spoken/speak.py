@@ -30,7 +30,7 @@ from stages.speech.lang import SILENCE, Lang, Pronunciation
 from stages.speech.progress import Progress
 
 TRAIN = "train"
-NUM_ACCENTS_OF_UNSAID = 2  # training voices that say the words which no sentence needed
+NUM_VOICES_OF_UNSAID = 2  # training voices that say the words which no sentence needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _hear(aligned: AlignedUtterance, heard: dict[str, Counter[Phones]]) -> None:
 def _say_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUtterance]:
     """Plans for words that no training sentence has: each alone, by the first voices."""
     plans = plan_utterances(TRAIN, settings)
-    for plan in [next(plans) for _ in range(NUM_ACCENTS_OF_UNSAID)]:
+    for plan in [next(plans) for _ in range(NUM_VOICES_OF_UNSAID)]:
         for word in words:
             yield replace(plan, words=(word,))
 
