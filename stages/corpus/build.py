@@ -104,9 +104,11 @@ def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress)
 
 @contextmanager
 def _scratch(directory: Path) -> Iterator[Path]:
-    """A folder for raw speech, empty at the start and gone at the end."""
+    """A folder for raw speech, gone at the end, as are the leavings of a killed run."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
+    for leaving in directory.glob(".*.partial"):
+        leaving.unlink()
     scratch.mkdir()
     try:
         yield scratch

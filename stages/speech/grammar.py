@@ -13,7 +13,6 @@ import kaldifst
 from stages.errors import BadInput
 
 BACKOFF = "#0"
-TIMEOUT_SECONDS = 600
 
 
 def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
@@ -31,6 +30,7 @@ def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
         done = subprocess.run(
             [
                 sys.executable,
+                "-P",  # no module of the working directory
                 "-m",
                 "kaldilm",
                 f"--read-symbol-table={words_path}",
@@ -40,7 +40,6 @@ def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
             ],
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
             check=False,
         )
     if done.returncode != 0 or not done.stdout.strip():
