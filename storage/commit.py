@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import uuid4
 
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import STAGE, ObjectRecord, Records, record_of
@@ -28,7 +29,7 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
     folder.mkdir(exist_ok=True)
     for name, content in objects.items():
         path = staged_path(root, name, records[name].sha256)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside = path.with_name(f"{path.name}.{uuid4().hex}")  # another may write the same
         write_and_sync(beside, content)
         if record_of(beside.read_bytes()).sha256 != records[name].sha256:
             beside.unlink()

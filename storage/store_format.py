@@ -33,6 +33,7 @@ class StoreAbout:
     """What made a store. Never a time or a host name: the same inputs give the same bytes.
 
     `members` are the digests of the models' weights, in the order in which they were averaged.
+    `left_out` are the utterances of the corpus whose posteriors were refused.
     """
 
     split: str
@@ -49,13 +50,14 @@ class StoreAbout:
     chunk_frames: int
     frame_shift_ms: float
     subsampling: int
+    left_out: tuple[str, ...]
     program_version: str
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.num_classes:
             raise StoreError(
                 f"cannot keep {self.kept} of {self.num_classes} classes: "
-                f"keep at most {self.num_classes}"
+                f"keep at most {self.num_classes} (teacher.kept)"
             )
         if self.chunk_frames < 1 or self.shard_frames < 1 or self.shard_frames % self.chunk_frames:
             raise StoreError(

@@ -41,6 +41,7 @@ def make_about(**changes: Any) -> StoreAbout:
         "chunk_frames": 11,
         "frame_shift_ms": 30.0,
         "subsampling": 3,
+        "left_out": (),
         "program_version": "0.1.0",
     }
     return StoreAbout(**(fields | changes))
