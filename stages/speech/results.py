@@ -95,6 +95,7 @@ class StoreSummary(Settings):
     bytes_per_frame: dict[int, float]  # k -> bytes that a reader of k ranks opens, a frame
     teacher_frame_error: float | None
     mean_entropy: float  # nats of the stored, renormalised labels
+    left_out: tuple[str, ...] = ()  # utterances whose posteriors were refused
 
 
 class TeacherSummary(Settings):

@@ -1,0 +1,35 @@
+"""Left out: utterances whose posteriors were refused, kept on disk so that a resumed run knows.
+
+Leaving one out changes the shards after it: the store is planned anew and begun again, so that
+its bytes depend on which utterances are left out, and not on when that was found.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from stages.errors import BadInput
+from storage.fingerprint import canonical_json
+from storage.publish import publish_file
+
+
+def read_left_out(path: Path) -> dict[str, str]:
+    """Utterance id -> why; empty where nothing was left out.
+
+    Raises:
+        BadInput: when the file is not ours.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+        return {str(id): str(why) for id, why in found.items()}
+    except (ValueError, AttributeError) as cause:
+        raise BadInput(f"{path} is not a list of utterances ({cause}): remove it") from cause
+
+
+def leave_out(path: Path, found: dict[str, str], *, store: Path) -> None:
+    """Remember more utterances, then drop the store that was planned with them."""
+    known = read_left_out(path) | found
+    publish_file(path, canonical_json(known).encode() + b"\n")
+    shutil.rmtree(store, ignore_errors=True)

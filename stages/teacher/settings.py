@@ -1,0 +1,37 @@
+"""Settings of the teacher stage: how much is kept, how members are averaged."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.speech.ensemble_posteriors import Combine
+from stages.speech.settings import Settings
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class TeacherSettings(Settings):
+    """`kept` ranks of every frame; `weights` in the order of `ensemble.members`, None: all alike.
+
+    `temperature` is applied before truncation. For each of `temperatures` the store also holds
+    a log norm a frame, which makes kept probabilities exact at that temperature too.
+    """
+
+    kept: int = Field(32, ge=1, le=4096)
+    combine: Combine = "arithmetic"
+    weights: tuple[Positive, ...] | None = None
+    temperature: Positive = 1.0
+    temperatures: tuple[Positive, ...] = ()
+    shard_frames: int = Field(32768, ge=1, le=1 << 22)
+    chunk_frames: int = Field(8192, ge=1, le=1 << 17)
+    splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
+    batch_frames: int = Field(8192, ge=1)
+    on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.splits)) != len(self.splits):
+            raise ValueError(f"a split comes twice in {self.splits}")
+        if len(set(self.temperatures)) != len(self.temperatures) or 1.0 in self.temperatures:
+            raise ValueError(f"temperatures {self.temperatures}: each once, and none is 1")
+        return self
