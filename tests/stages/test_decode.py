@@ -68,6 +68,13 @@ def test_processes_hear_what_was_planted_in_the_order_of_the_jobs(graph_director
     assert first == again
 
 
+def test_without_acoustic_weight_the_language_model_alone_is_heard(graph_directory, tmp_path):
+    with decoding_pool(graph_directory, processes=1) as pool:
+        faint = list(pool.decode(write_jobs(tmp_path, point=Point(1e-6, 0.0), beam=1e4)))
+    texts = [words_of(heard, graph_directory) for heard in faint]
+    assert texts == [""] * len(SENTENCES)  # silence costs less than any word
+
+
 def test_a_decoding_process_imports_no_torch():
     program = "import sys, stages.evaluate.decode_worker as d; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -15,6 +15,7 @@ from stages.ensemble.train import train_member
 from stages.errors import BadInput
 from stages.evaluate.decode_worker import decode_matrix
 from stages.evaluate.evaluate import evaluate_system
+from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
@@ -23,6 +24,7 @@ from stages.speech.lang import read_lang
 from stages.speech.model_file import ABOUT_FILE
 from stages.speech.progress import SilentProgress
 from stages.speech.results import System, SystemResult
+from storage.corpus_file import CorpusFile
 
 FEATURES = {"cmvn": "global", "splice_left": 0, "splice_right": 0, "subsample": 1}
 SETTINGS = EvaluateSettings(
@@ -132,6 +134,41 @@ def test_the_same_system_gives_the_same_result(house, tmp_path):
     first = evaluate(house, tmp_path / "a", system)
     other_processes = SETTINGS.model_copy(update={"processes": 2})
     assert evaluate(house, tmp_path / "b", system, settings=other_processes) == first
+
+
+def test_the_decoder_gets_posteriors_divided_by_priors(house, tmp_path):
+    prior_C = np.array([0.4, 0.2, 0.1, 0.1, 0.1, 0.1], np.float32)
+    with CorpusFile(house / "corpus" / "dev.h5") as corpus:
+        run_members(
+            make_system(house, "two"),
+            {"dev": corpus},
+            tmp_path,
+            batch_frames=100,
+            device="cpu",
+            progress=SilentProgress(),
+        )
+        path, tally = write_likelihoods(
+            make_system(house, "two"), "dev", corpus, tmp_path, log_prior_C=np.log(prior_C)
+        )
+        assert tally.num_frames == corpus.num_frames
+    num_frames = tally.num_frames
+    posterior_TC = np.exp(np.load(path)) * prior_C
+    assert posterior_TC.shape == (num_frames, NUM_PDFS)
+    np.testing.assert_allclose(posterior_TC.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_best_decode_of_dev_is_not_done_again(house, tmp_path, monkeypatch):
+    decoded = []
+    decode = SplitDecoder.decode
+
+    def counting(self, point):
+        decoded.append((self.corpus.about.split, point))
+        return decode(self, point)
+
+    monkeypatch.setattr(SplitDecoder, "decode", counting)
+    evaluate(house, tmp_path / "out", make_system(house, "one"))
+    assert len(decoded) == len(set(decoded))
+    assert [split for split, _ in decoded].count("test") == 1
 
 
 def test_test_has_no_say_in_scale_and_penalty(house, tmp_path, monkeypatch):

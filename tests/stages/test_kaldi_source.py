@@ -110,9 +110,14 @@ def test_scp_paths_may_be_absolute_or_from_the_working_directory(data, monkeypat
 
 def test_a_pipe_is_refused_and_never_run(data):
     trace = data / "was-run"
-    for rest in (f"touch {trace} |", f"| touch {trace}", f"touch {trace} |:3"):
+    refused = "shell pipes are refused"
+    for rest, message in (
+        (f"touch {trace} |", refused),
+        (f"| touch {trace}", refused),
+        (f"touch {trace} |:3", "no regular file"),
+    ):
         (data / "train" / "feats.scp").write_text(f"u {rest}\n")
-        with pytest.raises(BadInput):
+        with pytest.raises(BadInput, match=message):
             read(data)
     assert not trace.exists()
 
