@@ -20,7 +20,7 @@ class MemberSettings(Settings):
 DEFAULT_MEMBERS = (
     MemberSettings(
         name="tdnn",
-        architecture=ArchitectureSettings(kind="tdnn", hidden=256, layers=6, dropout=0.2),
+        architecture=ArchitectureSettings(kind="tdnn", hidden=192, layers=6, dropout=0.2),
         training=TrainingSettings(seed=1),
     ),
     MemberSettings(

@@ -46,7 +46,7 @@ AUGMENTATION, DROPOUT = 1, 2  # streams of random numbers; stream 0 is the order
 class TrainingSettings(Settings):
     """How a model is trained. Rates and shares are per step; the schedule counts frames."""
 
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(8, ge=1)
     batch_frames: int = Field(3000, ge=1)  # real frames, padding apart
     chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
     learning_rate: float = Field(2e-3, gt=0.0)  # at the peak

@@ -22,8 +22,9 @@ class TrainingState:
         self.recent: deque[Weights] = deque(maxlen=average_last)
 
     def weights(self) -> Weights:
-        """A copy of the model's weights and buffers."""
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        """A copy of the model's weights and buffers, on the CPU."""
+        state = self.model.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next step."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from makers_store import make_about
 from makers_training import (
     INVENTORY,
@@ -21,7 +22,9 @@ from stages.speech.architectures import ArchitectureSettings
 from stages.speech.batches import Piece, read_batch
 from stages.speech.model_file import read_model_about
 from stages.student.essence import Essence
+from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
+from stages.student.targets import TailPolicy
 from stages.student.train import train_student
 from storage.corpus_file import CorpusFile
 from storage.errors import StoreIncomplete, StoreMismatch
@@ -173,6 +176,26 @@ def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
             row += piece.num_frames
         outside = 1 - logp.exp().sum(1)
         np.testing.assert_allclose(tail.numpy(), outside.numpy(), atol=0.03)
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
+@pytest.mark.parametrize("hard_weight", [0.0, 0.3])
+def test_the_settings_reach_the_loss(
+    corpus_directory: Path, store: Path, tail: TailPolicy, hard_weight: float
+) -> None:
+    settings = _settings(tail=tail, hard_weight=hard_weight)
+    objective = Essence(settings, open_store(store))
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        batch = read_batch(corpus, [Piece(index=2, start=0, num_frames=17)])
+    ids, logp, mass = objective.read(batch)
+    logits = torch.randn(17, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
+    found = objective.loss(logits.clone(), batch.labels_BT[0], (ids, logp, mass))
+    wanted = essence_loss(
+        logits, batch.labels_BT[0], ids, logp, mass, hard_weight=hard_weight, tail=tail
+    )
+    assert found.total == wanted.total
+    assert found.parts == {"hard": float(wanted.hard), "soft": float(wanted.soft)}
+    assert found.num_frames == 17
 
 
 def test_more_ranks_than_the_store_holds_are_refused(

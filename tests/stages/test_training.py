@@ -129,13 +129,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     assert other.losses != first.losses
 
 
-RICH = make_settings(
-    average_last=3,
-    augmentation={"time_masks": 1, "time_mask_frames": 5, "feature_masks": 1, "noise": 0.1},
-)
-# The rate is so high that an early epoch stays the best one.
-WILD = make_settings(epochs=4, average_last=4, patience=4, learning_rate=0.05)
-
 Whole = Callable[[TrainingSettings], tuple[Path, list[float]]]
 
 
@@ -149,6 +142,35 @@ def whole(corpus_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> W
         return directory, _train(corpus_directory, directory, settings).losses
 
     return run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_frames": 71},
+        {"chunk_frames": 20},
+        {"learning_rate": 0.03},
+        {"warmup": 0.5},
+        {"weight_decay": 0.3},
+        {"clip": 0.01},
+        {"augmentation": {"noise": 0.1}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_matters(
+    corpus_directory: Path, tmp_path: Path, whole: Whole, change: dict[str, object]
+) -> None:
+    base = {"epochs": 1, **change}
+    changed = _train(corpus_directory, tmp_path, make_settings(**base))
+    assert changed.losses != whole(make_settings(epochs=1))[1]
+
+
+RICH = make_settings(
+    average_last=3,
+    augmentation={"time_masks": 1, "time_mask_frames": 5, "feature_masks": 1, "noise": 0.1},
+)
+# The rate is so high that an early epoch stays the best one.
+WILD = make_settings(epochs=4, average_last=4, patience=4, learning_rate=0.05)
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (13, 3), (14, 1, 1), (-1,)])
