@@ -92,11 +92,15 @@ def refuse_lost(root: Path, name: str, record: ObjectRecord) -> None:
 
 
 def publish(root: Path, objects: dict[str, bytes]) -> None:
-    """Stage and install objects that are the same whoever writes them."""
+    """Stage and install objects that are the same whoever writes them.
+
+    The last one comes to its place when all others are safe in theirs.
+    """
     records = {name: record_of(content) for name, content in objects.items()}
     stage(root, objects, records)
-    for name, record in records.items():
-        install(root, {name: record})
+    *others, last = records
+    install(root, {name: records[name] for name in others})
+    install(root, {last: records[last]})
 
 
 def clear_stage(root: Path) -> None:

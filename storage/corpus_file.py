@@ -209,12 +209,37 @@ class CorpusFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = _open_defensively(path)
-        self.about = CorpusAbout(**json.loads(self._file.attrs["about"]))
-        self.fingerprint = str(self._file.attrs["fingerprint"])
-        self.utterances = _read_table(self._file)
+        try:
+            _refuse_foreign_data(self._file, path)
+            self.about = CorpusAbout(**json.loads(self._file.attrs["about"]))
+            self.fingerprint = str(self._file.attrs["fingerprint"])
+            self.utterances = _read_table(self._file)
+            self._refuse_changed_table()
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
+            self._file.close()
+            raise CorpusFileError(
+                f"{path}: attributes or utterance table are not what was written ({cause}): "
+                "remove the corpus directory and run 'essence corpus' again"
+            ) from cause
         self._index_of = {row.id: index for index, row in enumerate(self.utterances)}
         self._features: h5py.Dataset = self._file["features"]
         self._labels: h5py.Dataset = self._file["labels"]
+
+    def _refuse_changed_table(self) -> None:
+        """HDF5 has no checksum on its small datasets; our fingerprint is one."""
+        content = hashlib.sha256(canonical_json(asdict(self.about)).encode())
+        end = 0
+        for row in self.utterances:
+            text = canonical_json([row.id, row.speaker, row.transcript, row.digest])
+            content.update(text.encode())
+            if row.first_frame != end or row.num_frames < 0:
+                raise ValueError(f"utterance {row.id!r} does not follow the one before")
+            end += row.num_frames
+        if content.hexdigest() != self.fingerprint:
+            raise ValueError("the fingerprint is that of other content")
+        lengths = {len(self._file["features"]), len(self._file["labels"])}
+        if lengths != {end}:
+            raise ValueError(f"{end} frames are listed, features and labels have {lengths}")
 
     @property
     def num_frames(self) -> int:
@@ -292,10 +317,18 @@ def _open_defensively(path: Path) -> h5py.File:
             f"{path} is not a readable HDF5 file ({cause}): "
             "remove the corpus directory and run 'essence corpus' again"
         ) from cause
-    found = file.attrs.get("format", "no format attribute")
+    try:
+        found = file.attrs.get("format", "no format attribute")
+    except (KeyError, OSError, RuntimeError) as cause:
+        file.close()
+        raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
     if found != FORMAT:
         file.close()
         raise CorpusFileError(f"{path}: found {found!r}, wanted {FORMAT!r}")
+    return file
+
+
+def _refuse_foreign_data(file: h5py.File, path: Path) -> None:
     for name in ("features", "labels", "utterances"):
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             file.close()
@@ -304,7 +337,6 @@ def _open_defensively(path: Path) -> h5py.File:
         if file[name].external or file[name].is_virtual:
             file.close()
             raise CorpusFileError(f"{path}: {name!r} lies in another file; that is refused")
-    return file
 
 
 def _read_table(file: h5py.File) -> list[Utterance]:

@@ -1,6 +1,8 @@
 """label_corpus: small real models over a small corpus, into stores that are read back."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,13 @@ from storage.store_reader import open_store
 from storage.value_code import LOGP_OF_CODE, encode_logp
 
 SETTINGS: dict[str, Any] = {"kept": 3, "shard_frames": 140, "chunk_frames": 20, "batch_frames": 90}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 def make_member(directory: Path, kind: str, *, seed: int, **changes: Any) -> Path:

@@ -1,0 +1,92 @@
+"""Publication: a name holds the old content or the new, and never half of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from storage import publish
+from storage.publish import publish_directory, publish_file, sync_tree, write_and_sync
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_published_file_holds_its_content_and_nothing_lies_beside(tmp_path: Path) -> None:
+    for content in (b"one", b"", b"three" * 1000):
+        publish_file(tmp_path / "file", content)
+        assert (tmp_path / "file").read_bytes() == content
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("step", ["write", "replace"])
+def test_a_failure_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    publish_file(tmp_path / "file", b"old")
+
+    def torn(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:1])
+        raise OSError("disk full")
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    if step == "write":
+        monkeypatch.setattr(publish, "write_and_sync", torn)
+    else:
+        monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        publish_file(tmp_path / "file", b"new content")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_content_is_flushed_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    replace = os.replace
+
+    def noted_replace(source: Path, target: Path) -> None:
+        steps.append("replace")
+        replace(source, target)
+
+    def noted_fsync(handle: int) -> None:
+        where = Path(f"/proc/self/fd/{handle}").resolve()
+        steps.append("fsync directory" if where.is_dir() else "fsync file")
+
+    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    publish_file(tmp_path / "file", b"content")
+    assert steps == ["fsync file", "replace", "fsync directory"]
+
+
+def test_a_directory_is_flushed_whole_and_then_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = tmp_path / "a.partial"
+    (partial / "inner").mkdir(parents=True)
+    write_and_sync(partial / "inner" / "file", b"content")
+    flushed: set[str] = set()
+
+    def noted_fsync(handle: int) -> None:
+        flushed.add(Path(f"/proc/self/fd/{handle}").resolve().name)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    sync_tree(partial)
+    assert flushed == {"a.partial", "inner", "file"}
+    publish_directory(partial, tmp_path / "a")
+    assert (tmp_path / "a" / "inner" / "file").read_bytes() == b"content"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_directory_never_replaces_another(tmp_path: Path) -> None:
+    for name in ("a", "a.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    with pytest.raises(FileExistsError, match="is there already; it is not replaced"):
+        publish_directory(tmp_path / "a.partial", tmp_path / "a")
+    assert (tmp_path / "a" / "file").read_text() == "a"
+    assert (tmp_path / "a.partial" / "file").read_text() == "a.partial"
