@@ -10,6 +10,7 @@ asks for the ensemble any more.
 from functools import partial
 from pathlib import Path
 
+from pipeline.errors import NotMadeYet
 from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.report_inputs import collect
@@ -90,9 +91,12 @@ def student(job: Job, settings: StudentSettings) -> Path:
 
 def evaluate(job: Job) -> list[SystemResult]:
     """members, ensemble, every student found -> frame error, cross-entropy, word errors."""
+    job.need(job.recipes.corpus)
     systems = [*members_of(job), ensemble_of(job), *students_of(job)]
-    results = [_evaluate_one(job, system) for system in systems]
-    return [result for result in results if result is not None]
+    found = [result for system in systems if (result := _evaluate_one(job, system))]
+    if not found:
+        raise NotMadeYet("no model is here: run 'essence ensemble' or 'essence student' first")
+    return found
 
 
 def _evaluate_one(job: Job, system: System) -> SystemResult | None:

@@ -144,19 +144,18 @@ def _in_words(error: ValidationError, *, source: str) -> str:
 
 def _names_beside(location: tuple[int | str, ...]) -> list[str]:
     """Names of the settings where an unknown key stands: by walking the models."""
-    model: Any = PipelineSettings if len(location) > 1 else None
-    if model is None:
+    model: type[BaseModel] = PipelineSettings
+    if len(location) == 1:  # a change in `compare` is checked as a student by itself
         return sorted({*PipelineSettings.model_fields, *StudentSettings.model_fields})
     for part in location[:-1]:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) else None
-        model = _model_in(field.annotation) if field else model
+        field = model.model_fields.get(str(part))
+        model = _model_in(field.annotation, otherwise=model) if field else model
     return sorted(model.model_fields)
 
 
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
+def _model_in(annotation: Any, *, otherwise: type[BaseModel]) -> type[BaseModel]:
+    """The model in `Model`, `tuple[Model, ...]` or `Model | None`."""
+    for inner in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             return inner
-    return annotation
+    return otherwise

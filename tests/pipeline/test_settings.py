@@ -1,0 +1,100 @@
+"""Settings: unknown keys are refused with the nearest name, values with what was found."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings import read_settings
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_given_is_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(None)
+    assert settings.corpus.source == "spoken"
+    assert settings.students == (settings.student,)
+
+
+@pytest.mark.parametrize("path", [ROOT / "pipeline.yaml", *sorted(ROOT.glob("examples/*.yaml"))])
+def test_every_file_that_we_ship_is_valid(path: Path) -> None:
+    changes = [] if path.name == "pipeline.yaml" else ["corpus.path=somewhere"]
+    assert len(read_settings(path, changes).students) >= 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("student.kk=4", "student.kk is not a setting: did you mean 'k'?"),
+        ("studnet.k=4", "studnet is not a setting: did you mean 'student'?"),
+        ("corpus.featurs.deltas=1", "did you mean 'features'?"),
+        ("corpus.features.delta=1", "did you mean 'deltas'?"),
+        ("ensemble.members.0.nam=x", "did you mean 'name'?"),
+        ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(ROOT / "pipeline.yaml", [change])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("student.k=0", ["student.k", "greater than or equal to 1", "found 0"]),
+        ("student.k=four", ["student.k", "integer", "'four'"]),
+        ("student.hard_weight=1.5", ["student.hard_weight", "less than or equal to 1", "1.5"]),
+        ("student.tail=bukket", ["student.tail", "'bucket'", "'bukket'"]),
+        ("device=gpu", ["device", "'gpu'"]),
+        ("student", ["wanted key=value"]),
+        ("student.k.deep=1", ["k is a value"]),
+        ("ensemble.members.99.name=x", ["99 is not a place in a list"]),
+        ("compare=[{kk: 3}]", ["kk is not a setting", "'k'"]),
+        ("corpus.source=kaldi", ["corpus.path=DIR"]),
+    ],
+)
+def test_a_wrong_value_says_what_was_found_and_wanted(change: str, words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(ROOT / "pipeline.yaml", [change])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("student: [", "is not YAML"),
+        ("- a\n- b\n", "wanted 'key: value' lines, found list"),
+        ("a: !!python/object/apply:os.system ['true']", "is not YAML"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.yaml") as caught:
+        read_settings(write(tmp_path, text))
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"absent\.yaml cannot be read"):
+        read_settings(tmp_path / "absent.yaml")
+
+
+def test_set_reaches_into_compare_and_students_follow_the_base(tmp_path: Path) -> None:
+    path = write(tmp_path, "student: {k: 5}\ncompare: [{k: 2}, {hard_weight: 1.0}, {k: 5}]\n")
+    students = read_settings(path, ["student.hard_weight=0.25"]).students
+    assert [(s.k, s.hard_weight) for s in students] == [(5, 0.25), (2, 0.25), (5, 1.0)]
+
+
+def test_a_change_below_a_branch_keeps_its_neighbours(tmp_path: Path) -> None:
+    path = write(tmp_path, "compare: [{architecture: {hidden: 17}}]\n")
+    base, wider = read_settings(path).students
+    assert wider.architecture.hidden == 17
+    assert wider.architecture.layers == base.architecture.layers
