@@ -46,10 +46,10 @@ AUGMENTATION, DROPOUT = 1, 2  # streams of random numbers; stream 0 is the order
 class TrainingSettings(Settings):
     """How a model is trained. Rates and shares are per step; the schedule counts frames."""
 
-    epochs: int = Field(8, ge=1)
-    batch_frames: int = Field(3000, ge=1)  # real frames, padding apart
+    epochs: int = Field(6, ge=1)
+    batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
     chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
-    learning_rate: float = Field(2e-3, gt=0.0)  # at the peak
+    learning_rate: float = Field(3e-3, gt=0.0)  # at the peak
     warmup: float = Field(0.1, ge=0.0, lt=1.0)  # share of all frames
     weight_decay: float = Field(0.01, ge=0.0)
     clip: float = Field(5.0, gt=0.0)  # largest norm of the gradient
