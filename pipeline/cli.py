@@ -5,6 +5,7 @@ The stages are imported inside the commands: `essence --help` must not wait for 
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,9 @@ def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
     @click.option("--device", help="cpu, cuda or cuda:N; short for --set device=...")
     @functools.wraps(command)
     def wrapped(config: Path | None, changes: tuple[str, ...], device: str | None) -> None:
+        # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
+        # of the speed. OpenMP reads this when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Here, not at the top: pydantic, torch and the stages take seconds to load.
         from pipeline.job import Job
         from pipeline.progress import TerminalProgress
