@@ -14,11 +14,10 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.kaldi_objects import Location, read_int_vector, read_int_vector_here
-from stages.corpus.kaldi_tables import read_scp
 from stages.errors import BadInput
-
-MAX_ID_BYTES = 4096
+from stages.speech.kaldi_archive import read_id
+from stages.speech.kaldi_objects import Location, read_int_vector, read_int_vector_here
+from stages.speech.kaldi_tables import read_scp
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +69,7 @@ def _read_archive(path: Path) -> Iterator[tuple[str, NDArray[np.int32]]]:
     try:
         with opener(path, "rb") as file:
             stream = cast(BinaryIO, file)
-            while id := _read_id(stream, path):
+            while id := read_id(stream, path):
                 yield id, read_int_vector_here(stream, where=f"{path}, utterance {id!r}")
     except (OSError, EOFError, zlib.error) as cause:
         raise BadInput(f"{path}: truncated or damaged ({cause}): copy it again") from cause
-
-
-def _read_id(file: BinaryIO, path: Path) -> str | None:
-    token = bytearray()
-    while (byte := file.read(1)) not in (b" ", b""):
-        token += byte
-        if len(token) > MAX_ID_BYTES:
-            raise BadInput(f"{path}: no utterance id found: is this an archive of alignments?")
-    try:
-        id = token.decode("utf-8").strip()
-    except UnicodeDecodeError as cause:
-        raise BadInput(f"{path}: {bytes(token[:20])!r} is no utterance id ({cause})") from cause
-    if byte and not id:
-        raise BadInput(f"{path}: an empty utterance id: is this an archive of alignments?")
-    if id and not byte:
-        raise BadInput(f"{path}: ends after the id {id!r}: truncated; copy it again")
-    return id or None

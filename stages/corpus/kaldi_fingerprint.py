@@ -4,17 +4,13 @@ Text tables and lang count byte by byte; an archive by its size and 16 blocks of
 keeps the size and misses every block is not seen: remove the corpus directory then.
 """
 
-import hashlib
 from pathlib import Path
 
 from stages.corpus.kaldi_alignments import alignment_files
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.corpus.kaldi_tables import read_scp
 from stages.errors import BadInput
-from storage.fingerprint import file_digest, fingerprint
-
-NUM_BLOCKS = 16
-BLOCK_BYTES = 1 << 16
+from stages.speech.kaldi_tables import read_scp
+from storage.fingerprint import file_digest, fingerprint, sampled_digest
 
 
 def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
@@ -54,15 +50,3 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise BadInput(f"{path} is missing: is corpus.path a Kaldi data directory?")
     return file_digest(path)
-
-
-def sampled_digest(path: Path) -> str:
-    """SHA-256 of a file's size and of blocks spread evenly from its first to its last byte."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    last = max(0, size - BLOCK_BYTES)
-    with path.open("rb") as file:
-        for start in sorted({last * i // (NUM_BLOCKS - 1) for i in range(NUM_BLOCKS)}):
-            file.seek(start)
-            digest.update(file.read(BLOCK_BYTES))
-    return digest.hexdigest()

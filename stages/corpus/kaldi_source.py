@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.corpus.kaldi_alignments import Alignments, open_alignments
-from stages.corpus.kaldi_objects import Location, read_matrix
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.corpus.kaldi_tables import read_scp, read_table
 from stages.corpus.raw import RawUtterance
 from stages.errors import BadInput
+from stages.speech.kaldi_objects import Location, read_matrix
+from stages.speech.kaldi_tables import read_scp, read_table
 from stages.speech.lang import Lang, read_lang
 from stages.speech.progress import Progress
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stages.errors import BadInput
 
 BINARY = b"\0B"
+HEAD_BYTES = 32  # enough for every header
 ELEMENT_BYTES = {b"FM": 4, b"DM": 8, b"CM": 1, b"CM2": 2, b"CM3": 1}
 RANGE_BYTES = 8  # minimum and range of a compressed matrix, before its sizes
 COLUMN_BYTES = 8  # four quantiles of a CM column
@@ -57,8 +58,29 @@ def read_matrix(location: Location) -> NDArray[np.float32]:
     except DAMAGE as cause:
         raise BadInput(f"{location}: no readable Kaldi matrix ({cause}): make it again") from cause
     if matrix.ndim != 2:
-        raise BadInput(f"{location}: wanted a matrix of features, found shape {matrix.shape}")
+        raise BadInput(f"{location}: wanted a matrix (frames x dims), found shape {matrix.shape}")
     return np.asarray(matrix, dtype=np.float32)
+
+
+def skip_matrix(file: BinaryIO, location: Location) -> None:
+    """Move `file` past the matrix that begins at `location`, without reading a binary one.
+
+    Raises:
+        BadInput: where it is truncated, of another type, or damaged.
+    """
+    try:
+        size = file.seek(0, 2)
+        file.seek(location.offset)
+        head = file.read(HEAD_BYTES)
+        if _is_binary(head, location):
+            file.seek(_end_of_matrix(head, location, size))
+            return
+        file.seek(location.offset)
+        while b"]" not in (line := file.readline(BLOCK_BYTES)):
+            if not line:
+                raise BadInput(f"{location}: the text ends within a matrix: copy it again")
+    except DAMAGE as cause:
+        raise BadInput(f"{location}: no readable Kaldi matrix ({cause}): make it again") from cause
 
 
 def read_int_vector(location: Location) -> NDArray[np.int32]:
@@ -91,22 +113,34 @@ def read_int_vector_here(file: BinaryIO, *, where: str) -> NDArray[np.int32]:
 
 
 def _decode_matrix(file: BinaryIO, location: Location, size: int) -> NDArray[np.generic]:
-    head = file.read(32)
+    head = file.read(HEAD_BYTES)
     file.seek(location.offset)
-    if not head.startswith(BINARY):
-        if not head.lstrip().startswith(b"["):
-            raise BadInput(f"{location}: wanted a Kaldi matrix, found {head[:8]!r}")
+    if not _is_binary(head, location):
         return np.asarray(read_ascii_mat(file))
+    _end_of_matrix(head, location, size)
+    return np.asarray(read_matrix_or_vector(file))
+
+
+def _is_binary(head: bytes, location: Location) -> bool:
+    if head.startswith(BINARY):
+        return True
+    if not head.lstrip().startswith(b"["):
+        raise BadInput(f"{location}: wanted a Kaldi matrix, found {head[:8]!r}")
+    return False
+
+
+def _end_of_matrix(head: bytes, location: Location, size: int) -> int:
+    """Where the binary matrix ends, which is within the file's `size`."""
     token = head[2:].split(b" ", 1)[0]
     if token not in ELEMENT_BYTES:
         raise BadInput(
             f"{location}: wanted a matrix (FM, DM, CM, CM2, CM3), found {head[2:6]!r}: "
-            "is this the features' archive?"
+            "is this an archive of matrices?"
         )
     end = location.offset + _matrix_bytes(token, head)
     if end > size:
         raise BadInput(_truncated(location, wanted=end, found=size))
-    return np.asarray(read_matrix_or_vector(file))
+    return end
 
 
 def _matrix_bytes(token: bytes, head: bytes) -> int:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from stages.corpus.kaldi_objects import Location
 from stages.errors import BadInput
+from stages.speech.kaldi_objects import Location
 
 _WITH_OFFSET = re.compile(r"(?P<path>.*[^:]):(?P<offset>\d{1,18})")
 _WITH_RANGE = re.compile(r".*\[[\d:,]*\]")
