@@ -5,18 +5,17 @@
     /utterances   id, speaker, transcript, digest (UTF-8), first_frame, num_frames (int64)
     attributes    format, about (JSON of CorpusAbout), fingerprint (of all content)
 
-Utterances lie one after the other. The file knows nothing of models or soft labels.
+Utterances lie one after the other. CorpusWriter makes it (corpus_writer.py). The file knows nothing
+of models or soft labels.
 
 Shapes: T frames, F feature dims.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -24,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import CorpusFileError
-from storage.fingerprint import array_digest, canonical_json
-from storage.publish import sync_directory
+from storage.fingerprint import canonical_json
 
 FORMAT = "essence corpus 1"
 NO_LABEL = -1
-CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,147 +57,6 @@ class CorpusAbout:
     subsampling: int
     has_labels: bool
     feature_settings: dict[str, Any]
-
-
-class CorpusWriter:
-    """Writes a corpus file beside its place and renames it there when all went well."""
-
-    def __init__(self, path: Path, about: CorpusAbout, *, dtype: str = "float32") -> None:
-        self._path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._about = about
-        self._rows: list[Utterance] = []
-        self._ids: set[str] = set()
-        self._content = hashlib.sha256(canonical_json(asdict(about)).encode())
-        self._num_frames = 0
-        self._file = h5py.File(self._partial, "w", libver="v110")
-        rows = max(1, CHUNK_BYTES // (about.feature_dim * np.dtype(dtype).itemsize))
-        self._features = self._file.create_dataset(
-            "features",
-            shape=(0, about.feature_dim),
-            maxshape=(None, about.feature_dim),
-            chunks=(rows, about.feature_dim),
-            dtype=dtype,
-            fletcher32=True,
-        )
-        self._labels = self._file.create_dataset(
-            "labels",
-            shape=(0,),
-            maxshape=(None,),
-            chunks=(1 << 16,),
-            dtype="int32",
-            fletcher32=True,
-        )
-
-    def add(
-        self,
-        id: str,
-        *,
-        speaker: str,
-        transcript: str,
-        features_TF: NDArray[np.floating[Any]],
-        labels_T: NDArray[np.integer[Any]] | None,
-    ) -> None:
-        """Append one utterance. `labels_T` is None where no alignment is known.
-
-        Raises:
-            CorpusFileError: naming utterance and frame, when an id comes twice, a value is not
-                finite, a label is out of range, or features and labels differ in length.
-        """
-        num_frames = len(features_TF)
-        labels = np.full(num_frames, NO_LABEL) if labels_T is None else labels_T
-        self._refuse_bad(id, features_TF, labels, texts=(id, speaker, transcript))
-        stored_TF = np.asarray(features_TF, dtype=self._features.dtype)
-        stored_T = np.asarray(labels, dtype="<i4")
-        digest = array_digest(stored_TF, stored_T)
-        end = self._num_frames + num_frames
-        self._features.resize(end, axis=0)
-        self._labels.resize(end, axis=0)
-        self._features[self._num_frames : end] = stored_TF
-        self._labels[self._num_frames : end] = stored_T
-        self._content.update(canonical_json([id, speaker, transcript, digest]).encode())
-        self._ids.add(id)
-        self._rows.append(
-            Utterance(
-                id=id,
-                speaker=speaker,
-                transcript=transcript,
-                digest=digest,
-                first_frame=self._num_frames,
-                num_frames=num_frames,
-            )
-        )
-        self._num_frames = end
-
-    def _refuse_bad(
-        self,
-        id: str,
-        features_TF: NDArray[np.floating[Any]],
-        labels_T: NDArray[np.integer[Any]],
-        *,
-        texts: tuple[str, ...],
-    ) -> None:
-        if id in self._ids:
-            raise CorpusFileError(f"utterance {id!r} comes twice in {self._about.split}")
-        if any("\0" in text for text in texts):
-            raise CorpusFileError(f"utterance {id!r}: a NUL character in id, speaker or transcript")
-        if features_TF.ndim != 2 or features_TF.shape[1] != self._about.feature_dim:
-            raise CorpusFileError(
-                f"utterance {id!r}: features of shape {features_TF.shape}, "
-                f"wanted (frames, {self._about.feature_dim})"
-            )
-        if labels_T.shape != (len(features_TF),):
-            raise CorpusFileError(
-                f"utterance {id!r}: {len(labels_T)} labels for {len(features_TF)} frames"
-            )
-        finite_T = np.isfinite(features_TF).all(axis=1)
-        if not finite_T.all():
-            frame = int(np.argmin(finite_T))
-            raise CorpusFileError(f"utterance {id!r}, frame {frame}: a feature is not finite")
-        wrong_T = (labels_T < NO_LABEL) | (labels_T >= self._about.num_classes)
-        if wrong_T.any():
-            frame = int(np.argmax(wrong_T))
-            raise CorpusFileError(
-                f"utterance {id!r}, frame {frame}: label {int(labels_T[frame])} is outside "
-                f"0..{self._about.num_classes - 1}: do the alignment and the class count agree?"
-            )
-
-    def _finish(self) -> None:
-        table = self._file.create_group("utterances")
-        text = h5py.string_dtype("utf-8")
-        for name in ("id", "speaker", "transcript", "digest"):
-            table.create_dataset(name, data=[getattr(row, name) for row in self._rows], dtype=text)
-        for name in ("first_frame", "num_frames"):
-            column = np.array([getattr(row, name) for row in self._rows], dtype="int64")
-            table.create_dataset(name, data=column)
-        self._file.attrs["format"] = FORMAT
-        self._file.attrs["about"] = canonical_json(asdict(self._about))
-        self._file.attrs["fingerprint"] = self._content.hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                if not self._rows:
-                    raise CorpusFileError(f"the {self._about.split} split holds no utterance")
-                self._finish()
-            self._file.close()
-            if kind is None:
-                handle = os.open(self._partial, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
-                os.replace(self._partial, self._path)
-                sync_directory(self._path.parent)
-        finally:
-            self._file.close()
-            self._partial.unlink(missing_ok=True)
 
 
 class CorpusFile:

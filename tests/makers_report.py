@@ -20,7 +20,8 @@ from stages.speech.results import (
     TeacherSummary,
     WordErrors,
 )
-from storage.corpus_file import CorpusAbout, CorpusFile, CorpusWriter
+from storage.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus_writer import CorpusWriter
 from storage.store_format import StoreUtterance
 from storage.store_writer import StoreWriter
 from storage.top_k import keep_top_k

@@ -31,7 +31,8 @@ from stages.errors import BadInput
 from stages.speech.lang import write_lang
 from stages.speech.progress import Progress
 from stages.speech.results import CorpusSummary, SplitSummary
-from storage.corpus_file import CorpusAbout, CorpusWriter
+from storage.corpus_file import CorpusAbout
+from storage.corpus_writer import CorpusWriter
 from storage.publish import publish_file
 
 MS_PER_HOUR = 3_600_000
