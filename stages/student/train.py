@@ -43,7 +43,7 @@ def train_student(
             progress.note(f"{len(corpus.left_out)} utterances have no soft labels: left out")
         train_model(
             settings.training,
-            title=f"student {settings.name or settings.architecture.kind}",
+            title=_title(settings),
             architecture=settings.architecture,
             objective=objective,
             corpus=corpus,
@@ -52,6 +52,11 @@ def train_student(
             progress=progress,
             facts=facts,
         )
+
+
+def _title(settings: StudentSettings) -> str:
+    taught_by = "hard labels" if settings.hard_weight == 1 else f"k={settings.k}"
+    return f"student {settings.name or taught_by}"
 
 
 def _open_labels(
