@@ -1,0 +1,49 @@
+"""Progress in a log: few lines, with what was done, how fast, and the last facts."""
+
+import pytest
+
+from pipeline import progress
+from pipeline.progress import TerminalProgress
+
+
+def work(monkeypatch: pytest.MonkeyPatch, *, seconds_a_step: float) -> None:
+    """Five steps of a task on a clock that we turn."""
+    clock = iter(i * seconds_a_step / 4 for i in range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with TerminalProgress().task("member wide", total=50, unit="frames") as task:
+        for step in range(5):
+            task.advance(10, frame_error=0.5 - step / 10)
+
+
+def test_a_long_task_leaves_its_last_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(monkeypatch, seconds_a_step=5.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("member wide: 100%  ")
+    assert lines[-1].endswith(" frames/s  frame error 0.1")
+
+
+def test_a_short_task_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(monkeypatch, seconds_a_step=0.1)
+    assert not capsys.readouterr().err
+
+
+def test_a_very_long_task_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(monkeypatch, seconds_a_step=150.0)
+    shares = [line.split()[2] for line in capsys.readouterr().err.splitlines()]
+    assert shares[0] == "20%"
+    assert len(shares) >= 5
+
+
+def test_a_task_that_fails_says_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        TerminalProgress().task("member wide", total=50, unit="frames"),
+    ):
+        raise KeyboardInterrupt
+    assert not capsys.readouterr().err
