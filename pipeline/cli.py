@@ -139,7 +139,8 @@ def ensemble(job: "Job") -> None:
     """corpus -> members: one acoustic model each, on hard labels.
 
     Reads work/corpus-*/. Writes work/member-*/: model.safetensors, model.json, metrics.jsonl.
-    Members that are there stay when another is added.
+    Members that are there stay when another is added. Of a member with `posteriors: DIR`, a
+    model of somebody else's, it checks the archives there and writes member.json.
 
     \b
     Example: essence ensemble --device cuda

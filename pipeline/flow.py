@@ -16,9 +16,10 @@ from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.corpus.build import build_corpus
+from stages.ensemble.make import make_member
 from stages.ensemble.settings import MemberSettings
-from stages.ensemble.train import train_member
 from stages.evaluate.evaluate import evaluate_system
+from stages.evaluate.readiness import why_not
 from stages.report.page import write_report
 from stages.speech.graph import build_graph
 from stages.speech.lang import read_lang
@@ -38,7 +39,7 @@ def corpus(job: Job) -> Path:
 
 
 def ensemble(job: Job) -> list[Path]:
-    """corpus -> members: one acoustic model each, on hard labels."""
+    """corpus -> members: acoustic models trained on hard labels, or other people's posteriors."""
     members = zip(job.recipes.members, job.settings.ensemble.members, strict=True)
     return [_member(job, recipe, settings) for recipe, settings in members]
 
@@ -47,7 +48,7 @@ def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
     if job.is_fresh(recipe):
         return job.shelf.place(recipe)
     fill = partial(
-        train_member,
+        make_member,
         settings,
         corpus_directory=job.need(job.recipes.corpus),
         device=job.settings.device,
@@ -102,8 +103,8 @@ def evaluate(job: Job) -> list[SystemResult]:
 def _evaluate_one(job: Job, system: System) -> SystemResult | None:
     recipe = job.recipes.evaluation(system)
     if not job.is_fresh(recipe):
-        if not all(directory.is_dir() for directory in system.model_directories):
-            job.progress.note(f"evaluation {system.name}: left out, its models are not here")
+        if reason := why_not(system):
+            job.progress.note(f"evaluation {system.name}: left out: {reason}")
             return None
         fill = partial(
             evaluate_system,

@@ -8,12 +8,15 @@ that were made from it.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pipeline.freshness import Recipe, Shelf
 from pipeline.settings import PipelineSettings
 from stages.corpus.build import source_fingerprint
 from stages.corpus.settings import CorpusSettings
+from stages.ensemble.settings import MemberSettings
+from stages.speech.posterior_archive import posteriors_fingerprint
 from stages.speech.results import System
 from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
@@ -57,15 +60,38 @@ class Recipes:
     @cached_property
     def members(self) -> tuple[Recipe, ...]:
         """A recipe for every member of the ensemble."""
-        return tuple(
-            Recipe(
-                stage="member",
-                settings=_json(member, without={"name"}),
-                inputs={"corpus": self.corpus.fingerprint},
-                shown_as=member.name,
-            )
-            for member in self._settings.ensemble.members
+        return tuple(map(self._member, self._settings.ensemble.members))
+
+    def _member(self, member: MemberSettings) -> Recipe:
+        if member.posteriors is not None:
+            return self._archived_member(member, member.posteriors)
+        return Recipe(
+            stage="member",
+            settings=_json(member, without={"name", "posteriors", "posteriors_are"}),
+            inputs={"corpus": self.corpus.fingerprint},
+            shown_as=member.name,
         )
+
+    def _archived_member(self, member: MemberSettings, posteriors: Path) -> Recipe:
+        """Somebody else's model: the content of its archives counts, not where they lie.
+
+        Where they are away, the member that was adopted here from that very path is meant: with
+        the stores made, nobody reads the archives any more.
+        """
+        recipe = Recipe(
+            stage="member",
+            settings={"posteriors_are": member.posteriors_are},
+            inputs={"corpus": self.corpus.fingerprint},
+            shown_as=member.name,
+            remarks={"path": str(posteriors)},
+        )
+        if not posteriors.exists():
+            for made in self._shelf.found("member"):
+                same = (made.settings, made.remarks) == (recipe.settings, recipe.remarks)
+                if same and made.inputs.items() > recipe.inputs.items():
+                    return replace(made, shown_as=member.name)
+        content = {"posteriors": posteriors_fingerprint(posteriors)}
+        return replace(recipe, inputs={**recipe.inputs, **content})
 
     @cached_property
     def teacher(self) -> Recipe:

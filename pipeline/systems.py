@@ -80,6 +80,8 @@ def _facts(settings: dict[str, Any]) -> dict[str, Any]:
     """What the report shows of a model's settings."""
     shown = {"k", "hard_weight", "tail", "temperature"}
     facts = {key: value for key, value in settings.items() if key in shown}
+    if "architecture" not in settings:
+        return {**facts, "architecture": "archived posteriors"}
     architecture, training = settings["architecture"], settings["training"]
     facts["architecture"] = (
         f"{architecture['kind']} {architecture['layers']}x{architecture['hidden']}"

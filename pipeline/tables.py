@@ -28,7 +28,7 @@ def _result_row(result: SystemResult) -> tuple[str, ...]:
     frame_error = result.dev.frame_error
     return (
         result.system.name,
-        f"{result.num_parameters:,}",
+        "-" if result.num_parameters is None else f"{result.num_parameters:,}",
         "-" if frame_error is None else f"{frame_error:.1%}",
         f"{result.dev.words.rate:.1%}",
         f"{words.rate:.1%}",

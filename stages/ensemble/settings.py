@@ -1,20 +1,40 @@
 """Settings of the ensemble: its members, unlike one another on purpose."""
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from stages.speech.architectures import ArchitectureSettings
+from stages.speech.posterior_archive import PosteriorsAre
 from stages.speech.settings import Settings
 from stages.speech.training import TrainingSettings
 
 
 class MemberSettings(Settings):
-    """One member. Its name is for people; what it learns does not depend on it."""
+    """One member. Its name is for people; what it learns does not depend on it.
+
+    It is trained here (`architecture`, `training`), or is somebody else's, known by its
+    `posteriors`: a directory of Kaldi archives (stages/speech/posterior_archive.py).
+    """
 
     name: str = Field(min_length=1)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
+    posteriors: Path | None = None
+    posteriors_are: PosteriorsAre = "log"  # natural logarithms, or probabilities
+
+    @model_validator(mode="after")
+    def _trained_or_archived(self) -> Self:
+        given = self.model_fields_set & {"architecture", "training"}
+        if self.posteriors is not None and given:
+            raise ValueError(
+                f"member {self.name} has posteriors, it is not trained here: "
+                f"take {' and '.join(sorted(given))} away, or posteriors"
+            )
+        if self.posteriors is None and "posteriors_are" in self.model_fields_set:
+            raise ValueError(f"member {self.name} has no posteriors: give posteriors: DIR")
+        return self
 
 
 DEFAULT_MEMBERS = (

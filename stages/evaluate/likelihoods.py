@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from stages.errors import BadInput, StageError
 from stages.evaluate.frames import FrameTally
 from stages.speech.ensemble_posteriors import average_log_posteriors
-from stages.speech.model_file import load_model
+from stages.speech.member import open_member
 from stages.speech.posterior_gate import check_posteriors
-from stages.speech.posteriors import log_posteriors
 from stages.speech.progress import Progress, Task
 from stages.speech.results import System
 from storage.corpus_file import CorpusFile
@@ -31,31 +30,30 @@ def run_members(
     batch_frames: int,
     device: str,
     progress: Progress,
-) -> int:
+) -> int | None:
     """Write every member's log-posteriors of every split; returns how many parameters they have.
 
+    None where that is unknown of one of them.
+
     Raises:
+        MissingPart: when a member has no posteriors of a split.
         BadInput: when a member's classes are not the corpus's.
         BadPosterior: naming member, utterance and frame, when its output is no distribution.
     """
-    num_parameters = 0
+    sizes: list[int | None] = []
     total = len(system.model_directories) * sum(c.num_frames for c in corpora.values())
     with progress.task(f"{system.name}: posteriors", total=total, unit="frames") as task:
         for number, directory in enumerate(system.model_directories):
-            model, about = load_model(directory, device)
-            num_parameters += sum(parameter.numel() for parameter in model.parameters())
+            member = open_member(directory, device=device)
+            sizes.append(member.num_parameters)
             for split, corpus in corpora.items():
-                _refuse_other_classes(about.class_inventory, directory, corpus)
-                blocks = log_posteriors(
-                    model,
-                    corpus,
-                    range(len(corpus.utterances)),
-                    batch_frames=batch_frames,
-                    device=device,
-                )
+                _refuse_other_classes(member.about.class_inventory, directory, corpus)
+                indices = range(len(corpus.utterances))
+                blocks = member.log_posteriors(corpus, indices, batch_frames=batch_frames)
                 checked = _check(blocks, corpus, task, member=directory.name)
                 write_rows(_member_file(scratch, split, number), corpus, checked)
-    return num_parameters
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _check(

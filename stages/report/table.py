@@ -30,7 +30,7 @@ class Row:
     kind: str
     details: str
     k: int | None
-    parameters: int
+    parameters: int | None
     frame_error_dev: float | None
     cross_entropy_dev: float | None  # nats a frame
     wer_dev: float | None

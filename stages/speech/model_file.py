@@ -33,6 +33,11 @@ class ModelAbout(Settings):
     fingerprint: str = ""  # SHA-256 of the weights file; `save_model` fills it in
     facts: dict[str, Any] = {}
 
+    @property
+    def kind(self) -> str:
+        """What people call such a model."""
+        return self.architecture.kind
+
 
 def save_model(directory: Path, model: AcousticModel, about: ModelAbout) -> ModelAbout:
     """Write weights, then description; returns the description with the weights' fingerprint."""

@@ -34,7 +34,8 @@ def check_posteriors(
             f"{where}, frame {frame}: {_not_finite(logp_TC[frame])}: train the member again, "
             "or leave it out"
         )
-    log_sum_T = np.log(np.exp(logp_TC, dtype=np.float64).sum(axis=1))
+    with np.errstate(over="ignore"):  # inf is not 1 either
+        log_sum_T = np.log(np.exp(logp_TC, dtype=np.float64).sum(axis=1))
     wrong_T = np.abs(log_sum_T) > MAX_LOG_SUM
     if wrong_T.any():
         frame = int(np.argmax(wrong_T))

@@ -64,7 +64,7 @@ class SystemResult(Settings):
     """One system, decoded: scale and penalty were chosen on dev."""
 
     system: System
-    num_parameters: int
+    num_parameters: int | None  # None: of a model that is known by its posteriors alone
     acoustic_scale: float
     insertion_penalty: float
     dev: SplitResult

@@ -10,7 +10,7 @@ from stages.errors import BadPosterior
 from stages.speech.progress import Progress
 from stages.speech.results import StoreSummary, TeacherSummary
 from stages.teacher.left_out import leave_out, read_left_out
-from stages.teacher.members import Member, order_members, refuse_other_corpus
+from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.summary import describe, summarise_store
@@ -40,21 +40,20 @@ def label_corpus(
         BadPosterior: naming member, utterance and frame, when it is to fail there.
         StoreError: when a store cannot be written.
     """
-    ordered = order_members(members, settings.weights)
+    ordered = order_members(members, settings.weights, device=device)
     stores = []
     for split in settings.splits:
         with CorpusFile(corpus_directory / f"{split}.h5") as corpus:
             refuse_other_corpus(ordered, corpus)
             teacher = _Teacher(
                 settings=settings,
-                members=ordered,
+                shares=ordered,
                 corpus=corpus,
-                device=device,
                 progress=progress,
             )
             stores.append(teacher.label(directory / f"{split}.zarr"))
     summary = TeacherSummary(
-        members=tuple(member.about.fingerprint for member in ordered), stores=tuple(stores)
+        members=tuple(share.member.about.fingerprint for share in ordered), stores=tuple(stores)
     )
     publish_file(directory / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
@@ -65,9 +64,8 @@ class _Teacher:
     """The ensemble over one split."""
 
     settings: TeacherSettings
-    members: Sequence[Member]
+    shares: Sequence[Share]
     corpus: CorpusFile
-    device: str
     progress: Progress
 
     def label(self, path: Path) -> StoreSummary:
@@ -108,17 +106,16 @@ class _Teacher:
         """Write what is missing. Returns the frames that were labelled."""
         missing = [[indices[row] for row in writer.shard(i)] for i in writer.missing_shards()]
         lengths = [self.corpus.utterances[index].num_frames for run in missing for index in run]
-        total = sum(lengths) * len(self.members)
+        total = sum(lengths) * len(self.shares)
         title = f"teacher, {self.corpus.about.split}"
         with self.progress.task(title, total=total, unit="frames") as task:
             for shard, run in zip(writer.missing_shards(), missing, strict=True):
                 kept = label_shard(
                     writer.about,
-                    self.members,
+                    self.shares,
                     self.corpus,
                     run,
                     batch_frames=self.settings.batch_frames,
-                    device=self.device,
                     task=task,
                 )
                 writer.write_shard(shard, kept)
@@ -132,8 +129,8 @@ class _Teacher:
             class_inventory=corpus.class_inventory,
             num_classes=corpus.num_classes,
             kept=settings.kept,
-            members=tuple(member.about.fingerprint for member in self.members),
-            weights=tuple(member.weight for member in self.members),
+            members=tuple(share.member.about.fingerprint for share in self.shares),
+            weights=tuple(share.weight for share in self.shares),
             combine=settings.combine,
             temperature=settings.temperature,
             temperatures=settings.temperatures,

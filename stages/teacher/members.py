@@ -1,4 +1,4 @@
-"""Members: the models of the teacher, in the order of their fingerprints, fit for one corpus."""
+"""Members of the teacher, in the order of their fingerprints, fit for one corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,54 +7,54 @@ from pathlib import Path
 
 from stages.errors import BadInput
 from stages.speech.ensemble_posteriors import normalise_weights
-from stages.speech.model_file import ModelAbout, read_model_about
+from stages.speech.member import Member, open_member
 from storage.corpus_file import CorpusFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One model and its share of the mean."""
+class Share:
+    """One member and its share of the mean."""
 
     directory: Path
-    about: ModelAbout
+    member: Member
     weight: float
 
 
 def order_members(
-    directories: Sequence[Path], weights: Sequence[float] | None
-) -> tuple[Member, ...]:
+    directories: Sequence[Path], weights: Sequence[float] | None, *, device: str
+) -> tuple[Share, ...]:
     """Members by fingerprint: the order of averaging, whatever the order of the settings.
 
     Raises:
-        BadInput: when weights do not fit, or a model comes twice.
-        MissingPart: when a model is not there.
+        BadInput: when weights do not fit, or a member comes twice.
+        MissingPart: when a member is not there.
     """
-    shares = normalise_weights(weights, len(directories))
-    members = [
-        Member(directory=directory, about=read_model_about(directory), weight=share)
-        for directory, share in zip(directories, shares, strict=True)
+    weights = normalise_weights(weights, len(directories))
+    shares = [
+        Share(directory=directory, member=open_member(directory, device=device), weight=weight)
+        for directory, weight in zip(directories, weights, strict=True)
     ]
-    ordered = sorted(members, key=lambda member: member.about.fingerprint)
+    ordered = sorted(shares, key=lambda share: share.member.about.fingerprint)
     for before, after in pairwise(ordered):
-        if before.about.fingerprint == after.about.fingerprint:
+        if before.member.about.fingerprint == after.member.about.fingerprint:
             raise BadInput(
-                f"{before.directory} and {after.directory} hold the same weights: "
+                f"{before.directory} and {after.directory} hold the same weights or posteriors: "
                 "name each member once, or give it a larger weight"
             )
     return tuple(ordered)
 
 
-def refuse_other_corpus(members: Sequence[Member], corpus: CorpusFile) -> None:
+def refuse_other_corpus(shares: Sequence[Share], corpus: CorpusFile) -> None:
     """Make sure that each member's classes and features are the corpus's.
 
     Raises:
         BadInput: naming the member and the field.
     """
-    for member in members:
+    for share in shares:
         for name in ("num_classes", "class_inventory", "feature_dim"):
-            found, wanted = getattr(member.about, name), getattr(corpus.about, name)
-            if found != wanted:
+            found, wanted = getattr(share.member.about, name), getattr(corpus.about, name)
+            if found not in (wanted, None):  # None: archived posteriors need no features
                 raise BadInput(
-                    f"{member.directory}: the member's {name} is {found}, {corpus.path} has "
+                    f"{share.directory}: the member's {name} is {found}, {corpus.path} has "
                     f"{wanted}: train it on this corpus, or leave it out"
                 )

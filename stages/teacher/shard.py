@@ -3,18 +3,16 @@
 Shapes: T frames of the shard, C classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import BadPosterior
 from stages.speech.ensemble_posteriors import Combine, add_member, finish_average, soften
-from stages.speech.model_file import load_model
 from stages.speech.posterior_gate import check_posteriors
-from stages.speech.posteriors import log_posteriors
 from stages.speech.progress import Task
-from stages.teacher.members import Member
+from stages.teacher.members import Share
 from storage.corpus_file import CorpusFile
 from storage.store_format import StoreAbout
 from storage.top_k import KeptBlock, join_blocks, keep_top_k
@@ -32,12 +30,11 @@ class BadUtterances(Exception):
 
 def label_shard(
     about: StoreAbout,
-    members: Sequence[Member],
+    shares: Sequence[Share],
     corpus: CorpusFile,
     indices: Sequence[int],
     *,
     batch_frames: int,
-    device: str,
     task: Task,
 ) -> KeptBlock:
     """What is kept of the utterances at `indices` of the corpus, one after the other.
@@ -48,23 +45,24 @@ def label_shard(
     lengths = [corpus.utterances[index].num_frames for index in indices]
     first_of = dict(zip(indices, np.cumsum([0, *lengths]).tolist(), strict=False))
     total_TC = np.zeros((sum(lengths), about.num_classes), np.float32)
-    for member in members:
+    for share in shares:
         bad: dict[str, str] = {}
-        for index, logp_TC in _outputs(member, corpus, indices, batch_frames, device):
+        member = share.member
+        for index, logp_TC in member.log_posteriors(corpus, indices, batch_frames=batch_frames):
             row = corpus.utterances[index]
             try:
                 check_posteriors(
                     logp_TC,
                     num_frames=row.num_frames,
                     num_classes=about.num_classes,
-                    member=f"{member.about.architecture.kind} {member.directory}",
+                    member=f"{member.about.kind} {share.directory}",
                     utterance=row.id,
                 )
             except BadPosterior as error:
                 bad[row.id] = str(error)
                 continue
             rows = slice(first_of[index], first_of[index] + row.num_frames)
-            add_member(total_TC[rows], logp_TC, weight=member.weight, combine=_rule(about))
+            add_member(total_TC[rows], logp_TC, weight=share.weight, combine=_rule(about))
             task.advance(row.num_frames)
         if bad:
             raise BadUtterances(bad)
@@ -73,14 +71,6 @@ def label_shard(
 
 def _rule(about: StoreAbout) -> Combine:
     return "geometric" if about.combine == "geometric" else "arithmetic"
-
-
-def _outputs(
-    member: Member, corpus: CorpusFile, indices: Sequence[int], batch_frames: int, device: str
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The model lives as long as this iterator: the next member finds its memory free."""
-    model, _ = load_model(member.directory, device)
-    yield from log_posteriors(model, corpus, indices, batch_frames=batch_frames, device=device)
 
 
 def _keep(about: StoreAbout, total_TC: NDArray[np.float32]) -> KeptBlock:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from makers_kaldi import make_kaldi_directory, write_archive
 
-from stages.speech.kaldi_objects import Location, read_int_vector, read_matrix
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.kaldi_source import KaldiSource
-from stages.speech.kaldi_tables import read_scp
 from stages.errors import BadInput
+from stages.speech.kaldi_objects import Location, read_int_vector, read_matrix
+from stages.speech.kaldi_tables import read_scp
 from stages.speech.progress import SilentProgress
 
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from stages.errors import BadInput, BadPosterior, MissingPart
+from stages.speech import member as member_module
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.ensemble_posteriors import average_log_posteriors, soften
 from stages.speech.model_file import ModelAbout, load_model, save_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.results import TeacherSummary
-from stages.teacher import shard as shard_module
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from storage.corpus_file import CorpusFile
@@ -183,8 +183,8 @@ def test_one_member_is_in_memory_at_a_time(
     def run(model: Any, *args: Any, **options: Any) -> Any:
         return log_posteriors(model.model, *args, **options)
 
-    monkeypatch.setattr(shard_module, "load_model", load)
-    monkeypatch.setattr(shard_module, "log_posteriors", run)
+    monkeypatch.setattr(member_module, "load_model", load)
+    monkeypatch.setattr(member_module, "log_posteriors", run)
     label(tmp_path / "t", corpus, members)
 
 
@@ -279,7 +279,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
                 logp_TC[4, 1] = np.nan
             yield index, logp_TC
 
-    monkeypatch.setattr(shard_module, "log_posteriors", poisoned)
+    monkeypatch.setattr(member_module, "log_posteriors", poisoned)
 
 
 def test_a_nan_names_member_utterance_and_frame(

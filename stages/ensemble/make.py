@@ -1,0 +1,31 @@
+"""corpus -> member: trained here, or adopted by the posteriors that it gave elsewhere."""
+
+from pathlib import Path
+
+from stages.ensemble.adopt import adopt_member
+from stages.ensemble.settings import MemberSettings
+from stages.ensemble.train import train_member
+from stages.speech.progress import Progress
+
+
+def make_member(
+    settings: MemberSettings,
+    *,
+    corpus_directory: Path,
+    directory: Path,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Fill `directory` with what `stages.speech.member.open_member` opens."""
+    if settings.posteriors is not None:
+        adopt_member(
+            settings, corpus_directory=corpus_directory, directory=directory, progress=progress
+        )
+        return
+    train_member(
+        settings,
+        corpus_directory=corpus_directory,
+        directory=directory,
+        device=device,
+        progress=progress,
+    )

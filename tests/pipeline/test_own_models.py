@@ -1,0 +1,180 @@
+"""An ensemble of other people's models, from a Kaldi directory to the report."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from makers_kaldi import make_kaldi_directory, write_archive
+from makers_pipeline import TINY, essence
+from makers_training import RecordingProgress
+
+from pipeline import flow
+from pipeline.errors import NotMadeYet
+from pipeline.job import Job
+from pipeline.settings import read_settings
+from pipeline.tables import results_table, status_table
+from stages.errors import BadInput
+from stages.speech.ensemble_posteriors import normalise_log
+from stages.speech.member import open_member
+from storage.corpus_file import CorpusFile
+from storage.store_reader import open_store
+
+SPLITS = ("train", "dev", "test")
+BASE: dict[str, Any] = dict(TINY)
+TRAINED = BASE["ensemble"]["members"][0] | {"name": "own"}
+FOREIGN = {"name": "foreign", "posteriors": "post"}
+NOISY = {"name": "noisy", "posteriors": "noisy"}
+
+
+def job(directory: Path, members: list[Mapping[str, Any]], *, work: str = "work") -> Job:
+    """The tiny pipeline over the Kaldi directory, with other members."""
+    settings = BASE | {
+        "work_dir": str(directory / work),
+        "corpus": {
+            "source": "kaldi",
+            "path": str(directory / "data"),
+            "features": {"subsample": 2},
+        },
+        "ensemble": {"members": members},
+        "teacher": {"kept": 3, "shard_frames": 300, "chunk_frames": 100},
+        "student": BASE["student"] | {"k": 2},
+        "compare": [{"hard_weight": 1.0}],
+    }
+    settings["evaluate"] = BASE["evaluate"] | {"processes": 1}
+    path = directory / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return Job(read_settings(path), RecordingProgress())
+
+
+def notes_of(job: Job) -> str:
+    assert isinstance(job.progress, RecordingProgress)
+    return "\n".join(job.progress.notes)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, a trained member, and the archives of what it says: as it is, and with noise."""
+    directory = tmp_path_factory.mktemp("house")
+    make_kaldi_directory(directory / "data", sentences=24, noise=1.0)
+    (directory / "post").mkdir()
+    (directory / "noisy").mkdir()
+    trained = job(directory, [TRAINED])
+    corpus = flow.corpus(trained)
+    (member,) = flow.ensemble(trained)
+    flow.teacher(trained)
+    rng = np.random.default_rng(3)
+    for split in SPLITS:
+        with CorpusFile(corpus / f"{split}.h5") as file:
+            blocks = open_member(member, device="cpu").log_posteriors(
+                file, range(len(file.utterances)), batch_frames=700
+            )
+            said = {file.utterances[index].id: logp_TC for index, logp_TC in blocks}
+        write_archive(directory / "post", split, said)
+        noise = {id: 0.5 * rng.normal(size=logp.shape) for id, logp in said.items()}
+        noisy = {id: normalise_log((said[id] + noise[id]).astype(np.float32)) for id in said}
+        write_archive(directory / "noisy", split, noisy)
+    return directory
+
+
+@pytest.fixture
+def here(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the house, as working directory: paths of archives count from there."""
+    shutil.copytree(house, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def test_a_model_and_its_posteriors_make_the_same_store(here: Path) -> None:
+    own, foreign = job(here, [TRAINED]), job(here, [FOREIGN])
+    flow.ensemble(foreign)
+    stores = [flow.teacher(each) for each in (own, foreign)]
+    assert stores[0] != stores[1]
+    for split in ("train", "dev"):
+        opened = [open_store(store / f"{split}.zarr") for store in stores]
+        found, wanted = (s.read([row.id for row in s.utterances], k=3) for s in opened)
+        assert (found.ids_TK == wanted.ids_TK).mean() > 0.999
+        np.testing.assert_allclose(found.logp_TK, wanted.logp_TK, atol=0.07)
+        assert np.abs(found.logp_TK - wanted.logp_TK).mean() < 1e-4
+
+
+def test_own_and_foreign_members_go_all_the_way(here: Path) -> None:
+    mixed = job(here, [TRAINED, FOREIGN | {"posteriors": "noisy"}])
+    table = results_table(flow.run(mixed)).splitlines()
+    by_name = {line.split("  ")[0]: line.split() for line in table}
+    assert by_name["foreign"][1] == by_name["ensemble"][1] == "-"
+    assert by_name["own"][1].replace(",", "").isdigit()
+    page = (here / "work" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "archived posteriors" in page
+    assert "posteriors_are" in page
+    assert ",member,archived posteriors,," in (here / "work/report/results.csv").read_text()
+    again = job(here, [TRAINED, FOREIGN | {"posteriors": "noisy"}])
+    flow.run(again)
+    assert all(": fresh (" in note for note in notes_of(again).splitlines())
+    assert "to do" not in status_table(again)
+
+
+def test_no_member_needs_to_be_trained_here(here: Path) -> None:
+    shutil.rmtree(here / "work")
+    foreign = job(here, [FOREIGN, NOISY])
+    flow.run(foreign)
+    assert not list((here / "work").glob("member-*/model.safetensors"))
+    assert len(list((here / "work").glob("member-*/member.json"))) == 2
+
+
+def test_with_the_stores_made_nobody_asks_for_the_archives(here: Path) -> None:
+    before = job(here, [FOREIGN])
+    flow.ensemble(before)
+    flow.teacher(before)
+    shutil.rmtree(here / "post")
+    after = job(here, [FOREIGN])
+    assert after.recipes.teacher.fingerprint == before.recipes.teacher.fingerprint
+    flow.run(after)
+    assert "evaluation foreign: left out: the posteriors in" in notes_of(after)
+    shutil.rmtree(here / "work")
+    with pytest.raises(BadInput, match="post is no directory"):
+        flow.ensemble(job(here, [FOREIGN]))
+
+
+def test_moved_archives_are_the_same_and_changed_ones_are_not(here: Path) -> None:
+    before = job(here, [FOREIGN])
+    flow.ensemble(before)
+    (here / "post").rename(here / "moved")
+    moved = job(here, [FOREIGN | {"posteriors": "moved"}])
+    assert moved.recipes.members[0].fingerprint == before.recipes.members[0].fingerprint
+    (here / "moved" / "dev.ark").write_bytes((here / "noisy" / "dev.ark").read_bytes())
+    changed = job(here, [FOREIGN | {"posteriors": "moved"}])
+    assert changed.recipes.members[0].fingerprint != before.recipes.members[0].fingerprint
+    with pytest.raises(NotMadeYet, match="run 'essence ensemble' first"):
+        flow.teacher(changed)
+
+
+def test_without_posteriors_of_test_only_students_are_evaluated(here: Path) -> None:
+    for suffix in ("scp", "ark"):
+        (here / "post" / f"test.{suffix}").unlink()
+    foreign = job(here, [FOREIGN])
+    names = [result.system.name for result in flow.run(foreign)]
+    assert names == ["k=2", "hard labels"]
+    for name in ("foreign", "ensemble"):
+        assert f"evaluation {name}: left out: there are no posteriors of test" in notes_of(foreign)
+
+
+def test_a_bad_archive_is_one_line_for_the_user(here: Path) -> None:
+    job(here, [FOREIGN])
+    scp = here / "post" / "train.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
+    ran = essence(here, "ensemble")
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("essence:")]
+    assert "member foreign: " in line
+    assert "lacks 1 of the corpus's 24 utterances" in line
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_trained_member_s_name_does_not_depend_on_archives(here: Path) -> None:
+    """Members that were made before there were posteriors in the settings stay fresh."""
+    (recipe,) = job(here, [TRAINED]).recipes.members
+    assert set(recipe.settings) == {"architecture", "training"}
