@@ -4,6 +4,7 @@ Results go to stdout; progress, notes and errors to stderr. Exit 0 done, 1 faile
 The stages are imported inside the commands: `essence --help` must not wait for torch.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -37,7 +38,11 @@ class Door(click.Group):
         except EssenceError as error:
             _fail(str(error), code=1)
         except OSError as error:
-            _fail(f"the system says: {error}", code=1)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            hint = ": make room, and the same command goes on" if full else ""
+            _fail(f"the system says: {error}{hint}", code=1)
+        except MemoryError as error:
+            _fail(f"memory is short ({error}): make models, batches or beams smaller", code=1)
         except KeyboardInterrupt:
             _fail("stopped; the same command goes on where this one was", code=INTERRUPTED)
 

@@ -4,7 +4,8 @@ EssenceError
 ├── SettingsError    pipeline.yaml, --set or an option is not what it should be
 └── FlowError        a stage cannot begin
     ├── NotMadeYet   what it reads is not in the work directory
-    └── InUse        another process is making the same thing
+    ├── InUse        another process is making the same thing
+    └── Changed      an artefact is not what was written
 """
 
 from storage.errors import EssenceError
@@ -24,3 +25,7 @@ class NotMadeYet(FlowError):
 
 class InUse(FlowError):
     """Another process is making the same thing."""
+
+
+class Changed(FlowError):
+    """An artefact is not what was written."""

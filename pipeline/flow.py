@@ -10,6 +10,7 @@ asks for the ensemble any more.
 from functools import partial
 from pathlib import Path
 
+from pipeline.contents import read_json
 from pipeline.errors import NotMadeYet
 from pipeline.freshness import Recipe
 from pipeline.job import Job
@@ -51,7 +52,7 @@ def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
         make_member,
         settings,
         corpus_directory=job.need(job.recipes.corpus),
-        device=job.settings.device,
+        device=job.device,
         progress=job.progress,
     )
     return job.shelf.make(recipe, fill)
@@ -67,7 +68,7 @@ def teacher(job: Job) -> Path:
         job.settings.teacher,
         members=[job.need(member) for member in job.recipes.members],
         corpus_directory=job.need(job.recipes.corpus),
-        device=job.settings.device,
+        device=job.device,
         progress=job.progress,
     )
     return job.shelf.make(recipe, fill)
@@ -84,7 +85,7 @@ def student(job: Job, settings: StudentSettings) -> Path:
         settings,
         corpus_directory=job.need(job.recipes.corpus),
         store=None if on_hard_labels else job.need(job.recipes.teacher) / "train.zarr",
-        device=job.settings.device,
+        device=job.device,
         progress=job.progress,
     )
     return job.shelf.make(recipe, fill)
@@ -112,12 +113,12 @@ def _evaluate_one(job: Job, system: System) -> SystemResult | None:
             system=system,
             corpus_directory=job.need(job.recipes.corpus),
             graph_directory=_graph(job),
-            device=job.settings.device,
+            device=job.device,
             progress=job.progress,
         )
         job.shelf.make(recipe, fill)
-    text = (job.shelf.place(recipe) / "result.json").read_text(encoding="utf-8")
-    return SystemResult.model_validate_json(text).model_copy(update={"system": system})
+    result = read_json(SystemResult, job.shelf.place(recipe) / "result.json")
+    return result.model_copy(update={"system": system})
 
 
 def _graph(job: Job) -> Path:

@@ -5,6 +5,7 @@
 
 A recipe is the stage, its settings and the fingerprints of its inputs. Another setting gives
 another name, so nothing is overwritten, and going back finds the old artefact still there.
+Whether an artefact is still what was written, contents.py knows.
 """
 
 import fcntl
@@ -18,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import InUse, NotMadeYet
+from pipeline.contents import list_contents, refuse_changed
+from pipeline.errors import Changed, InUse, NotMadeYet
 from storage.fingerprint import SHORT, fingerprint
 from storage.publish import publish_directory, publish_file
 
@@ -77,22 +79,26 @@ class Shelf:
 
         Raises:
             NotMadeYet: naming the command that makes it.
+            Changed: where a file of it is not what was written.
         """
         if not self.is_fresh(recipe):
             raise NotMadeYet(f"{self.place(recipe)} is not there: run 'essence {command}' first")
+        refuse_changed(self.place(recipe))
         return self.place(recipe)
 
     def found(self, stage: str) -> Iterator[Recipe]:
         """The recipes of everything of a stage that is here, in the order of names."""
         for record in sorted(self.directory.glob(f"{stage}-*/{RECORD}")):
             if not record.parent.name.endswith(PARTIAL):
-                made = json.loads(record.read_text(encoding="utf-8"))
-                yield Recipe(
+                made = read_record(record.parent)
+                recipe = Recipe(
                     stage=stage,
                     settings=made["settings"],
                     inputs=made["inputs"],
                     remarks=made["remarks"],
                 )
+                if recipe.name == record.parent.name:  # not somebody's copy or backup
+                    yield recipe
 
     def make(self, recipe: Recipe, fill: Fill) -> Path:
         """The artefact's directory; where it is not fresh, `fill` fills it, then it is published.
@@ -101,20 +107,28 @@ class Shelf:
 
         Raises:
             InUse: when another process is filling it.
+            Changed: where something stands in its place that was not made here.
         """
+        place, partial = self.place(recipe), self._partial(recipe)
         if self.is_fresh(recipe):
-            return self.place(recipe)
-        partial = self._partial(recipe)
+            return place
+        if os.path.lexists(place):
+            raise Changed(f"{place} is there without its {RECORD}: move it away, then run again")
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
+            if self.is_fresh(recipe):  # another process was quicker
+                return place
             fill(directory=partial)
             publish_file(partial / RECORD, _record(recipe))
-            publish_directory(partial, self.place(recipe))
-        return self.place(recipe)
+            list_contents(partial)
+            publish_directory(partial, place)
+        return place
 
     def link(self, recipe: Recipe, *, name: str) -> Path:
         """Let `name` in the work directory point to the artefact: a place that stays the same."""
         link = self.directory / name
+        if link.is_symlink() and link.readlink() == Path(recipe.name):
+            return link
         beside = self.directory / f".{name}.{os.getpid()}.link"
         beside.unlink(missing_ok=True)
         beside.symlink_to(recipe.name)
@@ -123,6 +137,28 @@ class Shelf:
 
     def _partial(self, recipe: Recipe) -> Path:
         return self.directory / (recipe.name + PARTIAL)
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What made.json of an artefact says.
+
+    Raises:
+        Changed: where it is not what was written.
+    """
+    path = directory / RECORD
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        recipe = Recipe(stage=made["stage"], settings=made["settings"], inputs=made["inputs"])
+        is_whole = made["fingerprint"] == recipe.fingerprint and isinstance(made["remarks"], dict)
+    except (ValueError, KeyError, TypeError) as cause:
+        raise Changed(
+            f"{path} is damaged ({cause}): remove {directory} and make it again"
+        ) from cause
+    if not is_whole:
+        raise Changed(
+            f"{path} says another recipe than its fingerprint: remove {directory} and make it again"
+        )
+    return dict(made)
 
 
 def _record(recipe: Recipe) -> bytes:

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
+from pipeline.contents import refuse_changed
+from pipeline.errors import SettingsError
 from pipeline.freshness import Recipe, Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
@@ -29,10 +33,32 @@ class Job:
         """What every artefact is made of."""
         return Recipes(self.settings, self.shelf)
 
+    @cached_property
+    def device(self) -> str:
+        """The device that models run on.
+
+        Raises:
+            SettingsError: where this machine has no such device.
+        """
+        device = self.settings.device
+        kind, _, number = device.partition(":")
+        count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}[kind]
+        if int(number or 0) >= count:
+            found = f"{count} of that kind" if count else "none of that kind"
+            raise SettingsError(
+                f"device {device}: found {found} here: use --device cpu, or another"
+            )
+        return device
+
     def is_fresh(self, recipe: Recipe) -> bool:
-        """Is it made already? Says so if it is."""
+        """Is it made already? Says so if it is.
+
+        Raises:
+            Changed: where a file of it is not what was written.
+        """
         fresh = self.shelf.is_fresh(recipe)
         if fresh:
+            refuse_changed(self.shelf.place(recipe))
             title = " ".join(filter(None, [recipe.stage, recipe.shown_as]))
             self.progress.note(f"{title}: fresh ({self.shelf.place(recipe)})")
         return fresh

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.freshness import RECORD, Recipe
+from pipeline.contents import read_json, refuse_changed
+from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
 from stages.report.inputs import Made, ReportInputs
 from stages.speech.results import CorpusSummary, System, SystemResult, TeacherSummary
@@ -16,10 +17,12 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
     corpus = job.need(job.recipes.corpus)
     teacher = job.shelf.place(job.recipes.teacher)
     is_labelled = job.shelf.is_fresh(job.recipes.teacher)
+    for directory in {place for result in results for place in result.system.model_directories}:
+        refuse_changed(directory)
     store = teacher / "dev.zarr"
     return ReportInputs(
         results=tuple(results),
-        corpus=CorpusSummary.model_validate_json((corpus / "summary.json").read_bytes()),
+        corpus=read_json(CorpusSummary, corpus / "summary.json"),
         corpus_directory=corpus,
         teacher=_teacher_summary(teacher) if is_labelled else None,
         store=store if is_labelled and store.is_dir() else None,
@@ -29,7 +32,8 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
 
 
 def _teacher_summary(teacher: Path) -> TeacherSummary:
-    return TeacherSummary.model_validate_json((teacher / "summary.json").read_bytes())
+    refuse_changed(teacher)
+    return read_json(TeacherSummary, teacher / "summary.json")
 
 
 def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:
@@ -49,17 +53,17 @@ def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:
 
 def _made(job: Job, recipe: Recipe, name: str) -> Iterator[Made]:
     if job.shelf.is_fresh(recipe):
-        yield _read_record(job.shelf.place(recipe) / RECORD, name)
+        yield _shown(job.shelf.place(recipe), name)
 
 
 def _made_model(system: System) -> Iterator[Made]:
-    record = system.model_directories[0] / RECORD
-    if system.kind != "ensemble" and record.is_file():
-        yield _read_record(record, f"{system.kind} {system.name}")
+    directory = system.model_directories[0]
+    if system.kind != "ensemble" and (directory / RECORD).is_file():
+        yield _shown(directory, f"{system.kind} {system.name}")
 
 
-def _read_record(path: Path, name: str) -> Made:
-    made = json.loads(path.read_text(encoding="utf-8"))
+def _shown(directory: Path, name: str) -> Made:
+    made = read_record(directory)
     shown = {key: made[key] for key in ("program", "settings", "inputs")}
     shown["inputs"] = {key: value[:SHORT] for key, value in made["inputs"].items()}
     return Made(

@@ -1,7 +1,9 @@
 """Settings: pipeline.yaml and --set -> one checked, frozen tree; each stage owns its branch."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
 
 DEFAULT_CONFIG = Path("pipeline.yaml")
+SHOWN_LENGTH = 60  # of a value that a message repeats
+RESERVED_NAMES = {"ensemble", "teacher"}  # what the tables and the report call their own
 
 
 class PipelineSettings(Settings):
@@ -48,25 +52,59 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
         SettingsError: naming the key, what was found and what was wanted.
     """
     source = config or DEFAULT_CONFIG
-    tree = _read_yaml(source) if config or source.is_file() else {}
+    tree = _read_yaml(source) if config or os.path.lexists(source) else {}
     for change in changes:
         _apply(tree, change)
+    said_by = _Sources(source, changes)
     try:
         settings = PipelineSettings.model_validate(tree)
-        _ = settings.students  # a wrong `compare` is said here, not in the middle of a run
     except ValidationError as error:
-        raise SettingsError(_in_words(error, source=str(source))) from error
+        raise SettingsError(_in_words(error, said_by, model=PipelineSettings)) from error
+    # What is wrong with a student or fits no other branch is said here, not after hours of a run.
+    for number, compared in enumerate(settings.compare):
+        try:
+            _with_changes(settings.student, compared)
+        except ValidationError as error:
+            below = ("compare", number)
+            words = _in_words(error, said_by, model=StudentSettings, below=below)
+            raise SettingsError(words) from error
+    for misfit in _misfits(settings):
+        raise SettingsError(f"{source}: {misfit}")
     return settings
+
+
+class _OneKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key that comes twice: YAML would take the last in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} comes twice: keep one",
+                    problem_mark=key.start_mark,
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return node
+
+
+def _parse_yaml(text: str, *, where: str) -> Any:
+    try:
+        return _OneKeyLoader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as cause:  # a date, a number; depth
+        raise SettingsError(f"{where} is not YAML: {' '.join(str(cause).split())}") from cause
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as cause:
         raise SettingsError(f"{path} cannot be read: {cause.strerror}") from cause
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
-        where = " ".join(str(cause).split())
-        raise SettingsError(f"{path} is not YAML: {where}") from cause
+    except UnicodeDecodeError as cause:
+        raise SettingsError(f"{path} is not YAML: it is not UTF-8 text ({cause})") from cause
+    tree = _parse_yaml(text, where=str(path))
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -76,12 +114,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _apply(tree: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
-    if not separator or not key.strip():
+    if not separator or not all(part.strip() for part in key.split(".")):
         raise SettingsError(f"--set {change}: wanted key=value, as in --set student.k=4")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
-        raise SettingsError(f"--set {change}: the value is not YAML: {cause}") from cause
+    value = _parse_yaml(text, where=f"--set {key}: the value {_short(text)}")
     *parents, last = key.strip().split(".")
     node: Any = tree
     for parent in parents:
@@ -127,26 +162,75 @@ def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
             tree[key] = value
 
 
-def _in_words(error: ValidationError, *, source: str) -> str:
+@dataclass(frozen=True)
+class _Sources:
+    """Who said a setting: the last --set that touches it, else the file."""
+
+    path: Path
+    changes: Sequence[str]
+
+    def of(self, place: str) -> str:
+        for change in reversed(self.changes):
+            key = change.partition("=")[0].strip()
+            if f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}."):
+                return "--set"
+        return str(self.path)
+
+
+def _misfits(settings: PipelineSettings) -> Iterator[str]:
+    """What no branch can see alone: a student that its teacher cannot teach, a name used twice."""
+    teacher, members = settings.teacher, settings.ensemble.members
+    if teacher.weights is not None and len(teacher.weights) != len(members):
+        yield (
+            f"teacher.weights has {len(teacher.weights)} weights, ensemble.members "
+            f"{len(members)} members: give one weight for each"
+        )
+    names = {member.name for member in members}
+    for name in sorted(names & RESERVED_NAMES):
+        yield f"ensemble.members: {name!r} is a name of our own: call the member otherwise"
+    for student in settings.students:
+        if student.name in names | RESERVED_NAMES:
+            yield f"student.name: {student.name!r} is taken: call the student otherwise"
+        if student.hard_weight == 1:
+            continue
+        if student.k > teacher.kept:
+            yield (
+                f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
+                "lower k, or keep more"
+            )
+        if "train" not in teacher.splits:
+            yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
+
+
+def _in_words(
+    error: ValidationError,
+    said_by: _Sources,
+    *,
+    model: type[BaseModel],
+    below: tuple[int | str, ...] = (),
+) -> str:
     """The first finding, in one line: where, what was found, what was wanted."""
     finding = error.errors()[0]
-    place = ".".join(str(part) for part in finding["loc"])
+    place = ".".join(str(part) for part in (*below, *finding["loc"]))
+    source = said_by.of(place)
     if finding["type"] == "extra_forbidden":
-        known = _names_beside(finding["loc"])
+        known = _names_beside(finding["loc"], model)
         near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"{source}: {place} is not a setting: {hint}"
     wanted = str(finding["msg"]).removeprefix("Value error, ")
     found = finding["input"]
-    found_text = f", found {found!r}" if not isinstance(found, dict | list | BaseModel) else ""
+    found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {_short(found)}"
     return f"{source}: {place or 'settings'}: {wanted[0].lower()}{wanted[1:]}{found_text}"
 
 
-def _names_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Names of the settings where an unknown key stands: by walking the models."""
-    model: type[BaseModel] = PipelineSettings
-    if len(location) == 1:  # a change in `compare` is checked as a student by itself
-        return sorted({*PipelineSettings.model_fields, *StudentSettings.model_fields})
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
+
+
+def _names_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """Names of the settings where an unknown key stands: by walking the models below `model`."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         model = _model_in(field.annotation, otherwise=model) if field else model

@@ -26,7 +26,7 @@ def _read(path: Path) -> History:
     if not path.is_file():
         raise MissingPart(f"{path} is not there: train this model again")
     epochs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             epochs.append(EpochMetrics.model_validate_json(line))
         except ValidationError as cause:

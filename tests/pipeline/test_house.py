@@ -13,7 +13,8 @@ from makers_pipeline import ROOT, essence, tree_digests, write_tiny
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 
-NOT_ON_DISK_TWICE = "metrics.jsonl"  # holds frames a second: the one thing that is measured
+# metrics.jsonl holds frames a second, the one thing that is measured; the list holds its digest
+NOT_ON_DISK_TWICE = ("metrics.jsonl", "files.sha256")
 
 
 def made(work: Path) -> set[str]:
@@ -77,10 +78,10 @@ def test_without_the_ensemble_a_student_is_trained_and_evaluated(house: Path) ->
     assert "k=2" in ran.stdout
 
 
-def test_a_k_above_what_is_stored_is_refused_in_one_line(house: Path) -> None:
+def test_a_k_above_what_is_stored_is_refused_at_once(house: Path) -> None:
     ran = essence(house, "student", "--set", "student.k=9")
-    assert ran.returncode == 1
-    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("essence:")]
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
     assert "K=8" in line
     assert "k=9" in line
     assert "Traceback" not in ran.stderr
@@ -113,7 +114,7 @@ def test_the_same_seeds_give_the_same_bytes(house: Path, tmp_path: Path) -> None
     second = {
         path: digest
         for path, digest in second.items()
-        if path.startswith(stages) and NOT_ON_DISK_TWICE not in path
+        if path.startswith(stages) and not path.endswith(NOT_ON_DISK_TWICE)
     }
     assert second
     assert {path: first.get(path) for path in second} == second

@@ -1,0 +1,83 @@
+"""Contents: what the files of an artefact were when it was made, and whether they still are.
+
+    work/student-3f9c0a71b2d4/files.sha256    as `sha256sum -c files.sha256` reads it
+
+Corpus files, stores and weights are not listed: their readers check them block by block.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import Changed
+from storage.fingerprint import file_digest
+from storage.publish import publish_file
+
+LIST = "files.sha256"
+CHECKED_ELSEWHERE = (".h5", ".safetensors")
+STORE = ".zarr"
+M = TypeVar("M", bound=BaseModel)
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>[^\n]+)")
+
+
+def list_contents(directory: Path) -> None:
+    """Write the list of an artefact that is whole."""
+    names = [path.relative_to(directory).as_posix() for path in sorted(_files(directory))]
+    lines = [f"{file_digest(directory / name)}  {name}\n" for name in names]
+    publish_file(directory / LIST, "".join(lines).encode())
+
+
+def read_json(model: type[M], path: Path) -> M:
+    """A JSON file of ours.
+
+    Raises:
+        Changed: where it is missing or not what was written.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as cause:
+        how = cause.strerror if isinstance(cause, OSError) else cause.errors()[0]["msg"]
+        raise Changed(
+            f"{path} is damaged ({how}): remove {path.parent} and make it again"
+        ) from cause
+
+
+@cache  # once a command: what is made does not change
+def refuse_changed(directory: Path) -> None:
+    """Compare every listed file with the list. Without a list there is nothing to compare.
+
+    Raises:
+        Changed: naming the file, and what to do.
+    """
+    path = directory / LIST
+    if not path.is_file():
+        return
+    for line in path.read_bytes().splitlines():
+        match = _LINE.fullmatch(line.decode("utf-8", errors="replace"))
+        if not match:
+            raise Changed(f"{path} is damaged: remove {directory} and make it again")
+        _refuse_changed_file(directory, match["name"], wanted=match["digest"])
+
+
+def _refuse_changed_file(directory: Path, name: str, *, wanted: str) -> None:
+    path = directory / name
+    found = file_digest(path) if path.is_file() else "no file"
+    if found != wanted:
+        raise Changed(
+            f"{path} is not what was written (found {found[:12]}, wanted {wanted[:12]}): "
+            f"remove {directory} and make it again"
+        )
+
+
+def _files(directory: Path) -> list[Path]:
+    return [
+        path
+        for path in directory.rglob("*")
+        if path.is_file()
+        and path.suffix not in CHECKED_ELSEWHERE
+        and path.name != LIST
+        and not any(part.endswith(STORE) for part in path.relative_to(directory).parts)
+    ]
