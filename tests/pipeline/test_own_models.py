@@ -17,7 +17,7 @@ from pipeline.errors import NotMadeYet
 from pipeline.job import Job
 from pipeline.settings import read_settings
 from pipeline.tables import results_table, status_table
-from stages.errors import BadInput
+from stages.errors import BadInput, MissingPart
 from stages.speech.ensemble_posteriors import normalise_log
 from stages.speech.member import open_member
 from storage.corpus_file import CorpusFile
@@ -145,6 +145,11 @@ def test_moved_archives_are_the_same_and_changed_ones_are_not(here: Path) -> Non
     (here / "post").rename(here / "moved")
     moved = job(here, [FOREIGN | {"posteriors": "moved"}])
     assert moved.recipes.members[0].fingerprint == before.recipes.members[0].fingerprint
+    with pytest.raises(MissingPart, match=r"not in .*post any more: .* remove .*member-"):
+        flow.teacher(moved)
+    shutil.rmtree(place := moved.shelf.place(moved.recipes.members[0]))
+    assert flow.ensemble(moved) == [place]
+    flow.teacher(moved)
     (here / "moved" / "dev.ark").write_bytes((here / "noisy" / "dev.ark").read_bytes())
     changed = job(here, [FOREIGN | {"posteriors": "moved"}])
     assert changed.recipes.members[0].fingerprint != before.recipes.members[0].fingerprint

@@ -333,6 +333,15 @@ def test_the_place_of_archives_does_not_count_their_content_does(
     before = posteriors_fingerprint(archives)
     moved = archives.rename(tmp_path / "moved")
     assert posteriors_fingerprint(moved) == before
+    scp = moved / "train.scp"
+    lines = scp.read_text()
+    scp.write_text(lines.replace("train.ark", str(moved / "train.ark")))
+    assert posteriors_fingerprint(moved) == before
+    swapped = lines.replace("train-4 ", "train-? ").replace("train-3 ", "train-4 ")
+    scp.write_text(swapped.replace("train-? ", "train-3 "))
+    assert posteriors_fingerprint(moved) != before
+    scp.write_text(lines)
+    assert posteriors_fingerprint(moved) == before
     change(moved, drop_two)
     assert posteriors_fingerprint(moved) != before
     with pytest.raises(BadInput, match="is no directory: let a member's `posteriors` name"):
