@@ -28,6 +28,7 @@ from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
 from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
 from stages.errors import BadInput
+from stages.speech.graph import checked_grammar
 from stages.speech.lang import write_lang
 from stages.speech.progress import Progress
 from stages.speech.results import CorpusSummary, SplitSummary
@@ -47,17 +48,21 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     """
     with _scratch(directory) as scratch:
         source = _open_source(settings, scratch=scratch, progress=progress)
+        checked_grammar(source.lang)  # a damaged one is said here, not after the training
         normaliser = Normaliser(settings.features, source)
-        splits = tuple(
-            _write_split(split, source, settings.features, normaliser, directory=directory)
-            for split in SPLITS
-        )
+        splits: list[SplitSummary] = []
+        wanted = None  # feature dims: those of train hold for dev and test
+        for split in SPLITS:
+            figures, wanted = _write_split(
+                split, source, settings.features, normaliser, wanted=wanted, directory=directory
+            )
+            splits.append(figures)
     write_lang(source.lang, directory / "lang")
     summary = CorpusSummary(
         source=settings.source,
         num_classes=source.lang.num_classes,
         num_words=len(source.lang.words),
-        splits=splits,
+        splits=tuple(splits),
     )
     publish_file(directory / "summary.json", summary.model_dump_json(indent=2).encode())
     for split in SPLITS:
@@ -142,8 +147,10 @@ def _write_split(
     settings: FrontEndSettings,
     normaliser: Normaliser,
     *,
+    wanted: int | None,
     directory: Path,
-) -> SplitSummary:
+) -> tuple[SplitSummary, int]:
+    """The split's figures, and how many feature dims its source has."""
     normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
     raws = _with_frames(source.utterances(split), left_out)
@@ -151,7 +158,8 @@ def _write_split(
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
         raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
-    wanted = first.features_TF.shape[1]
+    wanted = wanted or first.features_TF.shape[1]
+    check_dim(first, wanted=wanted)
     about = _about(split, source, settings, first)
     tally = _Tally()
     with CorpusWriter(directory / f"{split}.h5", about, dtype=settings.dtype) as writer:
@@ -160,7 +168,7 @@ def _write_split(
             rows_TD = to_rows(normaliser(raw), settings)
             _add(raw, rows_TD, settings, writer)
             tally.count(raw, num_rows=len(rows_TD))
-    return SplitSummary(
+    figures = SplitSummary(
         split=split,
         num_utterances=tally.utterances,
         num_speakers=len(tally.speakers),
@@ -169,6 +177,7 @@ def _write_split(
         num_words=tally.words,
         left_out={reason: tuple(ids) for reason, ids in left_out.items()},
     )
+    return figures, wanted
 
 
 def _add(
@@ -177,6 +186,12 @@ def _add(
     settings: FrontEndSettings,
     writer: CorpusWriter,
 ) -> None:
+    largest = float(np.abs(rows_TD).max(initial=0.0))
+    if largest > float(np.finfo(settings.dtype).max):
+        raise BadInput(
+            f"utterance {raw.id!r}: a feature of {largest:.3g} does not fit {settings.dtype}: "
+            "set corpus.features.dtype to float32, or cmvn to speaker"
+        )
     writer.add(
         raw.id,
         speaker=raw.speaker,

@@ -59,6 +59,7 @@ class KaldiSource:
         self._plans = {split: plan_split(split, path / name) for split, name in names.items()}
         self._remarks: dict[str, list[str]] = {split: [] for split in names}
         self._trimmed: dict[str, set[str]] = {split: set() for split in names}
+        self._refuse_empty()
         self._judge_unknown_words()
 
     def has_labels(self, split: str) -> bool:
@@ -107,6 +108,15 @@ class KaldiSource:
             labels_T=labels_T,
             frame_shift_ms=self._settings.frame_shift_ms,
         )
+
+    def _refuse_empty(self) -> None:
+        for split, plan in self._plans.items():
+            if not plan.entries:
+                struck = ", ".join(f"{len(ids)} with {why}" for why, ids in plan.left_out.items())
+                raise BadInput(
+                    f"{plan.directory}: the {split} split holds no utterance "
+                    f"(left out: {struck or 'none'}): are its tables of the same utterances?"
+                )
 
     def _judge_unknown_words(self) -> None:
         known = set(self.lang.words)

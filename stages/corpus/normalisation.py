@@ -57,6 +57,8 @@ class Normaliser:
 def check_dim(raw: RawUtterance, *, wanted: int) -> None:
     """Refuse an utterance whose features are not like the others'."""
     found = raw.features_TF.shape[1]
+    if not found:
+        raise BadInput(f"utterance {raw.id!r} has frames without a feature: compute them again")
     if found != wanted:
         raise BadInput(
             f"utterance {raw.id!r} has {found} feature dims, the others {wanted}: "

@@ -37,10 +37,7 @@ def build_graph(lang: Lang, directory: Path) -> None:
         BadInput: where the language model is damaged, or shares no word with the lexicon.
     """
     words = number_words(lang)
-    grammar = compile_grammar(lang.arpa, words)
-    spoken = {words[word] for word in lang.words}
-    if not any(arc.olabel in spoken for arc in _arcs(grammar)):
-        raise BadInput("lm.arpa has none of lexicon.txt's words: have they a word in common?")
+    grammar = checked_grammar(lang)
     symbols = LexiconSymbols.of(lang, words)
     lexicon_grammar = kaldifst.compose(lexicon_fst(lang, symbols), grammar)
     kaldifst.determinize_star(lexicon_grammar)
@@ -55,6 +52,20 @@ def build_graph(lang: Lang, directory: Path) -> None:
         publish_file(directory / GRAPH_FILE, beside.read_bytes())
 
 
+def checked_grammar(lang: Lang) -> kaldifst.StdVectorFst:
+    """The grammar over the numbers of `number_words`.
+
+    Raises:
+        BadInput: where the language model is damaged, or shares no word with the lexicon.
+    """
+    words = number_words(lang)
+    grammar = compile_grammar(lang.arpa, words)
+    spoken = {words[word] for word in lang.words}
+    if not any(arc.olabel in spoken for arc in _arcs(grammar)):
+        raise BadInput("lm.arpa has none of lexicon.txt's words: have they a word in common?")
+    return grammar
+
+
 def number_words(lang: Lang) -> dict[str, int]:
     """words.txt: <eps> 0, the words from 1 on, then what only the grammar needs."""
     return {
@@ -64,14 +75,33 @@ def number_words(lang: Lang) -> dict[str, int]:
 
 
 def read_words(directory: Path) -> list[str]:
-    """The words of a graph's directory, by number."""
-    lines = (directory / WORDS_FILE).read_text(encoding="utf-8").split("\n")
-    return [line.rsplit(" ", 1)[0] for line in lines if line]
+    """The words of a graph's directory, by number.
+
+    Raises:
+        BadInput: where the table is missing or damaged.
+    """
+    path = directory / WORDS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise BadInput(f"{path} cannot be read ({cause}): remove {directory}") from cause
+    pairs = [line.rpartition(" ") for line in lines if line]
+    if [number for _, _, number in pairs] != [str(n) for n in range(len(pairs))] or lines[-1]:
+        raise BadInput(f"{path} is damaged: wanted words numbered from 0: remove {directory}")
+    return [word for word, _, _ in pairs]
 
 
 def read_graph(directory: Path) -> kaldifst.StdVectorFst:
-    """The decoding graph of a directory."""
-    return kaldifst.StdVectorFst.read(os.fspath(directory / GRAPH_FILE))
+    """The decoding graph of a directory.
+
+    Raises:
+        BadInput: where the file is missing or damaged.
+    """
+    path = directory / GRAPH_FILE
+    graph = kaldifst.StdVectorFst.read(os.fspath(path))
+    if graph is None:
+        raise BadInput(f"{path} is missing or damaged: remove {directory}; it is made again")
+    return graph
 
 
 def topology_fst(lang: Lang, symbols: LexiconSymbols) -> kaldifst.StdVectorFst:

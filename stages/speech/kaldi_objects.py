@@ -102,7 +102,9 @@ def read_int_vector_here(file: BinaryIO, *, where: str) -> NDArray[np.int32]:
     first = file.read(1)
     if first == b"\0":
         return _decode_binary_vector(file, where)
-    line = b"" if first == b"\n" else first + file.readline(8 * MAX_FRAMES)
+    line = first if first == b"\n" else first + file.readline(8 * MAX_FRAMES)
+    if not line.endswith(b"\n"):
+        raise BadInput(f"{where}: the file is truncated: it ends within a vector; copy it again")
     try:
         return np.array([int(field) for field in line.split()], dtype=np.int32)
     except (ValueError, OverflowError) as cause:
@@ -152,7 +154,7 @@ def _matrix_bytes(token: bytes, head: bytes) -> int:
     else:
         rows, cols = struct.unpack_from("<ii", head, at + RANGE_BYTES)
         header = at + RANGE_BYTES + 8 + (COLUMN_BYTES * cols if token == b"CM" else 0)
-    if rows < 0 or cols < 0:
+    if min(rows, cols) < 0 or (rows and not cols):
         raise ValueError(f"{rows} rows and {cols} columns")
     return int(header + rows * cols * ELEMENT_BYTES[token])
 

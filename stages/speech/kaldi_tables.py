@@ -73,7 +73,7 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise BadInput(f"{path} is missing: a split needs feats.scp, text and utt2spk")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as cause:
         raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
     except OSError as cause:

@@ -15,6 +15,9 @@ from storage.fingerprint import fingerprint
 from storage.publish import publish_file
 
 SILENCE = "SIL"
+RESERVED = frozenset({"<eps>", "#0", "<s>", "</s>"})  # what words.txt holds beside the words
+MAX_CLASSES = 1 << 20  # more is a damaged number: an output layer of gigabytes
+SHOWN = 20  # characters of a wrong number that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise BadInput(f"{path} is missing: a lang needs lexicon.txt, units.txt and lm.arpa")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as cause:
         raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
 
@@ -98,6 +101,8 @@ def _read_units(path: Path) -> dict[str, tuple[int, ...]]:
             raise BadInput(f"{path}:{number}: wanted 'UNIT pdf pdf ...', found {[unit, *pdfs]}")
         if unit in units:
             raise BadInput(f"{path}:{number}: unit {unit} comes twice")
+        if any(len(pdf) > len(str(MAX_CLASSES)) for pdf in pdfs):
+            raise BadInput(f"{path}:{number}: unit {unit} has a pdf above {MAX_CLASSES}")
         units[unit] = tuple(int(pdf) for pdf in pdfs)
     return units
 
@@ -106,8 +111,10 @@ def _read_num_classes(directory: Path, units: dict[str, tuple[int, ...]]) -> int
     for path in (directory / "num_pdfs", directory.parent / "num_pdfs"):
         if path.is_file():
             text = _text(path).strip()
-            if not text.isdecimal():
-                raise BadInput(f"{path}: wanted one number, found {text!r}")
+            if not text.isdecimal() or len(text) > len(str(MAX_CLASSES)):
+                raise BadInput(f"{path}: wanted one number, found {text[:SHOWN]!r}")
+            if not 1 <= int(text) <= MAX_CLASSES:
+                raise BadInput(f"{path}: wanted 1 to {MAX_CLASSES} classes, found {text}")
             return int(text)
     return 1 + max((max(pdfs) for pdfs in units.values()), default=0)
 
@@ -115,6 +122,8 @@ def _read_num_classes(directory: Path, units: dict[str, tuple[int, ...]]) -> int
 def _read_lexicon(path: Path, units: dict[str, tuple[int, ...]]) -> tuple[Pronunciation, ...]:
     lexicon: dict[Pronunciation, None] = {}
     for number, (word, *phones) in _fields(path):
+        if word in RESERVED or "\0" in word:
+            raise BadInput(f"{path}:{number}: {word!r} has a meaning of its own: rename the word")
         unknown = [phone for phone in phones if phone not in units]
         if unknown or not phones:
             raise BadInput(

@@ -55,7 +55,7 @@ class TrainingSettings(Settings):
     clip: float = Field(5.0, gt=0.0)  # largest norm of the gradient
     patience: int = Field(4, ge=1)  # epochs without a better dev frame error before it stops
     average_last: int = Field(1, ge=1)  # mean weights of so many epochs, if better on dev
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 63)
     augmentation: AugmentationSettings = AugmentationSettings()
 
 

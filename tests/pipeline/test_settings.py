@@ -98,3 +98,76 @@ def test_a_change_below_a_branch_keeps_its_neighbours(tmp_path: Path) -> None:
     base, wider = read_settings(path).students
     assert wider.architecture.hidden == 17
     assert wider.architecture.layers == base.architecture.layers
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("student: {k: 1}\nstudent: {k: 2}\n", "'student' comes twice"),
+        ("student: {k: 1, k: 2}\n", "'k' comes twice"),
+        ("student: {k: 2026-99-99}\n", "month must be in 1..12"),
+        ("student: {k: " + "9" * 5000 + "}\n", "is not YAML"),
+        ("[" * 5000, "recursion"),
+        ("student:\n\tk: 3\n", "cannot start any token"),
+        ("student: {k: " + "x" * 5000 + "}\n", "found 'xxx"),
+    ],
+)
+def test_yaml_that_would_be_taken_in_silence_or_never_end(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.yaml") as caught:
+        read_settings(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_anchors_and_merges_are_no_double_keys(tmp_path: Path) -> None:
+    path = write(tmp_path, "student: &s {k: 5, name: a}\ncompare: [{<<: *s, k: 3, name: b}]\n")
+    assert [student.k for student in read_settings(path).students] == [5, 3]
+
+
+def test_what_set_said_is_blamed_on_set(tmp_path: Path) -> None:
+    path = write(tmp_path, "student: {k: 5}\n")
+    with pytest.raises(SettingsError, match=r"^--set: student\.k: .*found 0"):
+        read_settings(path, ["student.k=0"])
+    with pytest.raises(SettingsError, match=r"settings\.yaml: compare\.1\.k: "):
+        read_settings(write(tmp_path, "compare: [{k: 1}, {k: 0}]\n"))
+
+
+@pytest.mark.parametrize("value", ["[1", "!!python/name:os.system x", "*a", "\0", "a: b: c"])
+def test_a_value_that_is_no_yaml_takes_one_line(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"--set student\.k: the value") as caught:
+        read_settings(ROOT / "pipeline.yaml", [f"student.k={value}"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["student.k=33"], "k=33 ranks, teacher.kept is K=32"),
+        (["compare=[{k: 64}]"], "k=64"),
+        (["teacher.weights=[1, 2]"], "2 weights, ensemble.members 3 members"),
+        (["teacher.splits=[dev]"], "students learn from 'train'"),
+        (["ensemble.members.0.name=ensemble"], "'ensemble' is a name of our own"),
+        (["student.name=gru"], "'gru' is taken"),
+    ],
+)
+def test_what_no_run_can_end_well_with_is_refused_at_once(changes: list[str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(ROOT / "pipeline.yaml", changes)
+    assert message in str(caught.value)
+
+
+def test_a_student_on_hard_labels_needs_neither_ranks_nor_stores() -> None:
+    changes = ["student.hard_weight=1", "student.k=4000", "teacher.splits=[dev]", "compare=[]"]
+    assert read_settings(ROOT / "pipeline.yaml", changes).student.k == 4000
+
+
+def test_a_default_file_that_is_no_file_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").mkdir()
+    with pytest.raises(SettingsError, match=r"pipeline\.yaml cannot be read"):
+        read_settings(None)
