@@ -111,6 +111,7 @@ class Shelf:
         """
         place, partial = self.place(recipe), self._partial(recipe)
         if self.is_fresh(recipe):
+            refuse_changed(place)
             return place
         if os.path.lexists(place):
             raise Changed(f"{place} is there without its {RECORD}: move it away, then run again")

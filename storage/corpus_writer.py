@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.calm_file import CalmFile
 from storage.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance
 from storage.errors import CorpusFileError
 from storage.fingerprint import array_digest, canonical_json
@@ -36,7 +37,8 @@ class CorpusWriter:
         self._ids: set[str] = set()
         self._content = hashlib.sha256(canonical_json(asdict(about)).encode())
         self._num_frames = 0
-        self._file = h5py.File(self._partial, "w", libver="v110")
+        self._disk = CalmFile(self._partial)
+        self._file = h5py.File(self._disk, "w", libver="v110")
         rows = max(1, CHUNK_BYTES // (about.feature_dim * np.dtype(dtype).itemsize))
         self._features = self._file.create_dataset(
             "features",
@@ -69,6 +71,7 @@ class CorpusWriter:
         Raises:
             CorpusFileError: naming utterance and frame, when an id comes twice, a value is not
                 finite, a label is out of range, or features and labels differ in length.
+            StorageError: when the disk is full.
         """
         num_frames = len(features_TF)
         labels = np.full(num_frames, NO_LABEL) if labels_T is None else labels_T
@@ -94,6 +97,7 @@ class CorpusWriter:
             )
         )
         self._num_frames = end
+        self._disk.refuse_failed()
 
     def _refuse_bad(
         self,
@@ -156,11 +160,10 @@ class CorpusWriter:
                 self._finish()
             self._file.close()
             if kind is None:
-                handle = os.open(self._partial, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
+                self._disk.sync()
                 os.replace(self._partial, self._path)
                 sync_directory(self._path.parent)
         finally:
             self._file.close()
+            self._disk.close()
             self._partial.unlink(missing_ok=True)

@@ -86,7 +86,11 @@ def read_words(directory: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as cause:
         raise BadInput(f"{path} cannot be read ({cause}): remove {directory}") from cause
     pairs = [line.rpartition(" ") for line in lines if line]
-    if [number for _, _, number in pairs] != [str(n) for n in range(len(pairs))] or lines[-1]:
+    if (
+        [number for _, _, number in pairs] != [str(n) for n in range(len(pairs))]
+        or lines[-1]
+        or not pairs
+    ):
         raise BadInput(f"{path} is damaged: wanted words numbered from 0: remove {directory}")
     return [word for word, _, _ in pairs]
 
