@@ -6,7 +6,6 @@ Corpus files, stores and weights are not listed: their readers check them block 
 """
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,7 +44,6 @@ def read_json(model: type[M], path: Path) -> M:
         ) from cause
 
 
-@cache  # once a command: what is made does not change
 def refuse_changed(directory: Path) -> None:
     """Compare every listed file with the list. Without a list there is nothing to compare.
 

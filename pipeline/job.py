@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from pipeline.contents import refuse_changed
 from pipeline.errors import SettingsError
 from pipeline.freshness import Recipe, Shelf
 from pipeline.recipes import Recipes
@@ -58,7 +57,7 @@ class Job:
         """
         fresh = self.shelf.is_fresh(recipe)
         if fresh:
-            refuse_changed(self.shelf.place(recipe))
+            self.shelf.check(self.shelf.place(recipe))
             title = " ".join(filter(None, [recipe.stage, recipe.shown_as]))
             self.progress.note(f"{title}: fresh ({self.shelf.place(recipe)})")
         return fresh

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.contents import read_json, refuse_changed
+from pipeline.contents import read_json
 from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
 from stages.report.inputs import Made, ReportInputs
@@ -18,7 +18,9 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
     teacher = job.shelf.place(job.recipes.teacher)
     is_labelled = job.shelf.is_fresh(job.recipes.teacher)
     for directory in {place for result in results for place in result.system.model_directories}:
-        refuse_changed(directory)
+        job.shelf.check(directory)
+    if is_labelled:
+        job.shelf.check(teacher)
     store = teacher / "dev.zarr"
     return ReportInputs(
         results=tuple(results),
@@ -32,7 +34,6 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
 
 
 def _teacher_summary(teacher: Path) -> TeacherSummary:
-    refuse_changed(teacher)
     return read_json(TeacherSummary, teacher / "summary.json")
 
 

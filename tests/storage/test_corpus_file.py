@@ -265,8 +265,8 @@ def test_flipped_bits_are_named_and_nothing_else_is_raised(tmp_path: Path) -> No
     content, wanted = path.read_bytes(), read_all(path)
     # Chunks are mostly zeros that were never written to; what lies outside them is what matters.
     places = [place for place, byte in enumerate(content) if byte]
-    # Not every bit: HDF5 (2.0.0) reads without end where the free object of its global heap (where it
-    # keeps texts) has a changed size. This seed meets none of those bits; others do.
+    # Not every bit: HDF5 (2.0.0) reads without end where an object of its global heap, where it
+    # keeps texts, has a changed size. This seed meets none of those bits; others do.
     rng = np.random.default_rng(6)
     for place in rng.choice(places, size=300, replace=False):
         changed = bytearray(content)
