@@ -2,8 +2,9 @@
 
     /features     float32 or float16 (frames, dims)  chunked along time, Fletcher-32 checked
     /labels       int32 (frames,)                    class of every frame, NO_LABEL where unknown
-    /utterances   id, speaker, transcript, digest (UTF-8), first_frame, num_frames (int64)
-    attributes    format, about (JSON of CorpusAbout), fingerprint (of all content)
+    /utterances   id, speaker, transcript, digest: UTF-8 of all, one after the other (uint8), and
+                  ..._offsets (int64, one more than utterances); first_frame, num_frames (int64)
+    attributes    format, about (JSON of CorpusAbout), fingerprint (of all content): fixed length
 
 Utterances lie one after the other. CorpusWriter makes it (corpus_writer.py). The file knows nothing
 of models or soft labels.
@@ -15,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +29,9 @@ from storage.fingerprint import canonical_json
 
 FORMAT = "essence corpus 1"
 NO_LABEL = -1
+# Nothing is of variable length: that lies in HDF5's global heap, and where a size is damaged there,
+# libhdf5 (2.0.0) reads without end.
+TEXT_COLUMNS = ("id", "speaker", "transcript", "digest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +72,8 @@ class CorpusFile:
         self._file = _open_defensively(path)
         try:
             _refuse_foreign_data(self._file, path)
-            self.about = CorpusAbout(**json.loads(self._file.attrs["about"]))
-            self.fingerprint = str(self._file.attrs["fingerprint"])
+            self.about = CorpusAbout(**json.loads(_attribute(self._file, "about")))
+            self.fingerprint = _attribute(self._file, "fingerprint")
             self.utterances = _read_table(self._file)
             self._refuse_changed_table()
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
@@ -174,8 +179,8 @@ def _open_defensively(path: Path) -> h5py.File:
             "remove the corpus directory and run 'essence corpus' again"
         ) from cause
     try:
-        found = file.attrs.get("format", "no format attribute")
-    except (KeyError, OSError, RuntimeError) as cause:
+        found = _attribute(file, "format")
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
         file.close()
         raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
     if found != FORMAT:
@@ -197,7 +202,7 @@ def _refuse_foreign_data(file: h5py.File, path: Path) -> None:
 
 def _read_table(file: h5py.File) -> list[Utterance]:
     table = file["utterances"]
-    texts = [table[name].asstr()[:] for name in ("id", "speaker", "transcript", "digest")]
+    texts = [_read_texts(table, name) for name in TEXT_COLUMNS]
     firsts, counts = table["first_frame"][:], table["num_frames"][:]
     return [
         Utterance(
@@ -212,3 +217,18 @@ def _read_table(file: h5py.File) -> list[Utterance]:
             *texts, firsts, counts, strict=True
         )
     ]
+
+
+def _read_texts(table: h5py.Group, name: str) -> list[str]:
+    content = table[name][:].tobytes()
+    offsets = table[f"{name}_offsets"][:].tolist()
+    if offsets[:1] != [0] or offsets[-1] != len(content) or offsets != sorted(offsets):
+        raise ValueError(f"{name}_offsets do not cut {len(content)} bytes into texts")
+    return [content[start:end].decode() for start, end in pairwise(offsets)]
+
+
+def _attribute(file: h5py.File, name: str) -> str:
+    value = file.attrs[name]
+    if not isinstance(value, np.bytes_):  # an attribute of variable length is not ours
+        raise TypeError(f"attribute {name!r} is a {type(value).__name__}, wanted fixed length")
+    return value.decode()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.calm_file import CalmFile
-from storage.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance
+from storage.corpus_file import FORMAT, NO_LABEL, TEXT_COLUMNS, CorpusAbout, Utterance
 from storage.errors import CorpusFileError
 from storage.fingerprint import array_digest, canonical_json
 from storage.publish import sync_directory
@@ -134,15 +134,17 @@ class CorpusWriter:
 
     def _finish(self) -> None:
         table = self._file.create_group("utterances")
-        text = h5py.string_dtype("utf-8")
-        for name in ("id", "speaker", "transcript", "digest"):
-            table.create_dataset(name, data=[getattr(row, name) for row in self._rows], dtype=text)
+        for name in TEXT_COLUMNS:
+            texts = [getattr(row, name).encode() for row in self._rows]
+            ends = np.cumsum([0, *map(len, texts)])
+            _add_column(table, name, np.frombuffer(b"".join(texts), dtype=np.uint8))
+            _add_column(table, f"{name}_offsets", ends.astype(np.int64))
         for name in ("first_frame", "num_frames"):
-            column = np.array([getattr(row, name) for row in self._rows], dtype="int64")
-            table.create_dataset(name, data=column)
-        self._file.attrs["format"] = FORMAT
-        self._file.attrs["about"] = canonical_json(asdict(self._about))
-        self._file.attrs["fingerprint"] = self._content.hexdigest()
+            column = np.array([getattr(row, name) for row in self._rows], dtype=np.int64)
+            _add_column(table, name, column)
+        self._file.attrs["format"] = np.bytes_(FORMAT)
+        self._file.attrs["about"] = np.bytes_(canonical_json(asdict(self._about)))
+        self._file.attrs["fingerprint"] = np.bytes_(self._content.hexdigest())
 
     def __enter__(self) -> Self:
         return self
@@ -167,3 +169,8 @@ class CorpusWriter:
             self._file.close()
             self._disk.close()
             self._partial.unlink(missing_ok=True)
+
+
+def _add_column(table: h5py.Group, name: str, column: NDArray[Any]) -> None:
+    chunk = min(max(len(column), 1), CHUNK_BYTES // column.itemsize)
+    table.create_dataset(name, data=column, chunks=(chunk,), maxshape=(None,), fletcher32=True)

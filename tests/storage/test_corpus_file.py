@@ -206,7 +206,7 @@ def test_what_is_no_corpus_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusFileError, match="is not a readable HDF5 file"):
         CorpusFile(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
-        file.attrs["format"] = "essence corpus 2"
+        file.attrs["format"] = np.bytes_("essence corpus 2")
     with pytest.raises(
         CorpusFileError, match="found 'essence corpus 2', wanted 'essence corpus 1'"
     ):
@@ -265,10 +265,8 @@ def test_flipped_bits_are_named_and_nothing_else_is_raised(tmp_path: Path) -> No
     content, wanted = path.read_bytes(), read_all(path)
     # Chunks are mostly zeros that were never written to; what lies outside them is what matters.
     places = [place for place, byte in enumerate(content) if byte]
-    # Not every bit: HDF5 (2.0.0) reads without end where an object of its global heap, where it
-    # keeps texts, has a changed size. This seed meets none of those bits; others do.
-    rng = np.random.default_rng(6)
-    for place in rng.choice(places, size=300, replace=False):
+    rng = np.random.default_rng(7)
+    for place in rng.choice(places, size=600, replace=False):
         changed = bytearray(content)
         changed[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)
