@@ -198,6 +198,11 @@ def _misfits(settings: PipelineSettings) -> Iterator[str]:
                 f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
                 "lower k, or keep more"
             )
+        if student.temperature != teacher.temperature:
+            yield (
+                f"a student wants soft labels at temperature {student.temperature:g}, "
+                f"teacher.temperature is {teacher.temperature:g}: make the two the same"
+            )
         if "train" not in teacher.splits:
             yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
 
