@@ -83,6 +83,11 @@ def evaluate_system(
             test=ready["test"].result(point),
         )
     publish_file(directory / RESULT_FILE, result.model_dump_json(indent=2).encode() + b"\n")
+    progress.note(
+        f"{system.name}: word error rate {result.dev.words.rate:.1%} on dev, "
+        f"{result.test.words.rate:.1%} on test (scale {point.acoustic_scale:g}, "
+        f"penalty {point.insertion_penalty:g}, chosen on dev)"
+    )
     return result
 
 
