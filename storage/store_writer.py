@@ -27,10 +27,17 @@ from storage.manifest import (
     read_object,
     record_of,
 )
+from storage.object_file import patiently
 from storage.shard_object import chunk_checksums
 from storage.shard_plan import ShardPlan, plan_shards
 from storage.store_encoding import encode_metadata, encode_shard
-from storage.store_format import StoreAbout, StoreUtterance, commit_name, refuse_difference
+from storage.store_format import (
+    StoreAbout,
+    StoreUtterance,
+    commit_name,
+    frame_arrays,
+    refuse_difference,
+)
 from storage.store_metadata import read_metadata
 from storage.top_k import KeptBlock
 
@@ -60,12 +67,13 @@ class StoreWriter:
         _refuse_bad_ids(utterances)
         plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
         writer = cls(path, about, utterances, plan)
-        if (path / GROUP).is_file():
-            writer._refuse_other_store()
-            writer._redo_installs()
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            with _named_disk_errors(path, writer._metadata):
+        with _named_disk_errors(path, writer._metadata):
+            if (path / GROUP).is_file():
+                writer._refuse_other_store()
+                writer._redo_installs()
+            else:
+                writer._refuse_commits_without_metadata()
+                path.mkdir(parents=True, exist_ok=True)
                 publish(path, writer._metadata)
         return writer
 
@@ -86,7 +94,9 @@ class StoreWriter:
 
     def missing_shards(self) -> list[int]:
         """Shards that nobody has committed yet."""
-        return [i for i in range(self.num_shards) if not (self.path / commit_name(i)).is_file()]
+        places = [self.path / commit_name(shard) for shard in range(self.num_shards)]
+        found = [patiently(place.is_file, where=str(place)) for place in places]
+        return [shard for shard, is_there in enumerate(found) if not is_there]
 
     def write_shard(self, index: int, kept: KeptBlock) -> None:
         """Encode and commit one shard: the frames of its utterances, one after the other.
@@ -120,7 +130,7 @@ class StoreWriter:
         for shard in range(self.num_shards):
             name = commit_name(shard)
             content = read_object(self.path, name)
-            records |= {name: record_of(content)} | decode_records(content, where=name)
+            records |= {name: record_of(content)} | self._committed(shard, content)
         for name, record in records.items():
             refuse_lost(self.path, name, record)
         manifest = encode_records(records)
@@ -133,6 +143,8 @@ class StoreWriter:
                 # Another writer seals at this moment and has cleared the stage under us.
                 if read_head(self.path) != digest:
                     raise
+            if read_head(self.path) != digest:
+                raise StoreCorrupt(f"{self.path / HEAD} is not what was written: seal it again")
             clear_stage(self.path)
         return digest
 
@@ -147,7 +159,7 @@ class StoreWriter:
                 # Another writer has finished the store and cleared the stage under us.
                 if not place.is_file():
                     raise
-        theirs = place.read_bytes()
+        theirs = read_object(self.path, name)
         if theirs != ours:
             differing = [
                 object_name
@@ -166,8 +178,29 @@ class StoreWriter:
         if (self.path / HEAD).is_file():
             return
         for shard in set(range(self.num_shards)) - set(self.missing_shards()):
-            name = commit_name(shard)
-            install(self.path, decode_records((self.path / name).read_bytes(), where=name))
+            content = read_object(self.path, commit_name(shard))
+            install(self.path, self._committed(shard, content))
+
+    def _committed(self, shard: int, content: bytes) -> Records:
+        """The objects that a commit record names: this shard's, or none where it has no frames."""
+        where = str(self.path / commit_name(shard))
+        records = decode_records(content, where=where)
+        wanted = {array.object_name(shard) for array in frame_arrays(self.about)}
+        has_frames = any(self.utterances[row].num_frames for row in self.shard(shard))
+        if records.keys() != (wanted if has_frames else set()):
+            raise StoreCorrupt(
+                f"{where} does not name the objects of shard {shard}: "
+                f"run 'essence cache repair {self.path}', then 'essence teacher'"
+            )
+        return records
+
+    def _refuse_commits_without_metadata(self) -> None:
+        """What was committed under metadata that are gone may be of another store."""
+        if any((self.path / commit_name(0)).parent.glob("*")):
+            raise StoreCorrupt(
+                f"{self.path} holds committed shards and no {GROUP}: what they are is not known: "
+                "remove the store and run 'essence teacher' again"
+            )
 
     def _refuse_other_store(self) -> None:
         found = read_metadata(self.path)
