@@ -7,13 +7,12 @@ Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
+from storage.block_check import checked
 from storage.commit import clear_stage, install, link_record, publish, refuse_lost, stage
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import (
@@ -28,9 +27,11 @@ from storage.manifest import (
     record_of,
 )
 from storage.object_file import patiently
+from storage.publish import sync_directory
+from storage.shard_encoder import encode_shard
 from storage.shard_object import chunk_checksums
 from storage.shard_plan import ShardPlan, plan_shards
-from storage.store_encoding import encode_metadata, encode_shard
+from storage.store_encoding import encode_metadata
 from storage.store_format import (
     StoreAbout,
     StoreUtterance,
@@ -74,6 +75,7 @@ class StoreWriter:
             else:
                 writer._refuse_commits_without_metadata()
                 path.mkdir(parents=True, exist_ok=True)
+                sync_directory(path.parent)
                 publish(path, writer._metadata)
         return writer
 
@@ -107,8 +109,16 @@ class StoreWriter:
             StoreError: when `kept` does not fit the shard, another writer has committed
                 something else, or the disk cannot be written.
         """
-        self._refuse_bad_block(index, kept)
-        objects = encode_shard(self.about, kept, shard=index, num_shards=self.num_shards)
+        self.write_blocks(index, [kept])
+
+    def write_blocks(self, index: int, blocks: Iterable[KeptBlock]) -> None:
+        """As `write_shard`, frames coming in blocks of any size.
+
+        In memory are one block and the compressed shard, never all its frames.
+        """
+        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
+        sound = checked(self.about, blocks, num_frames=wanted, where=f"shard {index}")
+        objects = encode_shard(self.about, sound, shard=index)
         num_chunks = self.about.shard_frames // self.about.chunk_frames
         records = {
             name: record_of(content, tuple(chunk_checksums(content, num_chunks)))
@@ -217,31 +227,6 @@ class StoreWriter:
                 raise StoreCorrupt(
                     f"{self.path / name} differs from what was written: remove the store"
                 )
-
-    def _refuse_bad_block(self, index: int, kept: KeptBlock) -> None:
-        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
-        shapes = {
-            "ids": (kept.ids_TK.shape, (wanted, self.about.kept)),
-            "logp": (kept.logp_TK.shape, (wanted, self.about.kept)),
-            "tail": (kept.tail_TG.shape, (wanted, len(self.about.tiers))),
-            "log_norm": (kept.log_norm_TH.shape, (wanted, len(self.about.temperatures))),
-        }
-        for name, (found, shape) in shapes.items():
-            if found != shape:
-                raise StoreError(f"shard {index}: {name} has shape {found}, wanted {shape}")
-        ids_TK = np.sort(kept.ids_TK, axis=1)
-        checks = {
-            "a class id is out of range": kept.ids_TK >= self.about.num_classes,
-            "a class comes twice": ids_TK[:, 1:] == ids_TK[:, :-1],
-            "a log-probability is NaN": np.isnan(kept.logp_TK),
-            "the ranks do not descend": kept.logp_TK[:, 1:] > kept.logp_TK[:, :-1],
-            "a tail is not in 0..1": ~((kept.tail_TG >= 0) & (kept.tail_TG <= 1.001)),
-            "a log norm is not finite": ~np.isfinite(kept.log_norm_TH),
-        }
-        for text, wrong_TX in checks.items():
-            if wrong_TX.any():
-                frame = int(np.argmax(wrong_TX.any(axis=1)))
-                raise StoreError(f"shard {index}, frame {frame}: {text}")
 
 
 def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:

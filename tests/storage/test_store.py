@@ -27,8 +27,8 @@ from storage.errors import (
     StoreIncomplete,
     StoreMismatch,
 )
+from storage.shard_encoder import shard_values
 from storage.shard_plan import fit_shard_frames
-from storage.store_encoding import shard_values
 from storage.store_format import StoreAbout, StoreUtterance
 from storage.store_reader import SoftLabelStore, open_store
 from storage.store_writer import StoreWriter

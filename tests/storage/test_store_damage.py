@@ -190,9 +190,10 @@ def test_fill_inside_an_utterance_is_named_with_its_frame(
     """A writer that lost rows leaves fill; it must not read as class 65535."""
     encode = StoreWriter.write_shard.__globals__["encode_shard"]
 
-    def encode_with_a_hole(about, kept, *, shard, num_shards):  # type: ignore[no-untyped-def]
+    def encode_with_a_hole(about, blocks, *, shard):  # type: ignore[no-untyped-def]
+        (kept,) = blocks
         kept.ids_TK[4:6] = 65535
-        return encode(about, kept, shard=shard, num_shards=num_shards)
+        return encode(about, [kept], shard=shard)
 
     monkeypatch.setattr("storage.store_writer.encode_shard", encode_with_a_hole)
     fill_store(tmp_path / "a.zarr", make_about(), [3, 8])
