@@ -45,6 +45,8 @@ def _stage_one(path: Path, content: bytes) -> None:
             if beside.read_bytes() != content:
                 raise StoreCorrupt(f"{beside}: the disk gave back other bytes than were written")
             os.replace(beside, path)
+            if beside.exists():
+                raise OSError(errno.EIO, "a rename that said it was done was not")
         except BaseException as cause:
             with suppress(OSError):  # what cannot be removed now goes when the store is sealed
                 beside.unlink()

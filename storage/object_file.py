@@ -53,19 +53,43 @@ def patiently(act: Callable[[], T], *, where: str) -> T:
 
 @contextmanager
 def opened(root: Path, name: str) -> Iterator[tuple[int, int]]:
+    """As `open_plain`, closed at the end."""
+    handle, num_bytes = open_plain(root, name)
+    try:
+        yield handle, num_bytes
+    finally:
+        os.close(handle)
+
+
+def open_plain(root: Path, name: str) -> tuple[int, int]:
     """(file descriptor, size in bytes) of the plain file `name` below `root`.
 
     Raises:
         OSError: as the system says; ELOOP for a link, a device, a pipe.
     """
     handle = _open_below(root, name)
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.ELOOP, "not a plain file")
-        yield handle, found.st_size
-    finally:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
         os.close(handle)
+        raise OSError(errno.ELOOP, "not a plain file")
+    return handle, found.st_size
+
+
+def is_there(root: Path, name: str, *, num_bytes: int | None = None) -> bool:
+    """Is this plain file there, and of this size?
+
+    Raises:
+        StoreUnreachable: when the system does not let us look.
+    """
+
+    def look() -> bool:
+        with opened(root, name) as (_, found):
+            return num_bytes is None or found == num_bytes
+
+    try:
+        return patiently(look, where=str(root / name))
+    except StoreCorrupt:
+        return False
 
 
 def read_whole(root: Path, name: str, *, num_bytes: int | None = None) -> bytes:
