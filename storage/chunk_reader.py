@@ -1,18 +1,25 @@
-"""ChunkReader: one inner chunk of a sealed store's array, and proof that it is the right one.
+"""ChunkReader: rows of a sealed store's array, and proof that they are the right ones.
 
-Shapes: F rows of a chunk, W columns.
+A few rows of a chunk cost the blocks of blosc that hold them; who comes back to the chunk has it
+decompressed and kept. The checksum is over the whole chunk, and is always computed.
+
+Shapes: F rows of a chunk, R rows asked for, J inner chunks of a shard.
 """
 
-import os
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numcodecs import blosc
 from numpy.typing import NDArray
 
+from storage.blosc_blocks import decompress_part, num_blocks
+from storage.byte_cache import ByteCache
 from storage.errors import StoreCorrupt
-from storage.manifest import ObjectRecord, Records
+from storage.manifest import Records
+from storage.object_handles import ObjectHandles
 from storage.shard_object import (
     ABSENT,
     CRC_BYTES,
@@ -23,61 +30,98 @@ from storage.shard_object import (
 )
 from storage.store_format import FrameArray
 
+# Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
+blosc.use_threads = False
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkReader:
-    """Reads chunks by array, shard and number. Holds no open file, so it survives a fork."""
+INDEX = -1  # in place of a chunk's number: the shard's index
 
-    root: Path
-    records: Records
-    chunk_frames: int
-    chunks_per_shard: int
 
-    def read(self, array: FrameArray, *, shard: int, chunk: int) -> NDArray[Any]:
-        """Decoded rows (F, W), or (F,) for an array of one value a frame.
+class ChunkReader(threading.local):
+    """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
+
+    def __init__(
+        self,
+        root: Path,
+        records: Records,
+        *,
+        chunk_frames: int,
+        chunks_per_shard: int,
+        cache_bytes: int,
+    ) -> None:
+        self._root = root
+        self._records = records
+        self._chunk_frames = chunk_frames
+        self._index_bytes = index_bytes(chunks_per_shard)
+        self._handles = ObjectHandles(root, records)
+        self._cache = ByteCache(cache_bytes)
+
+    def rows(
+        self, array: FrameArray, *, shard: int, start: int, stop: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Rows [start, stop) of a shard, bytes (R, row bytes), chunk by chunk. Not to be changed.
 
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
         """
-        name = array.object_name(shard)
-        if name not in self.records or chunk >= len(self.records[name].chunks):
-            raise StoreCorrupt(f"{self.root}: the manifest does not list chunk {chunk} of {name}")
-        where = f"{self.root / name}, chunk {chunk}"
-        raw = self._raw(name, chunk, where=where)
+        name, size = array.object_name(shard), self._chunk_frames
+        for chunk in range(start // size, -(-stop // size)):
+            before = chunk * size
+            first, last = max(start - before, 0), min(stop - before, size)
+            flat = self._part(array, name, chunk, first, last)
+            yield flat.reshape(last - first, array.row_bytes)
+
+    def _part(
+        self, array: FrameArray, name: str, chunk: int, first: int, last: int
+    ) -> NDArray[np.uint8]:
+        """Rows [first, last) of a chunk, flat."""
+        start, stop = first * array.row_bytes, last * array.row_bytes
+        num_bytes = self._chunk_frames * array.row_bytes
+        key = (name, chunk)
+        held = self._cache.get(key)
+        if isinstance(held, np.ndarray):
+            return held[start:stop]
+        body = held if held is not None else self._body(name, chunk)
+        where = f"{self._root}/{name}, chunk {chunk}"
+        seldom = held is None and 2 * (stop - start) < num_bytes
+        if seldom and array.codec == "blosc" and num_blocks(body, num_bytes=num_bytes) > 1:
+            self._cache.put(key, body)
+            return _decompress_part(body, start, stop, where=where)
+        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
+        if stop - start < num_bytes:
+            self._cache.put(key, flat)
+        return flat[start:stop]
+
+    def _body(self, name: str, chunk: int) -> bytes:
+        """A chunk's compressed bytes, which are those that were written."""
+        where = f"{self._root}/{name}, chunk {chunk}"
+        if name not in self._records or chunk >= len(self._records[name].chunks):
+            raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
+        offset, size = self._index(name)[chunk].tolist()
+        if offset == ABSENT:
+            raise StoreCorrupt(f"{where}: the chunk is missing")
+        raw = self._handles.read(name, size, offset)
         body = check_crc(raw, where=where)
-        if int.from_bytes(raw[-CRC_BYTES:], "little") != self.records[name].chunks[chunk]:
+        if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:
             raise StoreCorrupt(
                 f"{where}: crc32c is not the manifest's: this object belongs to another place "
                 "or another store"
             )
-        num_bytes = self.chunk_frames * array.row_bytes
-        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
-        rows = flat.view(np.dtype(array.dtype).newbyteorder("<"))
-        return rows if array.width is None else rows.reshape(self.chunk_frames, array.width)
+        return body
 
-    def _raw(self, name: str, chunk: int, *, where: str) -> bytes:
-        record = self.records[name]
-        try:
-            handle = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError as cause:
-            raise StoreCorrupt(f"{where}: cannot be opened ({cause.strerror})") from cause
-        try:
-            return self._chunk_bytes(handle, record, chunk, where=where)
-        except OSError as cause:
-            raise StoreCorrupt(f"{where}: cannot be read ({cause.strerror})") from cause
-        finally:
-            os.close(handle)
+    def _index(self, name: str) -> NDArray[Any]:
+        held = self._cache.get((name, INDEX))
+        if isinstance(held, np.ndarray):
+            return held
+        object_bytes = self._records[name].num_bytes
+        offset = max(0, object_bytes - self._index_bytes)
+        raw = self._handles.read(name, object_bytes - offset, offset)
+        entries_J2 = read_index(raw, object_bytes=object_bytes, where=f"{self._root}/{name}")
+        self._cache.put((name, INDEX), entries_J2)
+        return entries_J2
 
-    def _chunk_bytes(self, handle: int, record: ObjectRecord, chunk: int, *, where: str) -> bytes:
-        num_bytes = os.fstat(handle).st_size
-        if num_bytes != record.num_bytes:
-            raise StoreCorrupt(
-                f"{where}: the object has {num_bytes} bytes, written were {record.num_bytes}"
-            )
-        index_size = index_bytes(self.chunks_per_shard)
-        tail = os.pread(handle, index_size, num_bytes - index_size)
-        entries_J2 = read_index(tail, object_bytes=num_bytes, where=where)
-        offset, size = (int(value) for value in entries_J2[chunk])
-        if offset == ABSENT:
-            raise StoreCorrupt(f"{where}: the chunk is missing")
-        return os.pread(handle, size, offset)
+
+def _decompress_part(body: bytes, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:
+    try:
+        return decompress_part(body, start, stop)
+    except (RuntimeError, ValueError) as cause:
+        raise StoreCorrupt(f"{where}: cannot be decompressed ({cause})") from cause

@@ -124,33 +124,6 @@ def test_utterances_come_in_the_order_asked(store: SoftLabelStore) -> None:
     assert store.read([], k=2).ids_TK.shape == (0, 2)
 
 
-def test_the_cache_gives_nothing_away(
-    store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("storage.store_reader.CACHED_CHUNKS", 2)
-    fresh = [open_store(store.path).read_utterance(row.id, 5).ids_TK for row in store.utterances]
-    for index in (3, 0, 6, 3, 2, 7, 6, 0):
-        labels = store.read_utterance(store.utterances[index].id, 5)
-        np.testing.assert_array_equal(labels.ids_TK, fresh[index])
-        labels.ids_TK[:] = 0  # a caller may scribble on what it was given
-
-
-def test_neighbours_cost_one_decoding(
-    store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = []
-    decode = SoftLabelStore._decode
-
-    def counted(self: SoftLabelStore, shard: int, number: int, k: int) -> Any:
-        decoded.append((shard, number))
-        return decode(self, shard, number, k)
-
-    monkeypatch.setattr(SoftLabelStore, "_decode", counted)
-    for row in store.utterances:
-        store.read_utterance(row.id, 4)
-    assert len(decoded) == len(set(decoded))
-
-
 @pytest.mark.parametrize(("k", "tiers"), [(1, 1), (2, 2), (4, 2), (5, 3), (7, 3)])
 def test_a_reader_of_k_ranks_opens_the_first_tiers_only(
     store: SoftLabelStore, k: int, tiers: int
