@@ -26,6 +26,7 @@ from storage.shard_object import (
     check_crc,
     decompress,
     index_bytes,
+    most_compressed,
     read_index,
 )
 from storage.store_format import FrameArray
@@ -80,7 +81,7 @@ class ChunkReader(threading.local):
         held = self._cache.get(key)
         if isinstance(held, np.ndarray):
             return held[start:stop]
-        body = held if held is not None else self._body(name, chunk)
+        body = held if held is not None else self._body(name, chunk, num_bytes)
         where = f"{self._root}/{name}, chunk {chunk}"
         seldom = held is None and 2 * (stop - start) < num_bytes
         if seldom and array.codec == "blosc" and num_blocks(body, num_bytes=num_bytes) > 1:
@@ -91,14 +92,16 @@ class ChunkReader(threading.local):
             self._cache.put(key, flat)
         return flat[start:stop]
 
-    def _body(self, name: str, chunk: int) -> bytes:
-        """A chunk's compressed bytes, which are those that were written."""
+    def _body(self, name: str, chunk: int, num_bytes: int) -> bytes:
+        """Compressed bytes of a chunk of `num_bytes`, which are those that were written."""
         where = f"{self._root}/{name}, chunk {chunk}"
         if name not in self._records or chunk >= len(self._records[name].chunks):
             raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
         offset, size = self._index(name)[chunk].tolist()
         if offset == ABSENT:
             raise StoreCorrupt(f"{where}: the chunk is missing")
+        if size > most_compressed(num_bytes):
+            raise StoreCorrupt(f"{where}: declares {size} bytes for {num_bytes}: not compressed")
         raw = self._handles.read(name, size, offset)
         body = check_crc(raw, where=where)
         if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:

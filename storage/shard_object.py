@@ -31,6 +31,11 @@ def index_bytes(num_chunks: int) -> int:
     return ENTRY_BYTES * num_chunks + CRC_BYTES
 
 
+def most_compressed(num_bytes: int) -> int:
+    """No compressor of the format makes more of `num_bytes`, checksum included."""
+    return num_bytes + num_bytes // 128 + 1024
+
+
 def read_index(raw: bytes, *, object_bytes: int, where: str) -> NDArray[np.uint64]:
     """(J, 2) offsets and sizes from the last bytes of a shard object.
 

@@ -23,6 +23,7 @@ FORMAT_NAME = "essence soft labels"
 FORMAT_VERSION = 1
 MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
+MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
 
 Codec = Literal["zstd", "blosc"]
@@ -63,6 +64,11 @@ class StoreAbout:
             raise StoreError(
                 f"shards of {self.shard_frames} frames do not hold whole chunks of "
                 f"{self.chunk_frames} frames: make one a multiple of the other"
+            )
+        if self.shard_frames // self.chunk_frames > MAX_SHARD_CHUNKS:
+            raise StoreError(
+                f"shards of {self.shard_frames} frames in chunks of {self.chunk_frames} have more "
+                f"than {MAX_SHARD_CHUNKS} chunks: ask for smaller shards or larger chunks"
             )
         if self.chunk_frames * self.kept * 4 > MAX_CHUNK_BYTES:
             raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
-from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.frame_map import FrameMap, Rows, Wanted
-from storage.manifest import read_head, read_manifest
 from storage.rank_join import RankJoin
 from storage.soft_labels import SoftLabelCodes, SoftLabels
+from storage.store_contents import read_contents
 from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays
-from storage.store_metadata import read_sealed_metadata
 from storage.store_verify import verify_objects
 from storage.tiers import tier_of
 from storage.value_code import PROB_OF_CODE
@@ -29,27 +28,32 @@ from storage.value_code import PROB_OF_CODE
 CACHE_BYTES = 64 << 20
 
 
-def open_store(path: Path, *, cache_bytes: int = CACHE_BYTES) -> "SoftLabelStore":
+def open_store(
+    path: Path, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+) -> "SoftLabelStore":
     """Open a sealed store; its metadata are compared with the manifest.
 
-    `cache_bytes` bounds what each thread keeps decompressed.
+    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` the store may
+    be under construction: `absent_shards` tells what it lacks, and reading that is an error.
 
     Raises:
         StoreIncomplete: when it is under construction.
         StoreCorrupt: when something is missing or differs.
         StoreError: when it is not there, or of another format.
     """
-    return SoftLabelStore(path, cache_bytes=cache_bytes)
+    return SoftLabelStore(path, cache_bytes=cache_bytes, allow_partial=allow_partial)
 
 
 class SoftLabelStore:
     """A sealed store, open for reading."""
 
-    def __init__(self, path: Path, *, cache_bytes: int) -> None:
+    def __init__(self, path: Path, *, cache_bytes: int, allow_partial: bool = False) -> None:
         self.path = path
-        self.digest = read_head(path)
-        self._records = read_manifest(path, self.digest)
-        metadata = read_sealed_metadata(path, self._records)
+        contents = read_contents(path, allow_partial=allow_partial)
+        self.digest = contents.digest  # empty while the store is under construction
+        self.absent_shards = contents.absent_shards
+        self._records = contents.records
+        metadata = contents.metadata
         self.about = metadata.about
         self.utterances = metadata.utterances
         self._plan = metadata.plan
@@ -177,6 +181,10 @@ class SoftLabelStore:
 
     def _fetch(self, array: FrameArray, places: Sequence[Rows]) -> Iterator[NDArray[np.uint8]]:
         for shard, start, stop in places:
+            if shard in self.absent_shards and start < stop:
+                raise StoreIncomplete(
+                    f"{self.path} is under construction: shard {shard} is not there yet"
+                )
             yield from self._chunks.rows(array, shard=shard, start=start, stop=stop)
 
     def _join(self, places: Sequence[Rows], k: int) -> SoftLabelCodes:

@@ -31,15 +31,15 @@ from storage.publish import sync_directory
 from storage.shard_encoder import encode_shard
 from storage.shard_object import chunk_checksums
 from storage.shard_plan import ShardPlan, plan_shards
+from storage.store_contents import read_commit
 from storage.store_encoding import encode_metadata
 from storage.store_format import (
     StoreAbout,
     StoreUtterance,
     commit_name,
-    frame_arrays,
     refuse_difference,
 )
-from storage.store_metadata import read_metadata
+from storage.store_metadata import StoreMetadata, read_metadata
 from storage.top_k import KeptBlock
 
 
@@ -138,9 +138,7 @@ class StoreWriter:
             raise StoreError(f"{self.path}: {len(missing)} shards are missing, first {missing[0]}")
         records = {name: record_of(content) for name, content in self._metadata.items()}
         for shard in range(self.num_shards):
-            name = commit_name(shard)
-            content = read_object(self.path, name)
-            records |= {name: record_of(content)} | self._committed(shard, content)
+            records |= read_commit(self.path, self._as_metadata(), shard)
         for name, record in records.items():
             refuse_lost(self.path, name, record)
         manifest = encode_records(records)
@@ -188,21 +186,11 @@ class StoreWriter:
         if (self.path / HEAD).is_file():
             return
         for shard in set(range(self.num_shards)) - set(self.missing_shards()):
-            content = read_object(self.path, commit_name(shard))
-            install(self.path, self._committed(shard, content))
+            committed = read_commit(self.path, self._as_metadata(), shard)
+            install(self.path, {n: r for n, r in committed.items() if n != commit_name(shard)})
 
-    def _committed(self, shard: int, content: bytes) -> Records:
-        """The objects that a commit record names: this shard's, or none where it has no frames."""
-        where = str(self.path / commit_name(shard))
-        records = decode_records(content, where=where)
-        wanted = {array.object_name(shard) for array in frame_arrays(self.about)}
-        has_frames = any(self.utterances[row].num_frames for row in self.shard(shard))
-        if records.keys() != (wanted if has_frames else set()):
-            raise StoreCorrupt(
-                f"{where} does not name the objects of shard {shard}: "
-                f"run 'essence cache repair {self.path}', then 'essence teacher'"
-            )
-        return records
+    def _as_metadata(self) -> StoreMetadata:
+        return StoreMetadata(about=self.about, utterances=self.utterances, plan=self._plan)
 
     def _refuse_commits_without_metadata(self) -> None:
         """What was committed under metadata that are gone may be of another store."""
