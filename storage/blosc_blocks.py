@@ -6,8 +6,6 @@
 
 Blocks are independent: those that are wanted, behind a header and starts of their own, are a
 blosc buffer again.
-
-Shapes: B blocks of the buffer.
 """
 
 import struct
@@ -42,17 +40,21 @@ def take_blocks(body: bytes, start: int, stop: int) -> tuple[bytes, int, int]:
     """
     *head, num_bytes, block_bytes, _ = HEADER.unpack_from(body)
     blocks = -(-num_bytes // block_bytes)
-    starts_B = np.frombuffer(body, "<u4", blocks, HEADER.size).astype(np.int64)
+    if len(body) < HEADER.size + START_BYTES * blocks:
+        raise ValueError("fewer bytes than blocks")
     # A short last block does not stand alone: blosc refuses a block size above the total.
     first = min(start // block_bytes, blocks - 2 if num_bytes % block_bytes else blocks - 1)
-    last = (stop - 1) // block_bytes
-    bounds = [*starts_B[first : last + 2].tolist(), len(body)][: last - first + 2]
-    if bounds != sorted(set(bounds)) or bounds[0] < HEADER.size + START_BYTES * blocks:
+    count = (stop - 1) // block_bytes + 1 - first
+    known = min(count + 1, blocks - first)  # the block after the last one says where that ends
+    bounds = struct.unpack_from(f"<{known}I", body, HEADER.size + START_BYTES * first)
+    if known == count:
+        bounds = (*bounds, len(body))
+    if list(bounds) != sorted(set(bounds)) or bounds[0] < HEADER.size + START_BYTES * blocks:
         raise ValueError("blocks that do not follow each other")
-    shift = HEADER.size + START_BYTES * (last - first + 1) - bounds[0]
-    taken = min((last + 1) * block_bytes, num_bytes) - first * block_bytes
+    shift = HEADER.size + START_BYTES * count - bounds[0]
+    taken = min((first + count) * block_bytes, num_bytes) - first * block_bytes
     header = HEADER.pack(*head, taken, block_bytes, bounds[-1] + shift)
-    starts = (starts_B[first : last + 1] + shift).astype("<u4").tobytes()
+    starts = struct.pack(f"<{count}I", *(bound + shift for bound in bounds[:-1]))
     content = body[bounds[0] : bounds[-1]]
     return b"".join([header, starts, content]), taken, start - first * block_bytes
 

@@ -34,7 +34,7 @@ from storage.store_format import FrameArray
 # Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
 blosc.use_threads = False
 
-INDEX = -1  # in place of a chunk's number: the shard's index
+INDEX_CACHE_BYTES = 1 << 20  # beside the chunks: a thousand shards of 64 chunks
 
 
 class ChunkReader(threading.local):
@@ -55,6 +55,7 @@ class ChunkReader(threading.local):
         self._index_bytes = index_bytes(chunks_per_shard)
         self._handles = ObjectHandles(root, records)
         self._cache = ByteCache(cache_bytes)
+        self._indices = ByteCache(INDEX_CACHE_BYTES)
 
     def rows(
         self, array: FrameArray, *, shard: int, start: int, stop: int
@@ -64,19 +65,18 @@ class ChunkReader(threading.local):
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
         """
-        name, size = array.object_name(shard), self._chunk_frames
+        name, size, row_bytes = array.object_name(shard), self._chunk_frames, array.row_bytes
         for chunk in range(start // size, -(-stop // size)):
             before = chunk * size
             first, last = max(start - before, 0), min(stop - before, size)
-            flat = self._part(array, name, chunk, first, last)
-            yield flat.reshape(last - first, array.row_bytes)
+            flat = self._part(array, name, chunk, first * row_bytes, last * row_bytes)
+            yield flat.reshape(last - first, row_bytes)
 
     def _part(
-        self, array: FrameArray, name: str, chunk: int, first: int, last: int
+        self, array: FrameArray, name: str, chunk: int, start: int, stop: int
     ) -> NDArray[np.uint8]:
-        """Rows [first, last) of a chunk, flat."""
-        start, stop = first * array.row_bytes, last * array.row_bytes
-        num_bytes = self._chunk_frames * array.row_bytes
+        """The decompressed bytes [start, stop) of a chunk."""
+        codec, num_bytes = array.codec, self._chunk_frames * array.row_bytes
         key = (name, chunk)
         held = self._cache.get(key)
         if isinstance(held, np.ndarray):
@@ -84,10 +84,10 @@ class ChunkReader(threading.local):
         body = held if held is not None else self._body(name, chunk, num_bytes)
         where = f"{self._root}/{name}, chunk {chunk}"
         seldom = held is None and 2 * (stop - start) < num_bytes
-        if seldom and array.codec == "blosc" and num_blocks(body, num_bytes=num_bytes) > 1:
+        if seldom and codec == "blosc" and num_blocks(body, num_bytes=num_bytes) > 1:
             self._cache.put(key, body)
             return _decompress_part(body, start, stop, where=where)
-        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
+        flat = decompress(body, codec, num_bytes=num_bytes, where=where)
         if stop - start < num_bytes:
             self._cache.put(key, flat)
         return flat[start:stop]
@@ -112,14 +112,14 @@ class ChunkReader(threading.local):
         return body
 
     def _index(self, name: str) -> NDArray[Any]:
-        held = self._cache.get((name, INDEX))
+        held = self._indices.get(name)
         if isinstance(held, np.ndarray):
             return held
         object_bytes = self._records[name].num_bytes
         offset = max(0, object_bytes - self._index_bytes)
         raw = self._handles.read(name, object_bytes - offset, offset)
         entries_J2 = read_index(raw, object_bytes=object_bytes, where=f"{self._root}/{name}")
-        self._cache.put((name, INDEX), entries_J2)
+        self._indices.put(name, entries_J2)
         return entries_J2
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from storage.errors import StoreError
 from storage.store_metadata import StoreMetadata
 
+BATCH_FRAMES = 8192
+
 Wanted = Sequence[str] | range  # utterance ids, or frames of the store
 
 
@@ -20,6 +22,30 @@ class Rows(NamedTuple):
     shard: int
     start: int
     stop: int
+
+
+def count_frames(places: Sequence[Rows]) -> int:
+    """Frames of all places together."""
+    return sum(place.stop - place.start for place in places)
+
+
+def batches(places: Sequence[Rows], *, chunk_frames: int) -> Iterator[list[Rows]]:
+    """The places cut where chunks meet, as many at a time as the processor's cache likes."""
+    batch: list[Rows] = []
+    room = max(chunk_frames, BATCH_FRAMES)
+    left = room
+    for place in places:
+        start = place.start
+        while start < place.stop:
+            stop = min(place.stop, (start // chunk_frames + 1) * chunk_frames)
+            if stop - start > left:
+                yield batch
+                batch, left = [], room
+            batch.append(Rows(place.shard, start, stop))
+            left -= stop - start
+            start = stop
+    if batch:
+        yield batch
 
 
 class FrameMap:

@@ -3,7 +3,8 @@
 Numpy copies and sums along short rows slowly, so rows are moved as wholes, and eight one-byte
 sums are one multiplication of a 64-bit word.
 
-Shapes: T frames, R ranks of the opened tiers, W = R rounded up to whole words, B bytes of a row.
+Shapes: T frames, R ranks of the opened tiers, W = R rounded up to whole words of 1, 2, 4 or 8
+bytes, B bytes of a row.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 
 from storage.tiers import Tier
 
-WORD_BYTES = 8
-ONES = np.uint64(0x0101010101010101)  # times a word: every byte becomes the sum up to it
-LAST_BYTE = np.uint64(56)
+WORDS = {
+    1: np.dtype("<u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: np.dtype("<u8"),
+}
+ONES = 0x0101010101010101  # times a word: every byte becomes the sum up to it
 
 
 class RankJoin:
@@ -26,7 +31,8 @@ class RankJoin:
     def __init__(self, tiers: Sequence[Tier], *, num_frames: int, ids_dtype: str) -> None:
         self.ids_TR: NDArray[np.unsignedinteger[Any]]
         ends = tuple(tier.last for tier in tiers)
-        width = -(-ends[-1] // WORD_BYTES) * WORD_BYTES
+        self._word = next((WORDS[n] for n in WORDS if n >= ends[-1]), WORDS[8])
+        width = -(-ends[-1] // self._word.itemsize) * self._word.itemsize
         self.ids_TR = np.empty((num_frames, ends[-1]), np.dtype(ids_dtype).newbyteorder("<"))
         self._codes_TW = np.zeros((num_frames, width), np.uint8)
         self._num_ranks = ends[-1]
@@ -43,17 +49,21 @@ class RankJoin:
 
     def sum_codes(self) -> NDArray[np.uint8]:
         """Differences -> codes, (T, R), once. Sums above 255 show as codes that do not ascend."""
-        words_TX = self._codes_TW.view("<u8")
-        words_TX *= ONES
+        bits = 8 * self._word.itemsize
+        ones, last_byte = (self._word.type(n) for n in (ONES % (1 << bits), bits - 8))
+        words_TX = self._codes_TW.view(self._word)
+        words_TX *= ones
         for word in range(1, words_TX.shape[1]):
-            words_TX[:, word] += (words_TX[:, word - 1] >> LAST_BYTE) * ONES
+            words_TX[:, word] += (words_TX[:, word - 1] >> last_byte) * ones
         return self._codes_TW[:, : self._num_ranks]
 
     def first_unordered(self) -> int | None:
         """The first frame whose summed codes do not ascend: its probabilities do not descend."""
+        width = self._codes_TW.shape[1]
+        if width == 1:
+            return None
         flat = self._codes_TW.reshape(-1)
         falls = flat[1:] < flat[:-1]
-        width = self._codes_TW.shape[1]
         # A fall from one frame to the next is none: numpy compares long rows fastest.
         falls[width - 1 :: width] = False
         return int(np.argmax(falls)) // width if falls.any() else None

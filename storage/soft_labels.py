@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.value_code import LOGP_OF_CODE
+from storage.value_code import decode_logp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,6 @@ class SoftLabelCodes:
 
     def decode(self) -> SoftLabels:
         """As log-probabilities."""
-        return SoftLabels(
-            ids_TK=self.ids_TK.astype(np.uint32, order="C"),
-            logp_TK=np.take(LOGP_OF_CODE, self.codes_TK),
-            tail_T=self.tail_T,
-        )
+        logp_TK = np.empty(self.codes_TK.shape, np.float32)
+        decode_logp(self.codes_TK, out=logp_TK)
+        return SoftLabels(ids_TK=self.ids_TK.astype(np.uint32), logp_TK=logp_TK, tail_T=self.tail_T)

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
-from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
-from storage.frame_map import FrameMap, Rows, Wanted
+from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.frame_map import FrameMap, Rows, Wanted, batches, count_frames
 from storage.rank_join import RankJoin
 from storage.soft_labels import SoftLabelCodes, SoftLabels
 from storage.store_contents import read_contents
 from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays
 from storage.store_verify import verify_objects
 from storage.tiers import tier_of
-from storage.value_code import PROB_OF_CODE
+from storage.value_code import PROB_OF_CODE, decode_logp
 
 CACHE_BYTES = 64 << 20
 
@@ -92,12 +92,33 @@ class SoftLabelStore:
             StoreError: when an id or a frame is not there, or k is larger than what is kept.
             StoreCorrupt: when bytes are missing or differ.
         """
-        return self.read_codes(wanted, k=k).decode()
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabels(
+            ids_TK=np.empty((num_frames, k), np.uint32),
+            logp_TK=np.empty((num_frames, k), np.float32),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._joined(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            decode_logp(part.codes_TK, out=labels.logp_TK[rows])
+            labels.tail_T[rows] = part.tail_T
+        return labels
 
     def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
         """As `read`, probabilities left as one-byte codes."""
-        self._refuse_bad_k(k)
-        return self._join(self._map.find(wanted), k)
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabelCodes(
+            ids_TK=np.empty((num_frames, k), self.about.ids_dtype),
+            codes_TK=np.empty((num_frames, k), np.uint8),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._joined(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            labels.codes_TK[rows] = part.codes_TK
+            labels.tail_T[rows] = part.tail_T
+        return labels
 
     def read_utterance(self, id: str, k: int) -> SoftLabels:
         """Soft labels of one utterance. Raises as `read`."""
@@ -172,40 +193,46 @@ class SoftLabelStore:
         prefix = f"{array}/c/"
         return sum(r.num_bytes for name, r in self._records.items() if name.startswith(prefix))
 
-    def _refuse_bad_k(self, k: int) -> None:
+    def _find(self, wanted: Wanted, k: int) -> list[Rows]:
         if not 1 <= k <= self.about.kept:
             raise StoreError(
                 f"{self.path} holds K={self.about.kept}, asked k={k}: lower student.k "
                 "or run 'essence teacher' with a larger teacher.kept"
             )
+        return self._map.find(wanted)
 
     def _fetch(self, array: FrameArray, places: Sequence[Rows]) -> Iterator[NDArray[np.uint8]]:
         for shard, start, stop in places:
-            if shard in self.absent_shards and start < stop:
-                raise StoreIncomplete(
-                    f"{self.path} is under construction: shard {shard} is not there yet"
-                )
             yield from self._chunks.rows(array, shard=shard, start=start, stop=stop)
 
-    def _join(self, places: Sequence[Rows], k: int) -> SoftLabelCodes:
-        num_frames = sum(place.stop - place.start for place in places)
+    def _joined(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
+        """Where in the answer, and what: some frames at a time, that caches may hold."""
+        at = 0
+        for batch in batches(places, chunk_frames=self.about.chunk_frames):
+            part = self._join(batch, k)
+            yield slice(at, at + len(part.tail_T)), part
+            at += len(part.tail_T)
+
+    def _join(self, batch: Sequence[Rows], k: int) -> SoftLabelCodes:
         last_tier = tier_of(self.about.tiers, k)
-        tiers = self.about.tiers[: last_tier + 1]
-        join = RankJoin(tiers, num_frames=num_frames, ids_dtype=self.about.ids_dtype)
+        join = RankJoin(
+            self.about.tiers[: last_tier + 1],
+            num_frames=count_frames(batch),
+            ids_dtype=self.about.ids_dtype,
+        )
         for tier, (ids, val, _) in enumerate(self._tier_arrays[: last_tier + 1]):
             for array, put in ((ids, join.put_ids), (val, join.put_differences)):
                 at = 0
-                for rows in self._fetch(array, places):
+                for rows in self._fetch(array, batch):
                     put(tier, at, rows)
                     at += len(rows)
-        tails = [rows[:, 0] for rows in self._fetch(self._tier_arrays[last_tier][2], places)]
-        ids_TK = join.ids_TR[:, :k]
+        tails = [rows[:, 0] for rows in self._fetch(self._tier_arrays[last_tier][2], batch)]
         codes_TR = join.sum_codes()
-        self._refuse_bad_rows(places, join.ids_TR, join.first_unordered())
+        self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
         return SoftLabelCodes(
-            ids_TK=np.ascontiguousarray(ids_TK),
-            codes_TK=np.ascontiguousarray(codes_TR[:, :k]),
-            tail_T=self._tail_after(k, codes_TR, np.concatenate([_NO_CODES, *tails])),
+            ids_TK=join.ids_TR[:, :k],
+            codes_TK=codes_TR[:, :k],
+            tail_T=self._tail_after(k, codes_TR, np.concatenate(tails)),
         )
 
     def _tail_after(
