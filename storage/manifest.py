@@ -97,8 +97,10 @@ def read_head(root: Path) -> str:
         StoreCorrupt: when HEAD is not a digest.
     """
     path = root / HEAD
-    if not root.is_dir():
+    if not root.exists():
         raise StoreError(f"{root} is not there: run 'essence teacher' first")
+    if not root.is_dir() or _is_something_else(root):
+        raise StoreError(f"{root} is no soft-label store: name a folder such as train.zarr")
     if not path.exists() and not path.is_symlink():
         done = len(list(root.glob(commit_name(0).replace("0" * 8, "*"))))
         raise StoreIncomplete(
@@ -109,6 +111,12 @@ def read_head(root: Path) -> str:
     if not re.fullmatch(DIGEST.pattern + "\n", text):
         raise StoreCorrupt(f"{path}: found {text[:80]!r}, wanted 64 hex digits and a line end")
     return text[:-1]
+
+
+def _is_something_else(root: Path) -> bool:
+    """Does it hold things, and none that a store begins with?"""
+    begun = any((root / name).exists() for name in (HEAD, GROUP, STAGE))
+    return not begun and any(root.iterdir())
 
 
 def read_manifest(root: Path, digest: str) -> Records:

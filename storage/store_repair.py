@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.commit import publish
+from storage.commit import clear_stage, publish
 from storage.errors import StoreCorrupt, StoreIncomplete
 from storage.manifest import HEAD, Records, read_head, read_manifest, record_of
 from storage.object_file import is_there, opened, patiently
@@ -83,6 +83,8 @@ def repair(root: Path, plan: RepairPlan) -> Path:
         sync_directory(quarantine)
     if plan.rewrite:
         publish(root, plan.rewrite)
+        if is_there(root, HEAD):
+            clear_stage(root)
     return quarantine
 
 

@@ -1,16 +1,26 @@
 """Verify: every object of a store against what it must be."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import StoreCorrupt, StoreError
-from storage.manifest import HEAD, STAGE, ObjectRecord, Records, manifest_name
-from storage.object_file import opened, patiently
+from storage.manifest import (
+    HEAD,
+    STAGE,
+    ObjectRecord,
+    Records,
+    manifest_name,
+    read_head,
+    read_manifest,
+)
+from storage.object_file import is_there, opened, patiently
+from storage.store_contents import read_contents
 
 NAMED = 10  # problems that a message spells out
 READ_BYTES = 1 << 20
+COMMITS = "commits/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,72 @@ def strangers(root: Path, records: Records, *, digest: str) -> list[Problem]:
     known = {*records, HEAD, manifest_name(digest)} if digest else {*records}
     names = sorted(_files(root) - known)
     return [Problem(name, f"{name} is not in the manifest") for name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found. `digest` is empty, and shards may be absent, while it is built."""
+
+    digest: str
+    num_objects: int
+    num_checked: int
+    num_bytes: int
+    num_shards: int
+    absent_shards: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+
+def verify_store(
+    root: Path,
+    *,
+    data: bool,
+    subset: Subset = EVERYTHING,
+    allow_partial: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Check a store, or one part of `subset.parts`. `advance` is told the bytes of each object.
+
+    Raises:
+        StoreIncomplete: when it is under construction, and that is not allowed.
+        StoreCorrupt: when HEAD or the manifest are damaged, so that the rest has no measure.
+        StoreUnreachable: when the system does not let us read.
+    """
+    if is_there(root, HEAD) or not allow_partial:
+        digest = read_head(root)
+        absent: tuple[int, ...] = ()
+        records = read_manifest(root, digest)
+    else:
+        contents = read_contents(root, allow_partial=True)
+        digest, absent, records = "", contents.absent_shards, contents.records
+    problems = []
+    for num_bytes, problem in check_objects(root, records, data=data, subset=subset):
+        problems += [problem] if problem else []
+        advance(num_bytes)
+    if digest:
+        problems += strangers(root, records, digest=digest)
+    if digest and not problems:
+        read_contents(root, allow_partial=False)  # sound bytes may still be of another format
+    chosen = subset.choose(records)
+    return Verified(
+        digest=digest,
+        num_objects=len(records),
+        num_checked=len(chosen),
+        num_bytes=sum(records[name].num_bytes for name in chosen),
+        num_shards=num_commits(records) + len(absent),
+        absent_shards=absent,
+        problems=tuple(problems),
+    )
+
+
+def num_bytes_to_check(root: Path, subset: Subset) -> int:
+    """About how many bytes `verify_store` reads with `data`: for a progress bar."""
+    names = [name for name in _files(root) if name != HEAD and not name.startswith("manifest-")]
+    return sum((root / name).lstat().st_size for name in names) // subset.parts
+
+
+def num_commits(records: Records) -> int:
+    """How many shards are committed."""
+    return sum(name.startswith(COMMITS) for name in records)
 
 
 def verify_objects(
