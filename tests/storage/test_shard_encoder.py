@@ -8,30 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from makers_store import make_about, make_block
+from makers_store import make_about, make_block, quick_block
 from makers_zarr import zarr_shard
 
 from storage.block_check import checked
 from storage.errors import StoreError
 from storage.shard_encoder import encode_shard
-from storage.store_format import StoreAbout
 from storage.top_k import KeptBlock, cut_block, join_blocks
-
-
-def quick_block(about: StoreAbout, num_frames: int, *, seed: int) -> KeptBlock:
-    """A sound block of many classes, without the posteriors of all of them."""
-    rng = np.random.default_rng(seed)
-    step = about.num_classes // about.kept
-    ids_TK = rng.permuted(
-        np.tile(np.arange(about.kept) * step, (num_frames, 1)), axis=1
-    ) + rng.integers(0, step, size=(num_frames, 1))
-    logp_TK = -np.sort(rng.exponential(2.5, size=(num_frames, about.kept)), axis=1)
-    return KeptBlock(
-        ids_TK=ids_TK.astype(np.uint32),
-        logp_TK=logp_TK.astype(np.float32),
-        tail_TG=rng.random((num_frames, len(about.tiers)), dtype=np.float32),
-        log_norm_TH=rng.normal(size=(num_frames, len(about.temperatures))).astype(np.float32),
-    )
 
 
 @settings(max_examples=25, deadline=None)
