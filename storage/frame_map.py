@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from storage.errors import StoreError
+from storage.errors import StoreError, StoreIncomplete
 from storage.store_metadata import StoreMetadata
 
 BATCH_FRAMES = 8192
@@ -51,8 +51,11 @@ def batches(places: Sequence[Rows], *, chunk_frames: int) -> Iterator[list[Rows]
 class FrameMap:
     """Finds utterances and frames. `where` names the store in messages."""
 
-    def __init__(self, metadata: StoreMetadata, *, where: str) -> None:
+    def __init__(
+        self, metadata: StoreMetadata, *, where: str, absent_shards: Sequence[int] = ()
+    ) -> None:
         self._where = where
+        self._absent_shards = frozenset(absent_shards)
         self._utterances = metadata.utterances
         self._plan = metadata.plan
         self._index_of = {row.id: index for index, row in enumerate(metadata.utterances)}
@@ -74,12 +77,17 @@ class FrameMap:
 
         Raises:
             StoreError: when an id or a frame is not there.
+            StoreIncomplete: when its shard is not there yet.
         """
         if isinstance(wanted, str):
             raise StoreError(f"asked one text {wanted!r}: give a list of utterance ids")
         if isinstance(wanted, range):
-            return list(self._find_frames(wanted))
-        return [self.find_utterance(id) for id in wanted]
+            places = list(self._find_frames(wanted))
+        else:
+            places = [self.find_utterance(id) for id in wanted]
+        if self._absent_shards:
+            self._refuse_absent(places)
+        return places
 
     def find_utterance(self, id: str) -> Rows:
         """Where one utterance lies. Raises as `find`."""
@@ -118,6 +126,13 @@ class FrameMap:
             f"{self._where}, shard {shard}, utterance {self._utterances[index].id!r}, "
             f"frame {offset - int(self._plan.offset_U[index])}"
         )
+
+    def _refuse_absent(self, places: Sequence[Rows]) -> None:
+        for place in places:
+            if place.shard in self._absent_shards and place.start < place.stop:
+                raise StoreIncomplete(
+                    f"{self._where} is under construction: shard {place.shard} is not there yet"
+                )
 
     def _find_frames(self, wanted: range) -> Iterator[Rows]:
         if wanted.step != 1 or (wanted and not 0 <= wanted.start <= wanted.stop <= self.num_frames):

@@ -115,8 +115,8 @@ def read_head(root: Path) -> str:
 
 def _is_something_else(root: Path) -> bool:
     """Does it hold things, and none that a store begins with?"""
-    begun = any((root / name).exists() for name in (HEAD, GROUP, STAGE))
-    return not begun and any(root.iterdir())
+    names = {path.name for path in root.iterdir()}
+    return bool(names) and not names & {HEAD, GROUP, STAGE}
 
 
 def read_manifest(root: Path, digest: str) -> Records:

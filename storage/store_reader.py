@@ -58,7 +58,7 @@ class SoftLabelStore:
         self.utterances = metadata.utterances
         self._plan = metadata.plan
         self._tier_arrays = [tier_arrays(self.about, i) for i in range(len(self.about.tiers))]
-        self._map = FrameMap(metadata, where=str(path))
+        self._map = FrameMap(metadata, where=str(path), absent_shards=self.absent_shards)
         self._cache_bytes = cache_bytes
         self._chunks = ChunkReader(
             path,
@@ -148,7 +148,7 @@ class SoftLabelStore:
                 "choose one of them or run 'essence teacher' with teacher.temperatures"
             )
         array = log_norm_array(temperature)
-        parts = list(self._fetch(array, [self._map.find_utterance(id)]))
+        parts = list(self._fetch(array, self._map.find([id])))
         values_T = np.concatenate([_NO_CODES, *(rows.reshape(-1) for rows in parts)])
         values_T = values_T.view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():

@@ -233,8 +233,15 @@ def _named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
         yield
     except OSError as cause:
         needed = sum(map(len, objects.values()))
-        free = shutil.disk_usage(path).free if path.is_dir() else 0
+        free = _free_bytes(path)
         raise StoreError(
             f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
             f"{free} are free: mend it and run 'essence teacher' again, it goes on from here"
         ) from cause
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path if path.is_dir() else path.parent).free
+    except OSError:  # the disk is gone altogether
+        return 0
