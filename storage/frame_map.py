@@ -11,7 +11,7 @@ import numpy as np
 from storage.errors import StoreError, StoreIncomplete
 from storage.store_metadata import StoreMetadata
 
-BATCH_FRAMES = 8192
+BATCH_FRAMES = 8192  # a megabyte of ids and codes at K = 32
 
 Wanted = Sequence[str] | range  # utterance ids, or frames of the store
 
@@ -29,11 +29,15 @@ def count_frames(places: Sequence[Rows]) -> int:
     return sum(place.stop - place.start for place in places)
 
 
+def batch_frames(chunk_frames: int) -> int:
+    """The most frames of a batch."""
+    return max(chunk_frames, BATCH_FRAMES)
+
+
 def batches(places: Sequence[Rows], *, chunk_frames: int) -> Iterator[list[Rows]]:
     """The places cut where chunks meet, as many at a time as the processor's cache likes."""
     batch: list[Rows] = []
-    room = max(chunk_frames, BATCH_FRAMES)
-    left = room
+    left = room = batch_frames(chunk_frames)
     for place in places:
         start = place.start
         while start < place.stop:

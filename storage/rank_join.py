@@ -16,28 +16,33 @@ from numpy.typing import NDArray
 
 from storage.tiers import Tier
 
-WORDS = {
-    1: np.dtype("<u1"),
-    2: np.dtype("<u2"),
-    4: np.dtype("<u4"),
-    8: np.dtype("<u8"),
-}
+WORDS: dict[int, np.dtype[Any]] = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
 ONES = 0x0101010101010101  # times a word: every byte becomes the sum up to it
 
 
 class RankJoin:
-    """Room for T frames of the first tiers; filled tier by tier, any rows first."""
+    """Room for the first tiers of up to `max_frames` frames, filled tier by tier, again and again.
 
-    def __init__(self, tiers: Sequence[Tier], *, num_frames: int, ids_dtype: str) -> None:
-        self.ids_TR: NDArray[np.unsignedinteger[Any]]
+    What it gives is overwritten when it begins anew.
+    """
+
+    def __init__(self, tiers: Sequence[Tier], *, max_frames: int, ids_dtype: str) -> None:
         ends = tuple(tier.last for tier in tiers)
         self._word = next((WORDS[n] for n in WORDS if n >= ends[-1]), WORDS[8])
         width = -(-ends[-1] // self._word.itemsize) * self._word.itemsize
-        self.ids_TR = np.empty((num_frames, ends[-1]), np.dtype(ids_dtype).newbyteorder("<"))
-        self._codes_TW = np.zeros((num_frames, width), np.uint8)
         self._num_ranks = ends[-1]
-        self._ids = _records(self.ids_TR, ends)
-        self._codes = _records(self._codes_TW, ends)
+        self._room_ids: NDArray[np.unsignedinteger[Any]]
+        self._room_ids = np.empty((max_frames, ends[-1]), np.dtype(ids_dtype).newbyteorder("<"))
+        self._room_codes = np.empty((max_frames, width), np.uint8)
+        self._ids = _records(self._room_ids, ends)
+        self._codes = _records(self._room_codes, ends)
+        self.begin(max_frames)
+
+    def begin(self, num_frames: int) -> None:
+        """Forget what was there; the next T frames come."""
+        self.ids_TR = self._room_ids[:num_frames]
+        self._codes_TW = self._room_codes[:num_frames]
+        self._codes_TW[:, self._num_ranks :] = 0  # after the last rank, nothing is added
 
     def put_ids(self, tier: int, at: int, rows_RB: NDArray[np.uint8]) -> None:
         """Ids of one tier, little-endian bytes, for the frames from `at` on."""

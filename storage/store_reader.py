@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.frame_map import FrameMap, Rows, Wanted, batches, count_frames
+from storage.frame_map import FrameMap, Rows, Wanted, batch_frames, batches, count_frames
 from storage.rank_join import RankJoin
 from storage.soft_labels import SoftLabelCodes, SoftLabels
 from storage.store_contents import read_contents
@@ -206,20 +206,26 @@ class SoftLabelStore:
             yield from self._chunks.rows(array, shard=shard, start=start, stop=stop)
 
     def _joined(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
-        """Where in the answer, and what: some frames at a time, that caches may hold."""
-        at = 0
-        for batch in batches(places, chunk_frames=self.about.chunk_frames):
-            part = self._join(batch, k)
-            yield slice(at, at + len(part.tail_T)), part
-            at += len(part.tail_T)
+        """Where in the answer, and what: some frames at a time, that caches may hold.
 
-    def _join(self, batch: Sequence[Rows], k: int) -> SoftLabelCodes:
+        The arrays given are overwritten by the next ones.
+        """
         last_tier = tier_of(self.about.tiers, k)
+        at, room = 0, batch_frames(self.about.chunk_frames)
         join = RankJoin(
             self.about.tiers[: last_tier + 1],
-            num_frames=count_frames(batch),
+            max_frames=min(room, count_frames(places)),
             ids_dtype=self.about.ids_dtype,
         )
+        for batch in batches(places, chunk_frames=self.about.chunk_frames):
+            num_frames = count_frames(batch)
+            join.begin(num_frames)
+            yield slice(at, at + num_frames), self._join(join, batch, last_tier, k)
+            at += num_frames
+
+    def _join(
+        self, join: RankJoin, batch: Sequence[Rows], last_tier: int, k: int
+    ) -> SoftLabelCodes:
         for tier, (ids, val, _) in enumerate(self._tier_arrays[: last_tier + 1]):
             for array, put in ((ids, join.put_ids), (val, join.put_differences)):
                 at = 0

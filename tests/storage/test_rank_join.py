@@ -11,7 +11,9 @@ from storage.value_code import rank_differences
 
 def joined(codes_TK: np.ndarray, ids_TK: np.ndarray, dtype: str) -> RankJoin:
     tiers = plan_tiers(codes_TK.shape[1])
-    join = RankJoin(tiers, num_frames=len(codes_TK), ids_dtype=dtype)
+    join = RankJoin(tiers, max_frames=len(codes_TK) + 3, ids_dtype=dtype)
+    join.sum_codes()  # what was there before does not matter
+    join.begin(len(codes_TK))
     differences_TK = rank_differences(codes_TK)
     for index, tier in enumerate(tiers):
         for at in range(0, len(codes_TK), 5):
