@@ -116,8 +116,9 @@ class ChunkReader(threading.local):
         if isinstance(held, np.ndarray):
             return held
         object_bytes = self._records[name].num_bytes
-        offset = max(0, object_bytes - self._index_bytes)
-        raw = self._handles.read(name, object_bytes - offset, offset)
+        if object_bytes < self._index_bytes:
+            raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
+        raw = self._handles.read(name, self._index_bytes, object_bytes - self._index_bytes)
         entries_J2 = read_index(raw, object_bytes=object_bytes, where=f"{self._root}/{name}")
         self._indices.put(name, entries_J2)
         return entries_J2

@@ -129,7 +129,7 @@ def _is_damaged(root: Path, metadata: StoreMetadata, shard: int, manifest: Recor
 def _chunks_agree(root: Path, metadata: StoreMetadata, name: str, records: Records) -> bool:
     num_chunks = metadata.about.shard_frames // metadata.about.chunk_frames
     found = patiently(lambda: _stored_checksums(root, name, num_chunks), where=str(root / name))
-    return found == records[name].chunks
+    return found == records[name].chunks and len(found) == num_chunks
 
 
 def _stored_checksums(root: Path, name: str, num_chunks: int) -> tuple[int | None, ...]:
