@@ -9,7 +9,6 @@ Shapes: F rows of a chunk, R rows asked for, J inner chunks of a shard.
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numcodecs import blosc
@@ -34,7 +33,9 @@ from storage.store_format import FrameArray
 # Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
 blosc.use_threads = False
 
-INDEX_CACHE_BYTES = 1 << 20  # beside the chunks: a thousand shards of 64 chunks
+MAX_INDICES = 512  # shards' indices, kept beside the chunks: 4 MiB with 64 chunks to a shard
+
+_Index = tuple[list[list[int]], tuple[int | None, ...]]
 
 
 class ChunkReader(threading.local):
@@ -55,7 +56,7 @@ class ChunkReader(threading.local):
         self._index_bytes = index_bytes(chunks_per_shard)
         self._handles = ObjectHandles(root, records)
         self._cache = ByteCache(cache_bytes)
-        self._indices = ByteCache(INDEX_CACHE_BYTES)
+        self._indices: dict[str, _Index] = {}
 
     def rows(
         self, array: FrameArray, *, shard: int, start: int, stop: int
@@ -94,34 +95,44 @@ class ChunkReader(threading.local):
 
     def _body(self, name: str, chunk: int, num_bytes: int) -> bytes:
         """Compressed bytes of a chunk of `num_bytes`, which are those that were written."""
+        places, checksums = self._index_of(name)
         where = f"{self._root}/{name}, chunk {chunk}"
-        if name not in self._records or chunk >= len(self._records[name].chunks):
+        if chunk >= len(checksums):
             raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
-        offset, size = self._index(name)[chunk].tolist()
+        offset, size = places[chunk]
         if offset == ABSENT:
             raise StoreCorrupt(f"{where}: the chunk is missing")
         if size > most_compressed(num_bytes):
             raise StoreCorrupt(f"{where}: declares {size} bytes for {num_bytes}: not compressed")
         raw = self._handles.read(name, size, offset)
         body = check_crc(raw, where=where)
-        if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:
+        if int.from_bytes(raw[-CRC_BYTES:], "little") != checksums[chunk]:
             raise StoreCorrupt(
                 f"{where}: crc32c is not the manifest's: this object belongs to another place "
                 "or another store"
             )
         return body
 
-    def _index(self, name: str) -> NDArray[Any]:
-        held = self._indices.get(name)
-        if isinstance(held, np.ndarray):
-            return held
-        object_bytes = self._records[name].num_bytes
-        if object_bytes < self._index_bytes:
+    def _index_of(self, name: str) -> _Index:
+        """Where the chunks of an object lie, and their checksums in the manifest."""
+        held = self._indices.pop(name, None)
+        if held is None:
+            held = self._read_index(name)
+        self._indices[name] = held  # the last one is the one used last
+        if len(self._indices) > MAX_INDICES:
+            del self._indices[next(iter(self._indices))]
+        return held
+
+    def _read_index(self, name: str) -> _Index:
+        if name not in self._records:
+            raise StoreCorrupt(f"{self._root}: the manifest does not list {name}")
+        record = self._records[name]
+        if record.num_bytes < self._index_bytes:
             raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
-        raw = self._handles.read(name, self._index_bytes, object_bytes - self._index_bytes)
-        entries_J2 = read_index(raw, object_bytes=object_bytes, where=f"{self._root}/{name}")
-        self._indices.put(name, entries_J2)
-        return entries_J2
+        offset = record.num_bytes - self._index_bytes
+        raw = self._handles.read(name, self._index_bytes, offset)
+        entries_J2 = read_index(raw, object_bytes=record.num_bytes, where=f"{self._root}/{name}")
+        return entries_J2.tolist(), record.chunks
 
 
 def _decompress_part(body: bytes, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:

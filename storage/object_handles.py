@@ -30,7 +30,12 @@ class ObjectHandles:
             StoreCorrupt: when it is missing, or of another size than the manifest says.
             StoreUnreachable: when the system does not let us read.
         """
-        raw = patiently(lambda: self._read(name, num_bytes, offset), where=f"{self._root}/{name}")
+        try:
+            raw = os.pread(self._open[name], num_bytes, offset)
+        except (KeyError, OSError):
+            raw = patiently(
+                lambda: self._read(name, num_bytes, offset), where=f"{self._root}/{name}"
+            )
         if len(raw) != num_bytes:
             raise StoreCorrupt(f"{self._root}/{name} has shrunk since it was opened")
         return raw

@@ -25,6 +25,7 @@ MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
+ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
 
 Codec = Literal["zstd", "blosc"]
 
@@ -110,7 +111,7 @@ class FrameArray:
     @property
     def itemsize(self) -> int:
         """Bytes of one value."""
-        return {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}[self.dtype]
+        return ITEM_BYTES[self.dtype]
 
     @property
     def row_bytes(self) -> int:
