@@ -33,6 +33,7 @@ from storage.store_format import FrameArray
 # Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
 blosc.use_threads = False
 
+MANY_BLOCKS = 3  # two are decompressed as fast as one is cut out
 MAX_INDICES = 512  # shards' indices, kept beside the chunks: 4 MiB with 64 chunks to a shard
 
 _Index = tuple[list[list[int]], tuple[int | None, ...]]
@@ -85,7 +86,7 @@ class ChunkReader(threading.local):
         body = held if held is not None else self._body(name, chunk, num_bytes)
         where = f"{self._root}/{name}, chunk {chunk}"
         seldom = held is None and 2 * (stop - start) < num_bytes
-        if seldom and codec == "blosc" and num_blocks(body, num_bytes=num_bytes) > 1:
+        if seldom and codec == "blosc" and num_blocks(body, num_bytes=num_bytes) >= MANY_BLOCKS:
             self._cache.put(key, body)
             return _decompress_part(body, start, stop, where=where)
         flat = decompress(body, codec, num_bytes=num_bytes, where=where)

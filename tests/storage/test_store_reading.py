@@ -26,7 +26,7 @@ from storage.store_writer import StoreWriter
 from storage.top_k import KeptBlock
 
 LENGTHS = (700, 0, 1900, 33, 4000, 1, 2500, 800, 0, 3000)
-KEPT = 20
+KEPT = 40
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_who_comes_back_to_a_chunk_finds_it_decompressed(
     for start in range(0, store.num_frames - 50, 50):
         store.read(range(start, start + 50), k=KEPT)
     assert max(asked.values()) == 2
-    assert len(asked) == 6 * (2 * 5 + 1)  # chunks times ids, codes of each tier and one tail
+    assert len(asked) == 6 * (2 * 6 + 1)  # chunks times ids, codes of each tier and one tail
 
 
 def test_a_caller_may_scribble_on_what_it_was_given(store: SoftLabelStore) -> None:
