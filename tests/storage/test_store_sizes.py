@@ -48,6 +48,7 @@ def test_the_best_of_262144_classes_are_found() -> None:
 
 
 def test_ten_hours_are_written_and_read_in_little_memory(tmp_path: Path) -> None:
+    """RELIABILITY 15."""
     lengths = [0, TEN_HOURS, 0]
     about = make_about(
         num_classes=300,
