@@ -51,15 +51,10 @@ def test_both_examples_run_in_numpy_alone(tmp_path: Path) -> None:
     )
     assert run(example(0) + checks, tmp_path) == "1000\n"
     assert run(example(1), tmp_path).strip() == digest  # again: nothing is missing
+    frames = store.utterance_frames("utt-b")
+    part, whole = store.read(frames[100:350], k=8), store.read(["utt-b"], k=8)
+    np.testing.assert_array_equal(part.ids_TK, whole.ids_TK[100:350])
 
 
 def test_reading_takes_ten_lines() -> None:
     assert len([line for line in example(0).splitlines() if line.strip()]) <= 10
-
-
-def test_the_slices_of_the_page_are_frames(tmp_path: Path) -> None:
-    run(example(1), tmp_path)
-    store = open_store(tmp_path / "train.zarr")
-    frames = store.utterance_frames("utt-b")
-    part = store.read(frames[100:350], k=8)
-    np.testing.assert_array_equal(part.ids_TK, store.read(["utt-b"], k=8).ids_TK[100:350])
