@@ -30,6 +30,19 @@ def test_a_part_is_that_of_the_whole(
         np.testing.assert_array_equal(decompress_part(body, start, stop), whole[start:stop])
 
 
+def test_parts_at_the_bounds_of_blocks_are_those_of_the_whole() -> None:
+    whole = np.random.default_rng(5).integers(0, 40, size=MAX_BYTES).astype(np.uint8)
+    body = blosc.compress(whole, b"zstd", 1, blosc.BITSHUFFLE, 0, 1)
+    block_bytes = int.from_bytes(body[8:12], "little")
+    assert MAX_BYTES % block_bytes
+    for bound in [*range(0, MAX_BYTES, block_bytes), MAX_BYTES]:
+        for start in (bound - 9, bound, bound + 5):
+            for stop in (start + 1, start + 9, start + block_bytes, MAX_BYTES):
+                if 0 <= start < stop <= MAX_BYTES:
+                    part = decompress_part(body, start, stop)
+                    np.testing.assert_array_equal(part, whole[start:stop])
+
+
 def test_large_chunks_have_several_blocks() -> None:
     whole = np.arange(MAX_BYTES, dtype=np.uint32).view(np.uint8)[:MAX_BYTES] % 7
     body = blosc.compress(whole, b"zstd", 1, blosc.BITSHUFFLE, 0, 1)

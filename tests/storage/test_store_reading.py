@@ -156,8 +156,10 @@ def test_the_cache_keeps_no_more_than_its_bytes() -> None:
     assert cache.get(3) is None
     cache.put(25, bytes(7))
     assert cache.get(25) == bytes(7)
-    cache.put(25, bytes(101))
+    cache.put(24, bytes(8))
+    cache.put(25, bytes(101))  # too large to keep: drops its own past, and nobody else
     assert cache.get(25) is None
+    assert cache.get(24) == bytes(8)
 
 
 def test_memory_is_what_was_asked_for_and_the_cache(path: Path) -> None:
@@ -195,13 +197,20 @@ def test_a_stale_handle_is_opened_again(
 ) -> None:
     store = open_store(path, cache_bytes=0)
     store.read(range(9), k=3)
-    real, failures = os.pread, iter([True])
+    real, opened = os.pread, os.open
+    fresh: set[int] = set()
 
     def pread(handle: int, num_bytes: int, offset: int) -> bytes:
-        if next(failures, False):
+        if handle not in fresh:
             raise OSError(errno.ESTALE, "Stale file handle")
         return real(handle, num_bytes, offset)
 
+    def open_anew(*args: object, **kwargs: object) -> int:
+        fresh.add(handle := opened(*args, **kwargs))  # type: ignore[arg-type]
+        return handle
+
+    monkeypatch.setattr("storage.object_file.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(os, "open", open_anew)
     monkeypatch.setattr(os, "pread", pread)
     assert_same(store.read(range(9), k=3), everything, list(range(9)), 3)
 
