@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from pipeline.cache import cache
 from pipeline.errors import SettingsError
 from storage.errors import EssenceError
 
@@ -232,3 +233,6 @@ def status(job: "Job") -> None:
     from pipeline.tables import status_table
 
     click.echo(status_table(job))
+
+
+main.add_command(cache)

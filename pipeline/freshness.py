@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from pipeline.contents import list_contents, refuse_changed
 from pipeline.errors import Changed, InUse, NotMadeYet
 from storage.fingerprint import SHORT, fingerprint
-from storage.publish import publish_directory, publish_file
+from storage.publish import publish_directory, publish_file, sync_directory
 
 RECORD = "made.json"
 PARTIAL = ".partial"
@@ -199,3 +199,22 @@ def _locked(directory: Path) -> Iterator[None]:
         ) from cause
     finally:
         os.close(handle)
+
+
+@contextmanager
+def reopened(directory: Path) -> Iterator[Path]:
+    """A published artefact, under construction again: its stage makes what it lacks.
+
+    Raises:
+        InUse: when another process is making the same thing.
+    """
+    partial = directory.with_name(directory.name + PARTIAL)
+    if directory.name.endswith(PARTIAL) or not (directory / RECORD).is_file():
+        yield directory  # it is under construction, or no artefact of ours
+        return
+    if partial.exists():
+        raise InUse(f"{partial} is there too: remove it, or finish it, first")
+    os.rename(directory, partial)
+    sync_directory(partial.parent)
+    with _locked(partial):
+        yield partial

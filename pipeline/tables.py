@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.columns import aligned
 from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.systems import ensemble_of, members_of, students_of
@@ -19,7 +20,7 @@ def results_table(results: Sequence[SystemResult]) -> str:
         "95 % interval",
         "ins/del/sub",
     )
-    return _aligned([head, *map(_result_row, results)])
+    return aligned([head, *map(_result_row, results)])
 
 
 def _result_row(result: SystemResult) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ def _result_row(result: SystemResult) -> tuple[str, ...]:
 def status_table(job: Job) -> str:
     """A line an artefact: stage, name, fresh or not, where."""
     rows = [(r.stage, r.shown_as, _state(job, r), str(job.shelf.place(r))) for r in _recipes(job)]
-    return _aligned([("stage", "name", "state", "place"), *rows])
+    return aligned([("stage", "name", "state", "place"), *rows])
 
 
 def _recipes(job: Job) -> Iterator[Recipe]:
@@ -55,21 +56,3 @@ def _state(job: Job, recipe: Recipe) -> str:
     if job.shelf.is_fresh(recipe):
         return "fresh"
     return "begun" if job.shelf.is_begun(recipe) else "to do"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell; the first to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    figures = [all(_is_figure(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if figure else cell.ljust(width)
-            for cell, width, figure in zip(row, widths, figures, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _is_figure(cell: str) -> bool:
-    return cell == "-" or cell[:1].isdigit()

@@ -1,83 +1,143 @@
-"""ChunkReader: one inner chunk of a sealed store's array, and proof that it is the right one.
+"""ChunkReader: rows of a sealed store's array, and proof that they are the right ones.
 
-Shapes: F rows of a chunk, W columns.
+A few rows of a chunk cost the blocks of blosc that hold them; who comes back to the chunk has it
+decompressed and kept. The checksum is over the whole chunk, and is always computed.
+
+Shapes: F rows of a chunk, R rows asked for, J inner chunks of a shard.
 """
 
-import os
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numcodecs import blosc
 from numpy.typing import NDArray
 
+from storage.blosc_blocks import decompress_part, num_blocks
+from storage.byte_cache import ByteCache
 from storage.errors import StoreCorrupt
-from storage.manifest import ObjectRecord, Records
+from storage.manifest import Records
+from storage.object_handles import ObjectHandles
 from storage.shard_object import (
     ABSENT,
     CRC_BYTES,
     check_crc,
     decompress,
     index_bytes,
+    most_compressed,
     read_index,
 )
 from storage.store_format import FrameArray
 
+# Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
+blosc.use_threads = False
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkReader:
-    """Reads chunks by array, shard and number. Holds no open file, so it survives a fork."""
+MANY_BLOCKS = 3  # two are decompressed as fast as one is cut out
+MAX_INDICES = 512  # shards' indices, kept beside the chunks: 4 MiB with 64 chunks to a shard
 
-    root: Path
-    records: Records
-    chunk_frames: int
-    chunks_per_shard: int
+_Index = tuple[list[list[int]], tuple[int | None, ...]]
 
-    def read(self, array: FrameArray, *, shard: int, chunk: int) -> NDArray[Any]:
-        """Decoded rows (F, W), or (F,) for an array of one value a frame.
+
+class ChunkReader(threading.local):
+    """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
+
+    def __init__(
+        self,
+        root: Path,
+        records: Records,
+        *,
+        chunk_frames: int,
+        chunks_per_shard: int,
+        cache_bytes: int,
+    ) -> None:
+        self._root = root
+        self._records = records
+        self._chunk_frames = chunk_frames
+        self._index_bytes = index_bytes(chunks_per_shard)
+        self._handles = ObjectHandles(root, records)
+        self._cache = ByteCache(cache_bytes)
+        self._indices: dict[str, _Index] = {}
+
+    def rows(
+        self, array: FrameArray, *, shard: int, start: int, stop: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Rows [start, stop) of a shard, bytes (R, row bytes), chunk by chunk. Not to be changed.
 
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
         """
-        name = array.object_name(shard)
-        if name not in self.records or chunk >= len(self.records[name].chunks):
-            raise StoreCorrupt(f"{self.root}: the manifest does not list chunk {chunk} of {name}")
-        where = f"{self.root / name}, chunk {chunk}"
-        raw = self._raw(name, chunk, where=where)
+        name, size, row_bytes = array.object_name(shard), self._chunk_frames, array.row_bytes
+        for chunk in range(start // size, -(-stop // size)):
+            before = chunk * size
+            first, last = max(start - before, 0), min(stop - before, size)
+            flat = self._part(array, name, chunk, first * row_bytes, last * row_bytes)
+            yield flat.reshape(last - first, row_bytes)
+
+    def _part(
+        self, array: FrameArray, name: str, chunk: int, start: int, stop: int
+    ) -> NDArray[np.uint8]:
+        """The decompressed bytes [start, stop) of a chunk."""
+        codec, num_bytes = array.codec, self._chunk_frames * array.row_bytes
+        key = (name, chunk)
+        held = self._cache.get(key)
+        if isinstance(held, np.ndarray):
+            return held[start:stop]
+        body = held if held is not None else self._body(name, chunk, num_bytes)
+        where = f"{self._root}/{name}, chunk {chunk}"
+        seldom = held is None and 2 * (stop - start) < num_bytes
+        if seldom and codec == "blosc" and num_blocks(body, num_bytes=num_bytes) >= MANY_BLOCKS:
+            self._cache.put(key, body)
+            return _decompress_part(body, start, stop, where=where)
+        flat = decompress(body, codec, num_bytes=num_bytes, where=where)
+        if stop - start < num_bytes:
+            self._cache.put(key, flat)
+        return flat[start:stop]
+
+    def _body(self, name: str, chunk: int, num_bytes: int) -> bytes:
+        """Compressed bytes of a chunk of `num_bytes`, which are those that were written."""
+        places, checksums = self._index_of(name)
+        where = f"{self._root}/{name}, chunk {chunk}"
+        if chunk >= len(checksums):
+            raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
+        offset, size = places[chunk]
+        if offset == ABSENT:
+            raise StoreCorrupt(f"{where}: the chunk is missing")
+        if size > most_compressed(num_bytes):
+            raise StoreCorrupt(f"{where}: declares {size} bytes for {num_bytes}: not compressed")
+        raw = self._handles.read(name, size, offset)
         body = check_crc(raw, where=where)
-        if int.from_bytes(raw[-CRC_BYTES:], "little") != self.records[name].chunks[chunk]:
+        if int.from_bytes(raw[-CRC_BYTES:], "little") != checksums[chunk]:
             raise StoreCorrupt(
                 f"{where}: crc32c is not the manifest's: this object belongs to another place "
                 "or another store"
             )
-        num_bytes = self.chunk_frames * array.row_bytes
-        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
-        rows = flat.view(np.dtype(array.dtype).newbyteorder("<"))
-        return rows if array.width is None else rows.reshape(self.chunk_frames, array.width)
+        return body
 
-    def _raw(self, name: str, chunk: int, *, where: str) -> bytes:
-        record = self.records[name]
-        try:
-            handle = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError as cause:
-            raise StoreCorrupt(f"{where}: cannot be opened ({cause.strerror})") from cause
-        try:
-            return self._chunk_bytes(handle, record, chunk, where=where)
-        except OSError as cause:
-            raise StoreCorrupt(f"{where}: cannot be read ({cause.strerror})") from cause
-        finally:
-            os.close(handle)
+    def _index_of(self, name: str) -> _Index:
+        """Where the chunks of an object lie, and their checksums in the manifest."""
+        held = self._indices.pop(name, None)
+        if held is None:
+            held = self._read_index(name)
+        self._indices[name] = held  # the last one is the one used last
+        if len(self._indices) > MAX_INDICES:
+            del self._indices[next(iter(self._indices))]
+        return held
 
-    def _chunk_bytes(self, handle: int, record: ObjectRecord, chunk: int, *, where: str) -> bytes:
-        num_bytes = os.fstat(handle).st_size
-        if num_bytes != record.num_bytes:
-            raise StoreCorrupt(
-                f"{where}: the object has {num_bytes} bytes, written were {record.num_bytes}"
-            )
-        index_size = index_bytes(self.chunks_per_shard)
-        tail = os.pread(handle, index_size, num_bytes - index_size)
-        entries_J2 = read_index(tail, object_bytes=num_bytes, where=where)
-        offset, size = (int(value) for value in entries_J2[chunk])
-        if offset == ABSENT:
-            raise StoreCorrupt(f"{where}: the chunk is missing")
-        return os.pread(handle, size, offset)
+    def _read_index(self, name: str) -> _Index:
+        if name not in self._records:
+            raise StoreCorrupt(f"{self._root}: the manifest does not list {name}")
+        record = self._records[name]
+        if record.num_bytes < self._index_bytes:
+            raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
+        offset = record.num_bytes - self._index_bytes
+        raw = self._handles.read(name, self._index_bytes, offset)
+        entries_J2 = read_index(raw, object_bytes=record.num_bytes, where=f"{self._root}/{name}")
+        return entries_J2.tolist(), record.chunks
+
+
+def _decompress_part(body: bytes, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:
+    try:
+        return decompress_part(body, start, stop)
+    except (RuntimeError, ValueError) as cause:
+        raise StoreCorrupt(f"{where}: cannot be decompressed ({cause})") from cause

@@ -8,14 +8,17 @@ A staged name holds the digest of the content, so that two writers never mix, an
 resumes finds what another left. A commit record tells which digests were staged.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from storage.errors import StoreCorrupt, StoreError
-from storage.manifest import STAGE, ObjectRecord, Records, record_of
+from storage.manifest import STAGE, ObjectRecord, Records, read_object, record_of
+from storage.object_file import ATTEMPTS
 from storage.publish import sync_directory, write_and_sync
 
 
@@ -28,14 +31,29 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
     folder = root / STAGE
     folder.mkdir(exist_ok=True)
     for name, content in objects.items():
-        path = staged_path(root, name, records[name].sha256)
-        beside = path.with_name(f"{path.name}.{uuid4().hex}")  # another may write the same
-        write_and_sync(beside, content)
-        if record_of(beside.read_bytes()).sha256 != records[name].sha256:
-            beside.unlink()
-            raise StoreCorrupt(f"{beside}: the disk gave back other bytes than were written")
-        os.replace(beside, path)
+        _stage_one(staged_path(root, name, records[name].sha256), content)
     sync_directory(folder)
+
+
+def _stage_one(path: Path, content: bytes) -> None:
+    """A failed flush is never repeated on its file: the next one would say that all is well,
+    though the system has dropped the pages. The file is dropped, and written anew."""
+    for attempts_left in reversed(range(ATTEMPTS)):
+        beside = path.with_name(f"{path.name}.{uuid4().hex}")  # another may write the same
+        try:
+            write_and_sync(beside, content)
+            if beside.read_bytes() != content:
+                raise StoreCorrupt(f"{beside}: the disk gave back other bytes than were written")
+            os.replace(beside, path)
+            if beside.exists():
+                raise OSError(errno.EIO, "a rename that said it was done was not")
+        except BaseException as cause:
+            with suppress(OSError):  # what cannot be removed now goes when the store is sealed
+                beside.unlink()
+            if attempts_left and isinstance(cause, OSError) and cause.errno == errno.EIO:
+                continue
+            raise
+        return
 
 
 def link_record(root: Path, name: str, content: bytes) -> bytes:
@@ -59,7 +77,7 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
         ) from cause
     sync_directory(place.parent)
     sync_directory(root)
-    return place.read_bytes()
+    return read_object(root, name)
 
 
 def install(root: Path, records: Records) -> None:
@@ -77,6 +95,8 @@ def install(root: Path, records: Records) -> None:
         except FileNotFoundError:
             refuse_lost(root, name, record)
         folders.update(_folders_between(root, place))
+    for name, record in records.items():  # a rename may have lied
+        refuse_lost(root, name, record)
     for folder in sorted(folders):
         sync_directory(folder)
 
@@ -87,7 +107,7 @@ def refuse_lost(root: Path, name: str, record: ObjectRecord) -> None:
     if not place.is_file() or place.stat().st_size != record.num_bytes:
         raise StoreCorrupt(
             f"{place} was committed and is missing or of another size: "
-            "remove the store and run 'essence teacher' again"
+            f"run 'essence cache repair {root}', then 'essence teacher'"
         )
 
 

@@ -6,7 +6,8 @@ EssenceError                 the root: the command line prints its message and e
     └── StoreError           a soft-label store cannot be read or written
         ├── StoreIncomplete  it has no HEAD yet: the teacher has not finished
         ├── StoreCorrupt     bytes are missing or differ from what was written
-        └── StoreMismatch    it was made from another corpus, ensemble or class inventory
+        ├── StoreMismatch    it was made from another corpus, ensemble or class inventory
+        └── StoreUnreachable the system does not let us read: no right, no disk, a stale handle
 """
 
 
@@ -36,3 +37,7 @@ class StoreCorrupt(StoreError):
 
 class StoreMismatch(StoreError):
     """The store was made from another corpus, ensemble or class inventory."""
+
+
+class StoreUnreachable(StoreError):
+    """The system does not let us read: no right, no disk, a stale handle."""

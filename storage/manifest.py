@@ -12,6 +12,7 @@ from typing import Any
 
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.fingerprint import canonical_json
+from storage.object_file import read_whole
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
 
 HEAD = "HEAD"
@@ -96,18 +97,26 @@ def read_head(root: Path) -> str:
         StoreCorrupt: when HEAD is not a digest.
     """
     path = root / HEAD
-    if not root.is_dir():
+    if not root.exists():
         raise StoreError(f"{root} is not there: run 'essence teacher' first")
-    if not path.is_file():
+    if not root.is_dir() or _is_something_else(root):
+        raise StoreError(f"{root} is no soft-label store: name a folder such as train.zarr")
+    if not path.exists() and not path.is_symlink():
         done = len(list(root.glob(commit_name(0).replace("0" * 8, "*"))))
         raise StoreIncomplete(
             f"{root} is under construction ({done} shards are done, no {HEAD}): "
             "run 'essence teacher' again to finish it"
         )
-    text = path.read_bytes().decode("ascii", errors="replace")
+    text = read_whole(root, HEAD).decode("ascii", errors="replace")
     if not re.fullmatch(DIGEST.pattern + "\n", text):
         raise StoreCorrupt(f"{path}: found {text[:80]!r}, wanted 64 hex digits and a line end")
     return text[:-1]
+
+
+def _is_something_else(root: Path) -> bool:
+    """Does it hold things, and none that a store begins with?"""
+    names = {path.name for path in root.iterdir()}
+    return bool(names) and not names & {HEAD, GROUP, STAGE}
 
 
 def read_manifest(root: Path, digest: str) -> Records:
@@ -124,16 +133,9 @@ def read_object(root: Path, name: str, record: ObjectRecord | None = None) -> by
 
     Raises:
         StoreCorrupt: when it is missing or differs.
+        StoreUnreachable: when the system does not let us read.
     """
-    path = root / name
-    try:
-        if record is not None and path.stat().st_size != record.num_bytes:
-            raise StoreCorrupt(
-                f"{path} has {path.stat().st_size} bytes, written were {record.num_bytes}"
-            )
-        content = path.read_bytes()
-    except OSError as cause:
-        raise StoreCorrupt(f"{path} cannot be read ({cause.strerror})") from cause
+    content = read_whole(root, name, num_bytes=record.num_bytes if record else None)
     if record is not None and record_of(content).sha256 != record.sha256:
-        raise StoreCorrupt(f"{path}: sha256 differs from the manifest's: bytes have changed")
+        raise StoreCorrupt(f"{root / name}: sha256 differs from the manifest's: bytes have changed")
     return content

@@ -31,6 +31,11 @@ def index_bytes(num_chunks: int) -> int:
     return ENTRY_BYTES * num_chunks + CRC_BYTES
 
 
+def most_compressed(num_bytes: int) -> int:
+    """No compressor of the format makes more of `num_bytes`, checksum included."""
+    return num_bytes + num_bytes // 128 + 1024
+
+
 def read_index(raw: bytes, *, object_bytes: int, where: str) -> NDArray[np.uint64]:
     """(J, 2) offsets and sizes from the last bytes of a shard object.
 
@@ -38,6 +43,8 @@ def read_index(raw: bytes, *, object_bytes: int, where: str) -> NDArray[np.uint6
         StoreCorrupt: when the checksum is wrong or a chunk lies outside of the object.
     """
     body = check_crc(raw, where=f"{where}, index")
+    if len(body) % ENTRY_BYTES:
+        raise StoreCorrupt(f"{where}: the object is too small for its index")
     entries_J2 = np.frombuffer(body, dtype="<u8").reshape(-1, 2)
     held_J2 = entries_J2[entries_J2[:, 0] != ABSENT]
     room = np.uint64(object_bytes - len(raw))

@@ -4,9 +4,12 @@ Shapes: T frames, K kept ranks.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from storage.value_code import decode_logp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +33,22 @@ class SoftLabels:
     def k(self) -> int:
         """K: the ranks that were asked for."""
         return int(self.ids_TK.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftLabelCodes:
+    """Soft labels as they are stored: a quarter of the memory, and looked up where they are needed.
+
+    `LOGP_OF_CODE[codes_TK]` (storage/value_code.py, 256 float32) is the log-probability, on a CPU
+    or as a table on an accelerator. `ids_TK` is uint16, uint32 above 65534 classes.
+    """
+
+    ids_TK: NDArray[np.unsignedinteger[Any]]
+    codes_TK: NDArray[np.uint8]
+    tail_T: NDArray[np.float32]
+
+    def decode(self) -> SoftLabels:
+        """As log-probabilities."""
+        logp_TK = np.empty(self.codes_TK.shape, np.float32)
+        decode_logp(self.codes_TK, out=logp_TK)
+        return SoftLabels(ids_TK=self.ids_TK.astype(np.uint32), logp_TK=logp_TK, tail_T=self.tail_T)

@@ -1,9 +1,7 @@
-"""Store encoding: values -> the bytes of Zarr v3 objects, in memory, by zarr-python.
+"""Store encoding: metadata and the utterance table -> the bytes of Zarr v3 objects, by zarr-python.
 
-`encode_shard` and `encode_metadata` give {object name: bytes} and touch no disk. The same
-values give the same bytes.
-
-Shapes: T frames of a shard, K kept ranks, S rows of a shard, F rows of an inner chunk.
+`encode_metadata` gives {object name: bytes} and touches no disk. The same values give the same
+bytes. The frames themselves are encoded in `shard_encoder.py`.
 """
 
 from collections.abc import Sequence
@@ -22,50 +20,12 @@ from storage.store_format import (
     StoreAbout,
     StoreUtterance,
     frame_arrays,
-    log_norm_array,
-    tier_arrays,
     to_attributes,
 )
-from storage.top_k import KeptBlock
-from storage.value_code import encode_logp, encode_prob, rank_differences
 
 UTTERANCE_GROUP = "utterances"
 # write_empty_chunks: a chunk that is missing must never stand for data that equals the fill.
 CONFIG = {"write_empty_chunks": True}
-
-
-def encode_shard(
-    about: StoreAbout, kept: KeptBlock, *, shard: int, num_shards: int
-) -> dict[str, bytes]:
-    """The objects of one shard. A shard without frames has none."""
-    num_frames = len(kept.ids_TK)
-    if num_frames == 0:
-        return {}
-    used_rows = -(-num_frames // about.chunk_frames) * about.chunk_frames
-    rows = slice(shard * about.shard_frames, shard * about.shard_frames + used_rows)
-    objects: dict[str, Buffer] = {}
-    group = zarr.create_group(MemoryStore(objects))
-    values = shard_values(about, kept)
-    for spec in frame_arrays(about):
-        array = _create_frame_array(group, spec, about, num_shards=num_shards)
-        padding = [(0, used_rows - num_frames), (0, 0)][: values[spec.name].ndim]
-        array[rows] = np.pad(values[spec.name], padding, constant_values=spec.fill)
-    names = [spec.object_name(shard) for spec in frame_arrays(about)]
-    return {name: objects[name].to_bytes() for name in names}
-
-
-def shard_values(about: StoreAbout, kept: KeptBlock) -> dict[str, NDArray[Any]]:
-    """What stands in each array, before compression."""
-    codes_TK = rank_differences(encode_logp(kept.logp_TK))
-    values: dict[str, NDArray[Any]] = {}
-    for index, tier in enumerate(about.tiers):
-        ids, val, tail = tier_arrays(about, index)
-        values[ids.name] = kept.ids_TK[:, tier.columns].astype(about.ids_dtype)
-        values[val.name] = codes_TK[:, tier.columns]
-        values[tail.name] = encode_prob(kept.tail_TG[:, index])
-    for column, temperature in enumerate(about.temperatures):
-        values[log_norm_array(temperature).name] = kept.log_norm_TH[:, column]
-    return values
 
 
 def encode_metadata(

@@ -23,7 +23,9 @@ FORMAT_NAME = "essence soft labels"
 FORMAT_VERSION = 1
 MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
+MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
+ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
 
 Codec = Literal["zstd", "blosc"]
 
@@ -63,6 +65,11 @@ class StoreAbout:
             raise StoreError(
                 f"shards of {self.shard_frames} frames do not hold whole chunks of "
                 f"{self.chunk_frames} frames: make one a multiple of the other"
+            )
+        if self.shard_frames // self.chunk_frames > MAX_SHARD_CHUNKS:
+            raise StoreError(
+                f"shards of {self.shard_frames} frames in chunks of {self.chunk_frames} have more "
+                f"than {MAX_SHARD_CHUNKS} chunks: ask for smaller shards or larger chunks"
             )
         if self.chunk_frames * self.kept * 4 > MAX_CHUNK_BYTES:
             raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")
@@ -104,7 +111,7 @@ class FrameArray:
     @property
     def itemsize(self) -> int:
         """Bytes of one value."""
-        return {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}[self.dtype]
+        return ITEM_BYTES[self.dtype]
 
     @property
     def row_bytes(self) -> int:

@@ -125,3 +125,5 @@ def _refuse_bad_plan(
         before = shard
         if not in_order or offset != start or end > about.shard_frames:
             raise StoreCorrupt(f"{where}: utterance {row.id!r} does not follow the one before")
+    if plan.num_shards != before + 1:
+        raise StoreCorrupt(f"{where}: {plan.num_shards} shards, the last one used is {before}")

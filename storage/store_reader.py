@@ -1,15 +1,13 @@
-"""SoftLabelStore: the k best of any utterances, in any order, from a sealed store.
+"""SoftLabelStore: the k best of any utterances or frames, in any order, from a sealed store.
 
-A reader of k ranks opens the tiers up to k and no others. Decoded chunks are kept for a while,
-so that neighbours cost one decoding. Nothing is held open: safe to use after a fork.
+A reader of k ranks opens the tiers up to k and no others. Frames are numbered through the whole
+store, utterance after utterance. Use it from any process or thread: a fork may share it, and
+what is sent to another process opens the store again there.
 
-Shapes: T frames, K ranks, F rows of a chunk, k ranks asked for,
-R ranks of the opened tiers.
+Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
 """
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,62 +15,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
-from storage.errors import StoreCorrupt, StoreError
-from storage.manifest import read_head, read_manifest
-from storage.soft_labels import SoftLabels
-from storage.store_format import log_norm_array, refuse_difference, tier_arrays
-from storage.store_metadata import read_sealed_metadata
+from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.frame_map import FrameMap, Rows, Wanted, batch_frames, batches, count_frames
+from storage.rank_join import RankJoin
+from storage.soft_labels import SoftLabelCodes, SoftLabels
+from storage.store_contents import read_contents
+from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays
 from storage.store_verify import verify_objects
 from storage.tiers import tier_of
-from storage.value_code import LOGP_OF_CODE, PROB_OF_CODE, sum_differences
+from storage.value_code import PROB_OF_CODE, decode_logp
 
-CACHED_CHUNKS = 64  # under 60 MiB at K = 32, F = 8192
+CACHE_BYTES = 64 << 20
 
 
-def open_store(path: Path) -> "SoftLabelStore":
+def open_store(
+    path: Path, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+) -> "SoftLabelStore":
     """Open a sealed store; its metadata are compared with the manifest.
+
+    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` the store may
+    be under construction: `absent_shards` tells what it lacks, and reading that is an error.
 
     Raises:
         StoreIncomplete: when it is under construction.
         StoreCorrupt: when something is missing or differs.
         StoreError: when it is not there, or of another format.
     """
-    return SoftLabelStore(path)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chunk:
-    """A decoded inner chunk: ids and codes of the first k ranks, decoded tail."""
-
-    ids_Fk: NDArray[np.unsignedinteger[Any]]
-    codes_Fk: NDArray[np.uint8]
-    tail_F: NDArray[np.float32]
+    return SoftLabelStore(path, cache_bytes=cache_bytes, allow_partial=allow_partial)
 
 
 class SoftLabelStore:
     """A sealed store, open for reading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cache_bytes: int, allow_partial: bool = False) -> None:
         self.path = path
-        self.digest = read_head(path)
-        self._records = read_manifest(path, self.digest)
-        metadata = read_sealed_metadata(path, self._records)
+        contents = read_contents(path, allow_partial=allow_partial)
+        self.digest = contents.digest  # empty while the store is under construction
+        self.absent_shards = contents.absent_shards
+        self._records = contents.records
+        metadata = contents.metadata
         self.about = metadata.about
         self.utterances = metadata.utterances
         self._plan = metadata.plan
-        self._index_of = {row.id: index for index, row in enumerate(self.utterances)}
+        self._tier_arrays = [tier_arrays(self.about, i) for i in range(len(self.about.tiers))]
+        self._map = FrameMap(metadata, where=str(path), absent_shards=self.absent_shards)
+        self._cache_bytes = cache_bytes
         self._chunks = ChunkReader(
-            root=path,
-            records=self._records,
+            path,
+            self._records,
             chunk_frames=self.about.chunk_frames,
             chunks_per_shard=self.about.shard_frames // self.about.chunk_frames,
+            cache_bytes=cache_bytes,
         )
-        self._cache: OrderedDict[tuple[int, int, int], _Chunk] = OrderedDict()
 
     @property
     def num_frames(self) -> int:
         """Frames of all utterances."""
-        return sum(row.num_frames for row in self.utterances)
+        return self._map.num_frames
 
     @property
     def num_shards(self) -> int:
@@ -80,21 +79,46 @@ class SoftLabelStore:
         return self._plan.num_shards
 
     def __contains__(self, id: object) -> bool:
-        return id in self._index_of
+        return id in self._map
 
     def shard(self, index: int) -> range:
         """The utterances of a shard, as indices into `utterances`."""
         return self._plan.utterances(index)
 
-    def read(self, utterance_ids: Sequence[str], *, k: int) -> SoftLabels:
-        """Soft labels of utterances, one after the other in the order asked.
+    def read(self, wanted: Wanted, *, k: int) -> SoftLabels:
+        """Soft labels of utterances, one after the other in the order asked, or of frames.
 
         Raises:
-            StoreError: when an id is unknown, or k is larger than what is kept.
+            StoreError: when an id or a frame is not there, or k is larger than what is kept.
             StoreCorrupt: when bytes are missing or differ.
         """
-        self._refuse_bad_k(k)
-        return self._join([self._locate(id) for id in utterance_ids], k)
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabels(
+            ids_TK=np.empty((num_frames, k), np.uint32),
+            logp_TK=np.empty((num_frames, k), np.float32),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._joined(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            decode_logp(part.codes_TK, out=labels.logp_TK[rows])
+            labels.tail_T[rows] = part.tail_T
+        return labels
+
+    def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
+        """As `read`, probabilities left as one-byte codes."""
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabelCodes(
+            ids_TK=np.empty((num_frames, k), self.about.ids_dtype),
+            codes_TK=np.empty((num_frames, k), np.uint8),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._joined(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            labels.codes_TK[rows] = part.codes_TK
+            labels.tail_T[rows] = part.tail_T
+        return labels
 
     def read_utterance(self, id: str, k: int) -> SoftLabels:
         """Soft labels of one utterance. Raises as `read`."""
@@ -102,8 +126,15 @@ class SoftLabelStore:
 
     def read_shard(self, index: int, k: int) -> SoftLabels:
         """Soft labels of all utterances of a shard, in order. Raises as `read`."""
-        self._refuse_bad_k(k)
-        return self._join([(index, 0, self._shard_frames(index))], k)
+        return self.read(self.shard_frames(index), k=k)
+
+    def shard_frames(self, index: int) -> range:
+        """The frames of a shard."""
+        return self._map.shard_frames(index)
+
+    def utterance_frames(self, id: str) -> range:
+        """The frames of an utterance."""
+        return self._map.utterance_frames(id)
 
     def read_log_norm(self, id: str, *, temperature: float) -> NDArray[np.float32]:
         """ln sum_j p_j^(1/temperature) over all classes, (T,), of one utterance.
@@ -116,13 +147,10 @@ class SoftLabelStore:
                 f"{self.path} holds temperatures {self.about.temperatures}, asked {temperature}: "
                 "choose one of them or run 'essence teacher' with teacher.temperatures"
             )
-        shard, start, stop = self._locate(id)
         array = log_norm_array(temperature)
-        parts = [
-            self._chunks.read(array, shard=shard, chunk=chunk)[rows]
-            for chunk, rows in self._pieces(start, stop)
-        ]
-        values_T = np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32)
+        parts = list(self._fetch(array, self._map.find([id])))
+        values_T = np.concatenate([_NO_CODES, *(rows.reshape(-1) for rows in parts)])
+        values_T = values_T.view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():
             raise StoreCorrupt(f"{self.path}: {array.name} of utterance {id!r} is not finite")
         return values_T
@@ -157,98 +185,95 @@ class SoftLabelStore:
         wanted = {"corpus_fingerprint": corpus_fingerprint, "class_inventory": class_inventory}
         refuse_difference(str(self.path), found, wanted)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: it opens the store itself, and makes sure that it is the same."""
+        return _open_again, (self.path, self._cache_bytes, self.digest)
+
     def _bytes_of(self, array: str) -> int:
         prefix = f"{array}/c/"
         return sum(r.num_bytes for name, r in self._records.items() if name.startswith(prefix))
 
-    def _refuse_bad_k(self, k: int) -> None:
+    def _find(self, wanted: Wanted, k: int) -> list[Rows]:
         if not 1 <= k <= self.about.kept:
             raise StoreError(
                 f"{self.path} holds K={self.about.kept}, asked k={k}: lower student.k "
                 "or run 'essence teacher' with a larger teacher.kept"
             )
+        return self._map.find(wanted)
 
-    def _locate(self, id: str) -> tuple[int, int, int]:
-        if id not in self._index_of:
-            raise StoreError(f"{self.path} holds no utterance {id!r}: was it made for this split?")
-        index = self._index_of[id]
-        start = int(self._plan.offset_U[index])
-        return int(self._plan.shard_U[index]), start, start + self.utterances[index].num_frames
-
-    def _shard_frames(self, shard: int) -> int:
-        return sum(self.utterances[index].num_frames for index in self.shard(shard))
-
-    def _pieces(self, start: int, stop: int) -> list[tuple[int, slice]]:
-        """(chunk, rows in it) for the rows [start, stop) of a shard."""
-        size = self.about.chunk_frames
-        if start == stop:
-            return []
-        return [
-            (chunk, slice(max(start - chunk * size, 0), min(stop - chunk * size, size)))
-            for chunk in range(start // size, -(-stop // size))
-        ]
-
-    def _join(self, places: Sequence[tuple[int, int, int]], k: int) -> SoftLabels:
-        ids = [np.empty((0, k), np.uint32)]
-        codes = [np.empty((0, k), np.uint8)]
-        tails = [np.empty(0, np.float32)]
+    def _fetch(self, array: FrameArray, places: Sequence[Rows]) -> Iterator[NDArray[np.uint8]]:
         for shard, start, stop in places:
-            for number, rows in self._pieces(start, stop):
-                chunk = self._chunk(shard, number, k)
-                ids.append(chunk.ids_Fk[rows].astype(np.uint32))
-                codes.append(chunk.codes_Fk[rows])
-                tails.append(chunk.tail_F[rows])
-        return SoftLabels(
-            ids_TK=np.concatenate(ids),
-            logp_TK=LOGP_OF_CODE[np.concatenate(codes)],
-            tail_T=np.concatenate(tails),
-        )
+            yield from self._chunks.rows(array, shard=shard, start=start, stop=stop)
 
-    def _chunk(self, shard: int, number: int, k: int) -> _Chunk:
-        key = (shard, number, k)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        chunk = self._decode(shard, number, k)
-        self._cache[key] = chunk
-        if len(self._cache) > CACHED_CHUNKS:
-            self._cache.popitem(last=False)
-        return chunk
+    def _joined(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
+        """Where in the answer, and what: some frames at a time, that caches may hold.
 
-    def _decode(self, shard: int, number: int, k: int) -> _Chunk:
+        The arrays given are overwritten by the next ones.
+        """
         last_tier = tier_of(self.about.tiers, k)
-        arrays = [tier_arrays(self.about, index) for index in range(last_tier + 1)]
-        ids = [self._chunks.read(ids, shard=shard, chunk=number) for ids, _, _ in arrays]
-        values = [self._chunks.read(val, shard=shard, chunk=number) for _, val, _ in arrays]
-        tail_F = self._chunks.read(arrays[-1][2], shard=shard, chunk=number)
-        ids_Fk = np.concatenate(ids, axis=1)[:, :k]
-        self._refuse_fill(shard, number, ids_Fk)
-        codes_FR = sum_differences(np.concatenate(values, axis=1))
-        return _Chunk(
-            ids_Fk=ids_Fk, codes_Fk=codes_FR[:, :k], tail_F=self._tail_after(k, codes_FR, tail_F)
+        at, room = 0, batch_frames(self.about.chunk_frames)
+        join = RankJoin(
+            self.about.tiers[: last_tier + 1],
+            max_frames=min(room, count_frames(places)),
+            ids_dtype=self.about.ids_dtype,
+        )
+        for batch in batches(places, chunk_frames=self.about.chunk_frames):
+            num_frames = count_frames(batch)
+            join.begin(num_frames)
+            yield slice(at, at + num_frames), self._join(join, batch, last_tier, k)
+            at += num_frames
+
+    def _join(
+        self, join: RankJoin, batch: Sequence[Rows], last_tier: int, k: int
+    ) -> SoftLabelCodes:
+        for tier, (ids, val, _) in enumerate(self._tier_arrays[: last_tier + 1]):
+            for array, put in ((ids, join.put_ids), (val, join.put_differences)):
+                at = 0
+                for rows in self._fetch(array, batch):
+                    put(tier, at, rows)
+                    at += len(rows)
+        tails = [rows[:, 0] for rows in self._fetch(self._tier_arrays[last_tier][2], batch)]
+        codes_TR = join.sum_codes()
+        self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
+        return SoftLabelCodes(
+            ids_TK=join.ids_TR[:, :k],
+            codes_TK=codes_TR[:, :k],
+            tail_T=self._tail_after(k, codes_TR, np.concatenate(tails)),
         )
 
     def _tail_after(
-        self, k: int, codes_FR: NDArray[np.uint8], tail_F: NDArray[np.uint8]
+        self, k: int, codes_TR: NDArray[np.uint8], tail_T: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
         """Mass after rank k: the tail of k's tier, and the tier's ranks beyond k."""
-        everything_is_kept = codes_FR.shape[1] == self.about.num_classes
-        mass_F: NDArray[np.float32] = PROB_OF_CODE[codes_FR[:, k:]].sum(axis=1)
-        if not everything_is_kept:
-            mass_F += PROB_OF_CODE[tail_F]
-        return np.minimum(mass_F, np.float32(1.0))
+        num_ranks = codes_TR.shape[1]
+        if num_ranks == self.about.num_classes:
+            mass_T = np.zeros(len(tail_T), np.float32)
+        else:
+            mass_T = np.take(PROB_OF_CODE, tail_T)
+        if k < num_ranks:
+            mass_T += PROB_OF_CODE[codes_TR[:, k:]].sum(axis=1)
+        return np.minimum(mass_T, np.float32(1.0), out=mass_T)
 
-    def _refuse_fill(self, shard: int, number: int, ids_Fk: NDArray[Any]) -> None:
-        start = number * self.about.chunk_frames
-        used = ids_Fk[: max(0, self._shard_frames(shard) - start)]
-        wrong_T = (used >= self.about.num_classes).any(axis=1)
-        if wrong_T.any():
-            row = start + int(np.argmax(wrong_T))
-            utterances = self.shard(shard)
-            ends = np.cumsum([self.utterances[index].num_frames for index in utterances])
-            index = utterances[int(np.searchsorted(ends, row, side="right"))]
+    def _refuse_bad_rows(
+        self, places: Sequence[Rows], ids_TR: NDArray[Any], unordered: int | None
+    ) -> None:
+        if unordered is not None:
+            raise StoreCorrupt(f"{self._map.name(places, unordered)}: probabilities do not descend")
+        if ids_TR.size and int(ids_TR.max()) >= self.about.num_classes:
+            row = int(np.argmax((ids_TR >= self.about.num_classes).any(axis=1)))
             raise StoreCorrupt(
-                f"{self.path}, shard {shard}, utterance {self.utterances[index].id!r}, "
-                f"frame {row - int(self._plan.offset_U[index])}: a class id is fill or not below "
+                f"{self._map.name(places, row)}: a class id is fill or not below "
                 f"{self.about.num_classes}: the data are missing"
             )
+
+
+_NO_CODES = np.empty(0, np.uint8)
+
+
+def _open_again(path: Path, cache_bytes: int, digest: str) -> SoftLabelStore:
+    store = open_store(path, cache_bytes=cache_bytes)
+    if store.digest != digest:
+        raise StoreMismatch(
+            f"{path} was replaced while it was in use: found {store.digest}, wanted {digest}"
+        )
+    return store

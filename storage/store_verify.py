@@ -1,46 +1,196 @@
-"""Verify: every object of a sealed store against the manifest."""
+"""Verify: every object of a store against what it must be."""
 
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StoreCorrupt
-from storage.fingerprint import file_digest
-from storage.manifest import HEAD, STAGE, ObjectRecord, Records, manifest_name
+from storage.errors import StoreCorrupt, StoreError
+from storage.manifest import (
+    HEAD,
+    STAGE,
+    ObjectRecord,
+    Records,
+    manifest_name,
+    read_head,
+    read_manifest,
+)
+from storage.object_file import is_there, opened, patiently
+from storage.store_contents import read_contents
 
 NAMED = 10  # problems that a message spells out
+READ_BYTES = 1 << 20
+COMMITS = "commits/"
 
 
-def verify_objects(root: Path, records: Records, *, digest: str, data: bool) -> None:
-    """Compare sizes, and with `data` the sha256 of every object; nothing else may be there.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An object, and what is wrong with it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The `number`th of `parts` parts, counted from 1. All parts together are the whole store."""
+
+    number: int
+    parts: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.parts:
+            raise StoreError(
+                f"found subset {self.number}/{self.parts}, wanted n/t with 1 <= n <= t"
+            )
+
+    def choose(self, names: Iterable[str]) -> list[str]:
+        """Every `parts`th name of the sorted ones."""
+        return sorted(names)[self.number - 1 :: self.parts]
+
+
+EVERYTHING = Subset(1, 1)
+
+
+def check_objects(
+    root: Path, records: Records, *, data: bool, subset: Subset = EVERYTHING
+) -> Iterator[tuple[int, Problem | None]]:
+    """(bytes, what is wrong) of one object after the other: sizes, and with `data` all bytes.
+
+    Raises:
+        StoreUnreachable: when the system does not let us read.
+    """
+    for name in subset.choose(records):
+        yield records[name].num_bytes, _problem(root, name, records[name], data=data)
+
+
+def strangers(root: Path, records: Records, *, digest: str) -> list[Problem]:
+    """What lies in the store and does not belong there."""
+    known = {*records, HEAD, manifest_name(digest)} if digest else {*records}
+    names = sorted(_files(root) - known)
+    return [Problem(name, f"{name} is not in the manifest") for name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found. `digest` is empty, and shards may be absent, while it is built."""
+
+    digest: str
+    num_objects: int
+    num_checked: int
+    num_bytes: int
+    num_shards: int
+    absent_shards: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+
+def verify_store(
+    root: Path,
+    *,
+    data: bool,
+    subset: Subset = EVERYTHING,
+    allow_partial: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Check a store, or one part of `subset.parts`. `advance` is told the bytes of each object.
+
+    Raises:
+        StoreIncomplete: when it is under construction, and that is not allowed.
+        StoreCorrupt: when HEAD or the manifest are damaged, so that the rest has no measure.
+        StoreUnreachable: when the system does not let us read.
+    """
+    if is_there(root, HEAD) or not allow_partial:
+        digest = read_head(root)
+        absent: tuple[int, ...] = ()
+        records = read_manifest(root, digest)
+    else:
+        contents = read_contents(root, allow_partial=True)
+        digest, absent, records = "", contents.absent_shards, contents.records
+    problems = []
+    for num_bytes, problem in check_objects(root, records, data=data, subset=subset):
+        problems += [problem] if problem else []
+        advance(num_bytes)
+    if digest:
+        problems += strangers(root, records, digest=digest)
+    if digest and not problems:
+        read_contents(root, allow_partial=False)  # sound bytes may still be of another format
+    chosen = subset.choose(records)
+    return Verified(
+        digest=digest,
+        num_objects=len(records),
+        num_checked=len(chosen),
+        num_bytes=sum(records[name].num_bytes for name in chosen),
+        num_shards=num_commits(records) + len(absent),
+        absent_shards=absent,
+        problems=tuple(problems),
+    )
+
+
+def num_bytes_to_check(root: Path, subset: Subset) -> int:
+    """About how many bytes `verify_store` reads with `data`: for a progress bar."""
+    names = [name for name in _files(root) if name != HEAD and not name.startswith("manifest-")]
+    return sum((root / name).lstat().st_size for name in names) // subset.parts
+
+
+def num_commits(records: Records) -> int:
+    """How many shards are committed."""
+    return sum(name.startswith(COMMITS) for name in records)
+
+
+def verify_objects(
+    root: Path, records: Records, *, digest: str, data: bool, subset: Subset = EVERYTHING
+) -> None:
+    """Check all objects; nothing else may be there.
 
     Raises:
         StoreCorrupt: naming what is wrong.
     """
-    problems = [
-        problem
-        for name, record in sorted(records.items())
-        if (problem := _problem(root / name, record, data=data))
-    ]
-    known = {*records, HEAD, manifest_name(digest)}
-    problems += [f"{name} is not in the manifest" for name in _files(root) if name not in known]
+    found = [problem for _, problem in check_objects(root, records, data=data, subset=subset)]
+    refuse_problems(root, [*filter(None, found), *strangers(root, records, digest=digest)])
+
+
+def refuse_problems(root: Path, problems: list[Problem]) -> None:
+    """Raise StoreCorrupt where there are any, with the first of them."""
     if problems:
         more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        named = "; ".join(problem.text for problem in problems[:NAMED])
         raise StoreCorrupt(
-            f"{root}: {'; '.join(problems[:NAMED])}{more}: "
-            "copy the store again, or remove it and run 'essence teacher'"
+            f"{root}: {named}{more}: copy the store again, or run 'essence cache repair {root}'"
         )
 
 
-def _problem(path: Path, record: ObjectRecord, *, data: bool) -> str | None:
-    if path.is_symlink() or not path.is_file():
-        return f"{path} is missing or not a plain file"
-    found = path.stat().st_size
-    if found != record.num_bytes:
-        return f"{path} has {found} bytes, written were {record.num_bytes}"
-    if data and file_digest(path) != record.sha256:
-        return f"{path}: its sha256 differs from the manifest's"
-    return None
+def _problem(root: Path, name: str, record: ObjectRecord, *, data: bool) -> Problem | None:
+    path = root / name
+
+    def look() -> str | None:
+        with opened(root, name) as (handle, found):
+            if found != record.num_bytes:
+                return f"{path} has {found} bytes, written were {record.num_bytes}"
+            if data and _digest(handle) != record.sha256:
+                return f"{path}: its sha256 differs from the manifest's"
+        return None
+
+    try:
+        text = patiently(look, where=str(path))
+    except StoreCorrupt as error:
+        text = str(error)
+    return Problem(name, text) if text else None
 
 
-def _files(root: Path) -> list[str]:
-    names = (path.relative_to(root) for path in sorted(root.rglob("*")) if not path.is_dir())
-    return [name.as_posix() for name in names if name.parts[0] != STAGE]
+def _digest(handle: int) -> str:
+    digest = hashlib.sha256()
+    with open(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(root: Path) -> set[str]:
+    """Everything below the store but folders and the stage."""
+    names = (path.relative_to(root) for path in root.rglob("*") if not _is_folder(path))
+    return {name.as_posix() for name in names if name.parts[0] != STAGE}
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -7,13 +7,12 @@ Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
+from storage.block_check import checked
 from storage.commit import clear_stage, install, link_record, publish, refuse_lost, stage
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import (
@@ -27,11 +26,20 @@ from storage.manifest import (
     read_object,
     record_of,
 )
+from storage.object_file import patiently
+from storage.publish import sync_directory
+from storage.shard_encoder import encode_shard
 from storage.shard_object import chunk_checksums
 from storage.shard_plan import ShardPlan, plan_shards
-from storage.store_encoding import encode_metadata, encode_shard
-from storage.store_format import StoreAbout, StoreUtterance, commit_name, refuse_difference
-from storage.store_metadata import read_metadata
+from storage.store_contents import read_commit
+from storage.store_encoding import encode_metadata
+from storage.store_format import (
+    StoreAbout,
+    StoreUtterance,
+    commit_name,
+    refuse_difference,
+)
+from storage.store_metadata import StoreMetadata, read_metadata
 from storage.top_k import KeptBlock
 
 
@@ -60,12 +68,14 @@ class StoreWriter:
         _refuse_bad_ids(utterances)
         plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
         writer = cls(path, about, utterances, plan)
-        if (path / GROUP).is_file():
-            writer._refuse_other_store()
-            writer._redo_installs()
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            with _named_disk_errors(path, writer._metadata):
+        with _named_disk_errors(path, writer._metadata):
+            if (path / GROUP).is_file():
+                writer._refuse_other_store()
+                writer._redo_installs()
+            else:
+                writer._refuse_commits_without_metadata()
+                path.mkdir(parents=True, exist_ok=True)
+                sync_directory(path.parent)
                 publish(path, writer._metadata)
         return writer
 
@@ -86,7 +96,9 @@ class StoreWriter:
 
     def missing_shards(self) -> list[int]:
         """Shards that nobody has committed yet."""
-        return [i for i in range(self.num_shards) if not (self.path / commit_name(i)).is_file()]
+        places = [self.path / commit_name(shard) for shard in range(self.num_shards)]
+        found = [patiently(place.is_file, where=str(place)) for place in places]
+        return [shard for shard, is_there in enumerate(found) if not is_there]
 
     def write_shard(self, index: int, kept: KeptBlock) -> None:
         """Encode and commit one shard: the frames of its utterances, one after the other.
@@ -97,8 +109,16 @@ class StoreWriter:
             StoreError: when `kept` does not fit the shard, another writer has committed
                 something else, or the disk cannot be written.
         """
-        self._refuse_bad_block(index, kept)
-        objects = encode_shard(self.about, kept, shard=index, num_shards=self.num_shards)
+        self.write_blocks(index, [kept])
+
+    def write_blocks(self, index: int, blocks: Iterable[KeptBlock]) -> None:
+        """As `write_shard`, frames coming in blocks of any size.
+
+        In memory are one block and the compressed shard, never all its frames.
+        """
+        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
+        sound = checked(self.about, blocks, num_frames=wanted, where=f"shard {index}")
+        objects = encode_shard(self.about, sound, shard=index)
         num_chunks = self.about.shard_frames // self.about.chunk_frames
         records = {
             name: record_of(content, tuple(chunk_checksums(content, num_chunks)))
@@ -118,9 +138,7 @@ class StoreWriter:
             raise StoreError(f"{self.path}: {len(missing)} shards are missing, first {missing[0]}")
         records = {name: record_of(content) for name, content in self._metadata.items()}
         for shard in range(self.num_shards):
-            name = commit_name(shard)
-            content = read_object(self.path, name)
-            records |= {name: record_of(content)} | decode_records(content, where=name)
+            records |= read_commit(self.path, self._as_metadata(), shard)
         for name, record in records.items():
             refuse_lost(self.path, name, record)
         manifest = encode_records(records)
@@ -133,6 +151,8 @@ class StoreWriter:
                 # Another writer seals at this moment and has cleared the stage under us.
                 if read_head(self.path) != digest:
                     raise
+            if read_head(self.path) != digest:
+                raise StoreCorrupt(f"{self.path / HEAD} is not what was written: seal it again")
             clear_stage(self.path)
         return digest
 
@@ -147,7 +167,7 @@ class StoreWriter:
                 # Another writer has finished the store and cleared the stage under us.
                 if not place.is_file():
                     raise
-        theirs = place.read_bytes()
+        theirs = read_object(self.path, name)
         if theirs != ours:
             differing = [
                 object_name
@@ -166,8 +186,19 @@ class StoreWriter:
         if (self.path / HEAD).is_file():
             return
         for shard in set(range(self.num_shards)) - set(self.missing_shards()):
-            name = commit_name(shard)
-            install(self.path, decode_records((self.path / name).read_bytes(), where=name))
+            committed = read_commit(self.path, self._as_metadata(), shard)
+            install(self.path, {n: r for n, r in committed.items() if n != commit_name(shard)})
+
+    def _as_metadata(self) -> StoreMetadata:
+        return StoreMetadata(about=self.about, utterances=self.utterances, plan=self._plan)
+
+    def _refuse_commits_without_metadata(self) -> None:
+        """What was committed under metadata that are gone may be of another store."""
+        if any((self.path / commit_name(0)).parent.glob("*")):
+            raise StoreCorrupt(
+                f"{self.path} holds committed shards and no {GROUP}: what they are is not known: "
+                "remove the store and run 'essence teacher' again"
+            )
 
     def _refuse_other_store(self) -> None:
         found = read_metadata(self.path)
@@ -184,31 +215,6 @@ class StoreWriter:
                 raise StoreCorrupt(
                     f"{self.path / name} differs from what was written: remove the store"
                 )
-
-    def _refuse_bad_block(self, index: int, kept: KeptBlock) -> None:
-        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
-        shapes = {
-            "ids": (kept.ids_TK.shape, (wanted, self.about.kept)),
-            "logp": (kept.logp_TK.shape, (wanted, self.about.kept)),
-            "tail": (kept.tail_TG.shape, (wanted, len(self.about.tiers))),
-            "log_norm": (kept.log_norm_TH.shape, (wanted, len(self.about.temperatures))),
-        }
-        for name, (found, shape) in shapes.items():
-            if found != shape:
-                raise StoreError(f"shard {index}: {name} has shape {found}, wanted {shape}")
-        ids_TK = np.sort(kept.ids_TK, axis=1)
-        checks = {
-            "a class id is out of range": kept.ids_TK >= self.about.num_classes,
-            "a class comes twice": ids_TK[:, 1:] == ids_TK[:, :-1],
-            "a log-probability is NaN": np.isnan(kept.logp_TK),
-            "the ranks do not descend": kept.logp_TK[:, 1:] > kept.logp_TK[:, :-1],
-            "a tail is not in 0..1": ~((kept.tail_TG >= 0) & (kept.tail_TG <= 1.001)),
-            "a log norm is not finite": ~np.isfinite(kept.log_norm_TH),
-        }
-        for text, wrong_TX in checks.items():
-            if wrong_TX.any():
-                frame = int(np.argmax(wrong_TX.any(axis=1)))
-                raise StoreError(f"shard {index}, frame {frame}: {text}")
 
 
 def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:
@@ -227,8 +233,15 @@ def _named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
         yield
     except OSError as cause:
         needed = sum(map(len, objects.values()))
-        free = shutil.disk_usage(path).free if path.is_dir() else 0
+        free = _free_bytes(path)
         raise StoreError(
             f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
             f"{free} are free: mend it and run 'essence teacher' again, it goes on from here"
         ) from cause
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path if path.is_dir() else path.parent).free
+    except OSError:  # the disk is gone altogether
+        return 0

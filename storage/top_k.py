@@ -66,6 +66,17 @@ def keep_top_k(
     return kept
 
 
+def cut_block(block: KeptBlock, start: int, stop: int) -> KeptBlock:
+    """Frames [start, stop) of a block; shares its memory."""
+    rows = slice(start, stop)
+    return KeptBlock(
+        ids_TK=block.ids_TK[rows],
+        logp_TK=block.logp_TK[rows],
+        tail_TG=block.tail_TG[rows],
+        log_norm_TH=block.log_norm_TH[rows],
+    )
+
+
 def join_blocks(blocks: Sequence[KeptBlock]) -> KeptBlock:
     """Blocks of frames, one after the other."""
     return KeptBlock(

@@ -37,6 +37,14 @@ def encode_prob(prob: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         return encode_logp(np.log(prob))
 
 
+def decode_logp(codes: NDArray[np.uint8], *, out: NDArray[np.float32]) -> None:
+    """LOGP_OF_CODE[codes], bit for bit, at twice the speed of looking it up."""
+    np.copyto(out, codes)
+    np.multiply(out, out, out=out)  # exact, as is the divisor: one rounding
+    np.divide(out, np.float32(STEPS**2 / -FLOOR), out=out)
+    np.subtract(np.float32(0.0), out, out=out)  # and not -0.0
+
+
 def rank_differences(codes_TK: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Code minus the code of the rank before, mod 256; the first rank stays as it is."""
     differences_TK = codes_TK.copy()

@@ -28,6 +28,7 @@ def test_no_frames_pass() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_named(value: float) -> None:
+    """RELIABILITY 16."""
     logp_TC = make_logp(11, 5)
     logp_TC[7, 2] = value
     with pytest.raises(
@@ -38,6 +39,7 @@ def test_a_value_that_is_not_finite_is_named(value: float) -> None:
 
 @pytest.mark.parametrize("factor", [0.99, 1.01, 1.002])
 def test_a_sum_that_is_not_one_is_named(factor: float) -> None:
+    """RELIABILITY 16."""
     logp_TC = make_logp(11, 5)
     logp_TC[4] += np.float32(np.log(factor))
     with pytest.raises(BadPosterior, match=rf"frame 4: the probabilities sum to {factor:g}"):

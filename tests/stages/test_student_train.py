@@ -223,12 +223,14 @@ def test_a_store_of_another_corpus_or_inventory_is_refused(
 
 
 def test_an_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
+    """RELIABILITY 7."""
     store = _make_store(tmp_path / "t.zarr", corpus_directory / "train.h5", seal=False)
     with pytest.raises(StoreIncomplete):
         _train(corpus_directory, store, tmp_path / "student")
 
 
 def test_other_frame_counts_are_named(corpus_directory: Path, tmp_path: Path) -> None:
+    """RELIABILITY 19."""
     with CorpusFile(corpus_directory / "train.h5") as corpus:
         fingerprint = corpus.fingerprint
     other = make_corpus(tmp_path / "train.h5", lengths=(31, 0, 16))

@@ -204,6 +204,7 @@ class StoppingProgress(RecordingProgress):
 def test_interrupted_and_resumed_gives_the_same_bytes(
     tmp_path: Path, corpus: Path, members: list[Path]
 ) -> None:
+    """RELIABILITY 1."""
     label(tmp_path / "whole", corpus, members)
     for calls in (2, 9, 14):
         with pytest.raises(KeyboardInterrupt):
@@ -285,6 +286,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
 def test_a_nan_names_member_utterance_and_frame(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """RELIABILITY 16."""
     poison(monkeypatch, {"train-10"})
     with pytest.raises(BadPosterior, match=r"member gru .*, utterance 'train-10', frame 4: "):
         label(tmp_path / "t", corpus, members)
@@ -295,7 +297,7 @@ def test_a_nan_names_member_utterance_and_frame(
 def test_bad_utterances_are_left_out_and_listed(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever they are found, and wherever a run stops: the same bytes."""
+    """RELIABILITY 16: wherever they are found, and wherever a run stops: the same bytes."""
     poison(monkeypatch, {"train-3", "train-4", "train-22"})
     progress = RecordingProgress()
     changes: dict[str, Any] = {"on_bad_posterior": "skip-utterance", "splits": ("train",)}
@@ -340,6 +342,7 @@ def test_when_nothing_is_left_it_says_so(
 def test_a_member_of_another_corpus_is_named(
     tmp_path: Path, corpus: Path, members: list[Path], field: str, value: Any, message: str
 ) -> None:
+    """RELIABILITY 18."""
     stranger = make_member(tmp_path / "stranger", "tdnn", seed=7, **{field: value})
     with pytest.raises(BadInput, match=f"stranger: the member's {message}"):
         label(tmp_path / "t", corpus, [*members, stranger])

@@ -149,6 +149,7 @@ BAD = {
 
 @pytest.mark.parametrize("message", BAD)
 def test_a_bad_value_is_named_and_leaves_no_file(tmp_path: Path, message: str) -> None:
+    """RELIABILITY 17."""
     features_TF, labels_T = make_utterance(5, seed=0)
     arrays: dict[str, Any] = {"features_TF": features_TF, "labels_T": labels_T}
     for name, (frame, value) in BAD[message].items():
@@ -170,6 +171,7 @@ def test_a_bad_value_is_named_and_leaves_no_file(tmp_path: Path, message: str) -
     ],
 )
 def test_a_bad_utterance_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """RELIABILITY 19."""
     with pytest.raises(CorpusFileError, match=message):
         write_good_and(tmp_path / "a.h5", **({"id": "bad"} | changes))
     assert list(tmp_path.iterdir()) == []
@@ -232,6 +234,7 @@ def test_changed_features_are_named_when_read(tmp_path: Path) -> None:
 
 
 def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
+    """RELIABILITY 22."""
     path = write_corpus(tmp_path / "a.h5", [5])
     write_corpus(tmp_path / "outside.h5", [5])
     with h5py.File(path, "r+") as file:
@@ -242,6 +245,7 @@ def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_external_storage_is_refused(tmp_path: Path) -> None:
+    """RELIABILITY 22."""
     path = write_corpus(tmp_path / "a.h5", [5])
     (tmp_path / "secret").write_bytes(bytes(5 * FEATURE_DIM * 4))
     with h5py.File(path, "r+") as file:

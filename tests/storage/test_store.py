@@ -27,8 +27,8 @@ from storage.errors import (
     StoreIncomplete,
     StoreMismatch,
 )
+from storage.shard_encoder import shard_values
 from storage.shard_plan import fit_shard_frames
-from storage.store_encoding import shard_values
 from storage.store_format import StoreAbout, StoreUtterance
 from storage.store_reader import SoftLabelStore, open_store
 from storage.store_writer import StoreWriter
@@ -71,6 +71,7 @@ def expected_labels(kept: KeptBlock, about: StoreAbout, k: int) -> dict[str, Any
 def test_what_is_written_is_what_is_read(
     lengths: list[int], num_classes: int, chunk_frames: int, wanted: int, data: st.DataObject
 ) -> None:
+    """RELIABILITY 20."""
     kept = data.draw(st.integers(1, num_classes))
     k = data.draw(st.integers(1, kept))
     about = make_about(
@@ -122,33 +123,6 @@ def test_utterances_come_in_the_order_asked(store: SoftLabelStore) -> None:
     assert labels.num_frames == 14 + 0 + 5 + 14
     np.testing.assert_array_equal(labels.ids_TK, np.concatenate([part.ids_TK for part in parts]))
     assert store.read([], k=2).ids_TK.shape == (0, 2)
-
-
-def test_the_cache_gives_nothing_away(
-    store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("storage.store_reader.CACHED_CHUNKS", 2)
-    fresh = [open_store(store.path).read_utterance(row.id, 5).ids_TK for row in store.utterances]
-    for index in (3, 0, 6, 3, 2, 7, 6, 0):
-        labels = store.read_utterance(store.utterances[index].id, 5)
-        np.testing.assert_array_equal(labels.ids_TK, fresh[index])
-        labels.ids_TK[:] = 0  # a caller may scribble on what it was given
-
-
-def test_neighbours_cost_one_decoding(
-    store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = []
-    decode = SoftLabelStore._decode
-
-    def counted(self: SoftLabelStore, shard: int, number: int, k: int) -> Any:
-        decoded.append((shard, number))
-        return decode(self, shard, number, k)
-
-    monkeypatch.setattr(SoftLabelStore, "_decode", counted)
-    for row in store.utterances:
-        store.read_utterance(row.id, 4)
-    assert len(decoded) == len(set(decoded))
 
 
 @pytest.mark.parametrize(("k", "tiers"), [(1, 1), (2, 2), (4, 2), (5, 3), (7, 3)])
@@ -295,6 +269,7 @@ def test_an_odd_about_is_refused(changes: dict[str, Any], message: str) -> None:
 
 
 def test_a_store_without_head_is_under_construction(tmp_path: Path) -> None:
+    """RELIABILITY 7."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, make_about(), utterances=make_utterances(LENGTHS))
     writer.write_shard(1, shard_block(writer, 1))
@@ -307,6 +282,7 @@ def test_a_store_without_head_is_under_construction(tmp_path: Path) -> None:
 
 
 def test_another_corpus_is_refused_field_by_field(store: SoftLabelStore) -> None:
+    """RELIABILITY 18."""
     store.check_matches(corpus_fingerprint="c" * 64, class_inventory="d" * 64)
     with pytest.raises(
         StoreMismatch, match=r"corpus_fingerprint: found 'c{64}', wanted 'e{64}'"
@@ -339,6 +315,7 @@ def test_another_corpus_is_refused_field_by_field(store: SoftLabelStore) -> None
     ],
 )
 def test_a_store_of_something_else_is_not_taken_up(tmp_path: Path, field: str, value: Any) -> None:
+    """RELIABILITY 18."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, make_about(), utterances=make_utterances(LENGTHS))
     other = make_about(**{field: value})
@@ -348,6 +325,7 @@ def test_a_store_of_something_else_is_not_taken_up(tmp_path: Path, field: str, v
 
 
 def test_other_utterances_are_not_taken_up(tmp_path: Path) -> None:
+    """RELIABILITY 18."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, make_about(), utterances=make_utterances([5, 7]))
     with pytest.raises(StoreMismatch, match=r"ütt/1: found \(7, .*wanted \(8"):
@@ -358,6 +336,7 @@ def test_other_utterances_are_not_taken_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id", ["a\0b", "\ud800"])
 def test_an_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
+    """RELIABILITY 20."""
     row = StoreUtterance(id=id, num_frames=3, digest="0" * 64)
     with pytest.raises(StoreError, match="NUL or is not UTF-8"):
         StoreWriter.create(tmp_path / "a.zarr", make_about(), utterances=[row])
@@ -365,6 +344,7 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
 
 
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    """RELIABILITY 20."""
     rows = make_utterances([3]) * 2
     with pytest.raises(StoreError, match="comes twice"):
         StoreWriter.create(tmp_path / "a.zarr", make_about(), utterances=rows)
@@ -389,6 +369,7 @@ def spoil(kept: KeptBlock, what: str) -> KeptBlock:
 
 @pytest.mark.parametrize("what", ["range", "twice", "NaN", "descend", "tail", "shape"])
 def test_a_bad_block_is_refused_with_shard_and_frame(tmp_path: Path, what: str) -> None:
+    """RELIABILITY 17."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, make_about(), utterances=make_utterances([5]))
     with pytest.raises(StoreError, match="shard 0" + ("" if what == "shape" else ", frame 3")) as e:

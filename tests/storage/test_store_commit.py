@@ -116,6 +116,7 @@ def test_killed_at_any_call_and_resumed_gives_the_same_bytes(
 
 
 def test_killed_again_and_again_it_still_ends(tmp_path: Path, undisturbed: str) -> None:
+    """RELIABILITY 1."""
     path = tmp_path / "a.zarr"
     dies_at = 31
     while not build_and_die(path, dies_at, torn=True):
@@ -170,7 +171,7 @@ def test_two_writers_who_agree_make_one_store(tmp_path: Path, undisturbed: str) 
 
 
 def test_many_writers_at_once_make_one_store(tmp_path: Path, undisturbed: str) -> None:
-    """Each writes every shard and seals, whatever the others do."""
+    """RELIABILITY 10: each writes every shard and seals, whatever the others do."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
 
@@ -188,6 +189,7 @@ def test_many_writers_at_once_make_one_store(tmp_path: Path, undisturbed: str) -
 
 
 def test_two_writers_who_disagree_are_told_so(tmp_path: Path, undisturbed: str) -> None:
+    """RELIABILITY 10."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     writer.write_shard(0, shard_block(writer, 0))
@@ -221,6 +223,7 @@ def test_metadata_that_changed_during_the_build_are_named(tmp_path: Path) -> Non
 def test_a_write_that_lied_is_found_before_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: str
 ) -> None:
+    """RELIABILITY 9."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
 
@@ -280,7 +283,7 @@ def test_a_shard_without_frames_has_a_commit_and_no_objects(tmp_path: Path) -> N
 def test_what_a_commit_needs_is_on_the_disk_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Payload flushed, then its directory, then the link, then the link's directory, then names."""
+    """RELIABILITY 2: payload, its directory, the link, the link's directory, then names."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     steps: list[str] = []

@@ -14,6 +14,7 @@ from storage.top_k import keep_top_k
 from storage.value_code import (
     LOGP_OF_CODE,
     PROB_OF_CODE,
+    decode_logp,
     encode_logp,
     encode_prob,
     rank_differences,
@@ -87,3 +88,10 @@ def test_divergence_of_flat_posteriors_grows_with_their_entropy_only(sharpness: 
     divergence_T, entropy_T = stored_divergence(make_logp(301, 1009, sharpness=sharpness))
     assert divergence_T.max() <= 5e-4
     assert divergence_T.mean() <= 5e-5 * max(entropy_T.mean(), 1.0)
+
+
+def test_decoding_is_the_table_bit_for_bit() -> None:
+    codes = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    out = np.empty((64, 4), np.float32)
+    decode_logp(codes, out=out)
+    np.testing.assert_array_equal(out.view(np.uint32), LOGP_OF_CODE[codes].view(np.uint32))

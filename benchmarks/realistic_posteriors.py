@@ -1,0 +1,51 @@
+"""Posteriors as acoustic models give them, from a seed: peaked, long-tailed, smooth in time.
+
+A hidden Markov chain dwells in its states; a network's last layer is a product of a hidden
+vector and an embedding of each class, so that a class is confused with the same few others
+whenever it comes; the hidden vector follows the state smoothly, with noise that lasts some frames.
+
+Shapes: T frames, C classes, D hidden dimensions.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+HIDDEN_DIM = 48
+MEAN_DWELL_FRAMES = 3.0  # frames of 30 ms in one tied state
+BLOCK_FRAMES = 1024
+NOISE_MEMORY = 0.7  # of the frame before
+NOISE_SCALE = 0.8  # against hidden vectors of length one
+SHARPNESS = 9.0  # nats between a class and one that is orthogonal to it, without noise
+
+
+def realistic_posteriors(
+    num_frames: int, num_classes: int, *, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (T, C) of float32 log-posteriors, `num_frames` rows in all."""
+    rng = np.random.default_rng(seed)
+    embedding_CD = rng.normal(size=(num_classes, HIDDEN_DIM)).astype(np.float32)
+    embedding_CD /= np.linalg.norm(embedding_CD, axis=1, keepdims=True)
+    hidden_TD = _hidden(num_frames, embedding_CD, rng)
+    for start in range(0, num_frames, BLOCK_FRAMES):
+        logits_TC = SHARPNESS * hidden_TD[start : start + BLOCK_FRAMES] @ embedding_CD.T
+        logits_TC -= logits_TC.max(axis=1, keepdims=True)
+        logits_TC -= np.log(np.exp(logits_TC).sum(axis=1, keepdims=True))
+        yield logits_TC
+
+
+def _hidden(
+    num_frames: int, embedding_CD: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    moves_T = rng.random(num_frames) < 1 / MEAN_DWELL_FRAMES
+    visits = rng.integers(0, len(embedding_CD), size=int(moves_T.sum()) + 1)
+    path_TD = embedding_CD[visits[np.cumsum(moves_T)]]
+    hidden_TD = path_TD.copy()
+    hidden_TD[1:] += 0.35 * path_TD[:-1]  # a network sees its neighbours
+    hidden_TD[:-1] += 0.35 * path_TD[1:]
+    noise_TD = rng.normal(size=path_TD.shape).astype(np.float32)
+    noise_TD *= np.float32(NOISE_SCALE / np.sqrt(HIDDEN_DIM) * np.sqrt(1 - NOISE_MEMORY**2))
+    for frame in range(1, num_frames):
+        noise_TD[frame] += NOISE_MEMORY * noise_TD[frame - 1]
+    return hidden_TD + noise_TD

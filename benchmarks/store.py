@@ -1,0 +1,272 @@
+"""The soft-label store against what people use instead: bytes, error, speed, as ratios.
+
+    python benchmarks/store.py [--classes 3000,9000] [--frames 131072] [--k 1,4,8,32] [--rounds 7]
+    python benchmarks/store.py --store work/teacher-.../train.zarr
+
+Without --store, posteriors are made from a seed (realistic_posteriors.py). With it, those that a
+teacher has given on speech; they have gone through the value code once, so that the error cannot be
+measured, naive Zarr finds few different values, and the dense file has the tail spread evenly.
+Everything is written below a temporary directory and read from the page cache: this measures the
+work of the processor, not a disk. Each round runs all contestants once, in another order, and a
+ratio is taken within its round.
+
+A ratio of speed above 1 says that the store is faster. `decoded`: uint32 ids and float32
+log-probabilities. `as stored`: uint16 ids, and codes of one byte here, float16 there.
+
+Shapes: T frames, C classes, K kept ranks, U utterances.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from realistic_posteriors import realistic_posteriors
+from side_by_side import Contestant, each, machine, print_ratios
+from store_contestants import (
+    DenseHdf5,
+    Memmap,
+    NaiveZarr,
+    ZarrOfOurs,
+    encode_with_zarr,
+    make_about,
+    write_store,
+)
+
+from storage.shard_encoder import encode_shard
+from storage.store_reader import SoftLabelStore, open_store
+from storage.tiers import plan_tiers
+from storage.top_k import KeptBlock, cut_block, join_blocks, keep_top_k
+from storage.value_code import PROB_OF_CODE, encode_logp, encode_prob
+
+KEPT = 32
+DENSE_FRAMES = 16_384  # enough for the dense file to leave the processor's caches
+BLOCK_FRAMES = 32_768
+NUM_RANDOM = 64  # utterances that one measurement reads
+NUM_RANDOM_SLOW = 8  # of which the slow contestants read these
+BATCH = 16  # utterances of a batch of the loader
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", default="3000,9000")
+    parser.add_argument("--frames", type=int, default=131_072)
+    parser.add_argument("--k", default="1,4,8,32")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--store", type=Path, help="a sealed store; instead of made posteriors")
+    options = parser.parse_args()
+    print(f"{machine()}; {options.rounds} rounds: median (lowest to highest)\n")
+    ks = [int(k) for k in options.k.split(",")]
+    if options.store is not None:
+        kept, lengths, num_classes = from_store(open_store(options.store))
+        dense = spread_out(kept, num_classes)
+        compare(kept, lengths, num_classes, dense, ks, options.rounds, exact=False)
+        return
+    for num_classes in map(int, options.classes.split(",")):
+        lengths = make_lengths(options.frames)
+        kept, dense = make_posteriors(sum(lengths), num_classes)
+        compare(kept, lengths, num_classes, dense, ks, options.rounds, exact=True)
+
+
+def make_lengths(num_frames: int) -> list[int]:
+    """Utterances of 1 to 30 seconds, 10 on average, at 30 ms a frame."""
+    rng = np.random.default_rng(1)
+    lengths = np.clip(rng.lognormal(np.log(300), 0.5, size=num_frames), 33, 1000).astype(int)
+    return lengths[: int(np.searchsorted(np.cumsum(lengths), num_frames))].tolist()
+
+
+def make_posteriors(num_frames: int, num_classes: int) -> tuple[KeptBlock, NDArray[np.float32]]:
+    """What is kept of all frames, and the first ones whole."""
+    blocks, dense = [], []
+    for logp_TC in realistic_posteriors(num_frames, num_classes, seed=1):
+        blocks.append(keep_top_k(logp_TC, KEPT, tiers=plan_tiers(KEPT)))
+        if sum(map(len, dense)) < DENSE_FRAMES:
+            dense.append(logp_TC)
+    return join_blocks(blocks), np.concatenate(dense)
+
+
+def from_store(store: SoftLabelStore) -> tuple[KeptBlock, list[int], int]:
+    """What a store holds, as it was given to its writer but for the value code's error."""
+    frames, about = range(store.num_frames), store.about
+    whole = store.read(frames, k=about.kept)
+    tails = [store.read(frames, k=tier.last).tail_T for tier in about.tiers]
+    kept = KeptBlock(
+        ids_TK=whole.ids_TK,
+        logp_TK=whole.logp_TK,
+        tail_TG=np.stack(tails, axis=1),
+        log_norm_TH=np.empty((store.num_frames, 0), np.float32),
+    )
+    return kept, [row.num_frames for row in store.utterances], about.num_classes
+
+
+def spread_out(kept: KeptBlock, num_classes: int) -> NDArray[np.float32]:
+    """The first frames with the tail spread over the other classes."""
+    ids_TK = kept.ids_TK[:DENSE_FRAMES].astype(np.intp)
+    tail_T1 = np.maximum(kept.tail_TG[:DENSE_FRAMES, -1:], 1e-30)
+    dense_TC = np.repeat(np.log(tail_T1 / num_classes), num_classes, axis=1).astype(np.float32)
+    np.put_along_axis(dense_TC, ids_TK, kept.logp_TK[:DENSE_FRAMES], axis=1)
+    return dense_TC
+
+
+def compare(
+    kept: KeptBlock,
+    lengths: Sequence[int],
+    num_classes: int,
+    dense_TC: NDArray[np.float32],
+    ks: Sequence[int],
+    rounds: int,
+    *,
+    exact: bool,
+) -> None:
+    """Print the table of one set of frames."""
+    num_kept = kept.ids_TK.shape[1]
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        stores = {}
+        for chunk_frames in (8192, 4096):
+            about = make_about(num_classes, num_kept, lengths, chunk_frames)
+            path = directory / f"{chunk_frames}.zarr"
+            write_store(path, about, kept, lengths)
+            stores[chunk_frames] = path
+        memmap = Memmap.write(directory, kept)
+        naive = NaiveZarr(directory / "naive.zarr", memmap)
+        dense = DenseHdf5(directory / "dense.h5", dense_TC)
+        print(f"## C = {num_classes}, K = {num_kept}: {len(lengths)} utterances, ", end="")
+        print(f"{sum(lengths)} frames\n")
+        print_sizes(open_store(stores[8192]), naive, num_classes)
+        if exact:
+            print_error(kept)
+        print("| speed | ours, million frames/s | against | ratio |\n|---|---|---|---|")
+        some = [k for k in ks if k <= num_kept]
+        for title, contestants in measurements(stores, memmap, naive, dense, kept, lengths, some):
+            print_ratios(title, contestants, rounds)
+        print()
+
+
+def print_sizes(store: SoftLabelStore, naive: NaiveZarr, num_classes: int) -> None:
+    """Bytes a frame by tier, and against the others."""
+    frames, kept = store.num_frames, store.about.kept
+    by_tier = store.bytes_by_tier()
+    arrays = sum(
+        path.stat().st_size
+        for path in store.path.rglob("c/*")
+        for path in [path, *path.glob("*")]
+        if path.is_file() and "utterances" not in path.parts
+    )
+    item = 2 if num_classes <= 65_534 else 4
+    print("| bytes | a frame | of the whole |\n|---|---|---|")
+    for last, num_bytes in by_tier.items():
+        print(f"| k <= {last} opens | {num_bytes / frames:.2f} | {num_bytes / arrays:.3f} |")
+    ours = arrays / frames
+    print(f"| all arrays | {ours:.2f} | 1 |")
+    others = {
+        "memmap": kept * (item + 2),
+        "naive zstd Zarr": naive.num_bytes / frames,
+        "dense float32": 4 * num_classes,
+    }
+    for name, size in others.items():
+        print(f"| {name} | {size:.2f} | ours is {ours / size:.4f} = 1/{size / ours:.1f} |")
+    print()
+
+
+def print_error(kept: KeptBlock) -> None:
+    """KL from the true distribution over the kept ranks and the tail to the decoded one, made to
+    sum to one."""
+    true = np.concatenate([np.exp(kept.logp_TK.astype(np.float64)), kept.tail_TG[:, -1:]], axis=1)
+    true /= true.sum(axis=1, keepdims=True)
+    codes = np.concatenate([encode_logp(kept.logp_TK), encode_prob(kept.tail_TG[:, -1:])], axis=1)
+    found = PROB_OF_CODE[codes].astype(np.float64)
+    found /= found.sum(axis=1, keepdims=True)
+    kl_T = (true * np.log(np.maximum(true, 1e-300) / found)).sum(axis=1)
+    entropy = -(true * np.log(np.maximum(true, 1e-300))).sum(axis=1).mean()
+    print(
+        f"KL of what is stored: mean {kl_T.mean():.1e}, maximum {kl_T.max():.1e} nats; "
+        f"mean entropy {entropy:.2f} nats, mean best {np.exp(kept.logp_TK[:, 0]).mean():.2f}\n"
+    )
+
+
+def measurements(
+    stores: dict[int, Path],
+    memmap: Memmap,
+    naive: NaiveZarr,
+    dense: DenseHdf5,
+    kept: KeptBlock,
+    lengths: Sequence[int],
+    ks: Sequence[int],
+) -> Iterator[tuple[str, dict[str, Contestant]]]:
+    """(title, name -> contestant); the first one is ours."""
+    cold = {frames: open_store(path, cache_bytes=0) for frames, path in stores.items()}
+    store = cold[8192]
+    same = ZarrOfOurs(store)
+    shard = cut_block(kept, 0, len(store.shard_frames(0)))
+    yield (
+        f"encode, K = {store.about.kept}",
+        {
+            "ours": Contestant(lambda: encode_shard(store.about, [shard], shard=0), shard),
+            "zarr-python": Contestant(lambda: encode_with_zarr(store.about, shard), shard),
+        },
+    )
+    ends = [*range(0, store.num_frames, BLOCK_FRAMES), store.num_frames]
+    blocks = list(pairwise(ends))
+    shards = [(r.start, r.stop) for r in map(store.shard_frames, range(store.num_shards))]
+    for k in ks:
+        yield (
+            f"block, decoded, k = {k}",
+            {
+                "ours": each(lambda a, b, k=k: store.read(range(a, b), k=k), blocks),
+                "memmap": each(lambda a, b, k=k: memmap.decoded([(a, b)], k), blocks),
+            },
+        )
+        yield (
+            f"block, as stored, k = {k}",
+            {
+                "ours": each(lambda a, b, k=k: store.read_codes(range(a, b), k=k), blocks),
+                "memmap": each(lambda a, b, k=k: memmap.stored([(a, b)], k), blocks),
+                "zarr-python": each(lambda a, b, k=k: same.codes(a, b, k), shards),
+                "naive Zarr": each(lambda a, b, k=k: naive.stored((a, b), k), blocks),
+            },
+        )
+    rng = np.random.default_rng(2)
+    spans = list(pairwise(np.cumsum([0, *lengths]).tolist()))
+    some = [spans[u] for u in rng.permutation(len(lengths))[:NUM_RANDOM]]
+    few = some[:NUM_RANDOM_SLOW]
+    dense_spans = [(a % (dense.num_frames - (b - a)), b - a) for a, b in some]
+    for k in ks:
+        for frames, opened in cold.items():
+            yield (
+                f"random utterance, decoded, F = {frames}, k = {k}",
+                {
+                    "ours": each(lambda a, b, k=k, s=opened: s.read(range(a, b), k=k), some),
+                    "memmap": each(lambda a, b, k=k: memmap.decoded([(a, b)], k), some),
+                    "dense HDF5": each(dense.rows, [(a, a + n) for a, n in dense_spans]),
+                },
+            )
+        yield (
+            f"random utterance, as stored, F = 8192, k = {k}",
+            {
+                "ours": each(lambda a, b, k=k: store.read_codes(range(a, b), k=k), some),
+                "memmap": each(lambda a, b, k=k: memmap.stored([(a, b)], k), some),
+                "zarr-python": each(lambda a, b, k=k: same.codes(a, b, k), few),
+                "naive Zarr": each(lambda a, b, k=k: naive.stored((a, b), k), few),
+            },
+        )
+    warm = open_store(stores[8192])
+    order = rng.permutation(len(lengths)).tolist()
+    batches = [(order[a : a + BATCH],) for a in range(0, len(order), BATCH)]
+    for k in ks:
+        ours = each(lambda run, k=k: warm.read([f"u{u}" for u in run], k=k), batches)
+        theirs = each(lambda run, k=k: memmap.decoded([spans[u] for u in run], k), batches)
+        for contestant in (ours, theirs):
+            contestant.num_frames = store.num_frames
+        yield (
+            f"loader: an epoch of {BATCH} shuffled utterances a batch, decoded, k = {k}",
+            {"ours": ours, "memmap": theirs},
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""essence cache: look at one soft-label store, check it, mend it.
+
+Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
+What is slow to load is imported inside the commands, as in pipeline/cli.py.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from storage.errors import StoreCorrupt, StoreIncomplete
+
+if TYPE_CHECKING:
+    from storage.store_verify import Subset
+
+DAMAGED, UNDER_CONSTRUCTION = 3, 4
+
+
+class CacheDoor(click.Group):
+    """Gives damaged and unfinished stores exit codes of their own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; say what is wrong with the store, and exit."""
+        try:
+            return super().invoke(ctx)
+        except StoreCorrupt as error:
+            click.echo(f"essence: {error}", err=True)
+            sys.exit(DAMAGED)
+        except StoreIncomplete as error:
+            click.echo(f"essence: {error}", err=True)
+            sys.exit(UNDER_CONSTRUCTION)
+
+
+class SubsetType(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
+    """n/t: the nth of t parts."""
+
+    name = "n/t"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Subset":
+        """The text 2/7 -> Subset(2, 7)."""
+        from storage.store_verify import Subset
+
+        number, slash, parts = str(value).partition("/")
+        is_number = number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()
+        if not slash or not is_number or not 1 <= int(number) <= int(parts):
+            self.fail(f"found {value!r}, wanted n/t with 1 <= n <= t, as in 2/7", param, ctx)
+        return Subset(int(number), int(parts))
+
+
+def _with_store(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument and the option that all commands have."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
+    return click.argument("store", type=click.Path(path_type=Path))(command)
+
+
+def _with_corpus(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--corpus",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Corpus file of the same split (work/corpus-*/train.h5): adds its hard labels.",
+    )(command)
+
+
+def _with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        show_default=True,
+        help="Where the picture goes.",
+    )
+
+
+@click.group(cls=CacheDoor)
+def cache() -> None:
+    """One soft-label store: look at it, check it, mend it.
+
+    STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr.
+
+    \b
+    Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
+    """
+
+
+@cache.command()
+@_with_store
+def info(store: Path, *, as_json: bool) -> None:
+    """What a store holds and what made it. Reads headers only.
+
+    \b
+    Example: essence cache info work/teacher-5a7227487ef6/train.zarr
+    """
+    from pipeline.cache_tables import describe_info, gather_info
+    from storage.store_reader import open_store
+
+    facts = gather_info(open_store(store, allow_partial=True))
+    click.echo(_json(facts) if as_json else describe_info(facts))
+
+
+@cache.command()
+@_with_store
+@click.option("--data", is_flag=True, help="Read every byte, not sizes only.")
+@click.option(
+    "--subset", type=SubsetType(), default="1/1", help="With --data: read the nth of t parts."
+)
+@click.option("--allow-partial", is_flag=True, help="Check what is there of an unfinished store.")
+def verify(
+    store: Path, *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
+) -> None:
+    """Compare a store with its manifest: sizes, and with --data every byte.
+
+    Exits with 0 when it is sound, 3 when it is damaged, 4 when it is under construction.
+
+    \b
+    Example: essence cache verify --data --subset 1/30 work/teacher-5a7227487ef6/train.zarr
+    """
+    from pipeline.cache_tables import describe_verified
+    from pipeline.progress import TerminalProgress
+    from storage.store_verify import num_bytes_to_check, verify_store
+
+    total = num_bytes_to_check(store, subset) if data else 0
+    with TerminalProgress().task(f"verify {store.name}", total=total, unit="bytes") as task:
+        found = verify_store(
+            store, data=data, subset=subset, allow_partial=allow_partial, advance=task.advance
+        )
+    click.echo(_json(found) if as_json else describe_verified(store, found, data=data))
+    if found.problems:
+        sys.exit(DAMAGED)
+
+
+@cache.command()
+@_with_store
+@_with_corpus
+@_with_out("audit.png")
+def audit(store: Path, *, as_json: bool, corpus: Path | None, out: Path) -> None:
+    """What each k keeps and costs, before anybody trains. Reads the whole store.
+
+    Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
+    read, and with --corpus how often the hard label is among the k.
+
+    \b
+    Example: essence cache audit --corpus work/corpus-da37a61b1938/train.h5 \\
+                 work/teacher-5a7227487ef6/train.zarr
+    """
+    from pipeline.cache_tables import describe_audit
+    from pipeline.progress import TerminalProgress
+    from stages.report.audit_figure import draw_audit
+    from storage.store_audit import audit_store
+    from storage.store_reader import open_store
+
+    opened = open_store(store)
+    title = f"audit {store.name}"
+    with (
+        _opened_corpus(corpus) as labels,
+        TerminalProgress().task(title, total=opened.num_frames, unit="frames") as task,
+    ):
+        found = audit_store(opened, labels, task.advance)
+    _save(out, lambda: draw_audit(found))
+    click.echo(_json(found) if as_json else describe_audit(found))
+    click.echo(f"picture: {out}", err=True)
+
+
+@cache.command()
+@_with_store
+@click.argument("utterance")
+@_with_corpus
+@_with_out("posteriorgram.png")
+@click.option("--k", type=click.IntRange(min=1), help="Ranks to draw; default: all.")
+@click.option(
+    "--classes",
+    type=click.IntRange(2, 200),
+    default=30,
+    show_default=True,
+    help="Classes to draw: those with most probability.",
+)
+def show(
+    store: Path,
+    utterance: str,
+    *,
+    as_json: bool,
+    corpus: Path | None,
+    out: Path,
+    k: int | None,
+    classes: int,
+) -> None:
+    """Draw an utterance's soft labels: classes over time, hard labels upon them, the tail below.
+
+    \b
+    Example: essence cache show work/teacher-5a7227487ef6/dev.zarr dev-00003 --k 8
+    """
+    from pipeline.cache_tables import describe_shown
+    from stages.report.soft_label_figure import choose_classes, draw_soft_labels
+    from storage.store_reader import open_store
+
+    opened = open_store(store)
+    soft = opened.read_utterance(utterance, k or opened.about.kept)
+    with _opened_corpus(corpus) as labels:
+        hard = None
+        if labels is not None:
+            opened.check_matches(
+                corpus_fingerprint=labels.fingerprint,
+                class_inventory=labels.about.class_inventory,
+            )
+            hard = labels.labels(labels.index_of(utterance))
+    shown = choose_classes(
+        soft,
+        utterance=utterance,
+        seconds_per_frame=opened.about.frame_shift_ms / 1000,
+        num_classes=classes,
+        hard_labels_T=hard,
+    )
+    _save(out, lambda: draw_soft_labels(shown))
+    facts = describe_shown(shown, soft)
+    click.echo(_json(facts) if as_json else "\n".join(f"{n}: {v}" for n, v in facts.items()))
+    click.echo(f"picture: {out}", err=True)
+
+
+@cache.command()
+@_with_store
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def repair(store: Path, *, as_json: bool, dry_run: bool) -> None:
+    """Take damaged shards out, so that 'essence teacher' makes these, and these only, again.
+
+    Reads every byte. What is taken out goes to STORE.quarantine; the store is then under
+    construction, and so is the teacher's folder. The same bytes and digest come back.
+
+    \b
+    Example: essence cache repair work/teacher-5a7227487ef6/train.zarr
+    """
+    from pipeline.cache_repair import describe_repair, repair_in_place
+
+    done = repair_in_place(store, dry_run=dry_run)
+    click.echo(_json(done) if as_json else describe_repair(done))
+
+
+def _json(value: Any) -> str:
+    from dataclasses import asdict, is_dataclass
+
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return json.dumps(plain, indent=2, ensure_ascii=False)
+
+
+def _opened_corpus(path: Path | None) -> Any:
+    from contextlib import nullcontext
+
+    from storage.corpus_file import CorpusFile
+
+    return nullcontext() if path is None else CorpusFile(path)
+
+
+def _save(out: Path, draw: Callable[[], Any]) -> None:
+    from stages.report.drawing import house_style, to_png
+    from storage.publish import publish_file
+
+    with house_style():
+        publish_file(out, to_png(draw(), dots_per_inch=120))

@@ -1,0 +1,159 @@
+"""Cache tables: what `essence cache` prints of a store."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.columns import aligned
+from storage.soft_labels import SoftLabels
+from storage.store_audit import StoreAudit
+from storage.store_reader import SoftLabelStore
+from storage.store_verify import Verified
+
+if TYPE_CHECKING:  # matplotlib would be loaded with it
+    from stages.report.soft_label_figure import Shown
+
+NAMED_SHARDS = 10
+
+
+def gather_info(store: SoftLabelStore) -> dict[str, Any]:
+    """All that the headers say."""
+    about = asdict(store.about)
+    frames = max(1, store.num_frames)
+    tiers = [
+        {"ranks": [tier.first, tier.last], "bytes_opened": size, "bytes_per_frame": size / frames}
+        for tier, size in zip(store.about.tiers, store.bytes_by_tier().values(), strict=True)
+    ]
+    return {
+        "path": str(store.path),
+        "digest": store.digest or None,
+        "absent_shards": list(store.absent_shards),
+        "num_utterances": len(store.utterances),
+        "num_frames": store.num_frames,
+        "num_shards": store.num_shards,
+        "tiers": tiers,
+        "dense_float32_bytes_per_frame": 4 * store.about.num_classes,
+        "about": about,
+    }
+
+
+def describe_info(facts: dict[str, Any]) -> str:
+    """The same as text."""
+    about = facts["about"]
+    state = "sealed" if facts["digest"] else f"under construction, {_absent(facts)} absent"
+    size, dense = facts["tiers"][-1]["bytes_per_frame"], facts["dense_float32_bytes_per_frame"]
+    ratio = f", 1/{dense / size:.0f} of dense float32" if size else ""
+    rows = [
+        ("state", state),
+        ("digest", facts["digest"] or "-"),
+        ("split", about["split"]),
+        ("frames", f"{facts['num_frames']:,} in {facts['num_utterances']:,} utterances"),
+        ("frame", f"{about['frame_shift_ms']:g} ms (subsampling {about['subsampling']})"),
+        ("classes", f"{about['num_classes']:,}, of which {about['kept']} are kept a frame"),
+        ("size", f"{size:.1f} bytes a frame{ratio}"),
+        ("shards", f"{facts['num_shards']} of {about['shard_frames']:,} frames"),
+        ("chunks", f"{about['chunk_frames']:,} frames"),
+        ("corpus", about["corpus_fingerprint"]),
+        ("class inventory", about["class_inventory"]),
+        *[
+            (f"member, weight {weight:.4g}", member)
+            for member, weight in zip(about["members"], about["weights"], strict=False)
+        ],
+        ("combined", f"{about['combine']} mean, temperature {about['temperature']:g}"),
+        ("temperatures", ", ".join(f"{t:g}" for t in about["temperatures"]) or "no other"),
+        ("left out", f"{len(about['left_out'])} utterances"),
+        ("written by", f"essence {about['program_version']}"),
+    ]
+    head = ("ranks up to", "bytes a frame", "bytes to open", "of the whole")
+    whole = max(1, facts["tiers"][-1]["bytes_opened"])
+    tiers = [
+        (
+            str(tier["ranks"][1]),
+            f"{tier['bytes_per_frame']:.2f}",
+            f"{tier['bytes_opened']:,}",
+            f"{tier['bytes_opened'] / whole:.1%}",
+        )
+        for tier in facts["tiers"]
+    ]
+    left = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(left)}  {text}" for name, text in rows]
+    return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
+
+
+def describe_verified(path: Path, found: Verified, *, data: bool) -> str:
+    """What was checked, and what was found."""
+    what = f"{found.num_bytes:,} bytes" if data else "the sizes"
+    lines = [f"{path}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
+    lines += [f"damaged: {problem.text}" for problem in found.problems]
+    if not found.digest:
+        shards = ", ".join(map(str, found.absent_shards[:NAMED_SHARDS]))
+        more = " ..." if len(found.absent_shards) > NAMED_SHARDS else ""
+        lines.append(
+            f"under construction: {len(found.absent_shards)} of {found.num_shards} shards are "
+            f"absent: {shards}{more}"
+        )
+    if found.problems:
+        lines.append(f"{len(found.problems)} problems: run 'essence cache repair {path}'")
+    elif found.digest:
+        whole = data and found.num_checked == found.num_objects
+        lines.append(f"{'sound' if whole else 'nothing wrong with these'}: {found.digest}")
+    return "\n".join(lines)
+
+
+def describe_audit(audit: StoreAudit) -> str:
+    """A line for each k."""
+    known = audit.agreement is not None
+    head = ["k", "kept", "5 % keep less than", "tail", "entropy"]
+    head += ["hard label inside"] if known else []
+    head += ["bytes a frame", "to read", "of dense"]
+    rows = []
+    for rank in audit.ranks:
+        row = [
+            str(rank.k),
+            f"{rank.kept_mass:.2%}",
+            f"{rank.kept_mass_low:.1%}",
+            f"{rank.tail:.3g}",
+            f"{rank.entropy:.3f}",
+        ]
+        row += [f"{rank.hard_label_inside:.2%}"] if rank.hard_label_inside is not None else []
+        share = audit.dense_bytes_per_frame / rank.bytes_per_frame if rank.bytes_per_frame else 0.0
+        row += [f"{rank.bytes_per_frame:.2f}", _size(rank.num_bytes), f"1/{share:.0f}"]
+        rows.append(tuple(row))
+    title = (
+        f"{audit.split}: {audit.num_frames:,} frames of {audit.num_utterances:,} utterances, "
+        f"K = {audit.kept} of {audit.num_classes:,} classes"
+    )
+    lines = [title, aligned([tuple(head), *rows])]
+    if audit.agreement is not None:
+        lines.append(
+            f"rank 1 is the hard label in {audit.agreement:.2%} of {audit.num_labelled:,} frames"
+        )
+    return "\n".join(lines)
+
+
+def describe_shown(shown: "Shown", soft: SoftLabels) -> dict[str, Any]:
+    """What the picture shows, in figures."""
+    return {
+        "utterance": shown.utterance,
+        "frames": soft.num_frames,
+        "seconds": round(soft.num_frames * shown.seconds_per_frame, 3),
+        "k": soft.k,
+        "classes": shown.classes_R.tolist(),
+        "mean_tail": round(float(soft.tail_T.mean()), 6) if soft.num_frames else None,
+        "mean_rank_1": (
+            round(float(np.exp(soft.logp_TK[:, 0]).mean()), 6) if soft.num_frames else None
+        ),
+    }
+
+
+def _absent(facts: dict[str, Any]) -> str:
+    return f"{len(facts['absent_shards'])} of {facts['num_shards']} shards"
+
+
+def _size(num_bytes: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"

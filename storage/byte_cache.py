@@ -1,0 +1,41 @@
+"""ByteCache: what was used last, up to so many bytes."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Held = bytes | NDArray[Any]
+
+
+class ByteCache:
+    """Least recently used goes first. What is larger than the whole is not kept."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Hashable, Held] = OrderedDict()
+        self.num_bytes = 0
+
+    def get(self, key: Hashable) -> Held | None:
+        """What is kept under this key."""
+        held = self._entries.get(key)
+        if held is not None:
+            self._entries.move_to_end(key)
+        return held
+
+    def put(self, key: Hashable, held: Held) -> None:
+        """Keep it, in place of what was there, and drop what has waited longest."""
+        before = self._entries.pop(key, None)
+        self.num_bytes -= 0 if before is None else _num_bytes(before)
+        if _num_bytes(held) > self._max_bytes:
+            return
+        self._entries[key] = held
+        self.num_bytes += _num_bytes(held)
+        while self.num_bytes > self._max_bytes:
+            self.num_bytes -= _num_bytes(self._entries.popitem(last=False)[1])
+
+
+def _num_bytes(held: Held) -> int:
+    return held.nbytes if isinstance(held, np.ndarray) else len(held)
