@@ -13,7 +13,8 @@ from makers_store import fill_store, make_about, make_utterances, shard_block, t
 
 from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
 from pipeline.cli import main
-from storage.corpus_file import CorpusAbout, CorpusFile, CorpusWriter
+from storage.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus_writer import CorpusWriter
 from storage.store_reader import open_store
 from storage.store_writer import StoreWriter
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from makers_store import make_about, make_logp, make_utterances
 
-from storage.corpus_file import CorpusAbout, CorpusFile, CorpusWriter
+from storage.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus_writer import CorpusWriter
 from storage.errors import StoreMismatch
 from storage.store_audit import LOW, audit_store, ranks_to_audit
 from storage.store_reader import open_store
