@@ -211,7 +211,7 @@ def test_partial_paths_are_counted_in_a_note(house, tmp_path):
         progress=notes,
     )
     assert notes.notes[0].startswith("a system: 20 of 20 utterances of dev end within a word")
-    assert len(notes.notes) == 2
+    assert len([note for note in notes.notes if "end within a word" in note]) == 2
 
 
 def test_a_model_of_other_classes_is_refused(house, tmp_path):
