@@ -205,6 +205,18 @@ class RemoteReading(Reading):
         with pytest.raises(StoreCorrupt, match="the server gives no byte ranges"):
             store.verify(data=False)
 
+    def test_an_object_that_ends_early_or_late_is_named_before_it_is_hashed(
+        self, place: Place
+    ) -> None:
+        folder, size = RemoteFolder(place.url), len(place.objects["zarr.json"])
+        assert folder.read("zarr.json", size, 0) == place.objects["zarr.json"]
+        with pytest.raises(StoreCorrupt, match=f"ends at byte {size}, wanted"):
+            folder.read("zarr.json", 9, size - 8)
+        with pytest.raises(StoreCorrupt, match=f"has more than {size - 1} bytes, written were"):
+            folder.read_whole("zarr.json", num_bytes=size - 1)
+        with pytest.raises(StoreCorrupt, match=f"has {size} bytes, written were {size + 1}"):
+            folder.read_whole("zarr.json", num_bytes=size + 1)
+
     def test_what_is_under_construction_is_not_read_there(self, place: Place) -> None:
         del place.objects["HEAD"]
         with pytest.raises(StoreIncomplete):
@@ -285,7 +297,7 @@ def digest_of(content: bytes) -> str:
 
 
 PROCESSES = """
-import multiprocessing, sys
+import multiprocessing, os, sys
 import fsspec
 from storage.store_reader import open_store
 
@@ -297,9 +309,13 @@ if __name__ == "__main__":
     url, folder, *methods = sys.argv[1:]
     if url.startswith("memory:"):
         fsspec.filesystem("memory").put(folder, url, recursive=True)
-    store = open_store(url)
+    store = open_store(url, cache_bytes=0)
     wanted = [checksum(open_store(folder), seed) for seed in range(4)]
     assert [checksum(store, seed) for seed in range(4)] == wanted
+    child = os.fork()  # it has the store as it is, connected
+    if child == 0:
+        os._exit(0 if [checksum(store, seed) for seed in range(4)] == wanted else 1)
+    assert os.waitpid(child, 0)[1] == 0
     for method in methods:
         with multiprocessing.get_context(method).Pool(2) as pool:
             jobs = [pool.apply_async(checksum, (store, seed)) for seed in range(4)]
