@@ -8,7 +8,6 @@ Shapes: F rows of a chunk, R rows asked for, J inner chunks of a shard.
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numcodecs import blosc
@@ -18,7 +17,8 @@ from storage.blosc_blocks import decompress_part, num_blocks
 from storage.byte_cache import ByteCache
 from storage.errors import StoreCorrupt
 from storage.manifest import Records
-from storage.object_handles import ObjectHandles
+from storage.object_handles import ObjectHandles, ObjectReader
+from storage.remote_folder import RemoteFolder, Root
 from storage.shard_object import (
     ABSENT,
     CRC_BYTES,
@@ -44,7 +44,7 @@ class ChunkReader(threading.local):
 
     def __init__(
         self,
-        root: Path,
+        root: Root,
         records: Records,
         *,
         chunk_frames: int,
@@ -55,7 +55,7 @@ class ChunkReader(threading.local):
         self._records = records
         self._chunk_frames = chunk_frames
         self._index_bytes = index_bytes(chunks_per_shard)
-        self._handles = ObjectHandles(root, records)
+        self._objects = _object_reader(root, records)
         self._cache = ByteCache(cache_bytes)
         self._indices: dict[str, _Index] = {}
 
@@ -105,7 +105,7 @@ class ChunkReader(threading.local):
             raise StoreCorrupt(f"{where}: the chunk is missing")
         if size > most_compressed(num_bytes):
             raise StoreCorrupt(f"{where}: declares {size} bytes for {num_bytes}: not compressed")
-        raw = self._handles.read(name, size, offset)
+        raw = self._objects.read(name, size, offset)
         body = check_crc(raw, where=where)
         if int.from_bytes(raw[-CRC_BYTES:], "little") != checksums[chunk]:
             raise StoreCorrupt(
@@ -131,9 +131,13 @@ class ChunkReader(threading.local):
         if record.num_bytes < self._index_bytes:
             raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
         offset = record.num_bytes - self._index_bytes
-        raw = self._handles.read(name, self._index_bytes, offset)
+        raw = self._objects.read(name, self._index_bytes, offset)
         entries_J2 = read_index(raw, object_bytes=record.num_bytes, where=f"{self._root}/{name}")
         return entries_J2.tolist(), record.chunks
+
+
+def _object_reader(root: Root, records: Records) -> ObjectReader:
+    return root if isinstance(root, RemoteFolder) else ObjectHandles(root, records)
 
 
 def _decompress_part(body: bytes, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:

@@ -13,11 +13,13 @@ from typing import Any
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.fingerprint import canonical_json
 from storage.object_file import read_whole
+from storage.remote_folder import RemoteFolder, Root
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
 
 HEAD = "HEAD"
 STAGE = "_stage"
 GROUP = "zarr.json"
+MAX_HEAD_BYTES = 128  # asked of a server; a digest and its line end are 65
 # No empty part, none that begins with a dot: nothing leads out of the store.
 OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -88,14 +90,35 @@ def manifest_name(digest: str) -> str:
     return f"manifest-{digest}.json"
 
 
-def read_head(root: Path) -> str:
+def read_head(root: Root) -> str:
     """The identity of a sealed store.
 
     Raises:
         StoreError: when there is no store at all.
         StoreIncomplete: when it is under construction.
         StoreCorrupt: when HEAD is not a digest.
+        StoreUnreachable: when the system does not let us read.
     """
+    raw = _remote_head(root) if isinstance(root, RemoteFolder) else _local_head(root)
+    text = raw.decode("ascii", errors="replace")
+    if not re.fullmatch(DIGEST.pattern + "\n", text):
+        raise StoreCorrupt(
+            f"{root / HEAD}: found {text[:80]!r}, wanted 64 hex digits and a line end"
+        )
+    return text[:-1]
+
+
+def _remote_head(root: RemoteFolder) -> bytes:
+    try:
+        return root.ask(HEAD, 0, MAX_HEAD_BYTES)
+    except FileNotFoundError as cause:
+        raise StoreIncomplete(
+            f"{root} has no {HEAD}: it is under construction, not copied to its end, or no "
+            "soft-label store"
+        ) from cause
+
+
+def _local_head(root: Path) -> bytes:
     path = root / HEAD
     if not root.exists():
         raise StoreError(f"{root} is not there: run 'essence teacher' first")
@@ -107,10 +130,7 @@ def read_head(root: Path) -> str:
             f"{root} is under construction ({done} shards are done, no {HEAD}): "
             "run 'essence teacher' again to finish it"
         )
-    text = read_whole(root, HEAD).decode("ascii", errors="replace")
-    if not re.fullmatch(DIGEST.pattern + "\n", text):
-        raise StoreCorrupt(f"{path}: found {text[:80]!r}, wanted 64 hex digits and a line end")
-    return text[:-1]
+    return read_whole(root, HEAD)
 
 
 def _is_something_else(root: Path) -> bool:
@@ -119,7 +139,7 @@ def _is_something_else(root: Path) -> bool:
     return bool(names) and not names & {HEAD, GROUP, STAGE}
 
 
-def read_manifest(root: Path, digest: str) -> Records:
+def read_manifest(root: Root, digest: str) -> Records:
     """All objects of a sealed store, by name."""
     path = root / manifest_name(digest)
     content = read_object(root, manifest_name(digest))
@@ -128,14 +148,18 @@ def read_manifest(root: Path, digest: str) -> Records:
     return decode_records(content, where=str(path))
 
 
-def read_object(root: Path, name: str, record: ObjectRecord | None = None) -> bytes:
+def read_object(root: Root, name: str, record: ObjectRecord | None = None) -> bytes:
     """A small object's bytes, compared with its record where one is given.
 
     Raises:
         StoreCorrupt: when it is missing or differs.
         StoreUnreachable: when the system does not let us read.
     """
-    content = read_whole(root, name, num_bytes=record.num_bytes if record else None)
+    num_bytes = record.num_bytes if record else None
+    if isinstance(root, RemoteFolder):
+        content = root.read_whole(name, num_bytes=num_bytes)
+    else:
+        content = read_whole(root, name, num_bytes=num_bytes)
     if record is not None and record_of(content).sha256 != record.sha256:
         raise StoreCorrupt(f"{root / name}: sha256 differs from the manifest's: bytes have changed")
     return content

@@ -7,12 +7,26 @@ disk meanwhile does not matter: every chunk that is read is compared with the ma
 import os
 from collections import OrderedDict
 from pathlib import Path
+from typing import Protocol
 
 from storage.errors import StoreCorrupt
 from storage.manifest import Records
 from storage.object_file import open_plain, patiently
 
 MAX_OPEN = 128  # of the 1024 that a process usually has
+
+
+class ObjectReader(Protocol):
+    """What a reader of chunks needs of the place where the objects are: a disk, or a server."""
+
+    def read(self, name: str, num_bytes: int, offset: int) -> bytes:
+        """Bytes [offset, offset + num_bytes) of an object, all of them.
+
+        Raises:
+            StoreCorrupt: when it is missing, or ends before.
+            StoreUnreachable: when the system does not let us read.
+        """
+        ...
 
 
 class ObjectHandles:

@@ -14,6 +14,7 @@ from storage.manifest import (
     record_of,
 )
 from storage.object_file import is_there
+from storage.remote_folder import RemoteFolder, Root
 from storage.store_encoding import encode_metadata
 from storage.store_format import StoreAbout, commit_name, frame_arrays
 from storage.store_metadata import StoreMetadata, read_metadata, read_sealed_metadata
@@ -32,8 +33,8 @@ class StoreContents:
     absent_shards: tuple[int, ...]
 
 
-def read_contents(root: Path, *, allow_partial: bool) -> StoreContents:
-    """What a sealed store must hold; with `allow_partial` also one under construction.
+def read_contents(root: Root, *, allow_partial: bool) -> StoreContents:
+    """What a sealed store must hold; with `allow_partial` also one under construction, on disk.
 
     Raises:
         StoreIncomplete: when it is under construction, and that is not allowed.
@@ -42,7 +43,7 @@ def read_contents(root: Path, *, allow_partial: bool) -> StoreContents:
     try:
         digest = read_head(root)
     except StoreIncomplete:
-        if not allow_partial:
+        if not allow_partial or isinstance(root, RemoteFolder):
             raise
         return _partial_contents(root)
     records = read_manifest(root, digest)

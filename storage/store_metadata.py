@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt
 from storage.manifest import GROUP, Records, read_object
+from storage.remote_folder import Root
 from storage.shard_object import check_crc, decompress
 from storage.shard_plan import ShardPlan
 from storage.store_format import StoreAbout, StoreUtterance, from_attributes
@@ -33,7 +33,7 @@ class StoreMetadata:
     plan: ShardPlan
 
 
-def read_metadata(root: Path) -> StoreMetadata:
+def read_metadata(root: Root) -> StoreMetadata:
     """Metadata of a store, sealed or not: checked by its checksums only.
 
     Raises:
@@ -42,7 +42,7 @@ def read_metadata(root: Path) -> StoreMetadata:
     return _read(root, lambda name: read_object(root, name))
 
 
-def read_sealed_metadata(root: Path, records: Records) -> StoreMetadata:
+def read_sealed_metadata(root: Root, records: Records) -> StoreMetadata:
     """Metadata of a sealed store: every object is compared with the manifest.
 
     Raises:
@@ -60,7 +60,7 @@ def read_sealed_metadata(root: Path, records: Records) -> StoreMetadata:
     return _read(root, fetch)
 
 
-def _read(root: Path, fetch: Callable[[str], bytes]) -> StoreMetadata:
+def _read(root: Root, fetch: Callable[[str], bytes]) -> StoreMetadata:
     where = str(root / GROUP)
     try:
         attributes: Any = json.loads(fetch(GROUP))["attributes"]
@@ -78,7 +78,7 @@ def _read(root: Path, fetch: Callable[[str], bytes]) -> StoreMetadata:
 
 
 def _read_table(
-    root: Path, fetch: Callable[[str], bytes], *, num_utterances: int, num_shards: int
+    root: Root, fetch: Callable[[str], bytes], *, num_utterances: int, num_shards: int
 ) -> tuple[tuple[StoreUtterance, ...], ShardPlan]:
     def column(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         if 0 in shape:

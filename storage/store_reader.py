@@ -18,6 +18,7 @@ from storage.chunk_reader import ChunkReader
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.frame_map import FrameMap, Rows, Wanted, batch_frames, batches, count_frames
 from storage.rank_join import RankJoin
+from storage.remote_folder import Root, find_root
 from storage.soft_labels import SoftLabelCodes, SoftLabels
 from storage.store_contents import read_contents
 from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays
@@ -29,25 +30,26 @@ CACHE_BYTES = 64 << 20
 
 
 def open_store(
-    path: Path, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+    path: Path | str, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
 ) -> "SoftLabelStore":
-    """Open a sealed store; its metadata are compared with the manifest.
+    """Open a sealed store, at a path or a URL; its metadata are compared with the manifest.
 
-    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` the store may
-    be under construction: `absent_shards` tells what it lacks, and reading that is an error.
+    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` a store on
+    disk may be under construction: `absent_shards` tells what it lacks; reading that is an error.
 
     Raises:
         StoreIncomplete: when it is under construction.
         StoreCorrupt: when something is missing or differs.
-        StoreError: when it is not there, or of another format.
+        StoreUnreachable: when the system or the server does not let us read.
+        StoreError: when it is not there, of another format, or no package here reads such a URL.
     """
-    return SoftLabelStore(path, cache_bytes=cache_bytes, allow_partial=allow_partial)
+    return SoftLabelStore(find_root(path), cache_bytes=cache_bytes, allow_partial=allow_partial)
 
 
 class SoftLabelStore:
     """A sealed store, open for reading."""
 
-    def __init__(self, path: Path, *, cache_bytes: int, allow_partial: bool = False) -> None:
+    def __init__(self, path: Root, *, cache_bytes: int, allow_partial: bool = False) -> None:
         self.path = path
         contents = read_contents(path, allow_partial=allow_partial)
         self.digest = contents.digest  # empty while the store is under construction
@@ -270,8 +272,8 @@ class SoftLabelStore:
 _NO_CODES = np.empty(0, np.uint8)
 
 
-def _open_again(path: Path, cache_bytes: int, digest: str) -> SoftLabelStore:
-    store = open_store(path, cache_bytes=cache_bytes)
+def _open_again(path: Root, cache_bytes: int, digest: str) -> SoftLabelStore:
+    store = SoftLabelStore(path, cache_bytes=cache_bytes)
     if store.digest != digest:
         raise StoreMismatch(
             f"{path} was replaced while it was in use: found {store.digest}, wanted {digest}"

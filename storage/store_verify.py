@@ -16,10 +16,12 @@ from storage.manifest import (
     read_manifest,
 )
 from storage.object_file import is_there, opened, patiently
+from storage.remote_folder import RemoteFolder, Root
 from storage.store_contents import read_contents
 
 NAMED = 10  # problems that a message spells out
 READ_BYTES = 1 << 20
+REQUEST_BYTES = 1 << 23  # of one request to a server
 COMMITS = "commits/"
 
 
@@ -53,7 +55,7 @@ EVERYTHING = Subset(1, 1)
 
 
 def check_objects(
-    root: Path, records: Records, *, data: bool, subset: Subset = EVERYTHING
+    root: Root, records: Records, *, data: bool, subset: Subset = EVERYTHING
 ) -> Iterator[tuple[int, Problem | None]]:
     """(bytes, what is wrong) of one object after the other: sizes, and with `data` all bytes.
 
@@ -138,28 +140,40 @@ def num_commits(records: Records) -> int:
 
 
 def verify_objects(
-    root: Path, records: Records, *, digest: str, data: bool, subset: Subset = EVERYTHING
+    root: Root, records: Records, *, digest: str, data: bool, subset: Subset = EVERYTHING
 ) -> None:
-    """Check all objects; nothing else may be there.
+    """Check all objects; nothing else may be there. A server is not asked what else it holds.
 
     Raises:
         StoreCorrupt: naming what is wrong.
     """
     found = [problem for _, problem in check_objects(root, records, data=data, subset=subset)]
-    refuse_problems(root, [*filter(None, found), *strangers(root, records, digest=digest)])
+    others = [] if isinstance(root, RemoteFolder) else strangers(root, records, digest=digest)
+    refuse_problems(root, [*filter(None, found), *others])
 
 
-def refuse_problems(root: Path, problems: list[Problem]) -> None:
+def refuse_problems(root: Root, problems: list[Problem]) -> None:
     """Raise StoreCorrupt where there are any, with the first of them."""
     if problems:
         more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         named = "; ".join(problem.text for problem in problems[:NAMED])
-        raise StoreCorrupt(
-            f"{root}: {named}{more}: copy the store again, or run 'essence cache repair {root}'"
-        )
+        local = isinstance(root, Path)
+        repair = f", or run 'essence cache repair {root}'" if local else " to the server"
+        raise StoreCorrupt(f"{root}: {named}{more}: copy the store again{repair}")
 
 
-def _problem(root: Path, name: str, record: ObjectRecord, *, data: bool) -> Problem | None:
+def _problem(root: Root, name: str, record: ObjectRecord, *, data: bool) -> Problem | None:
+    try:
+        if isinstance(root, RemoteFolder):
+            text = _look_there(root, name, record, data=data)
+        else:
+            text = _look_here(root, name, record, data=data)
+    except StoreCorrupt as error:
+        text = str(error)
+    return Problem(name, text) if text else None
+
+
+def _look_here(root: Path, name: str, record: ObjectRecord, *, data: bool) -> str | None:
     path = root / name
 
     def look() -> str | None:
@@ -170,11 +184,23 @@ def _problem(root: Path, name: str, record: ObjectRecord, *, data: bool) -> Prob
                 return f"{path}: its sha256 differs from the manifest's"
         return None
 
-    try:
-        text = patiently(look, where=str(path))
-    except StoreCorrupt as error:
-        text = str(error)
-    return Problem(name, text) if text else None
+    return patiently(look, where=str(path))
+
+
+def _look_there(root: RemoteFolder, name: str, record: ObjectRecord, *, data: bool) -> str | None:
+    """Without `data` the last byte is asked for, and always one more: it must not be there."""
+    digest, end = hashlib.sha256(), record.num_bytes
+    for start in range(0 if data else max(end - 1, 0), max(end, 1), REQUEST_BYTES):
+        stop = start + REQUEST_BYTES if start + REQUEST_BYTES < end else end + 1
+        piece = root.read_range(name, start, stop)
+        if len(piece) != min(stop, end) - start:
+            longer = len(piece) == stop - start
+            found = f"more than {end}" if longer else f"at most {start + len(piece)}"
+            return f"{root / name} has {found} bytes, written were {end}"
+        digest.update(piece)
+    if data and digest.hexdigest() != record.sha256:
+        return f"{root / name}: its sha256 differs from the manifest's"
+    return None
 
 
 def _digest(handle: int) -> str:
