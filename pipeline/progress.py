@@ -20,7 +20,7 @@ class _Work:
 
     def __init__(self, title: str, total: float, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = 0.0
+        self._done = self._said_done = 0.0
         self._facts = ""
         self._begin = self._said = time.monotonic()
 
@@ -37,14 +37,15 @@ class _Work:
 
     def say(self) -> None:
         """One line on stderr."""
-        self._said = time.monotonic()
+        self._said, self._said_done = time.monotonic(), self._done
         share = self._done / self._total if self._total else 1.0
         line = f"{self._title}: {share:4.0%}  {self.rate}  {self._facts}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """The last line, where the task was no trifle."""
-        if time.monotonic() - self._begin >= WORTH_A_LINE_SECONDS:
+        is_said = self._done > 0 and self._said_done == self._done
+        if time.monotonic() - self._begin >= WORTH_A_LINE_SECONDS and not is_said:
             self.say()
 
 
