@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from stages.report.drawing import (
     BLUE,
@@ -12,6 +11,7 @@ from stages.report.drawing import (
     GREY,
     ORANGE,
     VERMILLION,
+    log_along_y,
     new_figure,
     ranks_along_x,
 )
@@ -66,12 +66,11 @@ def _draw_tail(axes: Axes, audit: StoreAudit) -> None:
     _line(axes, audit, lambda rank: rank.tail, VERMILLION, "^", "tail")
     tails = [rank.tail for rank in audit.ranks]
     if max(tails) > DECADE * min(tails) > 0:
-        axes.set_yscale("log")
+        log_along_y(axes)
         axes.set_ylabel("mean probability outside (log scale)")
     else:
         axes.set_ylim(bottom=0)
         axes.set_ylabel("mean probability outside")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_title("The tail")
 
 
@@ -102,10 +101,9 @@ def _draw_cost(axes: Axes, audit: StoreAudit) -> None:
         textcoords="offset points",
         color=GREY,
     )
-    axes.set_yscale("log")
+    log_along_y(axes)
     low = min(rank.bytes_per_frame for rank in audit.ranks)
     axes.set_ylim(bottom=low / 2 if low else None, top=dense * 2)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("bytes a frame (log scale)")
     axes.set_title("What k ranks cost to read")
 

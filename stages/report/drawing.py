@@ -9,13 +9,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 # Okabe and Ito: told apart by every kind of colour vision. Yellow is left out: too faint on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#666666"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SHORT_AXIS = 100  # highest over lowest value, below which more than powers of ten are named
 
 AXES = {
     "grid": True,
@@ -65,3 +66,19 @@ def ranks_along_x(axes: Axes, ks: list[int]) -> None:
     axes.set_xticks(ks, [str(k) for k in ks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("k (ranks kept a frame)")
+
+
+def log_along_y(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers: 0.1, 1, 10; on a short one 0.2, 0.5 and so on too.
+
+    Matplotlib's own labels are formulas, and we draw none: a `$` in a name must stay one.
+    """
+
+    def between(value: float, _: int) -> str:
+        low, high = axes.get_ylim()
+        is_short = high < SHORT_AXIS * low
+        return f"{value:g}" if is_short and f"{value:e}"[0] in "25" else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(between))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from stages.report.drawing import (
     BLACK,
@@ -12,6 +11,7 @@ from stages.report.drawing import (
     MARKERS,
     ORANGE,
     SERIES,
+    log_along_y,
     new_figure,
     ranks_along_x,
 )
@@ -65,9 +65,8 @@ def draw_bytes(teacher: TeacherSummary) -> Figure | None:
         below = (0, -16)
         axes.annotate(f"{height:.3g}", (k, height), below, textcoords="offset points", ha="center")
     ranks_along_x(axes, ks)
-    axes.set_yscale("log")
+    log_along_y(axes)
     axes.set_ylim(bottom=min(stores[0].bytes_per_frame.values()) / 2.5, top=dense * 2)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("bytes a frame (log scale)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
