@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +20,6 @@ from storage.errors import EssenceError
 
 if TYPE_CHECKING:
     from pipeline.job import Job
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from stages.errors import BadInput, MissingPart
+from stages.speech.description import read_description
 from stages.speech.kaldi_objects import Location
 from stages.speech.posterior_archive import (
     PosteriorsAre,
@@ -145,11 +146,5 @@ def read_archive_about(directory: Path) -> ArchiveAbout:
         BadInput: where member.json is not a description of ours.
     """
     path = directory / ABOUT_FILE
-    try:
-        return ArchiveAbout.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(
-            f"{path}: {place}: {first['msg']}: remove {directory} and run 'essence ensemble'"
-        ) from cause
+    advice = f"remove {directory} and run 'essence ensemble'"
+    return read_description(ArchiveAbout, path, advice=advice)

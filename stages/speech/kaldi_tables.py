@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.errors import BadInput
 from stages.speech.kaldi_objects import Location
+from stages.speech.text_file import read_text
 
 _WITH_OFFSET = re.compile(r"(?P<path>.*[^:]):(?P<offset>\d{1,18})")
 _WITH_RANGE = re.compile(r".*\[[\d:,]*\]")
@@ -17,7 +18,9 @@ def read_table(path: Path) -> dict[str, str]:
         BadInput: naming the line, where an id comes twice or the text is not UTF-8.
     """
     table: dict[str, str] = {}
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(
+        read_text(path, wanted="a split needs feats.scp, text and utt2spk").split("\n"), start=1
+    ):
         id, _, rest = line.strip().replace("\t", " ").partition(" ")
         if not id:
             continue
@@ -67,14 +70,3 @@ def _find_file(name: str, *, scp: Path, id: str) -> Path:
         f"{scp}, utterance {id!r}: {name} is no regular file, neither beside the scp nor from "
         "the working directory: copy the archive there, or mend the path"
     )
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():
-        raise BadInput(f"{path} is missing: a split needs feats.scp, text and utt2spk")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as cause:
-        raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
-    except OSError as cause:
-        raise BadInput(f"{path} cannot be read ({cause})") from cause

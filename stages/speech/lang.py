@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.errors import BadInput
+from stages.speech.text_file import read_text
 from storage.fingerprint import fingerprint
 from storage.publish import publish_file
 
@@ -81,12 +82,7 @@ def write_lang(lang: Lang, directory: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise BadInput(f"{path} is missing: a lang needs lexicon.txt, units.txt and lm.arpa")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as cause:
-        raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
+    return read_text(path, wanted="a lang needs lexicon.txt, units.txt and lm.arpa")
 
 
 def _fields(path: Path) -> list[tuple[int, list[str]]]:

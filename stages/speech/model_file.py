@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from stages.errors import BadInput, MissingPart
 from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.speech.description import read_description
 from stages.speech.settings import Settings
 from storage.fingerprint import file_digest
 from storage.publish import publish_file
@@ -58,14 +59,7 @@ def read_model_about(directory: Path) -> ModelAbout:
     path = directory / ABOUT_FILE
     if not path.is_file():
         raise MissingPart(f"{path} is not there: no model has been trained in {directory}")
-    try:
-        return ModelAbout.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(
-            f"{path}: {place}: {first['msg']}: remove {directory} and train again"
-        ) from cause
+    return read_description(ModelAbout, path, advice=f"remove {directory} and train again")
 
 
 def load_model(directory: Path, device: str) -> tuple[AcousticModel, ModelAbout]:
