@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
-from stages.speech.training import TrainingSettings
+from stages.speech.training.settings import TrainingSettings
 from storage.corpus_file import NO_LABEL, CorpusAbout
 from storage.corpus_writer import CorpusWriter
 

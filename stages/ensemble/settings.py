@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.posterior_archive import PosteriorsAre
 from stages.speech.settings import Settings
-from stages.speech.training import TrainingSettings
+from stages.speech.training.settings import TrainingSettings
 
 
 class MemberSettings(Settings):

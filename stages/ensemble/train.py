@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from stages.ensemble.settings import MemberSettings
-from stages.speech.objective import HardLabels
 from stages.speech.progress import Progress
-from stages.speech.training import train_model
-from stages.speech.training_corpus import open_training_corpus
+from stages.speech.training.corpus import open_training_corpus
+from stages.speech.training.objective import HardLabels
+from stages.speech.training.train import train_model
 
 
 def train_member(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.speech.batches import Batch
-from stages.speech.objective import BatchLoss
+from stages.speech.training.objective import BatchLoss
 from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
 from storage.corpus_file import CorpusFile

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.settings import Settings
-from stages.speech.training import TrainingSettings
+from stages.speech.training.settings import TrainingSettings
 from stages.student.targets import TailPolicy
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import MissingPart
-from stages.speech.objective import HardLabels, Objective
 from stages.speech.progress import Progress
-from stages.speech.training import train_model
-from stages.speech.training_corpus import TrainingCorpus, open_training_corpus
+from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
+from stages.speech.training.objective import HardLabels, Objective
+from stages.speech.training.train import train_model
 from stages.student.essence import Essence, refuse_other_store, without_soft_labels
 from stages.student.settings import StudentSettings
 from storage.store_reader import SoftLabelStore, open_store

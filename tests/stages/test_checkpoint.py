@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from stages.errors import BadInput
-from stages.speech import checkpoint
-from stages.speech.checkpoint import (
+from stages.speech.results import EpochMetrics
+from stages.speech.training import checkpoint
+from stages.speech.training.checkpoint import (
     Position,
     read_checkpoint,
     remove_checkpoint,
     write_checkpoint,
 )
-from stages.speech.results import EpochMetrics
 from storage.publish import publish_file
 
 AWKWARD = 0.1 + 0.2  # 0.30000000000000004: every digit must survive

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stages.speech.frame_loss import FrameScore, hard_loss, score_frames
-from stages.speech.schedule import FINAL_SHARE, learning_rate_at
+from stages.speech.training.schedule import FINAL_SHARE, learning_rate_at
 
 
 def _logits() -> torch.Tensor:

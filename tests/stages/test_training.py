@@ -19,14 +19,15 @@ from makers_training import (
 from torch import Tensor
 
 from stages.errors import BadInput, StageError
-from stages.speech import training
 from stages.speech.architectures import ArchitectureSettings
-from stages.speech.checkpoint import Position
 from stages.speech.model_file import load_model, read_model_about
-from stages.speech.objective import BatchLoss, HardLabels
-from stages.speech.training import TrainingSettings, train_model
-from stages.speech.training_corpus import open_training_corpus
-from stages.speech.training_state import TrainingState
+from stages.speech.training import interrupts
+from stages.speech.training.checkpoint import Position
+from stages.speech.training.corpus import open_training_corpus
+from stages.speech.training.objective import BatchLoss, HardLabels
+from stages.speech.training.settings import TrainingSettings
+from stages.speech.training.state import TrainingState
+from stages.speech.training.train import train_model
 
 SMALL = ArchitectureSettings(kind="tdnn", hidden=9, layers=2, dropout=0.2)
 
@@ -376,7 +377,7 @@ def test_a_split_without_labels_or_of_another_inventory_is_refused(tmp_path: Pat
 
 
 def test_two_interrupts_do_not_wait() -> None:
-    with training.noticed_interrupts() as interrupt:
+    with interrupts.noticed_interrupts() as interrupt:
         signal.raise_signal(signal.SIGINT)
         assert interrupt.is_asked
         with pytest.raises(KeyboardInterrupt):

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.speech.architectures import num_parameters
-from stages.speech.dev_score import score_model
 from stages.speech.model_file import ABOUT_FILE, ModelAbout, load_model, save_model
-from stages.speech.training_corpus import TrainingCorpus
-from stages.speech.training_state import TrainingState, mean_weights
+from stages.speech.training.corpus import TrainingCorpus
+from stages.speech.training.dev_score import score_model
+from stages.speech.training.state import TrainingState, mean_weights
 
 
 def is_finished(directory: Path, *, run: str) -> bool:

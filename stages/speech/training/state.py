@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stages.speech.architectures import AcousticModel
-from stages.speech.checkpoint import Position
+from stages.speech.training.checkpoint import Position
 
 Weights = dict[str, Tensor]
 

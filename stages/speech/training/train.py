@@ -17,46 +17,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stages.errors import StageError
 from stages.speech.architectures import ArchitectureSettings, build_model
-from stages.speech.augmentation import AugmentationSettings, augment
 from stages.speech.batches import Batch, plan_batches, read_ahead, read_batch
-from stages.speech.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
-from stages.speech.dev_score import score_model
-from stages.speech.finished_run import finish_run, is_finished
-from stages.speech.interrupts import Interrupt, noticed_interrupts
 from stages.speech.normalisation import feature_statistics
-from stages.speech.objective import BatchLoss, Objective
 from stages.speech.progress import Progress, Task
 from stages.speech.results import EpochMetrics
-from stages.speech.schedule import learning_rate_at
-from stages.speech.settings import Settings
-from stages.speech.training_corpus import TrainingCorpus
-from stages.speech.training_state import TrainingState
+from stages.speech.training.augmentation import augment
+from stages.speech.training.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from stages.speech.training.corpus import TrainingCorpus
+from stages.speech.training.dev_score import score_model
+from stages.speech.training.finished_run import finish_run, is_finished
+from stages.speech.training.interrupts import Interrupt, noticed_interrupts
+from stages.speech.training.objective import BatchLoss, Objective
+from stages.speech.training.schedule import learning_rate_at
+from stages.speech.training.settings import TrainingSettings
+from stages.speech.training.state import TrainingState
 from storage.fingerprint import fingerprint
 from storage.publish import publish_file
 
 METRICS_FILE = "metrics.jsonl"
 AUGMENTATION, DROPOUT = 1, 2  # streams of random numbers; stream 0 is the order of batches
-
-
-class TrainingSettings(Settings):
-    """How a model is trained. Rates and shares are per step; the schedule counts frames."""
-
-    epochs: int = Field(6, ge=1)
-    batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
-    chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
-    learning_rate: float = Field(3e-3, gt=0.0)  # at the peak
-    warmup: float = Field(0.1, ge=0.0, lt=1.0)  # share of all frames
-    weight_decay: float = Field(0.01, ge=0.0)
-    clip: float = Field(5.0, gt=0.0)  # largest norm of the gradient
-    patience: int = Field(4, ge=1)  # epochs without a better dev frame error before it stops
-    average_last: int = Field(1, ge=1)  # mean weights of so many epochs, if better on dev
-    seed: int = Field(0, ge=0, lt=1 << 63)
-    augmentation: AugmentationSettings = AugmentationSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

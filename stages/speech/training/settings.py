@@ -1,0 +1,22 @@
+"""Settings of training: how, how long, on which changed features."""
+
+from pydantic import Field
+
+from stages.speech.settings import Settings
+from stages.speech.training.augmentation import AugmentationSettings
+
+
+class TrainingSettings(Settings):
+    """How a model is trained. Rates and shares are per step; the schedule counts frames."""
+
+    epochs: int = Field(6, ge=1)
+    batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
+    chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
+    learning_rate: float = Field(3e-3, gt=0.0)  # at the peak
+    warmup: float = Field(0.1, ge=0.0, lt=1.0)  # share of all frames
+    weight_decay: float = Field(0.01, ge=0.0)
+    clip: float = Field(5.0, gt=0.0)  # largest norm of the gradient
+    patience: int = Field(4, ge=1)  # epochs without a better dev frame error before it stops
+    average_last: int = Field(1, ge=1)  # mean weights of so many epochs, if better on dev
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    augmentation: AugmentationSettings = AugmentationSettings()
