@@ -158,10 +158,18 @@ class AcousticModel(nn.Module):
         self.feature_mean.copy_(mean_F)
         self.feature_std.copy_(std_F.clamp(min=SMALLEST_STD))
 
-    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits (B, T, C). Every length is at least 1; rows past it mean nothing."""
+    def hidden(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """What the output layer sees: (B, T, H), or (B, T, 2 H) of a recurrence.
+
+        Every length is at least 1; rows past it mean nothing.
+        """
         normal_BTF = (features_BTF - self.feature_mean) / self.feature_std
-        logits_BTC: Tensor = self.output(self.body(normal_BTF, lengths_B))
+        hidden_BTH: Tensor = self.body(normal_BTF, lengths_B)
+        return hidden_BTH
+
+    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, T, C): the output layer over `hidden`."""
+        logits_BTC: Tensor = self.output(self.hidden(features_BTF, lengths_B))
         return logits_BTC
 
 

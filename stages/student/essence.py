@@ -1,13 +1,14 @@
 """Essence: the student's objective: soft labels by utterance id, beside the hard ones.
 
-Shapes: T frames of an utterance, N real frames of a batch, K ranks, C classes.
+Shapes: T frames of an utterance, N real frames of a batch, K ranks,
+H hidden channels, C classes.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.errors import BadInput
 from stages.speech.batches import Batch
@@ -41,11 +42,13 @@ class Essence:
             torch.from_numpy(np.concatenate(tails)),
         )
 
-    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
+    def loss(
+        self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
+    ) -> BatchLoss:
         """The multitask loss, and its two parts."""
         ids_NK, logp_NK, tail_N = targets
         parts = essence_loss(
-            logits_NC,
+            output(hidden_NH),
             labels_N,
             ids_NK,
             logp_NK,

@@ -189,7 +189,9 @@ def test_the_settings_reach_the_loss(
         batch = read_batch(corpus, [Piece(index=2, start=0, num_frames=17)])
     ids, logp, mass = objective.read(batch)
     logits = torch.randn(17, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
-    found = objective.loss(logits.clone(), batch.labels_BT[0], (ids, logp, mass))
+    found = objective.loss(
+        logits.clone(), torch.nn.Identity(), batch.labels_BT[0], (ids, logp, mass)
+    )
     wanted = essence_loss(
         logits, batch.labels_BT[0], ids, logp, mass, hard_weight=hard_weight, tail=tail
     )

@@ -16,7 +16,7 @@ from makers_training import (
     make_corpus_directory,
     make_settings,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.errors import BadInput, StageError
 from stages.speech.architectures import ArchitectureSettings
@@ -265,11 +265,13 @@ class _ThenBroken(HardLabels):
         self._steps = steps
         self._crash = crash
 
-    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
+    def loss(
+        self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
+    ) -> BatchLoss:
         self._steps -= 1
         if self._steps < 0 and self._crash:
             raise MemoryError
-        loss = super().loss(logits_NC, labels_N, targets)
+        loss = super().loss(hidden_NH, output, labels_N, targets)
         factor = float("nan") if self._steps < 0 else 1.0
         return BatchLoss(total=loss.total * factor, num_frames=loss.num_frames)
 

@@ -1,12 +1,15 @@
 """Objective: what a model is trained towards. Training itself does not know.
 
-Shapes: N real frames of a batch, C classes.
+An objective is given the model's last hidden activations and its output layer, not the logits: so
+it may take the two together in chunks of frames, and padding never costs a product with C columns.
+
+Shapes: N real frames of a batch, H hidden channels, C classes.
 """
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.speech.batches import Batch
 from stages.speech.frame_loss import hard_loss
@@ -28,8 +31,14 @@ class Objective(Protocol):
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
         """Targets of the batch's N frames, piece after piece. Runs in the reading thread."""
 
-    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
-        """The loss of N frames. `targets` are those that `read` gave, on the device."""
+    def loss(
+        self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
+    ) -> BatchLoss:
+        """The loss of N frames, whose logits are `output(hidden_NH)`: (N, C).
+
+        `output` may be `nn.Identity()`, where a model gives nothing but logits. `targets` are those
+        that `read` gave, on the device.
+        """
 
 
 class HardLabels:
@@ -39,7 +48,9 @@ class HardLabels:
         """Nothing is needed."""
         return ()
 
-    def loss(self, logits_NC: Tensor, labels_N: Tensor, targets: tuple[Tensor, ...]) -> BatchLoss:
+    def loss(
+        self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
+    ) -> BatchLoss:
         """Mean nats over the labelled frames."""
         num_frames = int((labels_N != NO_LABEL).sum())
-        return BatchLoss(total=hard_loss(logits_NC, labels_N), num_frames=num_frames)
+        return BatchLoss(total=hard_loss(output(hidden_NH), labels_N), num_frames=num_frames)

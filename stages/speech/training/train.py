@@ -4,7 +4,8 @@ What the loss is, the caller says (`Objective`). A run that is stopped anywhere 
 takes the same steps, bit for bit, on the same device and number of threads: whatever is random
 in a step is drawn from (seed, epoch, step), so that no generator's state has to be kept.
 
-Shapes: B utterances, T frames, N real frames of a batch, F feature dims, C classes.
+Shapes: B utterances, T frames, N real frames of a batch, F feature dims,
+H hidden channels.
 """
 
 import time
@@ -230,10 +231,10 @@ def _step(run: _Run, state: TrainingState, batch: Batch, targets: tuple[Tensor, 
     state.set_rate(_rate(run, position.frames_seen + batch.num_frames))
     state.model.train()
     live_BT = batch.live_BT.to(run.device)
-    logits_NC = state.model(batch.features_BTF.to(run.device), batch.lengths_B)[live_BT]
+    hidden_NH = state.model.hidden(batch.features_BTF.to(run.device), batch.lengths_B)[live_BT]
     labels_N = batch.labels_BT.to(run.device)[live_BT]
     on_device = tuple(values.to(run.device) for values in targets)
-    loss = run.objective.loss(logits_NC, labels_N, on_device)
+    loss = run.objective.loss(hidden_NH, state.model.output, labels_N, on_device)
     _refuse_non_finite(float(loss.total.detach()), position.epoch, position.step)
     state.optimiser.zero_grad()
     loss.total.backward()  # type: ignore[no-untyped-call]
