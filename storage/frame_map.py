@@ -13,7 +13,16 @@ from storage.store_metadata import StoreMetadata
 
 BATCH_FRAMES = 8192  # a megabyte of ids and codes at K = 32
 
-Wanted = Sequence[str] | range  # utterance ids, or frames of the store
+
+class Span(NamedTuple):
+    """Frames [start, stop) of an utterance."""
+
+    id: str
+    start: int
+    stop: int
+
+
+Wanted = Sequence[str | Span] | range  # utterances, whole or in part, or frames of the store
 
 
 class Rows(NamedTuple):
@@ -88,7 +97,10 @@ class FrameMap:
         if isinstance(wanted, range):
             places = list(self._find_frames(wanted))
         else:
-            places = [self.find_utterance(id) for id in wanted]
+            places = [
+                self._find_span(one) if isinstance(one, Span) else self.find_utterance(one)
+                for one in wanted
+            ]
         if self._absent_shards:
             self._refuse_absent(places)
         return places
@@ -103,6 +115,15 @@ class FrameMap:
         start = int(self._plan.offset_U[index])
         shard = int(self._plan.shard_U[index])
         return Rows(shard, start, start + self._utterances[index].num_frames)
+
+    def _find_span(self, span: Span) -> Rows:
+        shard, start, stop = self.find_utterance(span.id)
+        if not 0 <= span.start <= span.stop <= stop - start:
+            raise StoreError(
+                f"utterance {span.id!r} has {stop - start} frames in {self._where}, "
+                f"asked {span.start} to {span.stop}: ask for frames inside"
+            )
+        return Rows(shard, start + span.start, start + span.stop)
 
     def utterance_frames(self, id: str) -> range:
         """The frames of an utterance, as `find` takes them."""

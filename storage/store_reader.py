@@ -88,7 +88,7 @@ class SoftLabelStore:
         return self._plan.utterances(index)
 
     def read(self, wanted: Wanted, *, k: int) -> SoftLabels:
-        """Soft labels of utterances, one after the other in the order asked, or of frames.
+        """Soft labels of utterances or parts of them (`Span`), in the order asked, or of frames.
 
         Raises:
             StoreError: when an id or a frame is not there, or k is larger than what is kept.

@@ -21,17 +21,20 @@ from stages.errors import BadInput, MissingPart
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.batches import Piece, read_batch
 from stages.speech.model_file import read_model_about
-from stages.student.essence import Essence
+from stages.student.essence import Essence, decode
 from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.train import train_student
 from storage.corpus_file import CorpusFile
-from storage.errors import StoreIncomplete, StoreMismatch
+from storage.errors import StoreError, StoreIncomplete, StoreMismatch
+from storage.frame_map import Span
+from storage.soft_labels import SoftLabelCodes
 from storage.store_format import StoreUtterance
-from storage.store_reader import open_store
+from storage.store_reader import SoftLabelStore, open_store
 from storage.store_writer import StoreWriter
 from storage.top_k import KeptBlock, join_blocks, keep_top_k
+from storage.value_code import decode_logp
 
 KEPT = 4
 SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)
@@ -162,7 +165,8 @@ def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
             Piece(index=0, start=0, num_frames=31),
             Piece(index=5, start=0, num_frames=1),
         ]
-        ids, logp, tail = Essence(_settings(k=3), labels).read(read_batch(corpus, pieces))
+        ids, codes, tail = Essence(_settings(k=3), labels).read(read_batch(corpus, pieces))
+        logp = decode(codes)
         assert ids.shape == logp.shape == (51, 3)
         row = 0
         for piece in pieces:
@@ -178,6 +182,43 @@ def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
         np.testing.assert_allclose(tail.numpy(), outside.numpy(), atol=0.03)
 
 
+def test_a_batch_is_one_call_and_reads_no_frame_beyond_its_pieces(
+    corpus_directory: Path, store: Path
+) -> None:
+    asked: list[tuple[list[Span], int]] = []
+
+    class Counting(SoftLabelStore):
+        def read_codes(self, wanted: Any, *, k: int) -> SoftLabelCodes:
+            asked.append((list(wanted), k))
+            return super().read_codes(wanted, k=k)
+
+    labels = Counting(store, cache_bytes=1 << 20)
+    pieces = [Piece(index=3, start=20, num_frames=9), Piece(index=0, start=0, num_frames=31)]
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        targets = Essence(_settings(k=2), labels).read(read_batch(corpus, pieces))
+    assert asked == [([Span("train-3", 20, 29), Span("train-0", 0, 31)], 2)]
+    assert [values.dtype for values in targets] == [torch.uint16, torch.uint8, torch.float32]
+
+
+def test_every_code_is_decoded_as_the_store_decodes_it() -> None:
+    codes = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    wanted = np.empty(codes.shape, np.float32)
+    decode_logp(codes, out=wanted)
+    np.testing.assert_array_equal(decode(torch.from_numpy(codes)).numpy(), wanted)
+
+
+def test_an_utterance_shorter_than_its_features_is_named_with_both_counts(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    """RELIABILITY 19: also where nobody compared the tables before."""
+    other = make_corpus(tmp_path / "train.h5", lengths=(31, 0, 16))
+    labels = open_store(_make_store(tmp_path / "t.zarr", other))
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        batch = read_batch(corpus, [Piece(index=2, start=0, num_frames=17)])
+    with pytest.raises(StoreError, match=r"'train-2' has 16 frames in .*t\.zarr, asked 0 to 17"):
+        Essence(_settings(), labels).read(batch)
+
+
 @pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
 @pytest.mark.parametrize("hard_weight", [0.0, 0.3])
 def test_the_settings_reach_the_loss(
@@ -187,14 +228,13 @@ def test_the_settings_reach_the_loss(
     objective = Essence(settings, open_store(store))
     with CorpusFile(corpus_directory / "train.h5") as corpus:
         batch = read_batch(corpus, [Piece(index=2, start=0, num_frames=17)])
-    ids, logp, mass = objective.read(batch)
+    ids, codes, mass = objective.read(batch)
     logits = torch.randn(17, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
     found = objective.loss(
-        logits.clone(), torch.nn.Identity(), batch.labels_BT[0], (ids, logp, mass)
+        logits.clone(), torch.nn.Identity(), batch.labels_BT[0], (ids, codes, mass)
     )
-    wanted = essence_loss(
-        logits, batch.labels_BT[0], ids, logp, mass, hard_weight=hard_weight, tail=tail
-    )
+    kept = (ids.long(), decode(codes), mass)
+    wanted = essence_loss(logits, batch.labels_BT[0], *kept, hard_weight=hard_weight, tail=tail)
     assert found.total == wanted.total
     assert found.parts == {"hard": float(wanted.hard), "soft": float(wanted.soft)}
     assert found.num_frames == 17

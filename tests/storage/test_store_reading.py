@@ -20,6 +20,7 @@ from makers_store import fill_store, make_about, make_block, make_utterances, sh
 from storage import chunk_reader, object_handles
 from storage.byte_cache import ByteCache
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.frame_map import Span
 from storage.soft_labels import SoftLabels
 from storage.store_reader import SoftLabelStore, open_store
 from storage.store_writer import StoreWriter
@@ -74,6 +75,27 @@ def test_any_run_of_frames_is_that_of_the_whole(
     frames = range(start, min(start + num_frames, store.num_frames))
     for _ in range(3):  # a few blocks, then the whole chunk, then from the cache
         assert_same(store.read(frames, k=k), everything, list(frames), k)
+
+
+def test_parts_of_utterances_are_read_beside_whole_ones(
+    store: SoftLabelStore, everything: SoftLabels
+) -> None:
+    ids = [row.id for row in store.utterances]
+    wanted = [Span(ids[4], 17, 3500), ids[3], Span(ids[1], 0, 0), Span(ids[5], 0, 1)]
+    wanted += [Span(ids[0], 700, 700), Span(ids[2], 1899, 1900)]
+    starts = np.cumsum((0, *LENGTHS)).tolist()
+    rows = [*range(starts[4] + 17, starts[4] + 3500), *range(starts[3], starts[4])]
+    rows += [starts[5], starts[2] + 1899]
+    assert_same(store.read(wanted, k=9), everything, rows, 9)
+
+
+@pytest.mark.parametrize("span", [(0, 34), (-1, 3), (5, 4), (33, 34)])
+def test_a_part_outside_its_utterance_is_refused(
+    store: SoftLabelStore, span: tuple[int, int]
+) -> None:
+    id = store.utterances[3].id
+    with pytest.raises(StoreError, match=f"'{id}' has 33 frames in .*asked {span[0]} to"):
+        store.read([Span(id, *span)], k=1)
 
 
 def test_utterances_are_runs_of_frames(store: SoftLabelStore, everything: SoftLabels) -> None:
