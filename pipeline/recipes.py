@@ -21,6 +21,8 @@ from stages.speech.results import System
 from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
 
+_OF_ARCHIVES = {"posteriors", "posteriors_are", "max_length_difference"}
+
 
 def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=without)
@@ -67,7 +69,7 @@ class Recipes:
             return self._archived_member(member, member.posteriors)
         return Recipe(
             stage="member",
-            settings=_json(member, without={"name", "posteriors", "posteriors_are"}),
+            settings=_json(member, without={"name", *_OF_ARCHIVES}),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
         )
@@ -80,7 +82,7 @@ class Recipes:
         """
         recipe = Recipe(
             stage="member",
-            settings={"posteriors_are": member.posteriors_are},
+            settings=_json(member, without={"name", "posteriors", "architecture", "training"}),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
             remarks={"path": str(posteriors)},

@@ -176,6 +176,7 @@ def _write_split(
         hours=tally.milliseconds / MS_PER_HOUR,
         num_words=tally.words,
         left_out={reason: tuple(ids) for reason, ids in left_out.items()},
+        trimmed=tuple(source.trimmed(split)),
     )
     return figures, wanted
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.speech.settings import Settings
+from stages.speech.settings import LengthDifference, Settings
 
 
 class KaldiSettings(Settings):
@@ -15,5 +15,5 @@ class KaldiSettings(Settings):
     test: str = "test"
     lang: str = "lang"
     frame_shift_ms: float = Field(default=10.0, gt=0)
-    max_length_difference: Literal[0, 1] = 0  # frames; 1: the longer of the two is trimmed
+    max_length_difference: LengthDifference = 0  # features, labels; 1: the longer one is trimmed
     unknown_words: Literal["fail", "keep"] = "fail"

@@ -70,6 +70,10 @@ class KaldiSource:
         """Reason -> ids of the utterances that are not given."""
         return self._plans[split].left_out
 
+    def trimmed(self, split: str) -> list[str]:
+        """Ids of utterances whose features or labels lost their last frame."""
+        return sorted(self._trimmed[split])
+
     def remarks(self, split: str) -> list[str]:
         """What a person should know about the split; complete after `utterances` was read."""
         trimmed = len(self._trimmed[split])

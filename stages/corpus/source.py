@@ -26,5 +26,9 @@ class Source(Protocol):
     def left_out(self, split: str) -> Mapping[str, Sequence[str]]:
         """Reason -> ids of the utterances that are not given."""
 
+    def trimmed(self, split: str) -> Sequence[str]:
+        """Ids of utterances of which a frame was cut, that features and labels be of one length;
+        complete after `utterances` was read."""
+
     def remarks(self, split: str) -> Sequence[str]:
         """What a person should know about the split; complete after `utterances` was read."""

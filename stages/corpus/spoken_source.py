@@ -55,6 +55,10 @@ class SpokenSource:
         """Nothing is."""
         return {}
 
+    def trimmed(self, split: str) -> list[str]:
+        """None: every frame has its label."""
+        return []
+
     def remarks(self, split: str) -> list[str]:
         """None."""
         return []

@@ -18,6 +18,7 @@ from stages.speech.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbo
 from stages.speech.posterior_archive import (
     SPLITS,
     content_digest,
+    fit_frames,
     locate_posteriors,
     posterior_file,
     read_log_posteriors,
@@ -55,6 +56,7 @@ def adopt_member(
     about = ArchiveAbout(
         path=adoption.archives,
         posteriors_are=settings.posteriors_are,
+        max_length_difference=settings.max_length_difference,
         num_classes=num_classes,
         class_inventory=inventory,
         fingerprint=adoption.content.hexdigest(),
@@ -71,6 +73,7 @@ class _Adoption:
         self.archives = archives
         self.content = hashlib.sha256()
         self._given_as = settings.posteriors_are
+        self._allowed = settings.max_length_difference
         self._progress = progress
 
     def miss(self, split: str) -> None:
@@ -87,18 +90,23 @@ class _Adoption:
         missing = [row.id for row in rows if row.id not in located]
         if missing:
             raise BadInput(_missing(self.name, path, missing, num_all=len(rows)))
-        title = f"member {self.name}: {corpus.about.split}"
+        title, fitted = f"member {self.name}: {corpus.about.split}", []
         with self._progress.task(title, total=corpus.num_frames, unit="frames") as task:
             for row in rows:
-                logp_TC = read_log_posteriors(located[row.id], given_as=self._given_as)
+                said_TC = read_log_posteriors(located[row.id], given_as=self._given_as)
+                logp_TC = fit_frames(said_TC, num_frames=row.num_frames, allowed=self._allowed)
+                fitted += [row.id] * (len(said_TC) != len(logp_TC))
                 self._check(logp_TC, row, corpus)
                 self.content.update(f"{row.id} {array_digest(logp_TC)}\n".encode())
                 task.advance(row.num_frames)
+        if fitted:
+            self._progress.note(f"{title}: {len(fitted)} utterances fitted by a frame")
         return SplitAbout(
             content=content_digest(path),
             corpus_fingerprint=corpus.fingerprint,
             num_utterances=len(corpus.utterances),
             num_frames=corpus.num_frames,
+            fitted=tuple(fitted),
         )
 
     def _check(self, logp_TC: NDArray[np.float32], row: Utterance, corpus: CorpusFile) -> None:
@@ -114,7 +122,8 @@ class _Adoption:
             raise BadInput(
                 f"{where}: {frames} frames of posteriors, the corpus has {row.num_frames}: wanted "
                 f"one for each row of the corpus, which keeps every {_nth(about.subsampling)} "
-                "feature frame (corpus.features.subsample)"
+                "feature frame (corpus.features.subsample); the member's max_length_difference "
+                "allows a difference of 1 at most"
             )
         try:
             check_posteriors(

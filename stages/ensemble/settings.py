@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.posterior_archive import PosteriorsAre
-from stages.speech.settings import Settings
+from stages.speech.settings import LengthDifference, Settings
 from stages.speech.training.settings import TrainingSettings
 
 
@@ -23,6 +23,7 @@ class MemberSettings(Settings):
     training: TrainingSettings = TrainingSettings()
     posteriors: Path | None = None
     posteriors_are: PosteriorsAre = "log"  # natural logarithms, or probabilities
+    max_length_difference: LengthDifference = 0  # frames; 1: posteriors lose or repeat their last
 
     @model_validator(mode="after")
     def _trained_or_archived(self) -> Self:
@@ -32,7 +33,8 @@ class MemberSettings(Settings):
                 f"member {self.name} has posteriors, it is not trained here: "
                 f"take {' and '.join(sorted(given))} away, or posteriors"
             )
-        if self.posteriors is None and "posteriors_are" in self.model_fields_set:
+        of_posteriors = self.model_fields_set & {"posteriors_are", "max_length_difference"}
+        if self.posteriors is None and of_posteriors:
             raise ValueError(f"member {self.name} has no posteriors: give posteriors: DIR")
         return self
 

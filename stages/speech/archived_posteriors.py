@@ -20,11 +20,12 @@ from stages.speech.kaldi_objects import Location
 from stages.speech.posterior_archive import (
     PosteriorsAre,
     content_digest,
+    fit_frames,
     locate_posteriors,
     posterior_file,
     read_log_posteriors,
 )
-from stages.speech.settings import Settings
+from stages.speech.settings import LengthDifference, Settings
 from storage.corpus_file import CorpusFile
 from storage.fingerprint import SHORT
 
@@ -39,6 +40,7 @@ class SplitAbout(Settings):
     corpus_fingerprint: str
     num_utterances: int
     num_frames: int
+    fitted: tuple[str, ...] = ()  # utterances whose posteriors were a frame longer or shorter
 
 
 class ArchiveAbout(Settings):
@@ -47,6 +49,7 @@ class ArchiveAbout(Settings):
     format: Literal["essence archived posteriors 1"] = "essence archived posteriors 1"
     path: Path
     posteriors_are: PosteriorsAre
+    max_length_difference: LengthDifference = 0
     num_classes: int = Field(ge=1)
     class_inventory: str
     fingerprint: str
@@ -95,8 +98,9 @@ class ArchivedPosteriors:
             if row.num_frames == 0:  # an empty matrix of Kaldi has no columns either
                 yield index, np.zeros((0, self.about.num_classes), np.float32)
                 continue
-            location = located[row.id]
-            yield index, read_log_posteriors(location, given_as=self.about.posteriors_are)
+            logp_TC = read_log_posteriors(located[row.id], given_as=self.about.posteriors_are)
+            allowed = self.about.max_length_difference
+            yield index, fit_frames(logp_TC, num_frames=row.num_frames, allowed=allowed)
 
     def _locations(self, corpus: CorpusFile) -> dict[str, Location]:
         split = corpus.about.split

@@ -20,6 +20,7 @@ from stages.speech.ensemble_posteriors import SMALLEST_PROB
 from stages.speech.kaldi_archive import locate_matrices
 from stages.speech.kaldi_objects import Location, read_matrix
 from stages.speech.kaldi_tables import read_scp
+from stages.speech.settings import LengthDifference
 from storage.fingerprint import fingerprint, sampled_digest
 
 PosteriorsAre = Literal["log", "prob"]
@@ -54,6 +55,20 @@ def read_log_posteriors(location: Location, *, given_as: PosteriorsAre) -> NDArr
         with np.errstate(divide="ignore", invalid="ignore"):  # the gate names what becomes NaN
             values_TC = np.log(values_TC)
     return np.maximum(values_TC, LOWEST_LOGP)  # a NaN stays one
+
+
+def fit_frames(
+    logp_TC: NDArray[np.float32], *, num_frames: int, allowed: LengthDifference
+) -> NDArray[np.float32]:
+    """`num_frames` rows, where they differ by at most `allowed`: the last is cut, or said twice.
+
+    The corpus counts: its features and labels are already of one length. Any other number of rows
+    comes back as it is, for the gate to name.
+    """
+    found = len(logp_TC)
+    if found in (0, num_frames) or abs(found - num_frames) > allowed:
+        return logp_TC
+    return logp_TC[np.minimum(np.arange(num_frames), found - 1)]
 
 
 def content_digest(path: Path) -> str:

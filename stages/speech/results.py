@@ -124,3 +124,4 @@ class SplitSummary(Settings):
     hours: float
     num_words: int
     left_out: dict[str, tuple[str, ...]]
+    trimmed: tuple[str, ...] = ()  # utterances whose features and labels differed by a frame

@@ -230,7 +230,7 @@ BAD: dict[str, tuple[Callable[[Matrices], None], type[Exception], str]] = {
     "frames": (
         drop_a_frame,
         BadInput,
-        "member kaldi-a, utterance 'train-4': 22 frames of posteriors, the corpus has 23: ",
+        "member kaldi-a, utterance 'train-4': 22 frames of posteriors, the corpus has 23: .*most",
     ),
     "nan": (put_a_nan, BadPosterior, "member kaldi-a, utterance 'train-4', frame 6: .* is nan"),
     "too large": (
@@ -256,6 +256,46 @@ def test_bad_posteriors_are_one_named_error(
         adopt(archives, corpus, tmp_path / "member")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "member").iterdir())
+
+
+def differ_by_a_frame(matrices: Matrices) -> None:
+    """train-4 lacks its last frame, train-11 has one too many."""
+    drop_a_frame(matrices)
+    matrices["train-11"] = np.concatenate([matrices["train-11"], matrices["train-11"][:1]])
+
+
+def test_a_frame_of_difference_is_a_setting_and_is_recorded(
+    tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
+) -> None:
+    """RELIABILITY 19: posteriors against the corpus; the default refuses them, with both counts."""
+    change(archives, differ_by_a_frame)
+    member = adopt(archives, corpus, tmp_path / "member", max_length_difference=1)
+    about, strict = read_archive_about(member), tmp_path / "strict"
+    assert about.max_length_difference == 1
+    assert {split: about.splits[split].fitted for split in SPLITS} == {
+        "train": ("train-4", "train-11"),
+        "dev": (),
+    }
+    found, wanted = said_by(member, corpus, "train"), spoken["train"]
+    short = wanted["train-4"][:-1]
+    np.testing.assert_array_equal(found["train-4"], np.concatenate([short, short[-1:]]))
+    for id in wanted.keys() - {"train-4"}:
+        np.testing.assert_array_equal(found[id], wanted[id])
+    with pytest.raises(BadInput, match="22 frames of posteriors, the corpus has 23"):
+        adopt(archives, corpus, strict)
+
+
+@pytest.mark.parametrize("by", [-2, 2])
+def test_two_frames_of_difference_are_never_taken(
+    tmp_path: Path, archives: Path, corpus: Path, by: int
+) -> None:
+    def differ(matrices: Matrices) -> None:
+        logp_TC = matrices["train-4"]
+        matrices["train-4"] = logp_TC[:by] if by < 0 else np.concatenate([logp_TC, logp_TC[:by]])
+
+    change(archives, differ)
+    with pytest.raises(BadInput, match=f"{23 + by} frames of posteriors, the corpus has 23"):
+        adopt(archives, corpus, tmp_path / "member", max_length_difference=1)
 
 
 def truncate(archives: Path) -> None:
@@ -458,6 +498,8 @@ def test_a_member_is_trained_or_archived_not_both() -> None:
         ({"training": {}}, "take training away, or posteriors"),
         ({"posteriors_are": "log10"}, "'log' or 'prob'"),
         ({"posteriors": None, "posteriors_are": "prob"}, "give posteriors: DIR"),
+        ({"posteriors": None, "max_length_difference": 1}, "give posteriors: DIR"),
+        ({"max_length_difference": 2}, "Input should be 0 or 1"),
     ):
         with pytest.raises(ValidationError, match=message):
             MemberSettings.model_validate(member | changes)

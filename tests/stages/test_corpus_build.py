@@ -79,6 +79,28 @@ def test_the_summary_counts(data, tmp_path):
     assert "train" in "\n".join(summary_lines(summary))
 
 
+def test_a_frame_of_difference_is_a_setting_and_is_recorded(data, tmp_path):
+    """RELIABILITY 19: features against labels; the default refuses them, with both counts."""
+    labels = {id: np.array(a) for id, a in kaldiio.load_ark(str(data / "train/ali.ark"))}
+    labels["train-s1-u1"] = labels["train-s1-u1"][:-1]
+    num_frames = len(labels["train-s1-u1"])
+    write_archive(data / "train", "ali", labels)
+    with pytest.raises(BadInput, match=f"{num_frames + 1} frames of features and {num_frames} lab"):
+        build(data, tmp_path / "strict")
+    settings = settings_for(data).model_dump() | {"kaldi": {"max_length_difference": 1}}
+    (tmp_path / "out").mkdir()
+    build_corpus(
+        CorpusSettings.model_validate(settings),
+        directory=tmp_path / "out",
+        progress=SilentProgress(),
+    )
+    stored = CorpusSummary.model_validate_json((tmp_path / "out" / "summary.json").read_bytes())
+    assert [split.trimmed for split in stored.splits] == [("train-s1-u1",), (), ()]
+    with CorpusFile(tmp_path / "out" / "train.h5") as corpus:
+        row = corpus.utterances[corpus.index_of("train-s1-u1")]
+        assert row.num_frames == num_frames
+
+
 @pytest.mark.parametrize("cmvn", ["speaker", "utterance", "global"])
 def test_normalised_groups_have_mean_0_and_variance_1(data, tmp_path, cmvn):
     build(data, tmp_path / "out", cmvn=cmvn)
