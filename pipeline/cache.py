@@ -196,6 +196,7 @@ def show(
     """
     from pipeline.cache_tables import describe_shown
     from stages.report.soft_label_figure import choose_classes, draw_soft_labels
+    from storage.corpus_match import match_corpus
     from storage.store_reader import open_store
 
     opened = open_store(store)
@@ -203,10 +204,7 @@ def show(
     with _opened_corpus(corpus) as labels:
         hard = None
         if labels is not None:
-            opened.check_matches(
-                corpus_fingerprint=labels.fingerprint,
-                class_inventory=labels.about.class_inventory,
-            )
+            match_corpus(opened, labels)
             hard = labels.labels(labels.index_of(utterance))
     shown = choose_classes(
         soft,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.corpus_file import NO_LABEL, CorpusFile
+from storage.corpus_match import match_corpus
 from storage.soft_labels import SoftLabels
 from storage.store_reader import SoftLabelStore
 from storage.tiers import tier_of
@@ -81,21 +82,20 @@ def audit_store(
 ) -> StoreAudit:
     """The audit of a whole store; with `corpus`, also against its hard labels.
 
-    `advance` is told the frames of each utterance that is done.
+    `advance` is told the frames of each utterance that is done. The corpus may hold more
+    utterances than the store, or fewer.
 
     Raises:
         StoreMismatch: when the store was made from another corpus.
     """
     if corpus is not None:
-        store.check_matches(
-            corpus_fingerprint=corpus.fingerprint, class_inventory=corpus.about.class_inventory
-        )
+        match_corpus(store, corpus)
     tallies = {k: _Tally() for k in ranks_to_audit(store.about.kept)}
     num_labelled = 0
     for row in store.utterances:
         labels = store.read_utterance(row.id, store.about.kept)
         _add(tallies, labels)
-        if corpus is not None:
+        if corpus is not None and row.id in corpus:
             hard_T = corpus.labels(corpus.index_of(row.id))
             num_labelled += _add_hard_labels(tallies, labels, hard_T)
         advance(row.num_frames)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.corpus_file import CorpusFile
 from storage.store_format import StoreAbout, StoreUtterance
 from storage.store_writer import StoreWriter
 from storage.top_k import KeptBlock, keep_top_k
@@ -86,9 +87,24 @@ def shard_block(writer: StoreWriter, shard: int) -> KeptBlock:
     return make_block(writer.about, frames, seed=shard)
 
 
-def fill_store(path: Path, about: StoreAbout, lengths: Sequence[int]) -> str:
+def utterances_of(corpus: CorpusFile) -> list[StoreUtterance]:
+    """What a store of this corpus lists."""
+    return [
+        StoreUtterance(id=row.id, num_frames=row.num_frames, digest=row.digest)
+        for row in corpus.utterances
+    ]
+
+
+def fill_store(
+    path: Path,
+    about: StoreAbout,
+    lengths: Sequence[int] = (),
+    *,
+    utterances: Sequence[StoreUtterance] = (),
+) -> str:
     """Create or resume, write all missing shards, seal. Returns the digest."""
-    writer = StoreWriter.create(path, about, utterances=make_utterances(lengths))
+    rows = utterances or make_utterances(lengths)
+    writer = StoreWriter.create(path, about, utterances=rows)
     for shard in writer.missing_shards():
         writer.write_shard(shard, shard_block(writer, shard))
     return writer.seal()

@@ -16,6 +16,7 @@ from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.results import SystemResult
 from storage.corpus_file import CorpusFile
+from storage.corpus_match import match_corpus
 from storage.soft_labels import SoftLabels
 from storage.store_reader import SoftLabelStore, open_store
 
@@ -47,9 +48,7 @@ def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | No
         return None
     store = open_store(inputs.store)
     with CorpusFile(inputs.corpus_directory / "dev.h5") as corpus:
-        store.check_matches(
-            corpus_fingerprint=corpus.fingerprint, class_inventory=corpus.about.class_inventory
-        )
+        match_corpus(store, corpus)
         index = _choose(corpus, store, settings.utterance)
         if index is None:
             return None

@@ -10,12 +10,10 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from stages.errors import BadInput
 from stages.speech.batches import Batch
 from stages.speech.training.objective import BatchLoss
 from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
-from storage.corpus_file import CorpusFile
 from storage.frame_map import Span
 from storage.store_reader import SoftLabelStore
 from storage.value_code import LOGP_OF_CODE
@@ -77,47 +75,3 @@ def decode(codes_NK: Tensor) -> Tensor:
 @cache
 def _logp_of_code(device: torch.device) -> Tensor:
     return torch.from_numpy(LOGP_OF_CODE).to(device)
-
-
-def refuse_other_store(
-    settings: StudentSettings, store: SoftLabelStore, corpus: CorpusFile
-) -> None:
-    """Make sure that the store is of this corpus, deep enough, and frame for frame the same.
-
-    Raises:
-        StoreMismatch: when it was made from another corpus or class inventory.
-        BadInput: when k, the temperature or the frame count of an utterance does not agree.
-    """
-    store.check_matches(
-        corpus_fingerprint=corpus.fingerprint, class_inventory=corpus.about.class_inventory
-    )
-    if settings.k > store.about.kept:
-        raise BadInput(
-            f"{store.path} holds K={store.about.kept}, k={settings.k} was asked: lower student.k "
-            "or run 'essence teacher' with a larger teacher.kept"
-        )
-    if settings.temperature != store.about.temperature:
-        raise BadInput(
-            f"{store.path} holds soft labels at temperature {store.about.temperature}, "
-            f"{settings.temperature} was asked: set student.temperature to that, "
-            "or run 'essence teacher' with another teacher.temperature"
-        )
-    for row in store.utterances:
-        found = corpus.utterances[corpus.index_of(row.id)].num_frames
-        if found != row.num_frames:
-            raise BadInput(
-                f"utterance {row.id!r}: {row.num_frames} frames in {store.path}, {found} in "
-                f"{corpus.path}: run 'essence teacher' on this corpus"
-            )
-
-
-def without_soft_labels(store: SoftLabelStore, corpus: CorpusFile) -> frozenset[str]:
-    """Utterances that the teacher has skipped: it was run on this corpus and told to skip bad ones.
-
-    Raises:
-        BadInput: when it has skipped all of them.
-    """
-    skipped = frozenset(row.id for row in corpus.utterances if row.id not in store)
-    if len(skipped) == len(corpus.utterances):
-        raise BadInput(f"{store.path} holds no utterance of {corpus.path}: mend the ensemble")
-    return skipped

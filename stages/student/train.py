@@ -6,11 +6,12 @@ from typing import Any
 
 from stages.errors import MissingPart
 from stages.speech.progress import Progress
-from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
+from stages.speech.training.corpus import open_training_corpus
 from stages.speech.training.objective import HardLabels, Objective
 from stages.speech.training.train import train_model
-from stages.student.essence import Essence, refuse_other_store, without_soft_labels
+from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
+from stages.student.store_check import check_store
 from storage.store_reader import SoftLabelStore, open_store
 
 
@@ -36,11 +37,12 @@ def train_student(
         objective: Objective = HardLabels()
         facts: dict[str, Any] = {"objective": "hard labels"}
         if settings.hard_weight < 1:
-            labels = _open_labels(settings, store, corpus)
+            labels = _open_labels(settings, store)
+            match = check_store(settings, labels, corpus.train)
             objective, facts = Essence(settings, labels), _facts(settings, labels)
-            corpus = replace(corpus, left_out=without_soft_labels(labels, corpus.train))
-        if corpus.left_out:
-            progress.note(f"{len(corpus.left_out)} utterances have no soft labels: left out")
+            corpus = replace(corpus, left_out=match.without_soft_labels)
+            if not match.is_whole:
+                progress.note(str(match))
         train_model(
             settings.training,
             title=_title(settings),
@@ -59,17 +61,13 @@ def _title(settings: StudentSettings) -> str:
     return f"student {settings.name or taught_by}"
 
 
-def _open_labels(
-    settings: StudentSettings, store: Path | None, corpus: TrainingCorpus
-) -> SoftLabelStore:
+def _open_labels(settings: StudentSettings, store: Path | None) -> SoftLabelStore:
     if store is None:
         raise MissingPart(
             f"hard_weight {settings.hard_weight} needs soft labels and no store is named: "
             "run 'essence teacher', or set student.hard_weight to 1"
         )
-    labels = open_store(store)
-    refuse_other_store(settings, labels, corpus.train)
-    return labels
+    return open_store(store)
 
 
 def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from makers_store import fill_store, make_about, make_utterances, shard_block, tree_digest
+from makers_store import (
+    fill_store,
+    make_about,
+    make_utterances,
+    shard_block,
+    tree_digest,
+    utterances_of,
+)
 
 from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
 from pipeline.cli import main
@@ -73,7 +80,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     path = tmp_path_factory.mktemp("sound") / "train.zarr"
     with CorpusFile(corpus) as opened:
         about = make_about(corpus_fingerprint=opened.fingerprint)
-    fill_store(path, about, LENGTHS)
+        fill_store(path, about, utterances=utterances_of(opened))
     return path
 
 

@@ -17,7 +17,7 @@ from makers_training import (
     make_settings,
 )
 
-from stages.errors import BadInput, MissingPart
+from stages.errors import MissingPart
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.batches import Piece, read_batch
 from stages.speech.model_file import read_model_about
@@ -27,7 +27,7 @@ from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.train import train_student
 from storage.corpus_file import CorpusFile
-from storage.errors import StoreError, StoreIncomplete, StoreMismatch
+from storage.errors import StoreError, StoreIncomplete
 from storage.frame_map import Span
 from storage.soft_labels import SoftLabelCodes
 from storage.store_format import StoreUtterance
@@ -62,6 +62,8 @@ def _make_store(
             "kept": KEPT,
             "shard_frames": 99,
             "chunk_frames": 11,
+            "frame_shift_ms": 10.0,
+            "subsampling": 1,
         }
         about = make_about(**(fields | changes))
         order = list(range(len(corpus.utterances)))[::-1][skip:]
@@ -240,44 +242,10 @@ def test_the_settings_reach_the_loss(
     assert found.num_frames == 17
 
 
-def test_more_ranks_than_the_store_holds_are_refused(
-    corpus_directory: Path, store: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(BadInput, match=r"holds K=4, k=16 was asked: lower student\.k"):
-        _train(corpus_directory, store, tmp_path, k=16)
-
-
-def test_another_temperature_is_refused(
-    corpus_directory: Path, store: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(BadInput, match=r"temperature 1\.0, 2\.0 was asked"):
-        _train(corpus_directory, store, tmp_path, temperature=2.0)
-
-
-def test_a_store_of_another_corpus_or_inventory_is_refused(
-    corpus_directory: Path, tmp_path: Path
-) -> None:
-    train = corpus_directory / "train.h5"
-    for number, field in enumerate(("corpus_fingerprint", "class_inventory")):
-        other = _make_store(tmp_path / f"{number}.zarr", train, **{field: "another"})
-        with pytest.raises(StoreMismatch, match=field):
-            _train(corpus_directory, other, tmp_path / "student")
-
-
 def test_an_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
     """RELIABILITY 7."""
     store = _make_store(tmp_path / "t.zarr", corpus_directory / "train.h5", seal=False)
     with pytest.raises(StoreIncomplete):
-        _train(corpus_directory, store, tmp_path / "student")
-
-
-def test_other_frame_counts_are_named(corpus_directory: Path, tmp_path: Path) -> None:
-    """RELIABILITY 19."""
-    with CorpusFile(corpus_directory / "train.h5") as corpus:
-        fingerprint = corpus.fingerprint
-    other = make_corpus(tmp_path / "train.h5", lengths=(31, 0, 16))
-    store = _make_store(tmp_path / "t.zarr", other, corpus_fingerprint=fingerprint)
-    with pytest.raises(BadInput, match=r"'train-2': 16 frames in .*t\.zarr, 17 in .*train\.h5"):
         _train(corpus_directory, store, tmp_path / "student")
 
 
@@ -287,7 +255,10 @@ def test_utterances_that_the_teacher_skipped_are_left_out(
     train = corpus_directory / "train.h5"
     store = _make_store(tmp_path / "t.zarr", train, skip=3)
     progress = _train(corpus_directory, store, tmp_path / "student")
-    assert any("3 utterances have no soft labels" in note for note in progress.notes)
+    assert any(
+        "3 of the corpus's 24 have no soft labels and are left out" in note
+        for note in progress.notes
+    )
     with CorpusFile(train) as corpus:
         skipped = sum(row.num_frames for row in corpus.utterances[-3:])
         assert progress.done == progress.total == 4 * (corpus.num_frames - skipped)

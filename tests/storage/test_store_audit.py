@@ -1,10 +1,11 @@
 """What an audit says of each k is what the posteriors say, counted in another way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from makers_store import make_about, make_logp, make_utterances
+from makers_store import fill_store, make_about, make_logp, make_utterances, utterances_of
 
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
@@ -54,9 +55,11 @@ def logp_of(index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return make_logp(LENGTHS[index], NUM_CLASSES, seed=index, sharpness=2.0)
 
 
-def make_store(path: Path, fingerprint: str) -> None:
+def make_store(path: Path, corpus: Path) -> None:
+    with CorpusFile(corpus) as opened:
+        fingerprint, rows = opened.fingerprint, utterances_of(opened)
     about = make_about(corpus_fingerprint=fingerprint, kept=KEPT, shard_frames=132, chunk_frames=33)
-    writer = StoreWriter.create(path, about, utterances=make_utterances(LENGTHS))
+    writer = StoreWriter.create(path, about, utterances=rows)
     for shard in writer.missing_shards():
         logp_TC = np.concatenate([logp_of(index) for index in writer.shard(shard)])
         writer.write_shard(shard, keep_top_k(logp_TC, KEPT, tiers=about.tiers))
@@ -66,7 +69,7 @@ def make_store(path: Path, fingerprint: str) -> None:
 def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) -> None:
     """An oracle in float64 on what was never stored; the code's error is one per cent at most."""
     with CorpusFile(corpus) as opened:
-        make_store(tmp_path / "a.zarr", opened.fingerprint)
+        make_store(tmp_path / "a.zarr", corpus)
         advanced: list[int] = []
         store = open_store(tmp_path / "a.zarr")
         audit = audit_store(store, opened, advanced.append)
@@ -95,17 +98,33 @@ def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) ->
     assert audit.ranks[-1].bytes_per_frame * sum(LENGTHS) == pytest.approx(opened_bytes[7])
 
 
-def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path) -> None:
-    make_store(tmp_path / "a.zarr", "c" * 64)
+def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus: Path) -> None:
+    make_store(tmp_path / "a.zarr", corpus)
     audit = audit_store(open_store(tmp_path / "a.zarr"), None)
     assert audit.agreement is None
     assert audit.num_labelled == 0
 
 
 def test_the_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
-    make_store(tmp_path / "a.zarr", "c" * 64)
+    fill_store(tmp_path / "a.zarr", make_about(shard_frames=132), LENGTHS)
     with CorpusFile(corpus) as opened, pytest.raises(StoreMismatch, match="corpus_fingerprint"):
         audit_store(open_store(tmp_path / "a.zarr"), opened)
+
+
+def test_utterances_that_one_of_both_lacks_count_where_they_can(
+    tmp_path: Path, corpus: Path
+) -> None:
+    with CorpusFile(corpus) as opened:
+        rows = utterances_of(opened)
+        stranger = replace(rows[0], id="another", num_frames=7)
+        fill_store(
+            tmp_path / "a.zarr",
+            make_about(shard_frames=132),
+            utterances=[rows[3], stranger, rows[0]],
+        )
+        audit = audit_store(open_store(tmp_path / "a.zarr"), opened)
+    assert audit.num_frames == 50 + 7 + 33
+    assert audit.num_labelled == sum((hard_labels(index) >= 0).sum() for index in (0, 3))
 
 
 def test_ranks_are_powers_of_two_and_all() -> None:
