@@ -40,7 +40,18 @@ def students_of(job: Job) -> Iterator[System]:
         if name in taken:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
-        yield _one_model(job, recipe, kind="student", name=name)
+        system = _one_model(job, recipe, kind="student", name=name)
+        yield system.model_copy(update=_group(recipe, default))
+
+
+def _group(recipe: Recipe, default: dict[str, Any]) -> dict[str, str]:
+    """What students share that differ in their seed alone: the report pools them."""
+    training = {**recipe.settings["training"], "seed": default["training"]["seed"]}
+    settings = {**recipe.settings, "training": training}
+    return {
+        "group": fingerprint({"settings": settings, "inputs": recipe.inputs}),
+        "group_name": recipe.shown_as or student_name(settings, default),
+    }
 
 
 def _one_model(

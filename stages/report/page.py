@@ -16,6 +16,9 @@ from stages.report.posteriorgram_figure import draw_posteriorgram
 from stages.report.rank_figures import draw_bytes, draw_ranks
 from stages.report.ranking import Role
 from stages.report.settings import ReportSettings
+from stages.report.statistics.comparisons import as_json as comparisons_as_json
+from stages.report.statistics.comparisons import compare
+from stages.report.statistics.groups import group_results
 from stages.report.table import (
     DASH,
     as_csv,
@@ -47,7 +50,7 @@ class Picture:
 
 
 def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: Path) -> Path:
-    """Write index.html, the pictures, results.csv and results.json; returns the page's path.
+    """Write index.html, the pictures, results.* and comparisons.json; returns the page's path.
 
     The same inputs give the same bytes. The page needs no other file and asks for none.
     """
@@ -60,6 +63,10 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
         publish_file(directory / name, content)
     publish_file(directory / "results.csv", as_csv(rows).encode())
     publish_file(directory / "results.json", as_json(rows).encode())
+    comparisons = compare(
+        group_results(inputs.results), samples=settings.bootstrap_samples, seed=settings.seed
+    )
+    publish_file(directory / "comparisons.json", comparisons_as_json(comparisons).encode())
     page = (
         _environment()
         .get_template("page.html")

@@ -16,6 +16,8 @@ class System(Settings):
     weights: tuple[float, ...]
     combine: Literal["arithmetic", "geometric"] = "arithmetic"
     facts: dict[str, Any] = {}  # what the report shows: k, hard_weight, tail, architecture, seed
+    group: str = ""  # the same for students that differ in their seed alone
+    group_name: str = ""  # its name, with no seed in it
 
 
 class WordErrors(Settings):

@@ -89,7 +89,7 @@ def test_the_page_needs_no_other_file_and_asks_for_none(tmp_path: Path) -> None:
 def test_pictures_and_tables_lie_beside_the_page(tmp_path: Path) -> None:
     page = write(make_inputs(tmp_path), tmp_path / "report")
     names = {path.name for path in page.parent.iterdir()}
-    assert names == {"index.html", "results.csv", "results.json", *PICTURES}
+    assert names == {"index.html", "results.csv", "results.json", "comparisons.json", *PICTURES}
     for name in PICTURES:
         assert (page.parent / name).read_bytes().startswith(PNG)
 

@@ -1,0 +1,1 @@
+"""statistics: what a difference between systems is worth."""

@@ -1,0 +1,149 @@
+"""Bootstrap: intervals and p-values of pooled word error rates, from speakers and seeds drawn anew.
+
+Speakers are drawn, since the utterances of one are not independent (Bisani and Ney 2004), and
+seeds, since another training would have given another student. Both are drawn at once, each with
+replacement, and every pair of a drawn speaker and a drawn seed counts: Owen's "pigeonhole"
+bootstrap (2007), whose intervals are rather too wide than too narrow. All systems are measured on
+the same draws of speakers, so that what is hard for all of them cancels in a difference.
+
+Shapes: B draws, N seeds, S speakers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import BadInput
+from stages.speech.results import SplitResult, UtteranceResult
+
+INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """95 % interval of a rate, as fractions."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Ours minus theirs, as fractions: below zero is better. `improvement` is a probability.
+
+    `p` is two-sided: twice the smaller share of draws on either side of zero.
+    """
+
+    delta: float
+    interval: Interval
+    p: float
+    improvement: float
+
+
+@dataclass(frozen=True, slots=True)
+class PooledErrors:
+    """Errors of each seed on each speaker. Speakers are those of the `Bootstrap`, in its order."""
+
+    errors_NS: NDArray[np.float64]
+
+    @property
+    def num_seeds(self) -> int:
+        """N."""
+        return len(self.errors_NS)
+
+
+class Bootstrap:
+    """Draws of the speakers of one test set, the same for every system that is measured.
+
+    With one speaker only, utterances are drawn instead.
+    """
+
+    def __init__(self, utterances: Sequence[UtteranceResult], *, samples: int, seed: int) -> None:
+        self._rows = [(item.id, item.speaker, item.reference) for item in utterances]
+        has_speakers = len({item.speaker for item in utterances}) > 1
+        units = [item.speaker if has_speakers else item.id for item in utterances]
+        numbers = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+        self._unit = np.array([numbers[unit] for unit in units], np.int64)
+        self.num_units = len(numbers)
+        self.are_speakers = has_speakers
+        self._words_S = self._sum([item.words.reference_words for item in utterances])
+        self._seed, self._samples = seed, samples
+        self._drawn_BS = self._draw(self.num_units, stream=0)
+        self._words_B = np.maximum(self._drawn_BS @ self._words_S, 1.0)
+
+    def pool(self, splits: Sequence[SplitResult]) -> PooledErrors:
+        """The errors of one system's seeds.
+
+        Raises:
+            BadInput: where these are not the utterances that others were measured on.
+        """
+        for split in splits:
+            refuse_other_utterances(self._rows, split.utterances)
+        errors = [self._sum([item.words.errors for item in part.utterances]) for part in splits]
+        return PooledErrors(np.array(errors))
+
+    def rate(self, pooled: PooledErrors) -> float:
+        """The word error rate, mean over the seeds."""
+        return float(pooled.errors_NS.sum(axis=1).mean() / max(self._words_S.sum(), 1.0))
+
+    def interval(self, pooled: PooledErrors) -> Interval:
+        """95 % interval of the word error rate, over speakers and seeds."""
+        return _interval(self._rates(pooled, stream=1))
+
+    def difference(self, ours: PooledErrors, theirs: PooledErrors, *, paired: bool) -> Difference:
+        """Ours minus theirs. `paired`: seed i of both is drawn together, else each on its own."""
+        assert not paired or ours.num_seeds == theirs.num_seeds
+        delta_B = self._rates(ours, stream=1) - self._rates(theirs, stream=1 if paired else 2)
+        below, above = float((delta_B < 0).mean()), float((delta_B > 0).mean())
+        smaller_tail = 1.0 - max(below, above)  # draws of no difference count on either side
+        return Difference(
+            delta=self.rate(ours) - self.rate(theirs),
+            interval=_interval(delta_B),
+            # A p-value is never zero: the draws that were not made might have been there.
+            p=min(1.0, 2.0 * (smaller_tail * self._samples + 1) / (self._samples + 1)),
+            improvement=below + (1.0 - below - above) / 2,
+        )
+
+    def _rates(self, pooled: PooledErrors, *, stream: int) -> NDArray[np.float64]:
+        by_seed_BN = self._drawn_BS @ pooled.errors_NS.T
+        seeds_BN = self._draw(pooled.num_seeds, stream=stream) / pooled.num_seeds
+        rates_B: NDArray[np.float64] = (by_seed_BN * seeds_BN).sum(axis=1) / self._words_B
+        return rates_B
+
+    def _draw(self, num: int, *, stream: int) -> NDArray[np.float64]:
+        """How often each of `num` is drawn, B times; the same for the same number and stream."""
+        rng = np.random.default_rng([self._seed, stream, num])
+        return rng.multinomial(num, [1 / num] * num, size=self._samples).astype(np.float64)
+
+    def _sum(self, counts: Sequence[int]) -> NDArray[np.float64]:
+        sums_S = np.bincount(self._unit, weights=counts, minlength=self.num_units)
+        return sums_S.astype(np.float64)
+
+
+def refuse_other_utterances(
+    rows: Sequence[tuple[str, str, str]], utterances: Sequence[UtteranceResult]
+) -> None:
+    """Systems are compared on what both were asked: the same utterances in the same order.
+
+    Raises:
+        BadInput: naming the first that differs.
+    """
+    found = [(item.id, item.speaker, item.reference) for item in utterances]
+    if found == list(rows):
+        return
+    differing = next((i for i, (a, b) in enumerate(zip(rows, found, strict=False)) if a != b), None)
+    if differing is None:
+        what = f"{len(found)} utterances, wanted {len(rows)}"
+    else:
+        what = f"utterance {found[differing][0]!r}, wanted {rows[differing][0]!r} (text, speaker)"
+    raise BadInput(
+        f"two systems were not evaluated on the same utterances: found {what}: evaluate both on "
+        "one corpus"
+    )
+
+
+def _interval(values_B: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(values_B, INTERVAL)
+    return Interval(float(low), float(high))

@@ -1,0 +1,123 @@
+"""SystemGroup: students that differ in their seed alone are one system, measured several times."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from stages.report.ranking import ORDER, Role, in_order, kept_of, role_of, word_error_rate
+from stages.speech.results import SplitResult, SystemResult
+
+CLAIM_SEEDS = 5  # what is claimed has at least so many, or as many as any group of its role
+
+
+@dataclass(frozen=True)
+class SystemGroup:
+    """Results of one system, by seed. A member and the ensemble are groups of one."""
+
+    results: tuple[SystemResult, ...]
+
+    @property
+    def first(self) -> SystemResult:
+        """The one that stands for all where settings are shown."""
+        return self.results[0]
+
+    @property
+    def name(self) -> str:
+        """Of the group in tables: a student's without its seed, if there are several."""
+        system = self.first.system
+        return system.name if len(self.results) == 1 else system.group_name or system.name
+
+    @property
+    def key(self) -> str:
+        """Identity of the group."""
+        return group_key(self.first)
+
+    @property
+    def role(self) -> Role:
+        """Its role: the same for all seeds."""
+        return role_of(self.first)
+
+    @property
+    def k(self) -> int | None:
+        """k of an essence student; None for all others."""
+        return kept_of(self.first)
+
+    @property
+    def architecture(self) -> str:
+        """In words."""
+        return str(self.first.system.facts.get("architecture", ""))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that are known, in the order of `results`."""
+        return tuple(
+            int(seed)
+            for result in self.results
+            if (seed := result.system.facts.get("seed")) is not None
+        )
+
+    def splits(self, split: str) -> tuple[SplitResult, ...]:
+        """That split of every seed."""
+        return tuple(result.dev if split == "dev" else result.test for result in self.results)
+
+    def word_error_rate(self, split: str) -> float | None:
+        """Mean over the seeds; None where there is no reference word to get wrong."""
+        return mean_known([word_error_rate(part) for part in self.splits(split)])
+
+    @property
+    def frame_error(self) -> float | None:
+        """On dev, mean over the seeds."""
+        return mean_known([result.dev.frame_error for result in self.results])
+
+
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is unknown, or there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def group_key(result: SystemResult) -> str:
+    """Students with the same key differ in their seed alone."""
+    system = result.system
+    return system.group if system.kind == "student" and system.group else system.fingerprint
+
+
+def group_results(results: Sequence[SystemResult]) -> list[SystemGroup]:
+    """All groups: members, ensemble, hard-label students, essence students by k; then by name."""
+    found: dict[str, list[SystemResult]] = {}
+    for result in in_order(results):
+        found.setdefault(group_key(result), []).append(result)
+    groups = [SystemGroup(tuple(sorted(same, key=_by_seed))) for same in found.values()]
+    return sorted(groups, key=lambda group: (ORDER.index(group.role), group.k or 0, group.name))
+
+
+def _by_seed(result: SystemResult) -> tuple[int, str]:
+    return int(result.system.facts.get("seed") or 0), result.system.fingerprint
+
+
+def of_role(groups: Sequence[SystemGroup], role: Role) -> list[SystemGroup]:
+    """The groups of one role, in order."""
+    return [group for group in groups if group.role == role]
+
+
+def best_on_dev(groups: Sequence[SystemGroup]) -> SystemGroup | None:
+    """Lowest mean word error rate on dev, then fewest frame errors. The test set has no say.
+
+    Groups with too few seeds do not stand for election: of many systems tried once, the best is
+    mostly the luckiest. CLAIM_SEEDS are enough, or as many as the group with most of them has.
+    """
+    most = max((len(group.results) for group in groups), default=0)
+    enough = [group for group in groups if len(group.results) >= min(CLAIM_SEEDS, most)]
+    return min(enough, key=_badness, default=None)
+
+
+def _badness(group: SystemGroup) -> tuple[float, float]:
+    words, frames = group.word_error_rate("dev"), group.frame_error
+    worst = float("inf")
+    return worst if words is None else words, worst if frames is None else frames
+
+
+def baseline_of(group: SystemGroup, groups: Sequence[SystemGroup]) -> SystemGroup | None:
+    """The hard-label students of the same architecture that are best on dev."""
+    hard = of_role(groups, "hard-label student")
+    return best_on_dev([rival for rival in hard if rival.architecture == group.architecture])
