@@ -6,20 +6,15 @@ store; whoever commits a shard first has written it, and the others must agree.
 Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
 """
 
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from storage.block_check import checked
-from storage.commit import clear_stage, install, link_record, publish, refuse_lost, stage
+from storage.commit import clear_stage, install, publish, refuse_lost
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import (
     GROUP,
     HEAD,
-    Records,
-    decode_records,
     encode_records,
     manifest_name,
     read_head,
@@ -28,8 +23,7 @@ from storage.manifest import (
 )
 from storage.object_file import patiently
 from storage.publish import sync_directory
-from storage.shard_encoder import encode_shard
-from storage.shard_object import chunk_checksums
+from storage.shard_commit import named_disk_errors, write_shard
 from storage.shard_plan import ShardPlan, plan_shards
 from storage.store_contents import read_commit
 from storage.store_encoding import encode_metadata
@@ -68,7 +62,7 @@ class StoreWriter:
         _refuse_bad_ids(utterances)
         plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
         writer = cls(path, about, utterances, plan)
-        with _named_disk_errors(path, writer._metadata):
+        with named_disk_errors(path, writer._metadata):
             if (path / GROUP).is_file():
                 writer._refuse_other_store()
                 writer._redo_installs()
@@ -116,16 +110,8 @@ class StoreWriter:
 
         In memory are one block and the compressed shard, never all its frames.
         """
-        wanted = sum(self.utterances[row].num_frames for row in self.shard(index))
-        sound = checked(self.about, blocks, num_frames=wanted, where=f"shard {index}")
-        objects = encode_shard(self.about, sound, shard=index)
-        num_chunks = self.about.shard_frames // self.about.chunk_frames
-        records = {
-            name: record_of(content, tuple(chunk_checksums(content, num_chunks)))
-            for name, content in objects.items()
-        }
-        with _named_disk_errors(self.path, objects):
-            self._commit(index, objects, records)
+        num_frames = sum(self.utterances[row].num_frames for row in self.shard(index))
+        write_shard(self.path, self.about, index, blocks, num_frames=num_frames)
 
     def seal(self) -> str:
         """Write the manifest, then HEAD. Returns the store's digest; may be done again.
@@ -144,7 +130,7 @@ class StoreWriter:
         manifest = encode_records(records)
         digest = record_of(manifest).sha256
         sealed = {manifest_name(digest): manifest, HEAD: f"{digest}\n".encode()}
-        with _named_disk_errors(self.path, sealed):
+        with named_disk_errors(self.path, sealed):
             try:
                 publish(self.path, sealed)
             except FileNotFoundError:
@@ -155,31 +141,6 @@ class StoreWriter:
                 raise StoreCorrupt(f"{self.path / HEAD} is not what was written: seal it again")
             clear_stage(self.path)
         return digest
-
-    def _commit(self, index: int, objects: dict[str, bytes], records: Records) -> None:
-        name, ours = commit_name(index), encode_records(records, shard=index)
-        place = self.path / name
-        if not place.is_file():
-            try:
-                stage(self.path, objects, records)
-                link_record(self.path, name, ours)
-            except FileNotFoundError:
-                # Another writer has finished the store and cleared the stage under us.
-                if not place.is_file():
-                    raise
-        theirs = read_object(self.path, name)
-        if theirs != ours:
-            differing = [
-                object_name
-                for object_name, record in decode_records(theirs, where=str(place)).items()
-                if records.get(object_name) != record
-            ]
-            raise StoreError(
-                f"{self.path}: shard {index} was committed by another writer with other content "
-                f"({', '.join(differing[:3])}): do both use the same models and device? "
-                "Remove the store and run one of them"
-            )
-        install(self.path, records)
 
     def _redo_installs(self) -> None:
         """Finish what a killed writer had committed and not yet renamed into place."""
@@ -225,23 +186,3 @@ def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:
         if "\0" in row.id or any("\ud800" <= letter <= "\udfff" for letter in row.id):
             raise StoreError(f"utterance {row.id!r}: its id holds NUL or is not UTF-8")
         seen.add(row.id)
-
-
-@contextmanager
-def _named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
-    try:
-        yield
-    except OSError as cause:
-        needed = sum(map(len, objects.values()))
-        free = _free_bytes(path)
-        raise StoreError(
-            f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
-            f"{free} are free: mend it and run 'essence teacher' again, it goes on from here"
-        ) from cause
-
-
-def _free_bytes(path: Path) -> int:
-    try:
-        return shutil.disk_usage(path if path.is_dir() else path.parent).free
-    except OSError:  # the disk is gone altogether
-        return 0

@@ -328,7 +328,7 @@ def test_probabilities_that_do_not_descend_are_named(
     block = make_block(about, 28, seed=1)
     block.logp_TK[11, 2] = -15.0
     monkeypatch.setattr(
-        "storage.store_writer.checked", lambda about, blocks, **kwargs: list[KeptBlock](blocks)
+        "storage.shard_commit.checked", lambda about, blocks, **kwargs: list[KeptBlock](blocks)
     )
     writer.write_shard(0, block)
     writer.seal()
