@@ -4,6 +4,8 @@ EssenceError
 └── StageError           a stage cannot do its work
     ├── BadInput         somebody's corpus, lang or label file is not what it should be
     ├── BadPosterior     a member's output is not a distribution: names member, utterance, frame
+    ├── MemberFailed     a member breaks when it is asked: names member and utterance
+    ├── OtherWorld       a worker has other versions, or sees other files, than it should
     └── MissingPart      an optional package or an earlier stage's output is not here
 """
 
@@ -20,6 +22,14 @@ class BadInput(StageError):
 
 class BadPosterior(StageError):
     """A member's output is not a distribution."""
+
+
+class MemberFailed(StageError):
+    """A member breaks when it is asked."""
+
+
+class OtherWorld(StageError):
+    """A worker has other versions, or sees other files, than it should."""
 
 
 class MissingPart(StageError):

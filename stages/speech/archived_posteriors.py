@@ -70,6 +70,7 @@ class ArchivedPosteriors:
     """A member that reads what its model gave elsewhere."""
 
     num_parameters = None  # unknown
+    num_bytes = 0  # nothing of it is kept
 
     def __init__(self, directory: Path) -> None:
         """Read member.json and compare the archives with it.
@@ -82,6 +83,10 @@ class ArchivedPosteriors:
         self.about = read_archive_about(directory)
         self._files = {split: self._unchanged(split) for split in self.about.splits}
         self._located: dict[str, dict[str, Location]] = {}
+
+    def loaded(self) -> "ArchivedPosteriors":
+        """Itself: there is nothing to keep."""
+        return self
 
     def log_posteriors(
         self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int

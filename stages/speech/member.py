@@ -4,7 +4,7 @@ Shapes: T frames, C classes.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from stages.speech import architectures
+from stages.speech.architectures import AcousticModel
 from stages.speech.archived_posteriors import ArchivedPosteriors, is_archived
-from stages.speech.model_file import ModelAbout, load_model, read_model_about
+from stages.speech.model_file import WEIGHTS_FILE, ModelAbout, load_model, read_model_about
 from stages.speech.posteriors import log_posteriors
 from storage.corpus_file import CorpusFile
 
@@ -44,7 +45,7 @@ class MemberAbout(Protocol):
 
 
 class Member(Protocol):
-    """Gives posteriors. It takes little memory while it is not asked."""
+    """Gives posteriors. It takes little memory while it is not asked, unless it is `loaded`."""
 
     @property
     def about(self) -> MemberAbout:
@@ -54,6 +55,13 @@ class Member(Protocol):
     def num_parameters(self) -> int | None:
         """None where it is unknown."""
 
+    @property
+    def num_bytes(self) -> int:
+        """What it takes in memory when it is loaded."""
+
+    def loaded(self) -> "Member":
+        """The same member, which keeps in memory what it needs to be asked again and again."""
+
     def log_posteriors(
         self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -62,11 +70,12 @@ class Member(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainedMember:
-    """A model that was trained here: it is in memory as long as it is asked."""
+    """A model that was trained here: it is in memory as long as it is asked, or `model` is it."""
 
     directory: Path
     about: ModelAbout
     device: str
+    model: AcousticModel | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -78,15 +87,30 @@ class TrainedMember:
             )
         return architectures.num_parameters(model)
 
-    def log_posteriors(
-        self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The model lives as long as this iterator: the next member finds its memory free.
+    @property
+    def num_bytes(self) -> int:
+        """Of its weights."""
+        path = self.directory / WEIGHTS_FILE
+        return path.stat().st_size if path.is_file() else 0  # who loads it says that it is missing
+
+    def loaded(self) -> "TrainedMember":
+        """The member with its model in memory.
 
         Raises:
             MissingPart, BadInput: where its weights are not what they should be.
         """
-        model, _ = load_model(self.directory, self.device)
+        return replace(self, model=load_model(self.directory, self.device)[0])
+
+    def log_posteriors(
+        self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Where it is not loaded, the model lives as long as this iterator: the next
+        member finds its memory free.
+
+        Raises:
+            MissingPart, BadInput: where its weights are not what they should be.
+        """
+        model = self.model or load_model(self.directory, self.device)[0]
         yield from log_posteriors(
             model, corpus, indices, batch_frames=batch_frames, device=self.device
         )

@@ -42,26 +42,27 @@ def log_posteriors(
             f"the model was trained on {model.feature_dim}: train it on this corpus"
         )
     model.eval()
-    lengths = [utterance.num_frames for utterance in corpus.utterances]
-    for batch in _consecutive_batches(indices, lengths, batch_frames):
-        if lengths[batch[0]] > PIECE_FRAMES:
+    for batch in consecutive_batches(corpus, indices, batch_frames=batch_frames):
+        if corpus.utterances[batch[0]].num_frames > PIECE_FRAMES:
             yield batch[0], _in_pieces(model, corpus, batch[0], device)
             continue
         blocks = [corpus.features(index) for index in batch]
         yield from zip(batch, _forward(model, blocks, device), strict=True)
 
 
-def _consecutive_batches(
-    indices: Iterable[int], lengths: list[int], batch_frames: int
+def consecutive_batches(
+    corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
 ) -> Iterator[list[int]]:
+    """What goes through a model at once. The utterances of a batch, asked alone, are that batch."""
     batch: list[int] = []
     longest = 0
     for index in indices:
-        longest = max(longest, lengths[index])
+        length = corpus.utterances[index].num_frames
+        longest = max(longest, length)
         long = longest > PIECE_FRAMES  # such a one goes alone
         if batch and (long or (len(batch) + 1) * longest > batch_frames):
             yield batch
-            batch, longest = [], lengths[index]
+            batch, longest = [], length
         batch.append(index)
         if longest > PIECE_FRAMES:
             yield batch

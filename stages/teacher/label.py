@@ -1,6 +1,7 @@
 """corpus, ensemble -> soft-label stores: the teacher speaks once, shard by shard."""
 
 from collections.abc import Container, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,9 @@ from stages.speech.results import StoreSummary, TeacherSummary
 from stages.teacher.left_out import leave_out, read_left_out
 from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings
-from stages.teacher.shard import BadUtterances, label_shard
+from stages.teacher.shard_work import Ensemble, MemberPlace, ShardWork, Versions, store_digest
 from stages.teacher.summary import describe, summarise_store
+from stages.teacher.workforce import Workforce
 from storage.corpus_file import CorpusFile
 from storage.publish import publish_file
 from storage.shard_plan import fit_shard_frames
@@ -30,10 +32,9 @@ def label_corpus(
     directory: Path,
     device: str,
     progress: Progress,
+    workforce: Workforce,
 ) -> TeacherSummary:
     """Write <split>.zarr for each split, and summary.json. Shards that are there are kept.
-
-    One member is in memory at a time, and the posteriors of one shard.
 
     Raises:
         BadInput, MissingPart: when members do not fit each other or the corpus.
@@ -49,7 +50,9 @@ def label_corpus(
                 settings=settings,
                 shares=ordered,
                 corpus=corpus,
+                device=device,
                 progress=progress,
+                workforce=workforce,
             )
             stores.append(teacher.label(directory / f"{split}.zarr"))
     summary = TeacherSummary(
@@ -66,22 +69,26 @@ class _Teacher:
     settings: TeacherSettings
     shares: Sequence[Share]
     corpus: CorpusFile
+    device: str
     progress: Progress
+    workforce: Workforce
 
     def label(self, path: Path) -> StoreSummary:
         """Fill the store at `path`; begin anew whenever an utterance is to be left out."""
         refused = path.with_suffix(".left-out.json")
         while True:
-            try:
-                return self._fill(path, left_out=read_left_out(refused))
-            except BadUtterances as bad:
-                if self.settings.on_bad_posterior == "fail":
-                    raise BadPosterior(next(iter(bad.found.values()))) from bad
-                for why in bad.found.values():
-                    self.progress.note(f"left out: {why}")
-                leave_out(refused, bad.found, store=path)
+            left_out = read_left_out(refused)
+            writer, indices = self._begin(path, left_out)
+            started = perf_counter()
+            num_labelled, bad = self._write_shards(writer, indices)
+            if not bad:
+                return self._seal(writer, num_labelled / (perf_counter() - started))
+            for why in bad.values():
+                self.progress.note(f"left out: {why}")
+            leave_out(refused, bad, store=path)
 
-    def _fill(self, path: Path, *, left_out: Container[str]) -> StoreSummary:
+    def _begin(self, path: Path, left_out: Container[str]) -> tuple[StoreWriter, list[int]]:
+        """A store of all utterances but those, begun or taken up, and where they stand."""
         indices = [i for i, row in enumerate(self.corpus.utterances) if row.id not in left_out]
         if not indices:
             raise BadPosterior(f"{self.corpus.path}: every utterance was left out: train anew")
@@ -94,32 +101,64 @@ class _Teacher:
                 for row in rows
             ],
         )
-        started = perf_counter()
-        num_labelled = self._write_shards(writer, indices)
-        seconds = perf_counter() - started
+        return writer, indices
+
+    def _seal(self, writer: StoreWriter, frames_per_second: float) -> StoreSummary:
         writer.seal()
-        summary = summarise_store(open_store(path), self.corpus)
-        self.progress.note(describe(summary, frames_per_second=num_labelled / seconds))
+        summary = summarise_store(open_store(writer.path), self.corpus)
+        self.progress.note(describe(summary, frames_per_second=frames_per_second))
         return summary
 
-    def _write_shards(self, writer: StoreWriter, indices: Sequence[int]) -> int:
-        """Write what is missing. Returns the frames that were labelled."""
-        missing = [[indices[row] for row in writer.shard(i)] for i in writer.missing_shards()]
-        lengths = [self.corpus.utterances[index].num_frames for run in missing for index in run]
-        total = sum(lengths) * len(self.shares)
+    def _write_shards(
+        self, writer: StoreWriter, indices: Sequence[int]
+    ) -> tuple[int, dict[str, str]]:
+        """Write what is missing. Returns the frames labelled, and what is to be left out, and why.
+
+        All shards are looked at before the store is begun anew: one bad utterance costs a second
+        pass, a hundred cost no more. No work is under way then that could land in the new store.
+
+        Raises:
+            BadPosterior: at the first bad utterance, where the settings want that.
+        """
+        works = self._plan(writer, indices)
+        num_frames = sum(work.num_frames for work in works)
         title = f"teacher, {self.corpus.about.split}"
-        with self.progress.task(title, total=total, unit="frames") as task:
-            for shard, run in zip(writer.missing_shards(), missing, strict=True):
-                kept = label_shard(
-                    writer.about,
-                    self.shares,
-                    self.corpus,
-                    run,
-                    batch_frames=self.settings.batch_frames,
-                    task=task,
+        total = num_frames * len(self.shares)
+        bad: dict[str, str] = {}
+        with (
+            self.progress.task(title, total=total, unit="frames") as task,
+            closing(self.workforce.do(works, task=task)) as each_done,
+        ):
+            for done in each_done:
+                bad |= done.bad
+                if bad and self.settings.on_bad_posterior == "fail":
+                    raise BadPosterior(next(iter(bad.values())))
+        return num_frames, bad
+
+    def _plan(self, writer: StoreWriter, indices: Sequence[int]) -> list[ShardWork]:
+        ensemble = Ensemble(
+            versions=Versions.here(),
+            store=writer.path.absolute(),
+            store_digest=store_digest(writer.path),
+            corpus=self.corpus.path.absolute(),
+            corpus_fingerprint=self.corpus.fingerprint,
+            members=tuple(
+                MemberPlace(
+                    directory=share.directory.absolute(),
+                    fingerprint=share.member.about.fingerprint,
+                    weight=share.weight,
                 )
-                writer.write_shard(shard, kept)
-        return sum(lengths)
+                for share in self.shares
+            ),
+            about=writer.about,
+            device=self.device,
+            threads=self.settings.threads,
+            batch_frames=self.settings.batch_frames,
+            most_loaded_bytes=self.settings.loaded_megabytes << 20,
+        )
+        return [
+            _shard_work(ensemble, writer, indices, shard=shard) for shard in writer.missing_shards()
+        ]
 
     def _about(self, lengths: Sequence[int], left_out: Container[str]) -> StoreAbout:
         settings, corpus = self.settings, self.corpus.about
@@ -143,3 +182,16 @@ class _Teacher:
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
             program_version=version("essence"),
         )
+
+
+def _shard_work(
+    ensemble: Ensemble, writer: StoreWriter, indices: Sequence[int], *, shard: int
+) -> ShardWork:
+    rows = [writer.utterances[row] for row in writer.shard(shard)]
+    return ShardWork(
+        ensemble=ensemble,
+        shard=shard,
+        indices=tuple(indices[row] for row in writer.shard(shard)),
+        num_frames=sum(row.num_frames for row in rows),
+        utterances=f"utterances {rows[0].id!r} to {rows[-1].id!r}",
+    )

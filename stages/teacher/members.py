@@ -1,7 +1,7 @@
 """Members of the teacher, in the order of their fingerprints, fit for one corpus."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,26 @@ class Share:
     directory: Path
     member: Member
     weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedShares:
+    """Members as they are asked. Loaded `all_at_once`, none is read again from shard to shard."""
+
+    shares: tuple[Share, ...]
+    all_at_once: bool
+
+
+def load_members(shares: Sequence[Share], *, most_bytes: int) -> LoadedShares:
+    """All members in memory where their weights fit into `most_bytes`; else one at a time.
+
+    Raises:
+        MissingPart, BadInput: where a member's weights are not what they should be.
+    """
+    if sum(share.member.num_bytes for share in shares) > most_bytes:
+        return LoadedShares(shares=tuple(shares), all_at_once=False)
+    loaded = tuple(replace(share, member=share.member.loaded()) for share in shares)
+    return LoadedShares(shares=loaded, all_at_once=True)
 
 
 def order_members(

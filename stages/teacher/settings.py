@@ -15,6 +15,11 @@ class TeacherSettings(Settings):
 
     `temperature` is applied before truncation. For each of `temperatures` the store also holds
     a log norm a frame, which makes kept probabilities exact at that temperature too.
+
+    The last three change speed and memory alone. `threads` is of one process: another number moves
+    the last bits of a forward pass, so it is the same everywhere; more processes (--workers) are
+    quicker than more threads. Members whose weights fit into `loaded_megabytes` together are
+    loaded once a process, else one at a time, once a shard.
     """
 
     kept: int = Field(32, ge=1, le=4096)
@@ -25,8 +30,10 @@ class TeacherSettings(Settings):
     shard_frames: int = Field(32768, ge=1, le=1 << 22)
     chunk_frames: int = Field(8192, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
-    batch_frames: int = Field(8192, ge=1)
     on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
+    batch_frames: int = Field(8192, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
+    loaded_megabytes: int = Field(4096, ge=0)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -1,23 +1,32 @@
-"""One shard: features -> the ensemble's posteriors -> what is kept. One member at a time.
+"""One shard: features -> the ensemble's posteriors -> what is kept, block after block.
 
-Shapes: T frames of the shard, C classes.
+Where all members are loaded, a block is what goes through a model at once, and memory holds the
+posteriors of that; else each member is loaded once for the shard, which is then one block. The
+batches and the order of members are the same, and so are the bits.
+
+Shapes: T frames of a block, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadPosterior
+from stages.errors import BadPosterior, MemberFailed
 from stages.speech.ensemble_posteriors import Combine, add_member, finish_average, soften
 from stages.speech.posterior_gate import check_posteriors
+from stages.speech.posteriors import consecutive_batches
 from stages.speech.progress import Task
-from stages.teacher.members import Share
+from stages.teacher.members import LoadedShares, Share
 from storage.corpus_file import CorpusFile
+from storage.errors import EssenceError
 from storage.store_format import StoreAbout
-from storage.top_k import KeptBlock, join_blocks, keep_top_k
+from storage.top_k import KeptBlock, keep_top_k
 
 BLOCK_FRAMES = 2048  # softened and truncated at once
+
+Outputs = Iterator[tuple[int, NDArray[np.float32]]]
 
 
 class BadUtterances(Exception):
@@ -30,59 +39,109 @@ class BadUtterances(Exception):
 
 def label_shard(
     about: StoreAbout,
-    shares: Sequence[Share],
+    loaded: LoadedShares,
     corpus: CorpusFile,
     indices: Sequence[int],
     *,
     batch_frames: int,
     task: Task,
-) -> KeptBlock:
-    """What is kept of the utterances at `indices` of the corpus, one after the other.
+) -> Iterator[KeptBlock]:
+    """What is kept of the utterances at `indices` of the corpus, one after the other, in blocks.
 
     Raises:
-        BadUtterances: when a member's output is no distribution; all of that member's are named.
+        BadUtterances: at the end, when a member's output was no distribution; all are named.
+        MemberFailed: when a member could not be asked at all, naming it and the utterance.
     """
-    lengths = [corpus.utterances[index].num_frames for index in indices]
-    first_of = dict(zip(indices, np.cumsum([0, *lengths]).tolist(), strict=False))
+    batches = consecutive_batches(corpus, indices, batch_frames=batch_frames)
+    bad: dict[str, str] = {}
+    for block in batches if loaded.all_at_once else [list(indices)]:
+        total_TC = _sum_of_members(
+            about, loaded, corpus, block, bad=bad, batch_frames=batch_frames, task=task
+        )
+        if not bad:
+            yield from _keep(about, total_TC)
+    if bad:
+        raise BadUtterances(bad)
+
+
+def _sum_of_members(
+    about: StoreAbout,
+    loaded: LoadedShares,
+    corpus: CorpusFile,
+    block: Sequence[int],
+    *,
+    bad: dict[str, str],
+    batch_frames: int,
+    task: Task,
+) -> NDArray[np.float32]:
+    lengths = [corpus.utterances[index].num_frames for index in block]
+    first_of = dict(zip(block, np.cumsum([0, *lengths]).tolist(), strict=False))
     total_TC = np.zeros((sum(lengths), about.num_classes), np.float32)
-    for share in shares:
-        bad: dict[str, str] = {}
-        member = share.member
-        for index, logp_TC in member.log_posteriors(corpus, indices, batch_frames=batch_frames):
+    for share in loaded.shares:
+        for index, logp_TC in _outputs(share, corpus, block, batch_frames=batch_frames):
             row = corpus.utterances[index]
             try:
                 check_posteriors(
                     logp_TC,
                     num_frames=row.num_frames,
                     num_classes=about.num_classes,
-                    member=f"{member.about.kind} {share.directory}",
+                    member=f"{share.member.about.kind} {share.directory}",
                     utterance=row.id,
                 )
             except BadPosterior as error:
-                bad[row.id] = str(error)
+                bad.setdefault(row.id, str(error))
                 continue
             rows = slice(first_of[index], first_of[index] + row.num_frames)
             add_member(total_TC[rows], logp_TC, weight=share.weight, combine=_rule(about))
             task.advance(row.num_frames)
-        if bad:
-            raise BadUtterances(bad)
-    return _keep(about, total_TC)
+    return total_TC
+
+
+def _outputs(
+    share: Share, corpus: CorpusFile, block: Sequence[int], *, batch_frames: int
+) -> Outputs:
+    """What the member says; where it breaks, the utterance that breaks it is looked for."""
+    num_done = 0
+    outputs = share.member.log_posteriors(corpus, block, batch_frames=batch_frames)
+    try:
+        for output in outputs:
+            yield output
+            num_done += 1
+    except EssenceError:
+        raise
+    except Exception as cause:
+        member = f"member {share.member.about.kind} {share.directory}"
+        rest = consecutive_batches(corpus, block[num_done:], batch_frames=batch_frames)
+        names = [corpus.utterances[index].id for index in _guilty(share, corpus, next(rest, []))]
+        hint = ": lower teacher.batch_frames" if len(names) > 1 else ""
+        raise MemberFailed(
+            f"{member} could not label utterance {', '.join(map(repr, names))}: "
+            f"{type(cause).__name__}: {cause}{hint}"
+        ) from cause
+
+
+def _guilty(share: Share, corpus: CorpusFile, batch: Sequence[int]) -> Sequence[int]:
+    """The utterance of a batch that fails alone too; all of it, where none does."""
+    for index in batch:
+        is_sound = False
+        with suppress(Exception):  # it is told already
+            list(share.member.log_posteriors(corpus, [index], batch_frames=1))
+            is_sound = True
+        if not is_sound:
+            return [index]
+    return batch
 
 
 def _rule(about: StoreAbout) -> Combine:
     return "geometric" if about.combine == "geometric" else "arithmetic"
 
 
-def _keep(about: StoreAbout, total_TC: NDArray[np.float32]) -> KeptBlock:
-    blocks = []
-    for start in range(0, max(1, len(total_TC)), BLOCK_FRAMES):
+def _keep(about: StoreAbout, total_TC: NDArray[np.float32]) -> Iterator[KeptBlock]:
+    for start in range(0, len(total_TC), BLOCK_FRAMES):
         logp_TC = finish_average(total_TC[start : start + BLOCK_FRAMES], combine=_rule(about))
-        blocks.append(
-            keep_top_k(
-                soften(logp_TC, about.temperature),
-                about.kept,
-                tiers=about.tiers,
-                temperatures=about.temperatures,
-            )
+        yield keep_top_k(
+            soften(logp_TC, about.temperature),
+            about.kept,
+            tiers=about.tiers,
+            temperatures=about.temperatures,
         )
-    return join_blocks(blocks)

@@ -34,6 +34,7 @@ from stages.speech.progress import SilentProgress
 from stages.speech.results import System
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
+from stages.teacher.workforce import ThisProcess
 from storage.corpus_file import CorpusFile
 from storage.store_reader import open_store
 
@@ -457,6 +458,7 @@ def label(directory: Path, corpus: Path, members: list[Path]) -> None:
         directory=directory,
         device="cpu",
         progress=SilentProgress(),
+        workforce=ThisProcess(),
     )
 
 

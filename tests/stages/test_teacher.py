@@ -2,39 +2,39 @@
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from makers_store import tree_digest
+from makers_teacher import label, make_member
 from makers_training import (
     INVENTORY,
     NUM_CLASSES,
     RecordingProgress,
     make_corpus,
     make_corpus_directory,
-    make_model,
 )
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.errors import BadInput, BadPosterior, MissingPart
+from stages.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
 from stages.speech import member as member_module
-from stages.speech.architectures import ArchitectureSettings
 from stages.speech.ensemble_posteriors import average_log_posteriors, soften
-from stages.speech.model_file import ModelAbout, load_model, save_model
+from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.results import TeacherSummary
-from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
+from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
+from stages.teacher.workforce import ThisProcess
 from storage.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
 from storage.store_reader import open_store
 from storage.value_code import LOGP_OF_CODE, encode_logp
-
-SETTINGS: dict[str, Any] = {"kept": 3, "shard_frames": 140, "chunk_frames": 20, "batch_frames": 90}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,23 +42,6 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         yield
-
-
-def make_member(directory: Path, kind: str, *, seed: int, **changes: Any) -> Path:
-    """A small model of random weights, saved as a member."""
-    directory.mkdir(parents=True)
-    model = make_model(kind, seed=seed)
-    fields = {
-        "architecture": ArchitectureSettings.model_validate(
-            {"kind": kind, "hidden": 11, "layers": 2}
-        ),
-        "feature_dim": model.feature_dim,
-        "num_classes": NUM_CLASSES,
-        "class_inventory": INVENTORY,
-        "corpus_fingerprint": "0" * 64,
-    }
-    save_model(directory, model, ModelAbout.model_validate(fields | changes))
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -71,24 +54,6 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("members")
     kinds = ("tdnn", "gru", "conv")
     return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(kinds)]
-
-
-def label(
-    directory: Path,
-    corpus: Path,
-    members: list[Path],
-    progress: RecordingProgress | None = None,
-    **changes: Any,
-) -> TeacherSummary:
-    directory.mkdir(exist_ok=True)
-    return label_corpus(
-        TeacherSettings.model_validate(SETTINGS | changes),
-        members=members,
-        corpus_directory=corpus,
-        directory=directory,
-        device="cpu",
-        progress=progress or RecordingProgress(),
-    )
 
 
 def ensemble_oracle(
@@ -185,7 +150,110 @@ def test_one_member_is_in_memory_at_a_time(
 
     monkeypatch.setattr(member_module, "load_model", load)
     monkeypatch.setattr(member_module, "log_posteriors", run)
-    label(tmp_path / "t", corpus, members)
+    label(tmp_path / "t", corpus, members, loaded_megabytes=0)
+
+
+def test_members_that_fit_into_memory_are_loaded_once(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+
+    def load(directory: Path, device: str) -> Any:
+        loads.append(directory)
+        return load_model(directory, device)
+
+    monkeypatch.setattr(member_module, "load_model", load)
+    label(tmp_path / "all", corpus, members, splits=("train",))
+    assert sorted(loads) == sorted(members)
+    label(tmp_path / "one", corpus, members, splits=("train",), loaded_megabytes=0)
+    num_shards = open_store(tmp_path / "one" / "train.zarr").num_shards
+    assert len(loads) == len(members) * (1 + num_shards)
+    assert tree_digest(tmp_path / "all") == tree_digest(tmp_path / "one")
+
+
+def test_the_number_of_threads_is_the_settings_alone(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another number moves last bits: what the machine would take must not matter."""
+    seen: set[int] = set()
+
+    def run(*args: Any, **options: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return log_posteriors(*args, **options)
+
+    monkeypatch.setattr(member_module, "log_posteriors", run)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    label(tmp_path / "t", corpus, members, splits=("dev",), threads=2)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+    assert seen == {2}
+
+
+def test_a_member_that_breaks_is_named_with_the_utterance(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 26: whatever it is that it raises."""
+
+    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
+        for index, logp_TC in log_posteriors(model, corpus, indices, **options):
+            if corpus.utterances[index].id == "train-12":
+                raise RuntimeError("out of registers")
+            yield index, logp_TC
+
+    monkeypatch.setattr(member_module, "log_posteriors", breaking)
+    told = r"could not label utterance 'train-12': RuntimeError: out of registers$"
+    with pytest.raises(MemberFailed, match=told):
+        label(tmp_path / "t", corpus, members)
+
+
+def test_a_batch_that_breaks_as_a_whole_is_named(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
+        if len(list(indices)) > 1:
+            raise RuntimeError("out of memory")
+        return log_posteriors(model, corpus, indices, **options)
+
+    monkeypatch.setattr(member_module, "log_posteriors", breaking)
+    with pytest.raises(MemberFailed, match=r"'train-0', .*: lower teacher.batch_frames"):
+        label(tmp_path / "t", corpus, members)
+
+
+@pytest.mark.parametrize("swapped_after", [0, 1, 12])
+def test_work_of_a_plan_that_was_given_up_does_not_reach_the_next_store(
+    tmp_path: Path, corpus: Path, members: list[Path], swapped_after: int
+) -> None:
+    """A straggler of the old plan meets a store that was begun anew without an utterance."""
+    kept: list[ShardWork] = []
+
+    class Keeping:
+        def do(self, works: Sequence[ShardWork], *, task: Any) -> Generator[ShardDone]:
+            kept.extend(works)
+            yield from ThisProcess().do(works, task=task)
+
+    class Swapping(StoppingProgress):
+        def advance(self, amount: float = 1.0, **facts: object) -> None:
+            self.calls -= 1
+            if self.calls == 0:
+                begin_anew()
+
+    def begin_anew() -> None:
+        shutil.rmtree(tmp_path / "t" / "train.zarr")
+        (tmp_path / "t" / "train.left-out.json").write_text('{"train-3": "seen to be bad"}')
+        changes: dict[str, Any] = {"on_bad_posterior": "skip-utterance", "splits": ("train",)}
+        with pytest.raises(KeyboardInterrupt):
+            label(tmp_path / "t", corpus, members, StoppingProgress(2), **changes)
+
+    label(tmp_path / "t", corpus, members, splits=("train",), workforce=Keeping())
+    shutil.rmtree(tmp_path / "t" / "train.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        label(tmp_path / "t", corpus, members, StoppingProgress(2), splits=("train",))
+    if swapped_after == 0:
+        begin_anew()
+    with pytest.raises(OtherWorld, match=r"train.zarr: .* finds .*, wanted"):
+        Labeller().do(kept[1], task=Swapping(swapped_after))
+    assert not list((tmp_path / "t" / "train.zarr").glob("commits/*"))
 
 
 class StoppingProgress(RecordingProgress):
