@@ -67,7 +67,9 @@ def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
     )
     @click.option("--device", help="cpu, cuda or cuda:N; short for --set device=...")
     @functools.wraps(command)
-    def wrapped(config: Path | None, changes: tuple[str, ...], device: str | None) -> None:
+    def wrapped(
+        config: Path | None, changes: tuple[str, ...], device: str | None, **options: Any
+    ) -> None:
         # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
         # of the speed. OpenMP reads this when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -75,12 +77,33 @@ def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
         from pipeline.job import Job
         from pipeline.progress import TerminalProgress
         from pipeline.settings import read_settings
+        from pipeline.workers import Workers
 
         if device:
             changes = (*changes, f"device={device}")
-        command(Job(read_settings(config, changes), TerminalProgress()))
+        workers = Workers(**options)
+        command(Job(read_settings(config, changes), TerminalProgress(), workers))
 
     return wrapped
+
+
+def _with_workers(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say who labels: this process, where none is given."""
+    number = click.option(
+        "--workers",
+        "number",
+        type=click.IntRange(min=1),
+        help="Label with so many processes of this machine.",
+    )
+    scheduler = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Label with the workers of a Dask scheduler: tls://HOST:8786, tcp://127.0.0.1:8786.",
+    )
+    insecure = click.option(
+        "--insecure", is_flag=True, help="Allow a scheduler on another machine without TLS."
+    )
+    return number(scheduler(insecure(command)))
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,6 +126,7 @@ def main() -> None:
 
 
 @main.command()
+@_with_workers
 @_with_job
 def run(job: "Job") -> None:
     """Do all that is not fresh, and print the table.
@@ -111,6 +135,7 @@ def run(job: "Job") -> None:
 
     \b
     Example: essence run --set student.k=4
+    Example: essence run --workers 2        (the teacher's shards, in two processes)
     """
     from pipeline import flow
     from pipeline.tables import results_table
@@ -155,6 +180,7 @@ def ensemble(job: "Job") -> None:
 
 
 @main.command()
+@_with_workers
 @_with_job
 def teacher(job: "Job") -> None:
     """members -> soft labels: the ensemble runs once over the corpus.
@@ -162,8 +188,14 @@ def teacher(job: "Job") -> None:
     Reads work/corpus-*/ and work/member-*/. Writes work/teacher-*/: a soft-label store for every
     split (train.zarr, dev.zarr) and summary.json.
 
+    One shard after the other in this process; with --workers or --scheduler, one shard a task of a
+    Dask cluster, to the same bytes (docs/cluster.md). Ctrl-C, a killed worker or a lost scheduler
+    cost the shards under way: the same command makes what is missing, here or on any cluster.
+
     \b
     Example: essence teacher --set teacher.kept=64
+    Example: essence teacher --workers 2
+    Example: essence teacher --scheduler tls://head:8786 --device cuda
     """
     from pipeline import flow
 

@@ -4,6 +4,7 @@ EssenceError
 ├── SettingsError    pipeline.yaml, --set or an option is not what it should be
 └── FlowError        a stage cannot begin
     ├── NotMadeYet   what it reads is not in the work directory
+    ├── ClusterFailed the cluster is gone, or its workers die
     ├── InUse        another process is making the same thing
     └── Changed      an artefact is not what was written
 """
@@ -21,6 +22,10 @@ class FlowError(EssenceError):
 
 class NotMadeYet(FlowError):
     """What the stage reads is not in the work directory."""
+
+
+class ClusterFailed(FlowError):
+    """The cluster is gone, or its workers die."""
 
 
 class InUse(FlowError):

@@ -68,10 +68,11 @@ def teacher(job: Job) -> Path:
         job.settings.teacher,
         members=[job.need(member) for member in job.recipes.members],
         corpus_directory=job.need(job.recipes.corpus),
-        device=job.device,
+        device=job.teacher_device,
         progress=job.progress,
     )
-    return job.shelf.make(recipe, fill)
+    with job.workforce() as workforce:
+        return job.shelf.make(recipe, partial(fill, workforce=workforce))
 
 
 def student(job: Job, settings: StudentSettings) -> Path:

@@ -1,6 +1,7 @@
 """Job: what one command is about: its settings, where things lie, where progress is shown."""
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from pipeline.errors import SettingsError
 from pipeline.freshness import Recipe, Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
+from pipeline.workers import Workers, workforce
 from stages.speech.progress import Progress
+from stages.teacher.workforce import Workforce
 
 COMMAND_OF = {"member": "ensemble", "graph": "evaluate", "evaluation": "evaluate"}
 
@@ -21,6 +24,7 @@ class Job:
 
     settings: PipelineSettings
     progress: Progress
+    workers: Workers = field(default_factory=Workers)
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -48,6 +52,15 @@ class Job:
                 f"device {device}: found {found} here: use --device cpu, or another"
             )
         return device
+
+    @property
+    def teacher_device(self) -> str:
+        """The device of the teacher; that of a cluster's workers may be missing here."""
+        return self.settings.device if self.workers.scheduler else self.device
+
+    def workforce(self) -> AbstractContextManager[Workforce]:
+        """Whoever does the teacher's shards."""
+        return workforce(self.workers, device=self.teacher_device, note=self.progress.note)
 
     def is_fresh(self, recipe: Recipe) -> bool:
         """Is it made already? Says so if it is.

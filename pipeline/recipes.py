@@ -23,6 +23,8 @@ from stages.student.settings import StudentSettings
 
 _OF_ARCHIVES = {"posteriors", "posteriors_are", "max_length_difference"}
 
+SPEED_SETTINGS = {"batch_frames", "threads", "loaded_megabytes"}  # of the teacher
+
 
 def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=without)
@@ -101,7 +103,7 @@ class Recipes:
         members = {f"member {n}": member.fingerprint for n, member in enumerate(self.members)}
         return Recipe(
             stage="teacher",
-            settings=_json(self._settings.teacher, without={"batch_frames"}),
+            settings=_json(self._settings.teacher, without=SPEED_SETTINGS),
             inputs={"corpus": self.corpus.fingerprint, **members},
         )
 

@@ -1,0 +1,163 @@
+"""Workers: where the teacher's shards are done: here, in processes of our own, or on a cluster.
+
+Dask speaks pickle and asks nobody who he is: whoever reaches a port runs code. So our own cluster
+listens on loopback alone, and one that is not on this machine must speak TLS.
+"""
+
+import ipaddress
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from logging import CRITICAL
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import torch
+
+from pipeline.errors import ClusterFailed, SettingsError
+from stages.errors import MissingPart
+from stages.teacher.workforce import ThisProcess, Workforce
+
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
+LOOPBACK = "127.0.0.1"
+CONNECT_SECONDS = 20
+# In a terminal Ctrl-C reaches all processes: only the command itself is to act on it.
+IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """What the command line says of them. `insecure`: tcp to another machine is allowed."""
+
+    number: int | None = None
+    scheduler: str | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.number is not None and self.scheduler is not None:
+            raise SettingsError("--workers starts processes here, --scheduler asks others: use one")
+        if self.scheduler is not None:
+            _refuse_open_scheduler(self.scheduler, insecure=self.insecure)
+
+
+@contextmanager
+def workforce(workers: Workers, *, device: str, note: Callable[[str], None]) -> Iterator[Workforce]:
+    """Whoever does the shards, for as long as the context lasts.
+
+    Raises:
+        MissingPart: where Dask is wanted and not installed.
+        ClusterFailed: where no scheduler answers.
+    """
+    if workers.number is None and workers.scheduler is None:
+        yield ThisProcess()
+        return
+    if find_spec("distributed") is None:
+        raise MissingPart(
+            "--workers and --scheduler need Dask, which is not installed: "
+            "pip install 'essence[cluster]'"
+        )
+    # Here, not at the top: it takes a second to load, and may not be installed.
+    from distributed import Client
+
+    from pipeline.cluster import ClusterWorkforce
+
+    if workers.scheduler is not None:
+        with _client(Client, workers.scheduler) as client:
+            yield ClusterWorkforce(client, note=note)
+        return
+    assert workers.number is not None
+    with (
+        _local_cluster(workers.number, device=device) as cluster,
+        _client(Client, cluster) as client,
+    ):
+        yield ClusterWorkforce(client, note=note)
+
+
+@contextmanager
+def _client(kind: Any, address: "str | SpecCluster") -> Iterator[Any]:
+    try:
+        client = kind(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, TypeError, ValueError) as cause:
+        raise ClusterFailed(
+            f"no scheduler answers at {address} ({cause}): is 'dask scheduler' running there, and "
+            "are the certificates set (docs/cluster.md)?"
+        ) from cause
+    with client:
+        yield client
+
+
+@contextmanager
+def _local_cluster(number: int, *, device: str) -> "Iterator[SpecCluster]":
+    """A scheduler in this process, and `number` worker processes; all listen on loopback."""
+    from distributed import Nanny, Scheduler, Security, SpecCluster
+
+    listens: dict[str, Any] = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
+    plain = Security(require_encryption=False)  # whatever the settings of Dask say of clusters
+    with tempfile.TemporaryDirectory(prefix="essence-workers-") as scratch:
+        options = {
+            **listens,
+            "nthreads": 1,
+            "memory_limit": 0,  # the system's limit counts, not a guess
+            "local_directory": scratch,
+            "preload": [IGNORE_CTRL_C],
+            "silence_logs": CRITICAL,
+            "security": plain,
+        }
+        cluster = SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {**listens, "port": 0, "dashboard": False, "security": plain},
+            },
+            workers={
+                index: {"cls": Nanny, "options": {**options, **own}}
+                for index, own in enumerate(_own_options(number, device=device))
+            },
+            security=plain,
+            silence_logs=CRITICAL,
+        )
+        with cluster:
+            yield cluster
+
+
+def _own_options(number: int, *, device: str) -> list[dict[str, Any]]:
+    """What sets one local worker apart: its graphics card."""
+    if not device.startswith("cuda"):
+        return [{} for _ in range(number)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
+    if device != "cuda" or number > len(cards):
+        raise SettingsError(
+            f"--workers {number} with device {device}: {len(cards)} cards are here, each worker "
+            "takes one: use --device cuda, and as many workers as there are cards"
+        )
+    return [
+        {"env": {"CUDA_VISIBLE_DEVICES": card}, "resources": {"GPU": 1}} for card in cards[:number]
+    ]
+
+
+def _refuse_open_scheduler(address: str, *, insecure: bool) -> None:
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname:
+        raise SettingsError(
+            f"--scheduler {address}: wanted tls://HOST:PORT, or tcp://127.0.0.1:PORT"
+        )
+    if parts.scheme == "tcp" and not insecure and not _is_loopback(parts.hostname):
+        raise SettingsError(
+            f"--scheduler {address} is neither on this machine nor encrypted: whoever reaches its "
+            "port runs code as you. Use tls:// (docs/cluster.md), or --insecure where nobody else "
+            "reaches that network"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False  # who connects will say that there is no such host
+    return all(ipaddress.ip_address(str(ip).partition("%")[0]).is_loopback for ip in found)
