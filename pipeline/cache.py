@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cache_transfer import pull, push
 from storage.errors import StoreCorrupt, StoreIncomplete
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ def _with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 @click.group(cls=CacheDoor)
 def cache() -> None:
-    """One soft-label store: look at it, check it, mend it.
+    """One soft-label store: look at it, check it, mend it, pass it on.
 
     STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr.
 
     \b
     Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
     """
+
+
+cache.add_command(push)
+cache.add_command(pull)
 
 
 @cache.command()

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.columns import aligned
+from storage.partial_copy import read_part
 from storage.soft_labels import SoftLabels
 from storage.store_audit import StoreAudit
 from storage.store_reader import SoftLabelStore
 from storage.store_verify import Verified
+from storage.transfer_plan import what_is_here
 
 if TYPE_CHECKING:  # matplotlib would be loaded with it
     from stages.report.soft_label_figure import Shown
@@ -21,6 +23,7 @@ NAMED_SHARDS = 10
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
     """All that the headers say."""
     about = asdict(store.about)
+    part = read_part(store.path) if isinstance(store.path, Path) else None
     frames = max(1, store.num_frames)
     tiers = [
         {"ranks": [tier.first, tier.last], "bytes_opened": size, "bytes_per_frame": size / frames}
@@ -36,6 +39,7 @@ def gather_info(store: SoftLabelStore) -> dict[str, Any]:
         "tiers": tiers,
         "dense_float32_bytes_per_frame": 4 * store.about.num_classes,
         "about": about,
+        "part": part and {"source": part.source, "readable": what_is_here(part, store.about)},
     }
 
 
@@ -45,6 +49,10 @@ def describe_info(facts: dict[str, Any]) -> str:
     state = "sealed" if facts["digest"] else f"under construction, {_absent(facts)} absent"
     size, dense = facts["tiers"][-1]["bytes_per_frame"], facts["dense_float32_bytes_per_frame"]
     ratio = f", 1/{dense / size:.0f} of dense float32" if size else ""
+    if facts["part"]:
+        here = "; ".join(f"k = {k} of shards {shards}" for k, shards in facts["part"]["readable"])
+        state = f"sealed, a partial copy: {here or 'no soft labels'}"
+        state += f" (the rest is at {facts['part']['source']})"
     rows = [
         ("state", state),
         ("digest", facts["digest"] or "-"),
@@ -87,6 +95,8 @@ def describe_verified(path: Path, found: Verified, *, data: bool) -> str:
     what = f"{found.num_bytes:,} bytes" if data else "the sizes"
     lines = [f"{path}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
     lines += [f"damaged: {problem.text}" for problem in found.problems]
+    if found.num_left_out:
+        lines.append(f"a partial copy: {found.num_left_out} objects of the store are left out")
     if not found.digest:
         shards = ", ".join(map(str, found.absent_shards[:NAMED_SHARDS]))
         more = " ..." if len(found.absent_shards) > NAMED_SHARDS else ""
@@ -95,7 +105,9 @@ def describe_verified(path: Path, found: Verified, *, data: bool) -> str:
             f"absent: {shards}{more}"
         )
     if found.problems:
-        lines.append(f"{len(found.problems)} problems: run 'essence cache repair {path}'")
+        mend = f"run 'essence cache repair {path}'"
+        mend = "run the same 'essence cache pull' again" if found.num_left_out else mend
+        lines.append(f"{len(found.problems)} problems: {mend}")
     elif found.digest:
         whole = data and found.num_checked == found.num_objects
         lines.append(f"{'sound' if whole else 'nothing wrong with these'}: {found.digest}")

@@ -6,6 +6,7 @@ EssenceError                 the root: the command line prints its message and e
     └── StoreError           a soft-label store cannot be read or written
         ├── StoreIncomplete  it has no HEAD yet: the teacher has not finished
         ├── StoreCorrupt     bytes are missing or differ from what was written
+        ├── StorePartial     this copy holds a part, and another one is asked for
         ├── StoreMismatch    it was made from another corpus, ensemble or class inventory
         └── StoreUnreachable the system does not let us read: no right, no disk, a stale handle
 """
@@ -33,6 +34,10 @@ class StoreIncomplete(StoreError):
 
 class StoreCorrupt(StoreError):
     """Bytes of the store are missing, or differ from what was written."""
+
+
+class StorePartial(StoreError):
+    """This copy holds a part of the store, and another part is asked for."""
 
 
 class StoreMismatch(StoreError):

@@ -6,6 +6,7 @@ HEAD names the manifest; who reads a store starts there.
 import hashlib
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.fingerprint import canonical_json
 from storage.object_file import read_whole
+from storage.partial_copy import UNFINISHED, read_part
 from storage.remote_folder import RemoteFolder, Root
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
 
@@ -125,6 +127,11 @@ def _local_head(root: Path) -> bytes:
     if not root.is_dir() or _is_something_else(root):
         raise StoreError(f"{root} is no soft-label store: name a folder such as train.zarr")
     if not path.exists() and not path.is_symlink():
+        if begun := read_part(root, UNFINISHED):
+            raise StoreIncomplete(
+                f"{root} is a copy that is not finished: run 'essence cache pull' or 'push' from "
+                f"{shlex.quote(begun.source)} again"
+            )
         done = len(list(root.glob(commit_name(0).replace("0" * 8, "*"))))
         raise StoreIncomplete(
             f"{root} is under construction ({done} shards are done, no {HEAD}): "

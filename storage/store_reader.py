@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from storage.chunk_reader import ChunkReader
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.frame_map import FrameMap, Rows, Wanted, batch_frames, batches, count_frames
+from storage.partial_copy import read_part, refuse_left_out
 from storage.rank_join import RankJoin
 from storage.remote_folder import Root, find_root
 from storage.soft_labels import SoftLabelCodes, SoftLabels
@@ -54,6 +55,7 @@ class SoftLabelStore:
         contents = read_contents(path, allow_partial=allow_partial)
         self.digest = contents.digest  # empty while the store is under construction
         self.absent_shards = contents.absent_shards
+        self._part = read_part(path) if isinstance(path, Path) else None
         self._records = contents.records
         metadata = contents.metadata
         self.about = metadata.about
@@ -92,6 +94,7 @@ class SoftLabelStore:
 
         Raises:
             StoreError: when an id or a frame is not there, or k is larger than what is kept.
+            StorePartial: when this copy of the store has not these ranks, or not this shard.
             StoreCorrupt: when bytes are missing or differ.
         """
         places = self._find(wanted, k)
@@ -150,7 +153,9 @@ class SoftLabelStore:
                 "choose one of them or run 'essence teacher' with teacher.temperatures"
             )
         array = log_norm_array(temperature)
-        parts = list(self._fetch(array, self._map.find([id])))
+        places = self._map.find([id])
+        self._refuse_left_out([array], places, 1)
+        parts = list(self._fetch(array, places))
         values_T = np.concatenate([_NO_CODES, *(rows.reshape(-1) for rows in parts)])
         values_T = values_T.view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():
@@ -201,7 +206,20 @@ class SoftLabelStore:
                 f"{self.path} holds K={self.about.kept}, asked k={k}: lower student.k "
                 "or run 'essence teacher' with a larger teacher.kept"
             )
-        return self._map.find(wanted)
+        places = self._map.find(wanted)
+        self._refuse_left_out(self._opened_by(k), places, k)
+        return places
+
+    def _opened_by(self, k: int) -> list[FrameArray]:
+        """The arrays that a reader of k ranks opens."""
+        last = tier_of(self.about.tiers, k)
+        opened = [array for trio in self._tier_arrays[: last + 1] for array in trio[:2]]
+        return [*opened, self._tier_arrays[last][2]]
+
+    def _refuse_left_out(self, arrays: list[FrameArray], places: Sequence[Rows], k: int) -> None:
+        if self._part is not None and isinstance(self.path, Path):
+            names, shards = [array.name for array in arrays], [place.shard for place in places]
+            refuse_left_out(self.path, self._part, names, shards=shards, k=k)
 
     def _fetch(self, array: FrameArray, places: Sequence[Rows]) -> Iterator[NDArray[np.uint8]]:
         for shard, start, stop in places:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.commit import clear_stage, publish
-from storage.errors import StoreCorrupt, StoreIncomplete
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.manifest import HEAD, Records, read_head, read_manifest, record_of
 from storage.object_file import is_there, opened, patiently
+from storage.partial_copy import read_part
 from storage.publish import sync_directory
 from storage.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
 from storage.store_contents import frame_objects, metadata_records, read_commit
@@ -48,9 +49,13 @@ def plan_repair(root: Path) -> RepairPlan:
 
     Raises:
         StoreCorrupt: when the attributes or the utterance table are damaged.
-        StoreError: when there is no store.
+        StoreError: when there is no store, or a partial copy.
         StoreUnreachable: when the system does not let us read.
     """
+    if read_part(root):
+        raise StoreError(
+            f"{root} is a partial copy: the same 'essence cache pull' again mends what is damaged"
+        )
     digest, records = _believed(root)
     metadata = _read_metadata(root)
     shards = range(metadata.plan.num_shards)

@@ -16,6 +16,7 @@ from storage.manifest import (
     read_manifest,
 )
 from storage.object_file import is_there, opened, patiently
+from storage.partial_copy import PART, only_here
 from storage.remote_folder import RemoteFolder, Root
 from storage.store_contents import read_contents
 
@@ -68,14 +69,17 @@ def check_objects(
 
 def strangers(root: Path, records: Records, *, digest: str) -> list[Problem]:
     """What lies in the store and does not belong there."""
-    known = {*records, HEAD, manifest_name(digest)} if digest else {*records}
+    known = {*records, HEAD, PART, manifest_name(digest)} if digest else {*records}
     names = sorted(_files(root) - known)
     return [Problem(name, f"{name} is not in the manifest") for name in names]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found. `digest` is empty, and shards may be absent, while it is built."""
+    """What was found. `digest` is empty, and shards may be absent, while it is built.
+
+    Of a partial copy (partial_copy.py) what is here is checked.
+    """
 
     digest: str
     num_objects: int
@@ -83,6 +87,7 @@ class Verified:
     num_bytes: int
     num_shards: int
     absent_shards: tuple[int, ...]
+    num_left_out: int  # objects that a partial copy is not to have
     problems: tuple[Problem, ...]
 
 
@@ -108,22 +113,24 @@ def verify_store(
     else:
         contents = read_contents(root, allow_partial=True)
         digest, absent, records = "", contents.absent_shards, contents.records
+    here = only_here(root, records) if digest else records
     problems = []
-    for num_bytes, problem in check_objects(root, records, data=data, subset=subset):
+    for num_bytes, problem in check_objects(root, here, data=data, subset=subset):
         problems += [problem] if problem else []
         advance(num_bytes)
     if digest:
         problems += strangers(root, records, digest=digest)
     if digest and not problems:
         read_contents(root, allow_partial=False)  # sound bytes may still be of another format
-    chosen = subset.choose(records)
+    chosen = subset.choose(here)
     return Verified(
         digest=digest,
-        num_objects=len(records),
+        num_objects=len(here),
         num_checked=len(chosen),
         num_bytes=sum(records[name].num_bytes for name in chosen),
         num_shards=num_commits(records) + len(absent),
         absent_shards=absent,
+        num_left_out=len(records) - len(here),
         problems=tuple(problems),
     )
 
@@ -147,7 +154,8 @@ def verify_objects(
     Raises:
         StoreCorrupt: naming what is wrong.
     """
-    found = [problem for _, problem in check_objects(root, records, data=data, subset=subset)]
+    here = records if isinstance(root, RemoteFolder) else only_here(root, records)
+    found = [problem for _, problem in check_objects(root, here, data=data, subset=subset)]
     others = [] if isinstance(root, RemoteFolder) else strangers(root, records, digest=digest)
     refuse_problems(root, [*filter(None, found), *others])
 

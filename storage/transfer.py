@@ -1,0 +1,157 @@
+"""Transfer: copy a store, object by object, each verified before it gets its name.
+
+    survey     what of the source is there already: it is not moved again
+    plan       what is to be moved (transfer_plan.py)
+    carry out  objects, by several threads; then manifest, part.json, HEAD
+
+A killed transfer leaves a copy without HEAD, or one that says what it holds. The same transfer
+goes on there, and repeats at most the objects that were in flight.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+
+from storage.errors import StoreCorrupt
+from storage.manifest import ObjectRecord, Records
+from storage.partial_copy import PartialCopy
+from storage.transfer_plan import (
+    Selection,
+    TransferPlan,
+    part_afterwards,
+    plan_transfer,
+    wanted_part,
+)
+from storage.transfer_source import Source, object_pieces
+from storage.transfer_target import Target
+
+NUM_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """So many bytes of an object have come; `is_whole` with its last ones, when it has its name."""
+
+    name: str
+    num_bytes: int
+    is_whole: bool
+
+
+def choose(source: Source, target: Target, selection: Selection) -> PartialCopy | None:
+    """What the copy is to hold afterwards; None: everything. Nothing is changed.
+
+    Raises:
+        StoreMismatch, StoreError: when something else lies there, or nothing such is in the store.
+    """
+    target.refuse_others(source.digest)
+    wanted = wanted_part(source.metadata, selection, digest=source.digest, source=source.place)
+    held, is_sealed = target.part(), target.head() is not None
+    return part_afterwards(wanted, is_sealed=is_sealed, held=held)
+
+
+def survey(
+    source: Source,
+    target: Target,
+    part: PartialCopy | None,
+    *,
+    careful: bool,
+    advance: Callable[[int], None] = lambda _: None,
+) -> TransferPlan:
+    """What is to be moved. `careful`: what is there is read, not only its size compared.
+
+    `advance` is told the bytes of each object that was looked at. Nothing is changed.
+
+    Raises:
+        StorePartial: when the source itself lacks something of it.
+    """
+
+    def is_there(name: str, record: ObjectRecord) -> bool:
+        found = target.holds(name, record, careful=careful)
+        advance(record.num_bytes)
+        return found
+
+    plan = plan_transfer(source.digest, source.records, part, is_there=is_there)
+    source.refuse_left_out(plan.to_move)
+    return plan
+
+
+def carry_out(
+    plan: TransferPlan, source: Source, target: Target, *, num_threads: int = NUM_THREADS
+) -> Iterator[Moved]:
+    """Do what was planned, and say what has come. The copy is whole when the last event is.
+
+    Raises:
+        StoreCorrupt: when the source gives other bytes than its manifest says.
+        StoreUnreachable: when it does not let us read any more.
+        StoreError: when there is no room.
+    """
+    note = plan.part or PartialCopy(
+        source=source.place, digest=plan.digest, kept=source.metadata.about.kept, arrays={}
+    )
+    target.begin(note, plan.num_bytes)
+    with closing(_move_all(plan.to_move, source, target, num_threads=num_threads)) as moved:
+        yield from moved
+    target.seal(plan.digest, source.manifest(), plan.part)
+
+
+def _move_all(
+    records: Records, source: Source, target: Target, *, num_threads: int
+) -> Generator[Moved, None, None]:
+    """Threads take one object after the other; the first error stops all of them."""
+    names, lock, stop = iter(records), Lock(), Event()
+    events: SimpleQueue[Moved | BaseException | None] = SimpleQueue()
+
+    def take() -> str | None:
+        with lock:
+            return None if stop.is_set() else next(names, None)
+
+    def work() -> None:
+        try:
+            while (name := take()) is not None:
+                _move(name, records[name], source, target, events, stop)
+        except BaseException as error:  # noqa: BLE001  the caller raises it
+            events.put(error)
+        finally:
+            events.put(None)
+
+    threads = [Thread(target=work, daemon=True) for _ in range(min(num_threads, len(records)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            while (event := events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Stopped(BaseException):
+    """Another thread failed, or the caller has gone."""
+
+
+def _move(
+    name: str,
+    record: ObjectRecord,
+    source: Source,
+    target: Target,
+    events: "SimpleQueue[Moved | BaseException | None]",
+    stop: Event,
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        for piece in object_pieces(source.root, name, record):
+            if stop.is_set():
+                raise _Stopped
+            events.put(Moved(name, len(piece), is_whole=False))
+            yield piece
+
+    try:
+        target.write(name, record, pieces())
+    except StoreCorrupt as error:
+        raise StoreCorrupt(f"{source.root}: {error}: it was not taken") from error
+    events.put(Moved(name, 0, is_whole=True))

@@ -1,0 +1,202 @@
+"""Transfer plan: what of a store is to be moved. Pure: no byte is read here.
+
+A store from afar is a stranger's: its manifest may name nothing but the objects of the format, at
+sizes that they can have, and only these are moved.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from storage.errors import StoreCorrupt, StoreError
+from storage.manifest import ObjectRecord, Records
+from storage.object_file import MAX_OBJECT_BYTES
+from storage.partial_copy import PartialCopy, Ranges, in_words, joined
+from storage.shard_object import index_bytes, most_compressed
+from storage.store_contents import shard_objects
+from storage.store_format import (
+    FrameArray,
+    StoreAbout,
+    commit_name,
+    frame_arrays,
+    log_norm_array,
+    tier_arrays,
+)
+from storage.store_metadata import StoreMetadata
+from storage.tiers import tier_of
+
+TABLE = {"id_bytes": 1, "id_offsets": 1, "shard": 1, "offset": 1, "length": 1, "digest": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is asked for: what readers of these `ks` need, of these `shards`. Empty: everything."""
+
+    ks: tuple[int, ...] = ()
+    shards: Ranges = ()
+
+    @property
+    def is_all(self) -> bool:
+        """Is it the whole store?"""
+        return not (self.ks or self.shards)
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPlan:
+    """`to_move` is not there yet, or differs. `part` is what is there afterwards, None: all."""
+
+    digest: str
+    to_move: Records
+    there: Records
+    part: PartialCopy | None
+    whole_bytes: int  # of all objects of the store
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes to be moved."""
+        return _num_bytes(self.to_move)
+
+    @property
+    def bytes_there(self) -> int:
+        """Bytes that are there already, of what is wanted."""
+        return _num_bytes(self.there)
+
+
+def plan_transfer(
+    digest: str,
+    records: Records,
+    part: PartialCopy | None,
+    *,
+    is_there: Callable[[str, ObjectRecord], bool],
+) -> TransferPlan:
+    """What is missing of what shall be there afterwards (`part`, None: all)."""
+    chosen = choose_objects(records, part)
+    there = {name: record for name, record in chosen.items() if is_there(name, record)}
+    return TransferPlan(
+        digest=digest,
+        to_move={name: record for name, record in chosen.items() if name not in there},
+        there=there,
+        part=part if len(chosen) < len(records) else None,
+        whole_bytes=_num_bytes(records),
+    )
+
+
+def choose_objects(records: Records, part: PartialCopy | None) -> Records:
+    """The objects that a copy holds; None: all."""
+    return {name: record for name, record in records.items() if not part or part.holds(name)}
+
+
+def part_afterwards(
+    wanted: PartialCopy | None, *, is_sealed: bool, held: PartialCopy | None
+) -> PartialCopy | None:
+    """What a copy holds when `wanted` (None: all) has come to what it `held`, which stays."""
+    if wanted is None or (is_sealed and held is None):
+        return None
+    return held.and_also(wanted) if held else wanted
+
+
+def wanted_part(
+    metadata: StoreMetadata, selection: Selection, *, digest: str, source: str
+) -> PartialCopy | None:
+    """The arrays and shards of a selection. None where it is the whole store.
+
+    Raises:
+        StoreError: when the store has no such rank or shard.
+    """
+    about, num_shards = metadata.about, metadata.plan.num_shards
+    if selection.is_all:
+        return None
+    for k in selection.ks:
+        if not 1 <= k <= about.kept:
+            raise StoreError(f"{source} holds K={about.kept}, asked k={k}: ask for {about.kept}")
+    shards = selection.shards or ((0, num_shards - 1),)
+    if shards[-1][1] >= num_shards:
+        raise StoreError(
+            f"{source} has shards 0 to {num_shards - 1}, asked {in_words(shards)}: "
+            "leave out those that it has not"
+        )
+    names = sorted({array.name for array in _arrays(about, selection.ks)})
+    return PartialCopy(
+        source=source,
+        digest=digest,
+        kept=about.kept,
+        arrays=dict.fromkeys(names, joined(shards)),
+    )
+
+
+def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
+    """What a reader of each k opens: ids and codes up to its tier, the tail of that tier only.
+
+    Log norms go with every k: they make it exact at another temperature.
+    """
+    for k in ks or range(1, about.kept + 1):
+        last = tier_of(about.tiers, k)
+        for tier in range(last + 1):
+            yield from tier_arrays(about, tier)[:2]
+        yield tier_arrays(about, last)[2]
+    yield from map(log_norm_array, about.temperatures)
+
+
+def refuse_odd_objects(metadata: StoreMetadata, records: Records, *, where: str) -> None:
+    """Make sure that a manifest names the objects of this store, all shards', and nothing else.
+
+    Raises:
+        StoreCorrupt: naming an object that the format does not have, that is missing, or whose
+            size cannot be.
+    """
+    about = metadata.about
+    arrays = frame_arrays(about)
+    groups = ["", *(f"{array.name}/" for array in arrays), "utterances/"]
+    known = {f"{group}zarr.json" for group in (*groups, *(f"utterances/{n}/" for n in TABLE))}
+    known |= {f"utterances/{name}/c" + "/0" * width for name, width in TABLE.items()}
+    limits = dict.fromkeys(known, MAX_OBJECT_BYTES)
+    num_chunks = about.shard_frames // about.chunk_frames
+    most = {array.name: _most_bytes(array, about.chunk_frames, num_chunks) for array in arrays}
+    for shard in range(metadata.plan.num_shards):
+        names = shard_objects(metadata, shard)
+        limits |= {name: most[name.partition("/")[0]] for name in names}
+        limits[commit_name(shard)] = MAX_OBJECT_BYTES
+        for name in (commit_name(shard), *names):
+            if name not in records:
+                raise StoreCorrupt(f"{where}: the manifest does not list {name}")
+    for name, record in records.items():
+        if name not in limits:
+            raise StoreCorrupt(f"{where}: the manifest lists {name!r}, which is no store's object")
+        if record.num_bytes > limits[name]:
+            raise StoreCorrupt(
+                f"{where}: the manifest gives {name} {record.num_bytes} bytes, "
+                f"it can have {limits[name]} at most"
+            )
+
+
+def _most_bytes(array: FrameArray, chunk_frames: int, num_chunks: int) -> int:
+    chunk = most_compressed(chunk_frames * array.row_bytes)
+    return num_chunks * chunk + index_bytes(num_chunks)
+
+
+def _num_bytes(records: Records) -> int:
+    return sum(record.num_bytes for record in records.values())
+
+
+def what_is_here(part: PartialCopy, about: StoreAbout) -> list[tuple[str, str]]:
+    """(ranks, shards) that can be read of a partial copy: ("5-8", "0-3,7")."""
+    rows = []
+    for ranks in about.tiers:
+        needed = [array.name for array in _arrays(about, [ranks.last])]
+        shards = _shared([part.arrays.get(name, ()) for name in needed])
+        if shards:
+            rows.append((in_words(((ranks.first, ranks.last),)), in_words(shards)))
+    return rows
+
+
+def _shared(lists: list[Ranges]) -> Ranges:
+    """The numbers that all lists have."""
+    result = lists[0]
+    for ranges in lists[1:]:
+        both = [
+            (max(a, c), min(b, d)) for a, b in result for c, d in ranges if max(a, c) <= min(b, d)
+        ]
+        result = joined(both)
+    return result
