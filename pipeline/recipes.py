@@ -30,6 +30,11 @@ def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, A
     return settings.model_dump(mode="json", exclude=without)
 
 
+def _trained(settings: MemberSettings | StudentSettings, *, without: set[str]) -> dict[str, Any]:
+    """Settings of a model; how often it writes a checkpoint, and the like, do not count."""
+    return {**_json(settings, without=without), "training": settings.training.identity()}
+
+
 def _other_source(corpus: CorpusSettings) -> str:
     """The branch of the settings that this source does not read."""
     return "kaldi" if corpus.source == "spoken" else "spoken"
@@ -71,7 +76,7 @@ class Recipes:
             return self._archived_member(member, member.posteriors)
         return Recipe(
             stage="member",
-            settings=_json(member, without={"name", *_OF_ARCHIVES}),
+            settings=_trained(member, without={"name", *_OF_ARCHIVES}),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
         )
@@ -117,7 +122,7 @@ class Recipes:
             unused |= {"k", "tail", "temperature"}
         return Recipe(
             stage="student",
-            settings=_json(student, without=unused),
+            settings=_trained(student, without=unused),
             inputs=inputs,
             shown_as=student.name or "",
         )

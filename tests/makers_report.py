@@ -161,7 +161,6 @@ def write_history(path: Path, *, epochs: int, seed: int) -> Path:
                 dev_frame_error=0.27 + 0.4 * fall + float(rng.normal()) * 0.004,
                 dev_cross_entropy=1.1 + 2 * fall,
                 learning_rate=1e-3,
-                frames_per_second=52_000.0,
             ).model_dump_json()
         )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+
 from stages.speech.settings import Settings
 
 
@@ -74,14 +76,16 @@ class SystemResult(Settings):
 
 
 class EpochMetrics(Settings):
-    """One line of metrics.jsonl."""
+    """One line of metrics.jsonl. No clock is in it: the same run gives the same bytes."""
+
+    model_config = ConfigDict(extra="ignore")  # older files hold frames_per_second
 
     epoch: int
     train_loss: float
     dev_frame_error: float
     dev_cross_entropy: float
     learning_rate: float
-    frames_per_second: float
+    train_parts: dict[str, float] = {}  # of train_loss: hard, soft
 
 
 class StoreSummary(Settings):

@@ -26,7 +26,6 @@ def _position(step: int) -> Position:
         dev_frame_error=1 / 3,
         dev_cross_entropy=1e-17,
         learning_rate=2e-3 / 7,
-        frames_per_second=12345.678,
     )
     return Position(epoch=1, step=step, epoch_loss=AWKWARD * 1e9, metrics=(metrics,))
 
@@ -53,6 +52,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
+    """RELIABILITY 28."""
     write_checkpoint(tmp_path, _position(1), _tensors(1), run="r")
 
     def full_disk(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ The tensors are written first, under a new name; then checkpoint.json is replace
 moment it counts; then the tensors before them go. Knows nothing of models.
 """
 
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from storage.publish import publish_file
 
 HEAD_FILE = "checkpoint.json"
 TENSORS_PATTERN = "checkpoint-*.safetensors"
+UNFINISHED_PATTERN = ".*.partial"  # of storage.publish
 
 
 class Position(Settings):
@@ -32,8 +34,31 @@ class Position(Settings):
     frames_seen: int = 0  # in all, for the schedule
     epoch_frames: int = 0  # that gave a loss since the epoch began
     epoch_loss: float = 0.0  # its sum over them
-    epoch_seconds: float = 0.0
+    epoch_parts: dict[str, float] = {}  # the sums of its parts
     metrics: tuple[EpochMetrics, ...] = ()
+
+    def means(self) -> tuple[float, dict[str, float]]:
+        """Loss and its parts a frame, since the epoch began."""
+        frames = max(1, self.epoch_frames)
+        return self.epoch_loss / frames, {
+            name: value / frames for name, value in self.epoch_parts.items()
+        }
+
+
+class Pace:
+    """When the next checkpoint within an epoch is due."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = minutes * 60
+        self.begin()
+
+    def begin(self) -> None:
+        """One has been written, or training begins."""
+        self._began = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() - self._began >= self._seconds
 
 
 class _Head(Settings):
@@ -81,6 +106,12 @@ def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, T
     if found != head.tensors:
         raise _changed(path, f"found {found[:12]}, {HEAD_FILE} names {head.tensors[:12]}")
     return head.position, load(path.read_bytes())
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove files that a killed run was still writing: they never got their names."""
+    for path in directory.glob(UNFINISHED_PATTERN):
+        path.unlink()
 
 
 def remove_checkpoint(directory: Path) -> None:

@@ -1,9 +1,13 @@
 """Settings of training: how, how long, on which changed features."""
 
+from typing import Any
+
 from pydantic import Field
 
 from stages.speech.settings import Settings
 from stages.speech.training.augmentation import AugmentationSettings
+
+WITHOUT_EFFECT = {"checkpoint_minutes"}  # on what is learnt: no part of a run's identity
 
 
 class TrainingSettings(Settings):
@@ -19,4 +23,9 @@ class TrainingSettings(Settings):
     patience: int = Field(4, ge=1)  # epochs without a better dev frame error before it stops
     average_last: int = Field(1, ge=1)  # mean weights of so many epochs, if better on dev
     seed: int = Field(0, ge=0, lt=1 << 63)
+    checkpoint_minutes: float = Field(5.0, ge=0.0)  # between checkpoints in an epoch; 0: every step
     augmentation: AugmentationSettings = AugmentationSettings()
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is learnt."""
+        return self.model_dump(mode="json", exclude=WITHOUT_EFFECT)

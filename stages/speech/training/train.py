@@ -8,7 +8,6 @@ Shapes: B utterances, T frames, N real frames of a batch, F feature dims,
 H hidden channels.
 """
 
-import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -27,7 +26,14 @@ from stages.speech.normalisation import feature_statistics
 from stages.speech.progress import Progress, Task
 from stages.speech.results import EpochMetrics
 from stages.speech.training.augmentation import augment
-from stages.speech.training.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from stages.speech.training.checkpoint import (
+    Pace,
+    Position,
+    read_checkpoint,
+    remove_checkpoint,
+    remove_leftovers,
+    write_checkpoint,
+)
 from stages.speech.training.corpus import TrainingCorpus
 from stages.speech.training.dev_score import score_model
 from stages.speech.training.finished_run import finish_run, is_finished
@@ -54,6 +60,7 @@ class _Run:
     device: str
     fingerprint: str
     interrupt: Interrupt
+    pace: Pace
 
 
 class _Stopped(Exception):
@@ -83,13 +90,15 @@ def train_model(
         StageError: when the loss is no longer finite.
     """
     identity = {
-        "training": settings.model_dump(mode="json"),
+        "training": settings.identity(),
         "architecture": architecture.model_dump(mode="json"),
         "corpus": [corpus.train.fingerprint, corpus.dev.fingerprint, sorted(corpus.left_out)],
         "facts": facts,
     }
     run_fingerprint = fingerprint(identity)
+    remove_leftovers(directory)
     if is_finished(directory, run=run_fingerprint):
+        remove_checkpoint(directory)  # a kill may have come between the model and this
         return
     devices = [torch.cuda.current_device()] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices), noticed_interrupts() as interrupt:
@@ -101,6 +110,7 @@ def train_model(
             device=device,
             fingerprint=run_fingerprint,
             interrupt=interrupt,
+            pace=Pace(settings.checkpoint_minutes),
         )
         state = _begin(run, architecture, title=title, progress=progress)
         total = settings.epochs * corpus.num_frames
@@ -156,6 +166,7 @@ def _train(run: _Run, state: TrainingState, task: Task) -> None:
 def _save(run: _Run, state: TrainingState) -> None:
     position, tensors = state.capture()
     write_checkpoint(run.directory, position, tensors, run=run.fingerprint)
+    run.pace.begin()
 
 
 def _stop_if_asked(run: _Run) -> None:
@@ -173,26 +184,32 @@ def _is_over(settings: TrainingSettings, metrics: tuple[EpochMetrics, ...]) -> b
 
 def _train_epoch(run: _Run, state: TrainingState, task: Task) -> None:
     with closing(_batches(run, state)) as batches:
-        began = time.perf_counter()
         for batch, targets in batches:
             _stop_if_asked(run)
             loss = _step(run, state, batch, targets)
-            position = state.position
-            loss_sum = position.epoch_loss + float(loss.total.detach()) * loss.num_frames
-            ended = time.perf_counter()
-            state.position = position.model_copy(
-                update={
-                    "step": position.step + 1,
-                    "frames_seen": position.frames_seen + batch.num_frames,
-                    "epoch_frames": position.epoch_frames + loss.num_frames,
-                    "epoch_loss": loss_sum,
-                    "epoch_seconds": position.epoch_seconds + ended - began,
-                }
-            )
-            began = ended
-            mean = loss_sum / max(1, state.position.epoch_frames)
-            task.advance(batch.num_frames, epoch=position.epoch + 1, loss=mean, **loss.parts)
+            state.position = position = _after(state.position, batch, loss)
+            loss_mean, parts = position.means()
+            task.advance(batch.num_frames, epoch=position.epoch + 1, loss=loss_mean, **parts)
+            if run.pace.is_due():
+                _save(run, state)
     _stop_if_asked(run)
+
+
+def _after(position: Position, batch: Batch, loss: BatchLoss) -> Position:
+    """Where a run stands one step later."""
+    sums = position.epoch_parts
+    parts = {
+        name: sums.get(name, 0.0) + value * loss.num_frames for name, value in loss.parts.items()
+    }
+    return position.model_copy(
+        update={
+            "step": position.step + 1,
+            "frames_seen": position.frames_seen + batch.num_frames,
+            "epoch_frames": position.epoch_frames + loss.num_frames,
+            "epoch_loss": position.epoch_loss + float(loss.total.detach()) * loss.num_frames,
+            "epoch_parts": parts,
+        }
+    )
 
 
 def _batches(run: _Run, state: TrainingState) -> Generator[tuple[Batch, tuple[Tensor, ...]]]:
@@ -272,13 +289,14 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
         at_each_batch=lambda: _stop_if_asked(run),
     )
     position = state.position
+    train_loss, train_parts = position.means()
     metrics = EpochMetrics(
         epoch=position.epoch + 1,
-        train_loss=position.epoch_loss / max(1, position.epoch_frames),
+        train_loss=train_loss,
         dev_frame_error=score.frame_error,
         dev_cross_entropy=score.cross_entropy,
         learning_rate=_rate(run, position.frames_seen),
-        frames_per_second=run.corpus.num_frames / max(1e-9, position.epoch_seconds),
+        train_parts=train_parts,
     )
     best_before = min((epoch.dev_frame_error for epoch in position.metrics), default=float("inf"))
     state.keep_epoch(is_best=metrics.dev_frame_error < best_before)
@@ -288,7 +306,7 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
             "step": 0,
             "epoch_frames": 0,
             "epoch_loss": 0.0,
-            "epoch_seconds": 0.0,
+            "epoch_parts": {},
             "metrics": (*position.metrics, metrics),
         }
     )
