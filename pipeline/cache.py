@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cache_transfer import pull, push
-from storage.errors import StoreCorrupt, StoreIncomplete
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
+    from storage.remote_folder import Root
     from storage.store_verify import Subset
 
 DAMAGED, UNDER_CONSTRUCTION = 3, 4
@@ -54,10 +55,24 @@ class SubsetType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         return Subset(int(number), int(parts))
 
 
+class StorePlace(click.ParamType):  # type: ignore[type-arg]  # as above
+    """The path of a store, or its URL."""
+
+    name = "path or URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Root":
+        """The text https://host/train.zarr -> RemoteFolder, anything else -> Path."""
+        from storage.remote_folder import find_root
+
+        return find_root(value)
+
+
 def _with_store(command: Callable[..., None]) -> Callable[..., None]:
     """The argument and the option that all commands have."""
     command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
-    return click.argument("store", type=click.Path(path_type=Path))(command)
+    return click.argument("store", type=StorePlace())(command)
 
 
 def _with_corpus(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,7 +97,8 @@ def _with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., Non
 def cache() -> None:
     """One soft-label store: look at it, check it, mend it, pass it on.
 
-    STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr.
+    STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr, or the URL of a sealed
+    one: https://host/train.zarr, s3://bucket/train.zarr (repair: a path only).
 
     \b
     Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
@@ -95,11 +111,14 @@ cache.add_command(pull)
 
 @cache.command()
 @_with_store
-def info(store: Path, *, as_json: bool) -> None:
+def info(store: "Root", *, as_json: bool) -> None:
     """What a store holds and what made it. Reads headers only.
 
     \b
     Example: essence cache info work/teacher-5a7227487ef6/train.zarr
+
+    \b
+    Example: essence cache info --json https://host/stores/train.zarr
     """
     from pipeline.cache_tables import describe_info, gather_info
     from storage.store_reader import open_store
@@ -116,7 +135,7 @@ def info(store: Path, *, as_json: bool) -> None:
 )
 @click.option("--allow-partial", is_flag=True, help="Check what is there of an unfinished store.")
 def verify(
-    store: Path, *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
+    store: "Root", *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
 ) -> None:
     """Compare a store with its manifest: sizes, and with --data every byte.
 
@@ -124,13 +143,16 @@ def verify(
 
     \b
     Example: essence cache verify --data --subset 1/30 work/teacher-5a7227487ef6/train.zarr
+
+    \b
+    Example: essence cache verify s3://bucket/train.zarr
     """
     from pipeline.cache_tables import describe_verified
     from pipeline.progress import TerminalProgress
     from storage.store_verify import num_bytes_to_check, verify_store
 
     total = num_bytes_to_check(store, subset) if data else 0
-    with TerminalProgress().task(f"verify {store.name}", total=total, unit="bytes") as task:
+    with TerminalProgress().task(f"verify {_name(store)}", total=total, unit="bytes") as task:
         found = verify_store(
             store, data=data, subset=subset, allow_partial=allow_partial, advance=task.advance
         )
@@ -143,7 +165,7 @@ def verify(
 @_with_store
 @_with_corpus
 @_with_out("audit.png")
-def audit(store: Path, *, as_json: bool, corpus: Path | None, out: Path) -> None:
+def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> None:
     """What each k keeps and costs, before anybody trains. Reads the whole store.
 
     Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
@@ -160,7 +182,7 @@ def audit(store: Path, *, as_json: bool, corpus: Path | None, out: Path) -> None
     from storage.store_reader import open_store
 
     opened = open_store(store)
-    title = f"audit {store.name}"
+    title = f"audit {_name(store)}"
     with (
         _opened_corpus(corpus) as labels,
         TerminalProgress().task(title, total=opened.num_frames, unit="frames") as task,
@@ -185,7 +207,7 @@ def audit(store: Path, *, as_json: bool, corpus: Path | None, out: Path) -> None
     help="Classes to draw: those with most probability.",
 )
 def show(
-    store: Path,
+    store: "Root",
     utterance: str,
     *,
     as_json: bool,
@@ -227,7 +249,7 @@ def show(
 @cache.command()
 @_with_store
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def repair(store: Path, *, as_json: bool, dry_run: bool) -> None:
+def repair(store: "Root", *, as_json: bool, dry_run: bool) -> None:
     """Take damaged shards out, so that 'essence teacher' makes these, and these only, again.
 
     Reads every byte. What is taken out goes to STORE.quarantine; the store is then under
@@ -238,8 +260,14 @@ def repair(store: Path, *, as_json: bool, dry_run: bool) -> None:
     """
     from pipeline.cache_repair import describe_repair, repair_in_place
 
+    if not isinstance(store, Path):
+        raise StoreError(f"{store} lies on a server: copy it here, or repair it there")
     done = repair_in_place(store, dry_run=dry_run)
     click.echo(_json(done) if as_json else describe_repair(done))
+
+
+def _name(store: "Root") -> str:
+    return str(store).rsplit("/", 1)[-1]
 
 
 def _json(value: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.columns import aligned
 from storage.partial_copy import read_part
+from storage.remote_folder import Root
 from storage.soft_labels import SoftLabels
 from storage.store_audit import StoreAudit
 from storage.store_reader import SoftLabelStore
@@ -90,7 +91,7 @@ def describe_info(facts: dict[str, Any]) -> str:
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
 
 
-def describe_verified(path: Path, found: Verified, *, data: bool) -> str:
+def describe_verified(path: Root, found: Verified, *, data: bool) -> str:
     """What was checked, and what was found."""
     what = f"{found.num_bytes:,} bytes" if data else "the sizes"
     lines = [f"{path}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
@@ -105,7 +106,7 @@ def describe_verified(path: Path, found: Verified, *, data: bool) -> str:
             f"absent: {shards}{more}"
         )
     if found.problems:
-        mend = f"run 'essence cache repair {path}'"
+        mend = f"run 'essence cache repair {path}'" if isinstance(path, Path) else "copy it again"
         mend = "run the same 'essence cache pull' again" if found.num_left_out else mend
         lines.append(f"{len(found.problems)} problems: {mend}")
     elif found.digest:

@@ -18,6 +18,9 @@ class ByteCache:
         self._entries: OrderedDict[Hashable, Held] = OrderedDict()
         self.num_bytes = 0
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
     def get(self, key: Hashable) -> Held | None:
         """What is kept under this key."""
         held = self._entries.get(key)

@@ -3,7 +3,7 @@
 Frames are numbered through the whole store, utterance after utterance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,23 @@ def batches(places: Sequence[Rows], *, chunk_frames: int) -> Iterator[list[Rows]
             start = stop
     if batch:
         yield batch
+
+
+def groups(
+    batches: Iterable[list[Rows]], *, chunk_frames: int, most_chunks: int
+) -> Iterator[list[list[Rows]]]:
+    """Batches that together lie in at most so many chunks, or single ones."""
+    group: list[list[Rows]] = []
+    chunks: set[tuple[int, int]] = set()
+    for batch in batches:
+        more = {(place.shard, place.start // chunk_frames) for place in batch}
+        if group and len(chunks | more) > most_chunks:
+            yield group
+            group, chunks = [], set()
+        group.append(batch)
+        chunks |= more
+    if group:
+        yield group
 
 
 class FrameMap:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.fingerprint import canonical_json
 from storage.object_file import read_whole
 from storage.partial_copy import UNFINISHED, read_part
-from storage.remote_folder import RemoteFolder, Root
+from storage.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder, Root
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
 
 HEAD = "HEAD"
@@ -111,13 +112,13 @@ def read_head(root: Root) -> str:
 
 
 def _remote_head(root: RemoteFolder) -> bytes:
-    try:
-        return root.ask(HEAD, 0, MAX_HEAD_BYTES)
-    except FileNotFoundError as cause:
+    raw = root.ask([ByteRange(HEAD, 0, MAX_HEAD_BYTES)])[0]
+    if raw is None:
         raise StoreIncomplete(
             f"{root} has no {HEAD}: it is under construction, not copied to its end, or no "
             "soft-label store"
-        ) from cause
+        )
+    return raw
 
 
 def _local_head(root: Path) -> bytes:
@@ -155,18 +156,48 @@ def read_manifest(root: Root, digest: str) -> Records:
     return decode_records(content, where=str(path))
 
 
-def read_object(root: Root, name: str, record: ObjectRecord | None = None) -> bytes:
-    """A small object's bytes, compared with its record where one is given.
+def read_object(root: Root, name: str) -> bytes:
+    """A small object's bytes, compared with nothing.
 
     Raises:
-        StoreCorrupt: when it is missing or differs.
+        StoreCorrupt: when it is missing.
         StoreUnreachable: when the system does not let us read.
     """
-    num_bytes = record.num_bytes if record else None
     if isinstance(root, RemoteFolder):
-        content = root.read_whole(name, num_bytes=num_bytes)
-    else:
-        content = read_whole(root, name, num_bytes=num_bytes)
-    if record is not None and record_of(content).sha256 != record.sha256:
-        raise StoreCorrupt(f"{root / name}: sha256 differs from the manifest's: bytes have changed")
-    return content
+        return root.read_whole({name: None})[0]
+    return read_whole(root, name)
+
+
+def read_objects(root: Root, records: Records) -> Iterator[tuple[str, bytes]]:
+    """Small objects by name, compared with their records.
+
+    Raises:
+        StoreCorrupt: when one is missing or differs.
+        StoreUnreachable: when the system does not let us read.
+    """
+    for group in group_by_size(records):
+        sizes = {name: record.num_bytes for name, record in group.items()}
+        if isinstance(root, RemoteFolder):
+            contents = root.read_whole(sizes)
+        else:
+            contents = [read_whole(root, name, num_bytes=size) for name, size in sizes.items()]
+        for (name, record), content in zip(group.items(), contents, strict=True):
+            if hashlib.sha256(content).hexdigest() != record.sha256:
+                raise StoreCorrupt(
+                    f"{root / name}: sha256 differs from the manifest's: bytes have changed"
+                )
+            yield name, content
+
+
+def group_by_size(records: Records) -> Iterator[Records]:
+    """All of them, as many together as make `REQUEST_BYTES`; a larger one alone."""
+    group: Records = {}
+    num_bytes = 0
+    for name, record in records.items():
+        if group and num_bytes + record.num_bytes > REQUEST_BYTES:
+            yield group
+            group, num_bytes = {}, 0
+        group[name] = record
+        num_bytes += record.num_bytes
+    if group:
+        yield group

@@ -21,14 +21,14 @@ from storage.store_format import Codec
 
 ABSENT = (1 << 64) - 1
 CRC_BYTES = 4
-ENTRY_BYTES = 16
+ENTRY = struct.Struct("<2Q")  # of the index: offset, bytes
 BLOSC_HEADER_BYTES = 16
 ZSTD_MAGIC = 0xFD2FB528
 
 
 def index_bytes(num_chunks: int) -> int:
     """Bytes of the index at the end of a shard, with its checksum."""
-    return ENTRY_BYTES * num_chunks + CRC_BYTES
+    return ENTRY.size * num_chunks + CRC_BYTES
 
 
 def most_compressed(num_bytes: int) -> int:
@@ -43,7 +43,7 @@ def read_index(raw: bytes, *, object_bytes: int, where: str) -> NDArray[np.uint6
         StoreCorrupt: when the checksum is wrong or a chunk lies outside of the object.
     """
     body = check_crc(raw, where=f"{where}, index")
-    if len(body) % ENTRY_BYTES:
+    if len(body) % ENTRY.size:
         raise StoreCorrupt(f"{where}: the object is too small for its index")
     entries_J2 = np.frombuffer(body, dtype="<u8").reshape(-1, 2)
     held_J2 = entries_J2[entries_J2[:, 0] != ABSENT]

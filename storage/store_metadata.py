@@ -13,13 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt
-from storage.manifest import GROUP, Records, read_object
+from storage.manifest import GROUP, Records, read_object, read_objects
 from storage.remote_folder import Root
 from storage.shard_object import check_crc, decompress
 from storage.shard_plan import ShardPlan
 from storage.store_format import StoreAbout, StoreUtterance, from_attributes
 
 DIGEST_BYTES = 32
+TABLE = {
+    "id_bytes": "utterances/id_bytes/c/0",
+    "id_offsets": "utterances/id_offsets/c/0",
+    "shard": "utterances/shard/c/0",
+    "offset": "utterances/offset/c/0",
+    "length": "utterances/length/c/0",
+    "digest": "utterances/digest/c/0/0",
+}
 MAX_COUNT = 1 << 28  # of utterances, of shards: what a reader is willing to believe
 MAX_BLOB_BYTES = 1 << 31
 
@@ -49,14 +57,16 @@ def read_sealed_metadata(root: Root, records: Records) -> StoreMetadata:
         StoreCorrupt: when an object is missing or differs.
     """
 
-    def fetch(name: str) -> bytes:
-        if name not in records:
-            raise StoreCorrupt(f"{root}: the manifest does not list {name}")
-        return read_object(root, name, records[name])
+    needed = {GROUP, *TABLE.values()}
+    wanted = {n: record for n, record in records.items() if n.endswith(GROUP) or n in needed}
+    # What is only checked is not kept: a manifest may list any number of it.
+    kept = {n: content for n, content in read_objects(root, wanted) if n in needed}
 
-    for name in records:
-        if name.endswith(GROUP):
-            fetch(name)
+    def fetch(name: str) -> bytes:
+        if name not in kept:
+            raise StoreCorrupt(f"{root}: the manifest does not list {name}")
+        return kept[name]
+
     return _read(root, fetch)
 
 
@@ -83,7 +93,7 @@ def _read_table(
     def column(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         if 0 in shape:
             return np.empty(shape, dtype)
-        key = f"utterances/{name}/c/" + "/".join("0" * len(shape))
+        key = TABLE[name]
         num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         body = check_crc(fetch(key), where=str(root / key))
         raw = decompress(body, "blosc", num_bytes=num_bytes, where=str(root / key))

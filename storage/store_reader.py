@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.frame_map import FrameMap, Rows, Wanted, batch_frames, batches, count_frames
+from storage.frame_map import (
+    FrameMap,
+    Rows,
+    Wanted,
+    batch_frames,
+    batches,
+    count_frames,
+    groups,
+)
 from storage.partial_copy import read_part, refuse_left_out
 from storage.rank_join import RankJoin
 from storage.remote_folder import Root, find_root
@@ -31,7 +39,7 @@ CACHE_BYTES = 64 << 20
 
 
 def open_store(
-    path: Path | str, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+    path: Root | str, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
 ) -> "SoftLabelStore":
     """Open a sealed store, at a path or a URL; its metadata are compared with the manifest.
 
@@ -155,6 +163,7 @@ class SoftLabelStore:
         array = log_norm_array(temperature)
         places = self._map.find([id])
         self._refuse_left_out([array], places, 1)
+        self._chunks.expect([array], places)
         parts = list(self._fetch(array, places))
         values_T = np.concatenate([_NO_CODES, *(rows.reshape(-1) for rows in parts)])
         values_T = values_T.view("<f4").astype(np.float32)
@@ -237,11 +246,24 @@ class SoftLabelStore:
             max_frames=min(room, count_frames(places)),
             ids_dtype=self.about.ids_dtype,
         )
-        for batch in batches(places, chunk_frames=self.about.chunk_frames):
+        for batch in self._fetched(places, k):
             num_frames = count_frames(batch)
             join.begin(num_frames)
             yield slice(at, at + num_frames), self._join(join, batch, last_tier, k)
             at += num_frames
+
+    def _fetched(self, places: Sequence[Rows], k: int) -> Iterator[list[Rows]]:
+        """Batches of the places; from a server, those that the cache could hold come together."""
+        arrays = self._opened_by(k)
+        chunk_bytes = self.about.chunk_frames * sum(array.row_bytes for array in arrays)
+        for group in groups(
+            batches(places, chunk_frames=self.about.chunk_frames),
+            chunk_frames=self.about.chunk_frames,
+            most_chunks=self._cache_bytes // chunk_bytes,
+        ):
+            self._chunks.expect(arrays, [place for batch in group for place in batch])
+            yield from group
+        self._chunks.forget()
 
     def _join(
         self, join: RankJoin, batch: Sequence[Rows], last_tier: int, k: int

@@ -18,11 +18,11 @@ from storage.manifest import (
 from storage.object_file import is_there, opened, patiently
 from storage.partial_copy import PART, only_here
 from storage.remote_folder import RemoteFolder, Root
+from storage.remote_verify import look_at_bytes, look_at_sizes
 from storage.store_contents import read_contents
 
 NAMED = 10  # problems that a message spells out
 READ_BYTES = 1 << 20
-REQUEST_BYTES = 1 << 23  # of one request to a server
 COMMITS = "commits/"
 
 
@@ -63,8 +63,13 @@ def check_objects(
     Raises:
         StoreUnreachable: when the system does not let us read.
     """
-    for name in subset.choose(records):
-        yield records[name].num_bytes, _problem(root, name, records[name], data=data)
+    chosen = {name: records[name] for name in subset.choose(records)}
+    if isinstance(root, RemoteFolder):
+        looked = (look_at_bytes if data else look_at_sizes)(root, chosen)
+    else:
+        looked = ((n, _look_here(root, n, record, data=data)) for n, record in chosen.items())
+    for name, text in looked:
+        yield chosen[name].num_bytes, Problem(name, text) if text else None
 
 
 def strangers(root: Path, records: Records, *, digest: str) -> list[Problem]:
@@ -92,7 +97,7 @@ class Verified:
 
 
 def verify_store(
-    root: Path,
+    root: Root,
     *,
     data: bool,
     subset: Subset = EVERYTHING,
@@ -101,24 +106,26 @@ def verify_store(
 ) -> Verified:
     """Check a store, or one part of `subset.parts`. `advance` is told the bytes of each object.
 
+    A server is not asked what else it holds.
+
     Raises:
         StoreIncomplete: when it is under construction, and that is not allowed.
         StoreCorrupt: when HEAD or the manifest are damaged, so that the rest has no measure.
         StoreUnreachable: when the system does not let us read.
     """
-    if is_there(root, HEAD) or not allow_partial:
+    if not allow_partial or isinstance(root, RemoteFolder) or is_there(root, HEAD):
         digest = read_head(root)
         absent: tuple[int, ...] = ()
         records = read_manifest(root, digest)
     else:
         contents = read_contents(root, allow_partial=True)
         digest, absent, records = "", contents.absent_shards, contents.records
-    here = only_here(root, records) if digest else records
+    here = only_here(root, records) if digest and isinstance(root, Path) else records
     problems = []
     for num_bytes, problem in check_objects(root, here, data=data, subset=subset):
         problems += [problem] if problem else []
         advance(num_bytes)
-    if digest:
+    if digest and isinstance(root, Path):
         problems += strangers(root, records, digest=digest)
     if digest and not problems:
         read_contents(root, allow_partial=False)  # sound bytes may still be of another format
@@ -135,8 +142,11 @@ def verify_store(
     )
 
 
-def num_bytes_to_check(root: Path, subset: Subset) -> int:
+def num_bytes_to_check(root: Root, subset: Subset) -> int:
     """About how many bytes `verify_store` reads with `data`: for a progress bar."""
+    if isinstance(root, RemoteFolder):
+        records = read_manifest(root, read_head(root))
+        return sum(record.num_bytes for record in records.values()) // subset.parts
     names = [name for name in _files(root) if name != HEAD and not name.startswith("manifest-")]
     return sum((root / name).lstat().st_size for name in names) // subset.parts
 
@@ -154,9 +164,9 @@ def verify_objects(
     Raises:
         StoreCorrupt: naming what is wrong.
     """
-    here = records if isinstance(root, RemoteFolder) else only_here(root, records)
+    here = only_here(root, records) if isinstance(root, Path) else records
     found = [problem for _, problem in check_objects(root, here, data=data, subset=subset)]
-    others = [] if isinstance(root, RemoteFolder) else strangers(root, records, digest=digest)
+    others = strangers(root, records, digest=digest) if isinstance(root, Path) else []
     refuse_problems(root, [*filter(None, found), *others])
 
 
@@ -170,17 +180,6 @@ def refuse_problems(root: Root, problems: list[Problem]) -> None:
         raise StoreCorrupt(f"{root}: {named}{more}: copy the store again{repair}")
 
 
-def _problem(root: Root, name: str, record: ObjectRecord, *, data: bool) -> Problem | None:
-    try:
-        if isinstance(root, RemoteFolder):
-            text = _look_there(root, name, record, data=data)
-        else:
-            text = _look_here(root, name, record, data=data)
-    except StoreCorrupt as error:
-        text = str(error)
-    return Problem(name, text) if text else None
-
-
 def _look_here(root: Path, name: str, record: ObjectRecord, *, data: bool) -> str | None:
     path = root / name
 
@@ -192,23 +191,10 @@ def _look_here(root: Path, name: str, record: ObjectRecord, *, data: bool) -> st
                 return f"{path}: its sha256 differs from the manifest's"
         return None
 
-    return patiently(look, where=str(path))
-
-
-def _look_there(root: RemoteFolder, name: str, record: ObjectRecord, *, data: bool) -> str | None:
-    """Without `data` the last byte is asked for, and always one more: it must not be there."""
-    digest, end = hashlib.sha256(), record.num_bytes
-    for start in range(0 if data else max(end - 1, 0), max(end, 1), REQUEST_BYTES):
-        stop = start + REQUEST_BYTES if start + REQUEST_BYTES < end else end + 1
-        piece = root.read_range(name, start, stop)
-        if len(piece) != min(stop, end) - start:
-            longer = len(piece) == stop - start
-            found = f"more than {end}" if longer else f"at most {start + len(piece)}"
-            return f"{root / name} has {found} bytes, written were {end}"
-        digest.update(piece)
-    if data and digest.hexdigest() != record.sha256:
-        return f"{root / name}: its sha256 differs from the manifest's"
-    return None
+    try:
+        return patiently(look, where=str(path))
+    except StoreCorrupt as error:
+        return str(error)
 
 
 def _digest(handle: int) -> str:

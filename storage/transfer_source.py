@@ -5,7 +5,7 @@ and who takes the pieces compares their digest.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from storage.errors import StoreCorrupt, StoreMismatch, StorePartial
 from storage.manifest import ObjectRecord, Records, manifest_name, read_head, read_manifest
 from storage.object_file import open_plain, patiently
 from storage.partial_copy import PART, PartialCopy, decode_part, read_part
-from storage.remote_folder import RemoteFolder, Root, find_root
+from storage.remote_folder import ByteRange, RemoteFolder, Root, find_root
 from storage.store_metadata import StoreMetadata, read_sealed_metadata
 from storage.transfer_plan import refuse_odd_objects
 
@@ -29,17 +29,21 @@ class RememberingFolder(RemoteFolder):
         super().__init__(url)
         self._held = held  # all threads share it
 
-    def read_whole(self, name: str, *, num_bytes: int | None = None) -> bytes:
+    def read_whole(self, sizes: Mapping[str, int | None]) -> list[bytes]:
         """As RemoteFolder's."""
-        content = super().read_whole(name, num_bytes=num_bytes)
-        if len(content) <= KEPT_BYTES:
-            self._held[name] = content
-        return content
+        contents = super().read_whole(sizes)
+        for name, content in zip(sizes, contents, strict=True):
+            if len(content) <= KEPT_BYTES:
+                self._held[name] = content
+        return contents
 
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
+    def read_ranges(self, wanted: Sequence[ByteRange]) -> list[bytes]:
         """As RemoteFolder's."""
-        held = self._held.get(name)
-        return super().read_range(name, start, stop) if held is None else held[start:stop]
+        asked = iter(super().read_ranges([at for at in wanted if at.name not in self._held]))
+        return [
+            self._held[at.name][at.start : at.stop] if at.name in self._held else next(asked)
+            for at in wanted
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Source:
         name = manifest_name(self.digest)
         root = self.root
         if isinstance(root, RemoteFolder):
-            return root.read_whole(name)
+            return root.read_whole({name: None})[0]
         return b"".join(_local_pieces(root, name))
 
     def refuse_left_out(self, names: Iterable[str]) -> None:
@@ -107,7 +111,7 @@ def _read_part(root: Root) -> PartialCopy | None:
     if isinstance(root, Path):
         return read_part(root)
     try:
-        content = root.read_whole(PART)
+        content = root.read_whole({PART: None})[0]
     except StoreCorrupt:  # none there, as it should be
         return None
     return decode_part(content, where=str(root / PART))
@@ -136,7 +140,7 @@ def _remote_pieces(root: RemoteFolder, name: str, end: int) -> Iterator[bytes]:
     for start in range(0, max(end, 1), PIECE_BYTES):
         is_last = start + PIECE_BYTES >= end
         stop = end + 1 if is_last else start + PIECE_BYTES
-        piece = root.read_range(name, start, stop)
+        piece = root.read_ranges([ByteRange(name, start, stop)])[0]
         if len(piece) != min(stop, end) - start:
             longer = start + len(piece) > end
             found = f"more than {end}" if longer else f"at most {start + len(piece)}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -19,6 +19,22 @@ def read_objects(root: Path) -> Objects:
     """All files below a folder, by their names there."""
     files = (path for path in root.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+class Waves:
+    """Answers wait until all requests of their wave have come: they were sent together, or fail."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = sizes
+        self._barriers = iter([wave for wave in map(Barrier, sizes) for _ in range(wave.parties)])
+
+    def wait(self) -> bool:
+        """Whether this request's wave is complete; there may be no more requests than waves say."""
+        barrier = next(self._barriers, None)
+        try:
+            return barrier is not None and barrier.wait(timeout=5) >= 0
+        except BrokenBarrierError:
+            return False
 
 
 class Place:
@@ -35,6 +51,7 @@ class Place:
         self.asked: list[tuple[str, int, int]] = []
         self.failures: list[int] = []  # HTTP statuses of the next requests
         self.knows_ranges = True
+        self.waves: Waves | None = None
 
     def publish(self) -> None:
         """Objects were changed."""
@@ -42,6 +59,8 @@ class Place:
     def give(self, name: str, start: int, stop: int) -> tuple[int, bytes]:
         """As an HTTP server does: status and bytes."""
         self.asked.append((name, start, stop))
+        if self.waves is not None and not self.waves.wait():
+            return 403, b"<html>not together</html>"
         if self.failures:
             return self.failures.pop(0), b"<html>sorry</html>"
         if name not in self.objects:
@@ -135,7 +154,10 @@ def http_place() -> Iterator[Place]:
         def log_message(self, *args: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # the default of 5 makes clients that come together wait
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -104,6 +105,49 @@ def test_every_command_has_an_example(command: str) -> None:
     shown = cache(command, "--help")
     assert shown.exit_code == 0
     assert f"Example: essence cache {command}" in shown.output
+
+
+@pytest.fixture
+def url(store: Path) -> Iterator[str]:
+    """The store, in fsspec's memory; tests/storage/test_remote.py has http and s3."""
+    memory, place = fsspec.filesystem("memory"), "memory://test_cache/train.zarr"
+    memory.put(str(store), place, recursive=True)
+    yield place
+    memory.rm("memory://test_cache", recursive=True)
+
+
+def test_a_url_is_as_good_as_a_path(sound: Path, corpus: Path, url: str, tmp_path: Path) -> None:
+    for words in (
+        ["info"],
+        ["info", "--json"],
+        ["verify"],
+        ["verify", "--data", "--subset", "2/3", "--json"],
+        ["verify", "--data"],
+        ["audit", "--json", "--corpus", corpus],
+        ["show", "--json", "--k", "4"],
+    ):
+        rest = ["../ütt/3"] if words[0] == "show" else []
+        rest += ["--out", tmp_path / "a.png"] if words[0] in ("audit", "show") else []
+        here, there = (cache(*words, place, *rest) for place in (sound, url))
+        assert there.exit_code == here.exit_code == 0, there.stderr
+        assert there.stdout == here.stdout.replace(str(sound), url)
+
+
+def test_what_is_wrong_at_a_url_has_the_same_exit_codes(url: str) -> None:
+    memory = fsspec.filesystem("memory")
+    name = f"{url}/val_1/c/1/0"
+    memory.pipe_file(name, memory.cat_file(name)[:-1] + b"?")
+    result = cache("verify", "--data", url)
+    assert result.exit_code == DAMAGED
+    assert f"{name}: its sha256 differs" in result.stdout
+    assert "copy it again" in result.stdout
+    result = cache("repair", url)
+    assert result.exit_code == 1
+    assert f"{url} lies on a server" in result.stderr
+    memory.rm_file(f"{url}/HEAD")
+    for command in ("info", "verify", "audit"):
+        assert cache(command, url).exit_code == UNDER_CONSTRUCTION
+    assert cache("info", "nonsense://host/a.zarr").exit_code == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,15 +13,25 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from makers_remote import DiskPlace, Objects, Place, counted_place, http_place, read_objects
+from makers_remote import (
+    DiskPlace,
+    Objects,
+    Place,
+    Waves,
+    counted_place,
+    http_place,
+    read_objects,
+)
 from makers_store import fill_store, make_about
 
 from storage import remote_folder
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
-from storage.remote_folder import RemoteFolder
+from storage.remote_folder import RemoteFolder, find_root
+from storage.remote_objects import RemoteObjects
 from storage.soft_labels import SoftLabels
 from storage.store_reader import SoftLabelStore, open_store
+from storage.store_verify import Subset, num_bytes_to_check, verify_store
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)
 KEPT = 40
@@ -107,6 +117,13 @@ class Reading:
         with pytest.raises(StoreCorrupt, match=name):
             store.verify(data=False)
 
+    @pytest.mark.parametrize("name", ["zarr.json", "ids_0/zarr.json", "utterances/zarr.json"])
+    def test_metadata_that_differ_are_not_opened(self, place: Place, name: str) -> None:
+        place.objects[name] = place.objects[name].replace(b" ", b"\n", 1)  # the same to JSON
+        place.publish()
+        with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
+            open_store(place.url)
+
     def test_another_objects_chunk_is_not_taken(self, place: Place) -> None:
         place.objects["ids_1/c/0/0"] = place.objects["ids_1/c/1/0"]
         place.publish()
@@ -187,7 +204,7 @@ class RemoteReading(Reading):
         place.failures = [503] * 100
         with pytest.raises(Unreachable, match=f"{place.url}/ids_0/.*status 503"):
             store.read(range(9), k=8)
-        assert len(place.asked) == remote_folder.ATTEMPTS
+        assert len(place.asked) == remote_folder.ATTEMPTS * len({name for name, *_ in place.asked})
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_refusal_is_not_tried_again(self, place: Place, status: int) -> None:
@@ -209,13 +226,13 @@ class RemoteReading(Reading):
         self, place: Place
     ) -> None:
         folder, size = RemoteFolder(place.url), len(place.objects["zarr.json"])
-        assert folder.read("zarr.json", size, 0) == place.objects["zarr.json"]
+        assert RemoteObjects(folder).read("zarr.json", size, 0) == place.objects["zarr.json"]
         with pytest.raises(StoreCorrupt, match=f"ends at byte {size}, wanted"):
-            folder.read("zarr.json", 9, size - 8)
+            RemoteObjects(folder).read("zarr.json", 9, size - 8)
         with pytest.raises(StoreCorrupt, match=f"has more than {size - 1} bytes, written were"):
-            folder.read_whole("zarr.json", num_bytes=size - 1)
+            folder.read_whole({"zarr.json": size - 1})
         with pytest.raises(StoreCorrupt, match=f"has {size} bytes, written were {size + 1}"):
-            folder.read_whole("zarr.json", num_bytes=size + 1)
+            folder.read_whole({"zarr.json": size + 1})
 
     def test_what_is_under_construction_is_not_read_there(self, place: Place) -> None:
         del place.objects["HEAD"]
@@ -274,6 +291,48 @@ class TestHttp(RemoteReading):
     ) -> None:
         run_processes(tmp_path, place.url, str(folder), "fork", "spawn")
 
+    def test_opening_takes_three_round_trips(self, place: Place) -> None:
+        """HEAD, the manifest that it names, and all that the manifest names."""
+        place.waves = Waves(*opening(place))
+        open_store(place.url)
+        assert len(place.asked) == sum(opening(place))
+
+    def test_a_random_utterance_takes_a_round_trip_for_indices_and_one_for_chunks(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
+        near, beside, far = (here.utterances[index].id for index in (3, 0, 4))
+        for k, objects in ((1, 3), (8, 7), (KEPT, 13)):
+            place.waves = None
+            store = open_store(place.url)
+            place.waves = Waves(objects, objects, objects, objects, objects)
+            place.asked.clear()
+            assert_same(store.read([near], k=k), here.read([near], k=k))
+            assert len(place.asked) == 2 * objects
+            assert_same(store.read([beside], k=k), here.read([beside], k=k))
+            assert len(place.asked) == 3 * objects  # another chunk of objects whose index is known
+            assert_same(store.read([far], k=k), here.read([far], k=k))
+            assert len(place.asked) == 5 * objects  # of another shard, two chunks each
+
+    def test_a_block_takes_one_request_for_each_object(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
+        store, frames = open_store(place.url), range(here.num_frames)
+        objects = 7 * here.num_shards
+        place.waves = Waves(objects, objects)
+        place.asked.clear()
+        assert_same(store.read(frames, k=8), here.read(frames, k=8))
+        assert len(place.asked) == 2 * objects
+
+    def test_sizes_and_bytes_are_verified_in_one_round_trip(self, place: Place) -> None:
+        subset = Subset(2, 3)  # aiohttp has 100 connections, the store more objects
+        for data in (False, True):
+            place.waves, place.asked = Waves(1, 1), []
+            num_bytes_to_check(find_root(place.url), subset)
+            records = place.objects.keys() - {"HEAD", place.asked[1][0]}
+            place.waves = Waves(1, 1, len(subset.choose(records)), *opening(place))
+            verified = verify_store(find_root(place.url), data=data, subset=subset)
+            assert verified.num_checked == len(subset.choose(records))
+
     def test_a_server_that_is_not_there_is_named(self, place: Place) -> None:
         url = "http://127.0.0.1:9/a.zarr"
         with pytest.raises(Unreachable, match=f"{url}/HEAD cannot be read"):
@@ -289,6 +348,12 @@ def _damage(objects: Objects, name: str, damage: str) -> None:
         del objects[name]
     else:
         objects[name] = changed[damage]
+
+
+def opening(place: Place) -> tuple[int, int, int]:
+    """How many objects are asked for together: HEAD, the manifest, the small ones it names."""
+    names = [n for n in place.objects if n.endswith("zarr.json") or n.startswith("utterances/")]
+    return (1, 1, len(set(names)))
 
 
 def digest_of(content: bytes) -> str:

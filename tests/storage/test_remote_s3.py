@@ -1,0 +1,116 @@
+"""Reading over S3's protocol, through s3fs: moto's server on this machine answers."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from makers_store import fill_store, make_about
+from test_remote import run_processes
+
+from storage import remote_folder
+from storage.errors import StoreCorrupt, StoreIncomplete
+from storage.store_reader import SoftLabelStore, open_store
+
+LENGTHS = (70, 0, 190, 33, 400, 1, 250)
+URL = "s3://shelf/deep/a.zarr"
+LACKING = [name for name in ("s3fs", "moto", "flask") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.skipif(
+        bool(LACKING), reason=f"not installed: {LACKING}: pip install s3fs moto[server]"
+    ),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # moto's and botocore's own
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("s3") / "a.zarr"
+    about = make_about(kept=9, num_classes=61, shard_frames=615, chunk_frames=205)
+    fill_store(path, about, LENGTHS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bucket(folder: Path) -> Iterator[Any]:
+    """A file system in which the bucket `shelf` holds deep/a.zarr. Not to be changed."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "me")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+        s3fs.S3FileSystem.clear_instance_cache()
+        files = s3fs.S3FileSystem()
+        files.mkdir("shelf")
+        files.put(str(folder), "shelf/deep/a.zarr", recursive=True)
+        try:
+            yield files
+        finally:
+            s3fs.S3FileSystem.clear_instance_cache()
+            server.stop()
+
+
+def assert_same(found: SoftLabelStore, wanted: SoftLabelStore, *, k: int) -> None:
+    ids = [row.id for row in wanted.utterances][::-1]
+    theirs, ours = found.read(ids, k=k), wanted.read(ids, k=k)
+    np.testing.assert_array_equal(theirs.ids_TK, ours.ids_TK)
+    np.testing.assert_array_equal(theirs.logp_TK, ours.logp_TK)
+    np.testing.assert_array_equal(theirs.tail_T, ours.tail_T)
+
+
+def test_what_lies_in_a_bucket_is_what_lies_here(bucket: Any, folder: Path) -> None:
+    store, here = open_store(URL), open_store(folder)
+    assert store.digest == here.digest
+    for k in (1, 5, 9):
+        assert_same(store, here, k=k)
+    store.verify()
+    store.verify(data=False)
+
+
+def test_forked_processes_read_a_bucket(bucket: Any, folder: Path, tmp_path: Path) -> None:
+    run_processes(tmp_path, URL, str(folder), "fork")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty", "remove"])
+def test_damage_in_a_bucket_is_named(bucket: Any, folder: Path, damage: str) -> None:
+    """RELIABILITY 5, 6."""
+    name = "val_1/c/0/0"
+    content = (folder / name).read_bytes()
+    flipped = content[:40] + bytes([content[40] ^ 8]) + content[41:]
+    changed = {"flip": flipped, "cut": content[:-1], "grow": content + b"x", "empty": b""}
+    place = f"shelf/deep/a.zarr/{name}"
+    store = open_store(URL)
+    if damage == "remove":
+        bucket.rm_file(place)
+    else:
+        bucket.pipe_file(place, changed[damage])
+    try:
+        with pytest.raises(StoreCorrupt, match=f"{URL}/{name}"):
+            store.verify()
+        if damage != "flip":
+            with pytest.raises(StoreCorrupt, match=f"{URL}/{name}"):
+                store.verify(data=False)
+        if damage != "grow":  # a byte too many is behind all that reading looks at
+            with pytest.raises(StoreCorrupt, match=f"{URL}/{name}"):
+                store.read(range(store.num_frames), k=9)
+    finally:
+        bucket.pipe_file(place, content)
+
+
+def test_what_is_not_there_is_told_from_what_may_not_be_read(bucket: Any) -> None:
+    with pytest.raises(StoreIncomplete, match=r"s3://shelf/absent\.zarr has no HEAD"):
+        open_store("s3://shelf/absent.zarr")
+    with pytest.raises(StoreIncomplete, match="has no HEAD"):
+        open_store("s3://nobucket/a.zarr")
