@@ -5,6 +5,7 @@ do the rest. Nothing of stages/student is used.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -115,3 +116,39 @@ def _mean(values: list[Tensor], weights: list[float]) -> Tensor:
     if sum(weights) == 0:
         return torch.zeros(())
     return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+
+
+def peak_memory_of_a_step(form: str, *, num_frames: int = 4096, num_classes: int = 9000) -> float:
+    """Memory that a step of output layer and loss adds to the process, in sizes of the logits.
+
+    `form` is "chunks" or "logits". For a process of its own: the peak is that of its whole life.
+    """
+    from stages.student.linear_loss import essence_linear_loss
+    from stages.student.loss import essence_loss
+
+    layer = torch.nn.Linear(8, num_classes)
+    hidden_NH = torch.randn(num_frames, 8).requires_grad_()
+
+    def step(rows: slice) -> None:
+        h, ids = hidden_NH[rows], torch.arange(8).expand(len(hidden_NH[rows]), 8)
+        soft = (ids[:, 0], ids, torch.zeros(ids.shape), torch.zeros(len(h)))
+        if form == "chunks":
+            parts = essence_linear_loss(
+                h, layer.weight, layer.bias, *soft, hard_weight=0.3, tail="renormalize"
+            )
+        else:
+            parts = essence_loss(
+                layer(h), *soft, hard_weight=0.3, tail="renormalize", in_place=True
+            )
+        parts.total.backward()
+
+    step(slice(0, 3))  # libraries and gradients of the weights have their memory
+    before = peak_memory_bytes()
+    step(slice(None))
+    return (peak_memory_bytes() - before) / (4 * num_frames * num_classes)
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process has ever had in memory."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

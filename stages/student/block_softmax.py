@@ -1,11 +1,11 @@
-"""BlockSoftmax: the student's softmax of some frames, and what a target costs and pulls there.
+"""BlockSoftmax: the student's softmax of some frames, and what a target pulls there.
 
-A cost is -log of a probability the student gives, always as logsumexp - logit and never by the
-logarithm of a sum that was rounded. Where a target has a bucket, the softmax is split: the
-classes outside the kept ranks get a softmax of their own, so that the student's tail mass is
-exact however small it is (1 - sum loses it below 1e-7).
+The softmax of a block is one call of torch, in a scratch that stays in cache. Everything else that
+a loss needs follows from it: the logsumexp from one named class, as logit - log(probability), the
+student's tail as the sum of what lies outside the kept ranks (never 1 - sum). Where those would be
+too small for their type, the block is computed once more, by masked logsumexps.
 
-Shapes: B frames of a block, C classes, K kept ranks.
+Shapes: B frames of a block, C classes, J = K + 1 named classes: the kept ranks, then the label.
 """
 
 from dataclasses import dataclass
@@ -13,92 +13,81 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.student.targets import Target
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The softmax inside and outside the kept ranks: `kept_BK`, and the log of the rest's sum.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockSoftmax:
-    """`prob_BC` is the softmax; when split, that over the classes outside `ids_BK` (there 0).
-
-    `cost_of_outside_B` is the cost of the event "outside", only when split.
-    `gradient` uses `prob_BC` up: call it last.
+    `prob_BC` is then 0 at the kept ranks, and outside in proportion to the softmax; it sums to
+    `sum_B`.
     """
 
-    logits_BC: Tensor
-    labels_B: Tensor
-    ids_BK: Tensor
+    kept_BK: Tensor
+    log_tail_B: Tensor
+    sum_B: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSoftmax:
+    """`prob_BC` is the softmax, `z_BJ` are the logits of the named classes."""
+
     prob_BC: Tensor
+    z_BJ: Tensor
     logsumexp_B: Tensor
-    cost_of_kept_BK: Tensor
-    cost_of_label_B: Tensor
-    cost_of_outside_B: Tensor | None
+    split: Split | None = None
 
-    def cross_entropy(self, target: Target) -> Tensor:
-        """Mass times cost, summed over where the target has mass: nats (B,)."""
-        loss_B = (target.kept_NK * self.cost_of_kept_BK).sum(1)
-        loss_B += target.label_N * self.cost_of_label_B
-        if target.others_N is not None:
-            all_costs_B = self._num_classes * (self.logsumexp_B - self.logits_BC.mean(1))
-            loss_B += target.others_N * (all_costs_B - self.cost_of_kept_BK.sum(1))
-        if target.bucket_N is not None and self.cost_of_outside_B is not None:
-            loss_B += target.bucket_N * self.cost_of_outside_B
-        return loss_B
-
-    def gradient(self, target: Target, share_B: Tensor) -> Tensor:
-        """`share_B` times (mass * softmax - target), (B, C), written over `prob_BC`."""
-        mass_B = target.mass_N(num_others=self._num_classes - self.ids_BK.shape[1])
-        if target.bucket_N is not None and self.cost_of_outside_B is not None:
-            # Outside, softmax = prob * tail, and the bucket's pull is shared out by prob.
-            pull_B = mass_B * (-self.cost_of_outside_B).exp() - target.bucket_N
-            kept_BK = mass_B[:, None] * (-self.cost_of_kept_BK).exp() - target.kept_NK
-            self.prob_BC.mul_((share_B * pull_B)[:, None])
-            self.prob_BC.scatter_(1, self.ids_BK, share_B[:, None] * kept_BK)
-        else:
-            self.prob_BC.mul_((share_B * mass_B)[:, None])
-            given_BK = target.kept_NK
-            if target.others_N is not None:
-                self.prob_BC.sub_((share_B * target.others_N)[:, None])
-                given_BK = given_BK - target.others_N[:, None]
-            self.prob_BC.scatter_add_(1, self.ids_BK, -share_B[:, None] * given_BK)
-        given_B1 = (-share_B * target.label_N)[:, None]
-        return self.prob_BC.scatter_add_(1, self.labels_B[:, None], given_B1)
-
-    @property
-    def _num_classes(self) -> int:
-        return self.logits_BC.shape[1]
+    def pull(
+        self,
+        mass_B1: Tensor,
+        pull_BJ: Tensor,
+        index_BJ: Tensor,
+        bucket_B: Tensor | None,
+        *,
+        out_BC: Tensor,
+    ) -> Tensor:
+        """mass * softmax, less the bucket, plus what pulls on the named classes; to `out_BC`."""
+        if self.split is None or bucket_B is None:
+            torch.mul(self.prob_BC, mass_B1, out=out_BC)
+            return out_BC.scatter_add_(1, index_BJ, pull_BJ)
+        # Outside, the bucket's pull is shared out in proportion to the student's own softmax.
+        outside_B = mass_B1[:, 0] * self.split.log_tail_B.exp() - bucket_B
+        torch.mul(self.prob_BC, (outside_B / self.split.sum_B)[:, None], out=out_BC)
+        out_BC.scatter_add_(1, index_BJ[:, :-1], mass_B1 * self.split.kept_BK)
+        return out_BC.scatter_add_(1, index_BJ, pull_BJ)
 
 
 def block_softmax(
-    logits_BC: Tensor, labels_B: Tensor, ids_BK: Tensor, *, split: bool
+    z_BC: Tensor, index_BJ: Tensor, *, split: bool, scratch_BC: Tensor
 ) -> BlockSoftmax:
-    """Softmax and costs of a block; `split` where a target has a bucket (then K < C)."""
-    kept_BK = logits_BC.gather(1, ids_BK)
-    if split:
-        outside_BC = logits_BC.scatter(1, ids_BK, -torch.inf)
-        prob_BC, logsumexp_outside_B = _softmax(outside_BC)
-        logsumexp_B = torch.logaddexp(kept_BK.logsumexp(1), logsumexp_outside_B)
-        cost_of_outside_B = logsumexp_B - logsumexp_outside_B
-    else:
-        prob_BC, logsumexp_B = _softmax(logits_BC)
-        cost_of_outside_B = None
-    return BlockSoftmax(
-        logits_BC=logits_BC,
-        labels_B=labels_B,
-        ids_BK=ids_BK,
-        prob_BC=prob_BC,
-        logsumexp_B=logsumexp_B,
-        cost_of_kept_BK=logsumexp_B[:, None] - kept_BK,
-        cost_of_label_B=logsumexp_B - logits_BC.gather(1, labels_B[:, None])[:, 0],
-        cost_of_outside_B=cost_of_outside_B,
-    )
+    """The softmax of logits, which stay as they are. `prob_BC` lies in the scratch.
+
+    `split` where a target has a bucket (then K < C).
+    """
+    smallest = torch.finfo(z_BC.dtype).tiny * 1e8  # below, a float begins to lose digits
+    prob_BC = torch.softmax(z_BC, 1, out=scratch_BC)
+    z_BJ, prob_BJ = z_BC.gather(1, index_BJ), prob_BC.gather(1, index_BJ)
+    best_B = prob_BJ.amax(1)
+    if best_B.amin().item() < smallest:
+        return careful_block_softmax(z_BC, index_BJ, split=split)
+    logsumexp_B = z_BJ.amax(1) - best_B.log()
+    if not split:
+        return BlockSoftmax(prob_BC, z_BJ, logsumexp_B)
+    prob_BC.scatter_(1, index_BJ[:, :-1], 0.0)
+    tail_B = prob_BC.sum(1)
+    if tail_B.amin().item() < smallest * z_BC.shape[1]:
+        return careful_block_softmax(z_BC, index_BJ, split=split)
+    return BlockSoftmax(prob_BC, z_BJ, logsumexp_B, Split(prob_BJ[:, :-1], tail_B.log(), tail_B))
 
 
-def label_softmax(logits_BC: Tensor, labels_B: Tensor) -> BlockSoftmax:
-    """The same where only the label matters: K = 0."""
-    return block_softmax(logits_BC, labels_B, labels_B.new_empty(len(labels_B), 0), split=False)
-
-
-def _softmax(z_BC: Tensor) -> tuple[Tensor, Tensor]:
-    # The largest probability is 1 / sum exp(z - max): torch's fused softmax gives both at once.
-    prob_BC = z_BC.softmax(1)
-    return prob_BC, z_BC.amax(1) - prob_BC.amax(1).log()
+def careful_block_softmax(z_BC: Tensor, index_BJ: Tensor, *, split: bool) -> BlockSoftmax:
+    """The same, slower, for any logits: no probability's logarithm is taken, nothing is asked."""
+    z_BJ = z_BC.gather(1, index_BJ)
+    if not split:
+        return BlockSoftmax(z_BC.softmax(1), z_BJ, z_BC.logsumexp(1))
+    outside_BC = z_BC.scatter(1, index_BJ[:, :-1], -torch.inf)
+    logsumexp_outside_B = outside_BC.logsumexp(1)
+    logsumexp_B = torch.logaddexp(z_BJ[:, :-1].logsumexp(1), logsumexp_outside_B)
+    kept_BK = (z_BJ[:, :-1] - logsumexp_B[:, None]).exp()
+    log_tail_B = logsumexp_outside_B - logsumexp_B
+    split_B = Split(kept_BK, log_tail_B, torch.ones_like(log_tail_B))
+    return BlockSoftmax(outside_BC.softmax(1), z_BJ, logsumexp_B, split_B)

@@ -26,10 +26,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.student.block_softmax import block_softmax, label_softmax
-from stages.student.targets import TailPolicy, Target, label_target, soft_target
-
-BLOCK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 25}  # cpu: 2 MiB of float32 stay in cache
+from stages.student.lesson import Lesson, make_lesson
+from stages.student.softmax_pass import frame_losses
+from stages.student.targets import TailPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,114 +80,62 @@ def essence_loss(
             output of a linear layer. Autograd raises where that does not hold.
         block_frames: frames at a time; chosen by device when left out.
     """
-    assert 0 <= hard_weight <= 1
-    assert temperature > 0
-    num_frames, num_classes = logits_NC.shape
-    dtype = torch.promote_types(logits_NC.dtype, torch.float32)
-    known_N = (labels_N >= 0).to(dtype)
-    weights_N = torch.ones_like(known_N) if frame_weights_N is None else frame_weights_N.to(dtype)
-    live_N = weights_N * known_N if hard_weight == 1 else weights_N
-    soft = None
-    if hard_weight < 1:
-        soft = soft_target(
-            logp_NK.to(dtype), tail_N.to(dtype), known_N, tail=tail, num_classes=num_classes
-        )
-    work = _Work(
-        labels_N=labels_N.clamp(min=0).long(),
-        ids_NK=ids_NK,
-        hard=label_target(known_N),
-        soft=soft,
+    lesson = make_lesson(
+        labels_N,
+        ids_NK,
+        logp_NK,
+        tail_N,
+        num_classes=logits_NC.shape[1],
         hard_weight=hard_weight,
+        tail=tail,
         temperature=temperature,
-        share_N=_shares(live_N),
-        hard_share_N=_shares(live_N * known_N),
-        in_place=in_place,
-        with_gradient=torch.is_grad_enabled() and logits_NC.requires_grad,
-        block_frames=block_frames
-        or max(1, BLOCK_ELEMENTS.get(logits_NC.device.type, 1 << 25) // num_classes),
+        frame_weights_N=frame_weights_N,
+        logits_dtype=logits_NC.dtype,
     )
-    total, hard_mean, soft_mean = _EssenceLoss.apply(logits_NC, work)  # type: ignore[no-untyped-call]
+    gradient_NC = None
+    if torch.is_grad_enabled() and logits_NC.requires_grad:
+        gradient_NC = logits_NC.detach() if in_place else torch.empty_like(logits_NC)
+    total, hard_mean, soft_mean = _EssenceLoss.apply(  # type: ignore[no-untyped-call]
+        logits_NC, lesson, gradient_NC, block_frames
+    )
     counts_all = frame_weights_N is None and hard_weight < 1  # else a device has to be asked
     return LossParts(
         total=total,
         hard=hard_mean,
         soft=soft_mean,
-        num_frames=num_frames if counts_all else int((live_N > 0).sum()),
+        num_frames=len(logits_NC) if counts_all else lesson.num_live_frames,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What the loss needs beside the logits. `share_N` is what a frame counts in the mean."""
-
-    labels_N: Tensor
-    ids_NK: Tensor
-    hard: Target
-    soft: Target | None
-    hard_weight: float
-    temperature: float
-    share_N: Tensor
-    hard_share_N: Tensor
-    in_place: bool
-    with_gradient: bool
-    block_frames: int
-
-
-def _shares(weights_N: Tensor) -> Tensor:
-    # Divided only where there is something: a batch without live frames has loss 0, not NaN.
-    whole = weights_N.sum()
-    return weights_N / torch.where(whole > 0, whole, 1)
 
 
 class _EssenceLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits_NC: Tensor, work: _Work) -> tuple[Tensor, Tensor, Tensor]:
-        gradient_NC = None
-        if work.with_gradient:
-            gradient_NC = logits_NC.detach() if work.in_place else torch.empty_like(logits_NC)
-        hard_N = torch.zeros_like(work.share_N)
-        soft_N = torch.zeros_like(work.share_N)
-        for start in range(0, len(logits_NC), work.block_frames):
-            rows = slice(start, start + work.block_frames)
-            hard_N[rows], soft_N[rows], slope_BC = _block(logits_NC[rows], work, rows)
-            if gradient_NC is not None:
-                gradient_NC[rows] = slope_BC
-        hard_mean = (hard_N * work.hard_share_N).sum()
-        soft_mean = (soft_N * work.share_N).sum()
-        mixed_N = work.hard_weight * hard_N + (1 - work.hard_weight) * soft_N
+    def forward(
+        ctx: Any,
+        logits_NC: Tensor,
+        lesson: Lesson,
+        gradient_NC: Tensor | None,
+        block_frames: int | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        hard_N, soft_N = frame_losses(
+            logits_NC, lesson, gradient_NC=gradient_NC, block_frames=block_frames
+        )
+        total, hard_mean, soft_mean = lesson.means(hard_N, soft_N)
+        ctx.unit = lesson.unit
         ctx.save_for_backward(gradient_NC)
         ctx.mark_non_differentiable(hard_mean, soft_mean)
-        return (mixed_N * work.share_N).sum(), hard_mean, soft_mean
+        return total, hard_mean, soft_mean
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_NC,) = ctx.saved_tensors
-        # Scaled in place: autograd then refuses a second backward, instead of scaling twice.
-        is_one = scale.device.type == "cpu" and scale.item() == 1  # asking a GPU would stall it
-        return (gradient_NC if is_one else gradient_NC.mul_(scale)), None
+        return scaled_once(gradient_NC, scale / ctx.unit), None, None, None
 
 
-def _block(logits_BC: Tensor, work: _Work, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Hard loss (B,), soft loss (B,), and the gradient of the mean (B, C), of some frames."""
-    z_BC = logits_BC.to(work.share_N.dtype)
-    labels_B, share_B = work.labels_N[rows], work.share_N[rows]
-    hard = work.hard.rows(rows)
-    if work.soft is None:
-        block = label_softmax(z_BC, labels_B)
-        hard_B = block.cross_entropy(hard)
-        return hard_B, torch.zeros_like(hard_B), block.gradient(hard, share_B)
-    soft, ids_BK = work.soft.rows(rows), work.ids_NK[rows].long()
-    temperature = work.temperature
-    if temperature == 1:  # both terms pull on the same softmax: one pass
-        block = block_softmax(z_BC, labels_B, ids_BK, split=soft.bucket_N is not None)
-        hard_B, soft_B = block.cost_of_label_B * hard.label_N, block.cross_entropy(soft)
-        mixed = soft.mixed_with_label(hard.label_N, hard_weight=work.hard_weight)
-        return hard_B, soft_B, block.gradient(mixed, share_B)
-    tempered = block_softmax(z_BC / temperature, labels_B, ids_BK, split=soft.bucket_N is not None)
-    plain = label_softmax(z_BC, labels_B)
-    hard_B, soft_B = plain.cross_entropy(hard), tempered.cross_entropy(soft) * temperature**2
-    gradient_BC = plain.gradient(hard, share_B * work.hard_weight)
-    # T^2 of the loss times the 1/T of z / T.
-    soft_share_B = share_B * ((1 - work.hard_weight) * temperature)
-    return hard_B, soft_B, gradient_BC.add_(tempered.gradient(soft, soft_share_B))
+def scaled_once(gradient: Tensor, factor: Tensor) -> Tensor:
+    """A saved gradient times `factor`.
+
+    In place: autograd then refuses a second backward, instead of scaling twice.
+    """
+    is_one = factor.device.type == "cpu" and factor.item() == 1  # asking a GPU would stall it
+    return gradient if is_one else gradient.mul_(factor)
