@@ -20,11 +20,12 @@ from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.evaluate import evaluate_system
+from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.readiness import why_not
 from stages.report.page import write_report
 from stages.speech.graph import build_graph
 from stages.speech.lang import read_lang
-from stages.speech.results import System, SystemResult
+from stages.speech.results import FrameQuality, System, SystemResult
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.teacher.label import label_corpus
@@ -119,7 +120,26 @@ def _evaluate_one(job: Job, system: System) -> SystemResult | None:
         )
         job.shelf.make(recipe, fill)
     result = read_json(SystemResult, job.shelf.place(recipe) / "result.json")
-    return result.model_copy(update={"system": system})
+    return result.model_copy(update={"system": system, "frames": _frames(job, system)})
+
+
+def _frames(job: Job, system: System) -> FrameQuality | None:
+    recipe = job.recipes.frames(system)
+    if not job.is_fresh(recipe):
+        if why_not(system):
+            return None
+        labels = job.recipes.dev_labels(system)
+        fill = partial(
+            measure_frames,
+            system,
+            corpus_directory=job.need(job.recipes.corpus),
+            store=job.need(labels) / "dev.zarr" if labels else None,
+            batch_frames=job.settings.evaluate.batch_frames,
+            device=job.device,
+            progress=job.progress,
+        )
+        job.shelf.make(recipe, fill)
+    return read_json(FrameQuality, job.shelf.place(recipe) / "frames.json")
 
 
 def _graph(job: Job) -> Path:

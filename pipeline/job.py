@@ -15,7 +15,12 @@ from pipeline.workers import Workers, workforce
 from stages.speech.progress import Progress
 from stages.teacher.workforce import Workforce
 
-COMMAND_OF = {"member": "ensemble", "graph": "evaluate", "evaluation": "evaluate"}
+COMMAND_OF = {
+    "member": "ensemble",
+    "graph": "evaluate",
+    "evaluation": "evaluate",
+    "frames": "evaluate",
+}
 
 
 @dataclass(frozen=True)

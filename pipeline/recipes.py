@@ -16,6 +16,7 @@ from pipeline.settings import PipelineSettings
 from stages.corpus.build import source_fingerprint
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
+from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.speech.posterior_archive import posteriors_fingerprint
 from stages.speech.results import System
 from stages.speech.settings import Settings
@@ -156,9 +157,34 @@ class Recipes:
             shown_as=system.name,
         )
 
+    def dev_labels(self, system: System) -> Recipe | None:
+        """The soft labels that a system is measured against: a student's own, else the teacher's.
+
+        None where they are not here, or none were made of dev.
+        """
+        wanted = system.teacher or self.teacher.fingerprint
+        found = (made for made in self._shelf.found("teacher") if made.fingerprint == wanted)
+        recipe = next(found, None)
+        if recipe is None or not (self._shelf.place(recipe) / "dev.zarr").is_dir():
+            return None
+        return recipe
+
+    def frames(self, system: System) -> Recipe:
+        """What a system's posteriors of dev are worth, and how near they are to soft labels."""
+        inputs = {"corpus": self.corpus.fingerprint, "system": system.fingerprint}
+        if labels := self.dev_labels(system):
+            inputs["teacher"] = labels.fingerprint
+        return Recipe(
+            stage="frames",
+            settings={"format": QUALITY_FORMAT},
+            inputs=inputs,
+            shown_as=system.name,
+        )
+
     def report(self, systems: list[System]) -> Recipe:
         """The page over all results; here the systems' names count: they stand on it."""
         inputs = {system.name: self.evaluation(system).fingerprint for system in systems}
+        inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
         return Recipe(
             stage="report",
             settings=_json(self._settings.report),

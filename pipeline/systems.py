@@ -44,11 +44,12 @@ def students_of(job: Job) -> Iterator[System]:
         yield system.model_copy(update=_group(recipe, default))
 
 
-def _group(recipe: Recipe, default: dict[str, Any]) -> dict[str, str]:
+def _group(recipe: Recipe, default: dict[str, Any]) -> dict[str, str | None]:
     """What students share that differ in their seed alone: the report pools them."""
     training = {**recipe.settings["training"], "seed": default["training"]["seed"]}
     settings = {**recipe.settings, "training": training}
     return {
+        "teacher": recipe.inputs.get("teacher"),
         "group": fingerprint({"settings": settings, "inputs": recipe.inputs}),
         "group_name": recipe.shown_as or student_name(settings, default),
     }

@@ -49,6 +49,7 @@ def _recipes(job: Job) -> Iterator[Recipe]:
     yield from (recipes.corpus, *recipes.members, recipes.teacher, *recipes.students)
     systems = [*members_of(job), ensemble_of(job), *students_of(job)]
     yield from map(recipes.evaluation, systems)
+    yield from map(recipes.frames, systems)
     yield recipes.report(systems)
 
 

@@ -47,7 +47,7 @@ def evaluate_system(
         }
         with CorpusFile(corpus_directory / "train.h5") as train:
             log_prior_C = log_priors(train.label_counts(), smoothing=settings.prior_smoothing)
-        scratch = stack.enter_context(_scratch(directory))
+        scratch = stack.enter_context(empty_scratch(directory))
         num_parameters = run_members(
             system,
             corpora,
@@ -92,8 +92,8 @@ def evaluate_system(
 
 
 @contextmanager
-def _scratch(directory: Path) -> Iterator[Path]:
-    """A folder for likelihoods, empty at the start and gone at the end."""
+def empty_scratch(directory: Path) -> Iterator[Path]:
+    """A folder for posteriors and likelihoods, empty at the start and gone at the end."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()

@@ -76,6 +76,20 @@ def _check(
         yield logp_TC
 
 
+def read_posteriors(
+    system: System, split: str, corpus: CorpusFile, scratch: Path
+) -> Iterator[NDArray[np.float32]]:
+    """The system's log-posteriors (T, C) of every utterance: what the members wrote, averaged."""
+    members = [
+        np.load(_member_file(scratch, split, number), mmap_mode="r")
+        for number in range(len(system.model_directories))
+    ]
+    for row in corpus.utterances:
+        rows = slice(row.first_frame, row.first_frame + row.num_frames)
+        blocks = [np.asarray(member[rows]) for member in members]
+        yield average_log_posteriors(blocks, system.weights, system.combine)
+
+
 def write_likelihoods(
     system: System,
     split: str,
@@ -85,18 +99,10 @@ def write_likelihoods(
     log_prior_C: NDArray[np.float32],
 ) -> tuple[Path, FrameTally]:
     """Average what the members wrote, count frame errors, take off the priors."""
-    members = [
-        np.load(_member_file(scratch, split, number), mmap_mode="r")
-        for number in range(len(system.model_directories))
-    ]
     tally = FrameTally()
 
     def blocks() -> Iterator[NDArray[np.float32]]:
-        for index, row in enumerate(corpus.utterances):
-            rows = slice(row.first_frame, row.first_frame + row.num_frames)
-            logp_TC = average_log_posteriors(
-                [np.asarray(member[rows]) for member in members], system.weights, system.combine
-            )
+        for index, logp_TC in enumerate(read_posteriors(system, split, corpus, scratch)):
             tally.count(logp_TC, corpus.labels(index))
             yield logp_TC - log_prior_C
 

@@ -18,6 +18,7 @@ class System(Settings):
     weights: tuple[float, ...]
     combine: Literal["arithmetic", "geometric"] = "arithmetic"
     facts: dict[str, Any] = {}  # what the report shows: k, hard_weight, tail, architecture, seed
+    teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
     group: str = ""  # the same for students that differ in their seed alone
     group_name: str = ""  # its name, with no seed in it
 
@@ -64,6 +65,56 @@ class SplitResult(Settings):
     utterances: tuple[UtteranceResult, ...]
 
 
+class ReliabilityBin(Settings):
+    """Frames whose highest posterior falls into one of equally wide bins of 0..1."""
+
+    num_frames: int
+    confidence: float  # mean of the highest posterior
+    accuracy: float  # share of frames whose most probable class is the hard label
+
+
+class Calibration(Settings):
+    """How far posteriors can be taken at their word (Guo et al. 2017), on labelled dev frames."""
+
+    expected_error: float  # ECE: mean distance of confidence and accuracy, weighted by frames
+    bins: tuple[ReliabilityBin, ...]
+
+
+class GradientMatch(Settings):
+    """Cosine of two gradients at the logits: one target's, and that of all that the store keeps.
+
+    `overall` is that of all frames as one long vector, so that frames with much to learn count
+    more; `mean` is the mean over frames.
+    """
+
+    overall: float
+    mean: float
+
+
+class Fidelity(Settings):
+    """How near a system is to the teacher, on dev frames with soft labels, at their temperature.
+
+    `divergence` is KL(teacher || system) in nats a frame, over the kept classes and the tail as
+    one more event: at most that over all classes. `by_rank[k]` compares the gradient of the first
+    k ranks, renormalised, with that of all ranks and the tail; `hard_labels` that of hard labels.
+    """
+
+    store: str  # digest
+    num_frames: int
+    agreement: float  # share of frames with the same most probable class
+    divergence: float
+    by_rank: dict[int, GradientMatch]
+    hard_labels: GradientMatch | None
+
+
+class FrameQuality(Settings):
+    """What a system's posteriors of dev are worth. None where what it takes is not here."""
+
+    calibration: Calibration | None
+    fidelity: Fidelity | None
+    real_time_factor: float | None  # seconds of one processor thread for a second of speech
+
+
 class SystemResult(Settings):
     """One system, decoded: scale and penalty were chosen on dev."""
 
@@ -73,6 +124,7 @@ class SystemResult(Settings):
     insertion_penalty: float
     dev: SplitResult
     test: SplitResult
+    frames: FrameQuality | None = None  # measured apart: it depends on the teacher, words do not
 
 
 class EpochMetrics(Settings):

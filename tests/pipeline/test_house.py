@@ -58,7 +58,7 @@ def test_another_k_touches_nothing_above_the_student(house: Path) -> None:
     before = made(house / "work")
     ran = essence(house, "run", "--set", "student.k=3", "--set", "compare=[{hard_weight: 1.0}]")
     assert ran.returncode == 0, ran.stderr
-    assert stages_of(made(house / "work") - before) == ["evaluation", "report", "student"]
+    assert stages_of(made(house / "work") - before) == ["evaluation", "frames", "report", "student"]
     assert "k=3" in ran.stdout
     assert "k=5" in ran.stdout  # every student that is here is in the table
 

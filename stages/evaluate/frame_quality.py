@@ -1,0 +1,96 @@
+"""system, corpus, soft labels -> what its posteriors of dev are worth, beside word errors.
+
+Made apart from the word errors, since it depends on the teacher: another teacher's labels need
+one more pass over dev and no decoding.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from stages.evaluate.calibration import CalibrationTally
+from stages.evaluate.evaluate import empty_scratch
+from stages.evaluate.fidelity import FidelityTally
+from stages.evaluate.likelihoods import read_posteriors, run_members
+from stages.evaluate.speed import real_time_factor
+from stages.speech.progress import Progress
+from stages.speech.results import FrameQuality, System
+from storage.corpus_file import CorpusFile
+from storage.corpus_match import match_corpus
+from storage.publish import publish_file
+from storage.store_reader import SoftLabelStore, open_store
+
+QUALITY_FILE = "frames.json"
+QUALITY_FORMAT = 1  # what is measured, and how: another number, and all are measured again
+SPLIT = "dev"
+
+
+def measure_frames(
+    system: System,
+    *,
+    corpus_directory: Path,
+    store: Path | None,
+    directory: Path,
+    batch_frames: int,
+    device: str,
+    progress: Progress,
+) -> FrameQuality:
+    """Calibration, fidelity to the labels in `store`, speed; also written to frames.json.
+
+    Raises:
+        BadInput, BadPosterior, MissingPart: where a model does not fit or its output is no
+            distribution.
+        StoreError: where the store cannot be read, or was made from another corpus.
+    """
+    with ExitStack() as stack:
+        corpus = stack.enter_context(CorpusFile(corpus_directory / f"{SPLIT}.h5"))
+        labels = open_store(store) if store is not None and corpus.num_frames else None
+        if labels is not None:
+            match_corpus(labels, corpus)
+        scratch = stack.enter_context(empty_scratch(directory))
+        run_members(
+            system,
+            {SPLIT: corpus},
+            scratch,
+            batch_frames=batch_frames,
+            device=device,
+            progress=progress,
+        )
+        quality = _measure(system, corpus, labels, scratch)
+        factor = real_time_factor(system.model_directories, corpus)
+        quality = quality.model_copy(update={"real_time_factor": factor})
+    publish_file(directory / QUALITY_FILE, quality.model_dump_json(indent=2).encode() + b"\n")
+    return quality
+
+
+def _measure(
+    system: System, corpus: CorpusFile, labels: SoftLabelStore | None, scratch: Path
+) -> FrameQuality:
+    calibration, fidelity = CalibrationTally(), None
+    if labels is not None:
+        ranks = sorted({*ranks_to_compare(labels.about.kept), *_own_rank(system, labels)})
+        fidelity = FidelityTally(ranks=ranks, temperature=labels.about.temperature)
+    for index, logp_TC in enumerate(read_posteriors(system, SPLIT, corpus, scratch)):
+        labels_T = corpus.labels(index)
+        calibration.count(logp_TC, labels_T)
+        row = corpus.utterances[index]
+        if labels is not None and fidelity is not None and row.num_frames and row.id in labels:
+            soft = labels.read_utterance(row.id, labels.about.kept)
+            fidelity.count(np.asarray(logp_TC), soft, labels_T)
+    return FrameQuality(
+        calibration=calibration.result(),
+        fidelity=fidelity.result(labels.digest) if fidelity and labels is not None else None,
+        real_time_factor=None,
+    )
+
+
+def ranks_to_compare(kept: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and K itself."""
+    powers = [1 << power for power in range(kept.bit_length()) if 1 << power < kept]
+    return (*powers, kept)
+
+
+def _own_rank(system: System, labels: SoftLabelStore) -> list[int]:
+    k = system.facts.get("k")
+    return [int(k)] if k is not None and k <= labels.about.kept else []

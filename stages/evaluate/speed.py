@@ -1,0 +1,62 @@
+"""model, corpus -> real-time factor: seconds of one processor thread for a second of speech.
+
+The thread's own clock is read, which stands still while other programs run. Utterances go through
+one by one, as they do where somebody waits for them. Decoding is not counted.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from stages.speech.archived_posteriors import is_archived
+from stages.speech.model_file import load_model
+from stages.speech.posteriors import log_posteriors
+from storage.corpus_file import CorpusFile
+
+MEASURED_SECONDS = 20.0  # of speech
+REPEATS = 3  # the quickest counts
+
+
+def real_time_factor(directories: Sequence[Path], corpus: CorpusFile) -> float | None:
+    """All models one after the other; None where one is known by its posteriors alone."""
+    seconds_per_frame = corpus.about.frame_shift_ms / 1000
+    indices = _first_utterances(corpus, round(MEASURED_SECONDS / seconds_per_frame))
+    num_frames = sum(corpus.utterances[index].num_frames for index in indices)
+    if not num_frames or any(map(is_archived, directories)):
+        return None
+    speech = num_frames * seconds_per_frame
+    with _one_thread():
+        return sum(_quickest(directory, corpus, indices) for directory in directories) / speech
+
+
+def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
+    chosen, total = [], 0
+    for index, row in enumerate(corpus.utterances):
+        if total < num_frames and row.num_frames:
+            chosen.append(index)
+            total += row.num_frames
+    return chosen
+
+
+def _quickest(directory: Path, corpus: CorpusFile, indices: Sequence[int]) -> float:
+    model, _ = load_model(directory, "cpu")
+    taken = []
+    for _ in range(REPEATS):
+        start = time.thread_time()
+        for _ in log_posteriors(model, corpus, indices, batch_frames=1, device="cpu"):
+            pass
+        taken.append(time.thread_time() - start)
+    return min(taken)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
