@@ -23,6 +23,7 @@ from storage.errors import EssenceError
 RETRIES = 1  # of a task that raises: a disk may have been away for a moment
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 10.0  # without a result: who is there?
+UNDECIDED = ("lost", "pending")  # a worker died with the result: another looks at that shard
 GPU = "GPU"  # `dask worker --resources GPU=1`
 
 
@@ -55,6 +56,9 @@ class ClusterWorkforce:
                 future.add_done_callback(finished.put)
             while under_way:
                 future = self._next(finished, needs_gpu=_needs_gpu(works[0].ensemble))
+                if future.status in UNDECIDED:
+                    future.add_done_callback(finished.put)
+                    continue
                 _, work = under_way.pop(future.key)
                 done = self._result(future, work)
                 shards = f"{len(works) - len(under_way)}/{len(works)}"
@@ -89,7 +93,7 @@ class ClusterWorkforce:
     def _result(self, future: "Future[ShardDone]", work: ShardWork) -> ShardDone:
         if future.status == "finished":
             return future.result()
-        if future.status != "error":
+        if future.status == "cancelled":  # the client does that when its connection breaks
             raise self._lost()
         cause = future.exception()
         if isinstance(cause, EssenceError):
@@ -165,8 +169,12 @@ def _labeller() -> Labeller:
 
 
 def _do(work: ShardWork) -> ShardDone:
-    with SilentProgress().task("", total=0, unit="") as task:
-        return _labeller().do(work, task=task)
+    try:
+        with SilentProgress().task("", total=0, unit="") as task:
+            return _labeller().do(work, task=task)
+    except EssenceError as error:
+        told = type(error)(str(error))
+    raise told  # alone: what caused it may hold what cannot travel, and it would be lost with it
 
 
 def _look(ensemble: Ensemble) -> str:

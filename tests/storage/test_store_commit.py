@@ -19,6 +19,7 @@ from makers_store import (
 
 from storage import commit
 from storage.errors import StoreCorrupt, StoreError
+from storage.shard_commit import is_committed
 from storage.store_format import commit_name
 from storage.store_reader import open_store
 from storage.store_writer import StoreWriter
@@ -147,6 +148,19 @@ def test_a_commit_that_was_not_installed_is_finished_by_the_next(tmp_path: Path)
     resumed = StoreWriter.open(path)
     assert (path / "ids_0" / "c" / "0" / "0").exists()
     assert resumed.missing_shards() == [1]
+
+
+def test_who_finds_a_commit_that_was_not_installed_finishes_it(tmp_path: Path) -> None:
+    """A worker of a cluster, whose writer was begun before the other one died."""
+    path = tmp_path / "a.zarr"
+    writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
+    assert not is_committed(path, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.shard_commit.install", Mortal(1, torn=False).wrap(commit.install))
+        with pytest.raises(Killed):
+            writer.write_shard(0, shard_block(writer, 0))
+    assert is_committed(path, 0)
+    assert (path / "ids_0" / "c" / "0" / "0").exists()
 
 
 def test_a_shard_may_be_written_twice(tmp_path: Path, undisturbed: str) -> None:

@@ -1,0 +1,351 @@
+"""A real scheduler and real workers, killed, restarted, of other versions, behind TLS."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+from makers_cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
+from makers_pipeline import essence, write_tiny
+from makers_store import tree_digest
+from makers_teacher import label, make_member
+from makers_training import RecordingProgress, make_corpus_directory
+
+from pipeline.errors import ClusterFailed
+from pipeline.workers import Workers, workforce
+from stages.errors import MemberFailed, OtherWorld
+from stages.teacher.workforce import Workforce
+from storage.errors import StoreIncomplete
+from storage.store_reader import open_store
+
+SLOWLY = "time.sleep(0.02)"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus_directory(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("members")
+    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(("tdnn", "gru"))]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, members: list[Path]) -> str:
+    """The bytes of one process."""
+    directory = tmp_path_factory.mktemp("undisturbed") / "t"
+    label(directory, corpus, members, splits=("train",))
+    return tree_digest(directory)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    started = Cluster(tmp_path / "cluster")
+    yield started
+    started.stop()
+
+
+@contextmanager
+def asked(address: str, notes: list[str] | None = None) -> Iterator[Workforce]:
+    """What --scheduler ADDRESS gives."""
+    note = print if notes is None else notes.append
+    with workforce(Workers(scheduler=address), device="cpu", note=note) as found:
+        yield found
+
+
+def workers_of(nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The worker processes below a `dask worker`: those that label."""
+    return [
+        child
+        for child in psutil.Process(nanny.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+def test_a_worker_that_is_killed_costs_time_only(
+    tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
+) -> None:
+    """RELIABILITY 26."""
+    cluster.start_worker(SLOWLY)
+    cluster.start_worker(SLOWLY)
+    killed = []
+
+    def kill_one() -> None:
+        wait_for(lambda: len(cluster.labelled()) > 5)
+        pid, _ = cluster.labelled()[-1]
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with asked(cluster.address) as both:
+        label(tmp_path / "t", corpus, members, workforce=both, splits=("train",))
+    killer.join()
+    assert tree_digest(tmp_path / "t") == undisturbed
+    times = Counter(id for _, id in cluster.labelled())
+    assert max(times.values()) > len(members), "nobody died in the middle of a shard"
+    assert len({pid for pid, _ in cluster.labelled()} - set(killed)) >= 1
+
+
+@pytest.mark.slow
+def test_what_always_fails_is_named_in_bounded_time(
+    tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
+) -> None:
+    """RELIABILITY 26."""
+    broken = cluster.start_worker("assert id != 'train-12', 'no such thing'")
+    told = r"could not label utterance 'train-12': AssertionError: no such thing"
+    with asked(cluster.address) as failing, pytest.raises(MemberFailed, match=told):
+        label(tmp_path / "t", corpus, members, workforce=failing, splits=("train",))
+    tries = Counter(id for _, id in cluster.labelled())["train-12"]
+    assert tries <= 8  # two attempts; each looks for the guilty one of a batch
+    kill_session(broken)
+    cluster.start_worker()
+    with asked(cluster.address) as sound:
+        label(tmp_path / "t", corpus, members, workforce=sound, splits=("train",))
+    assert tree_digest(tmp_path / "t") == undisturbed
+
+
+def test_tls_from_end_to_end(
+    tmp_path: Path,
+    corpus: Path,
+    members: list[Path],
+    undisturbed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RELIABILITY 25: who has no certificate of the authority does not get in."""
+    monkeypatch.setattr("pipeline.workers.CONNECT_SECONDS", 4)
+    ours = make_certificates(tmp_path / "ours")
+    theirs = make_certificates(tmp_path / "theirs")
+    words = [
+        f"--tls-ca-file={ours['ca']}",
+        f"--tls-cert={ours['cert']}",
+        f"--tls-key={ours['key']}",
+    ]
+    cluster = Cluster(tmp_path / "cluster", tls=words)
+    try:
+        assert cluster.address.startswith("tls://127.0.0.1:")
+        cluster.start_worker()
+        stranger = {**theirs, "ca": ours["ca"]}  # knows whom to trust, and is not trusted
+        refused = ((theirs, "certificate does not match"), ({}, "TLS"), (stranger, ""))
+        for files, told in refused:
+            with (
+                client_certificates(files),
+                pytest.raises(ClusterFailed, match=rf"no scheduler answers at tls.* \(.*{told}"),
+                asked(cluster.address),
+            ):
+                pass
+        with client_certificates(ours), asked(cluster.address) as encrypted:
+            label(tmp_path / "t", corpus, members, workforce=encrypted, splits=("train",))
+    finally:
+        cluster.stop()
+    assert tree_digest(tmp_path / "t") == undisturbed
+
+
+@contextmanager
+def client_certificates(files: dict[str, Path]) -> Iterator[None]:
+    """As DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its like set them."""
+    if not files:
+        yield
+        return
+    tls = "distributed.comm.tls"
+    settings = {
+        f"{tls}.ca-file": str(files["ca"]),
+        f"{tls}.client.cert": str(files["cert"]),
+        f"{tls}.client.key": str(files["key"]),
+    }
+    with dask.config.set(settings):
+        yield
+
+
+@pytest.mark.slow
+def test_workers_killed_again_and_again(
+    tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
+) -> None:
+    """RELIABILITY 26: at random, for as long as it takes."""
+    nannies = [cluster.start_worker("time.sleep(0.3)") for _ in range(2)]
+    rng = random.Random(7)
+    is_over = threading.Event()
+    killed = []
+
+    def kill_some() -> None:
+        while not is_over.wait(rng.uniform(0.5, 2.0)):
+            alive = [worker for nanny in nannies for worker in workers_of(nanny)]
+            labelling = {pid for pid, _ in cluster.labelled()}
+            victims = [worker for worker in alive if worker.pid in labelling]
+            if victims and len(killed) < 6:
+                victim = rng.choice(victims)
+                killed.append(victim.pid)
+                victim.kill()
+
+    killer = threading.Thread(target=kill_some)
+    killer.start()
+    try:
+        # A shard that four workers died of stops the run: begin again.
+        while not (tmp_path / "t" / "summary.json").exists():
+            with suppress(ClusterFailed), asked(cluster.address) as both:
+                label(tmp_path / "t", corpus, members, workforce=both, splits=("train",))
+    finally:
+        is_over.set()
+        killer.join()
+    assert len(killed) >= 2
+    assert tree_digest(tmp_path / "t") == undisturbed
+
+
+@pytest.mark.slow
+def test_what_kills_every_worker_is_named(
+    tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
+) -> None:
+    """RELIABILITY 26: a shard that takes its worker down, each time."""
+    cluster.start_worker("id == 'train-12' and os.kill(os.getpid(), signal.SIGKILL)")
+    told = r"train.zarr, shard \d \(utterances '.*' to '.*'\): 4 workers died .* last one was tcp:"
+    with asked(cluster.address) as dying, pytest.raises(ClusterFailed, match=told):
+        label(tmp_path / "t", corpus, members, workforce=dying, splits=("train",))
+    with pytest.raises(StoreIncomplete):
+        open_store(tmp_path / "t" / "train.zarr")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_and_started_again(
+    tmp_path: Path,
+    corpus: Path,
+    members: list[Path],
+    undisturbed: str,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RELIABILITY 26: a named error; the same command goes on with what is missing."""
+    monkeypatch.setattr("pipeline.workers.CONNECT_SECONDS", 5)
+    worker = cluster.start_worker(SLOWLY)
+
+    class Killing(RecordingProgress):
+        def advance(self, amount: float = 1.0, **facts: object) -> None:
+            super().advance(amount, **facts)
+            if facts["shards"] == "2/5":
+                kill_session(cluster.scheduler)
+
+    first = Killing()
+    lost = rf"the scheduler at {cluster.address} does not answer any more"
+    with pytest.raises(ClusterFailed, match=lost), asked(cluster.address) as both:
+        label(tmp_path / "t", corpus, members, first, workforce=both, splits=("train",))
+    kill_session(worker)
+    cluster.start_scheduler(port=int(cluster.address.rpartition(":")[2]))
+    cluster.start_worker()
+    again = RecordingProgress()
+    with asked(cluster.address) as both:
+        label(tmp_path / "t", corpus, members, again, workforce=both, splits=("train",))
+    assert again.total <= first.total - first.done
+    assert tree_digest(tmp_path / "t") == undisturbed
+
+
+@pytest.mark.slow
+def test_a_worker_of_another_version_is_refused(
+    tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
+) -> None:
+    older = tmp_path / "older" / "essence-0.0.9.dist-info"
+    older.mkdir(parents=True)
+    (older / "METADATA").write_text("Metadata-Version: 2.1\nName: essence\nVersion: 0.0.9\n")
+    cluster.start_worker(path=[older.parent])
+    told = r"has essence 0.0.9, wanted .*: install the same versions on every machine"
+    with asked(cluster.address) as other, pytest.raises(OtherWorld, match=told):
+        label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))
+
+
+@pytest.mark.slow
+def test_a_worker_that_sees_other_files_is_refused(
+    tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
+) -> None:
+    """A machine without the shared disk: in a mount namespace, the member's folder is empty."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system does not allow mount namespaces")
+    hidden = members[0]
+    script = tmp_path / "worker.sh"
+    dask = Path(sys.executable).with_name("dask")
+    script.write_text(
+        f"mount -t tmpfs none {hidden} && exec {dask} worker {cluster.address} --nthreads 1 "
+        f"--host 127.0.0.1 --no-dashboard --local-directory {tmp_path}\n"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        away = subprocess.Popen(
+            ["unshare", "-m", "sh", str(script)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    told = rf"{hidden}: .* finds nothing, wanted .*: every worker must see the same files"
+    try:
+        with asked(cluster.address) as other, pytest.raises(OtherWorld, match=told):
+            label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))
+    finally:
+        kill_session(away)
+
+
+@pytest.mark.slow
+def test_who_waits_for_workers_is_told(
+    tmp_path: Path,
+    corpus: Path,
+    members: list[Path],
+    undisturbed: str,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that comes late is looked at, and takes part."""
+    monkeypatch.setattr("pipeline.cluster.LOOK_SECONDS", 1.0)
+    notes: list[str] = []
+
+    def start_late() -> None:
+        wait_for(lambda: notes)
+        cluster.start_worker()
+
+    late = threading.Thread(target=start_late)
+    late.start()
+    with asked(cluster.address, notes) as nobody_yet:
+        label(tmp_path / "t", corpus, members, workforce=nobody_yet, splits=("train",))
+    late.join()
+    assert notes == [f"waiting: no worker yet: start them with 'dask worker {cluster.address}'"]
+    assert tree_digest(tmp_path / "t") == undisturbed
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_workers_and_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """As in a terminal, where every process of the command gets the signal."""
+    pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
+    write_tiny(tmp_path)
+    for stage in ("corpus", "ensemble"):
+        assert essence(tmp_path, stage).returncode == 0
+    small = ("teacher.shard_frames=64", "teacher.chunk_frames=64", "teacher.splits=[train]")
+    words = [word for change in small for word in ("--set", change)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "teacher", "--workers", "2", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        wait_for(lambda: list(tmp_path.glob("work/teacher-*.partial/train.zarr/commits/*2.json")))
+        os.killpg(run.pid, signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert errors.splitlines() == ["essence: stopped; the same command goes on where this one was"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)  # nobody of them is left
+    resumed = essence(tmp_path, "teacher", "--workers", "2", *words)
+    assert resumed.returncode == 0, resumed.stderr
+    (found,) = (tmp_path / "work").glob("teacher-*")
+    before = tree_digest(found)
+    shutil.rmtree(found)
+    assert essence(tmp_path, "teacher", *words).returncode == 0
+    assert tree_digest(found) == before
