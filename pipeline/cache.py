@@ -1,4 +1,4 @@
-"""essence cache: look at one soft-label store, check it, mend it.
+"""essence cache: look at one soft-label store, check it, mend it, merge it with others, split it.
 
 Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
 What is slow to load is imported inside the commands, as in pipeline/cli.py.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cache_parts import merge, split
 from pipeline.cache_transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
@@ -95,7 +96,7 @@ def _with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 @click.group(cls=CacheDoor)
 def cache() -> None:
-    """One soft-label store: look at it, check it, mend it, pass it on.
+    """Soft-label stores: look at one, check it, mend it, pass it on; merge several, split one.
 
     STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr, or the URL of a sealed
     one: https://host/train.zarr, s3://bucket/train.zarr (repair: a path only).
@@ -107,6 +108,8 @@ def cache() -> None:
 
 cache.add_command(push)
 cache.add_command(pull)
+cache.add_command(merge)
+cache.add_command(split)
 
 
 @cache.command()

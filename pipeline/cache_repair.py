@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.freshness import reopened
+from storage.store_metadata import read_metadata
 from storage.store_repair import RepairPlan, plan_repair, repair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was done, or would be. `store` is where the store lies afterwards."""
+    """What was done, or would be. `store` is where the store lies afterwards.
+
+    `again` is the command that makes what it lacks.
+    """
 
     store: str
+    again: str
     done: bool
     damaged_shards: tuple[int, ...]
     taken_out: tuple[str, ...]
@@ -36,8 +41,10 @@ def repair_in_place(store: Path, *, dry_run: bool) -> Repair:
 
 
 def _describe(store: Path, plan: RepairPlan, *, quarantine: Path | None, done: bool) -> Repair:
+    origin = read_metadata(store).about.origin
     return Repair(
         store=str(store),
+        again=f"the same 'essence cache {origin.made_by}' again" if origin else "'essence teacher'",
         done=done,
         damaged_shards=plan.damaged_shards,
         taken_out=plan.out,
@@ -61,7 +68,7 @@ def describe_repair(found: Repair) -> str:
     ]
     if found.done and found.unsealed:
         lines.append(
-            "the store is under construction: run 'essence teacher' to make what it lacks, "
+            f"the store is under construction: run {found.again} to make what it lacks, "
             "then 'essence cache verify --data'"
         )
     return "\n".join(lines)

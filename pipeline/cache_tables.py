@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # matplotlib would be loaded with it
     from stages.report.soft_label_figure import Shown
 
 NAMED_SHARDS = 10
+NAMED_ORIGINS = 10
 
 
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def describe_info(facts: dict[str, Any]) -> str:
         ("combined", f"{about['combine']} mean, temperature {about['temperature']:g}"),
         ("temperatures", ", ".join(f"{t:g}" for t in about["temperatures"]) or "no other"),
         ("left out", f"{len(about['left_out'])} utterances"),
+        *_origin_rows(about["origin"]),
         ("written by", f"essence {about['program_version']}"),
     ]
     head = ("ranks up to", "bytes a frame", "bytes to open", "of the whole")
@@ -89,6 +91,17 @@ def describe_info(facts: dict[str, Any]) -> str:
     left = max(len(name) for name, _ in rows)
     lines = [f"{name.ljust(left)}  {text}" for name, text in rows]
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
+
+
+def _origin_rows(origin: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a store was merged from or cut out of; nothing of one that was labelled."""
+    if origin is None:
+        return []
+    stores, corpora = origin["stores"], origin["corpora"]
+    rows = [(f"{origin['made_by']} of", digest) for digest in stores[:NAMED_ORIGINS]]
+    if len(stores) > NAMED_ORIGINS:
+        rows.append(("", f"and {len(stores) - NAMED_ORIGINS} more stores"))
+    return [*rows, ("corpora", f"{len(corpora)}, the first {corpora[0] if corpora else '-'}")]
 
 
 def describe_verified(path: Root, found: Verified, *, data: bool) -> str:

@@ -125,7 +125,7 @@ def _local_head(root: Path) -> bytes:
     path = root / HEAD
     if not root.exists():
         raise StoreError(f"{root} is not there: run 'essence teacher' first")
-    if not root.is_dir() or _is_something_else(root):
+    if not root.is_dir() or is_something_else(root):
         raise StoreError(f"{root} is no soft-label store: name a folder such as train.zarr")
     if not path.exists() and not path.is_symlink():
         if begun := read_part(root, UNFINISHED):
@@ -141,7 +141,7 @@ def _local_head(root: Path) -> bytes:
     return read_whole(root, HEAD)
 
 
-def _is_something_else(root: Path) -> bool:
+def is_something_else(root: Path) -> bool:
     """Does it hold things, and none that a store begins with?"""
     names = {path.name for path in root.iterdir()}
     return bool(names) and not names & {HEAD, GROUP, STAGE}

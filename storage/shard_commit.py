@@ -29,7 +29,11 @@ def write_shard(
             the disk cannot be written.
     """
     sound = checked(about, blocks, num_frames=num_frames, where=f"shard {shard}")
-    objects = encode_shard(about, sound, shard=shard)
+    commit_objects(root, about, shard, encode_shard(about, sound, shard=shard))
+
+
+def commit_objects(root: Path, about: StoreAbout, shard: int, objects: dict[str, bytes]) -> None:
+    """Commit one shard whose objects are encoded already. Raises as `write_shard`."""
     num_chunks = about.shard_frames // about.chunk_frames
     records = {
         name: record_of(content, tuple(chunk_checksums(content, num_chunks)))
@@ -92,7 +96,7 @@ def named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
         free = _free_bytes(path)
         raise StoreError(
             f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
-            f"{free} are free: mend it and run 'essence teacher' again, it goes on from here"
+            f"{free} are free: mend it and run the same command again, it goes on from here"
         ) from cause
 
 

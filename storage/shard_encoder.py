@@ -45,7 +45,7 @@ class ShardEncoder:
         self._about = about
         self._waiting: list[KeptBlock] = []
         self._num_waiting = 0
-        self._objects = {spec: _ShardObject() for spec in frame_arrays(about)}
+        self._objects = {spec: ShardObject() for spec in frame_arrays(about)}
 
     def add(self, block: KeptBlock) -> None:
         """Take the frames that come next."""
@@ -77,7 +77,7 @@ class ShardEncoder:
         self._waiting, self._num_waiting = [], 0
 
 
-class _ShardObject:
+class ShardObject:
     """Inner chunks of one array, one after the other."""
 
     def __init__(self) -> None:

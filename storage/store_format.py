@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from storage import value_code
 from storage.errors import StoreError, StoreMismatch
+from storage.origin import Origin, read_origin
 from storage.tiers import Tier, plan_tiers
 
 FORMAT_NAME = "essence soft labels"
@@ -35,7 +36,8 @@ class StoreAbout:
     """What made a store. Never a time or a host name: the same inputs give the same bytes.
 
     `members` are the digests of the models' weights, in the order in which they were averaged.
-    `left_out` are the utterances of the corpus whose posteriors were refused.
+    `left_out` are the utterances of the corpus whose posteriors were refused. `origin` tells
+    what a store was merged from or cut out of; one that was labelled has none.
     """
 
     split: str
@@ -54,6 +56,7 @@ class StoreAbout:
     subsampling: int
     left_out: tuple[str, ...]
     program_version: str
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.num_classes:
@@ -161,6 +164,9 @@ def commit_name(shard: int) -> str:
 
 def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> dict[str, Any]:
     """The group's attributes: the format first, then what a reader of any program needs."""
+    made = asdict(about)
+    if about.origin is None:
+        del made["origin"]
     return {
         "format": FORMAT_NAME,
         "format_version": FORMAT_VERSION,
@@ -170,7 +176,7 @@ def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> 
         "tiers": [[tier.first, tier.last] for tier in about.tiers],
         "value_code": value_code.NAME,
         "pruning": None,
-        **asdict(about),
+        **made,
     }
 
 
@@ -193,7 +199,8 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
             f"wanted {value_code.NAME!r} without pruning: use a newer version of the program"
         )
     try:
-        about = StoreAbout(**{name: _typed(name, attributes) for name in _FIELD_TYPES})
+        known = {name: _typed(name, attributes) for name in _FIELD_TYPES}
+        about = StoreAbout(**known, origin=read_origin(attributes.get("origin")))
     except (KeyError, TypeError, ValueError) as cause:
         raise StoreError(
             f"{where}: attribute {cause} is missing or not what it should be"
@@ -223,7 +230,9 @@ def refuse_difference(where: str, found: dict[str, Any], wanted: dict[str, Any])
         )
 
 
-_FIELD_TYPES: dict[str, Any] = {field.name: field.type for field in fields(StoreAbout)}
+_FIELD_TYPES: dict[str, Any] = {
+    field.name: field.type for field in fields(StoreAbout) if field.name != "origin"
+}
 
 
 def _typed(name: str, attributes: dict[str, Any]) -> Any:

@@ -23,9 +23,9 @@ from storage.manifest import (
 )
 from storage.object_file import patiently
 from storage.publish import sync_directory
-from storage.shard_commit import named_disk_errors, write_shard
+from storage.shard_commit import commit_objects, named_disk_errors, write_shard
 from storage.shard_plan import ShardPlan, plan_shards
-from storage.store_contents import read_commit
+from storage.store_contents import read_commit, shard_objects
 from storage.store_encoding import encode_metadata
 from storage.store_format import (
     StoreAbout,
@@ -59,8 +59,20 @@ class StoreWriter:
             StoreMismatch: when another store is there, with a field-by-field difference.
             StoreError: when an utterance id comes twice, holds NUL, or a disk cannot be written.
         """
-        _refuse_bad_ids(utterances)
         plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
+        return cls.create_planned(path, about, utterances=utterances, plan=plan)
+
+    @classmethod
+    def create_planned(
+        cls,
+        path: Path,
+        about: StoreAbout,
+        *,
+        utterances: Sequence[StoreUtterance],
+        plan: ShardPlan,
+    ) -> "StoreWriter":
+        """As `create`, where it is known already what lies in which shard."""
+        _refuse_bad_ids(utterances)
         writer = cls(path, about, utterances, plan)
         with named_disk_errors(path, writer._metadata):
             if (path / GROUP).is_file():
@@ -77,7 +89,9 @@ class StoreWriter:
     def open(cls, path: Path) -> "StoreWriter":
         """Take up a store whose content is known from its own metadata."""
         metadata = read_metadata(path)
-        return cls.create(path, metadata.about, utterances=metadata.utterances)
+        return cls.create_planned(
+            path, metadata.about, utterances=metadata.utterances, plan=metadata.plan
+        )
 
     @property
     def num_shards(self) -> int:
@@ -112,6 +126,15 @@ class StoreWriter:
         """
         num_frames = sum(self.utterances[row].num_frames for row in self.shard(index))
         write_shard(self.path, self.about, index, blocks, num_frames=num_frames)
+
+    def write_objects(self, index: int, objects: dict[str, bytes]) -> None:
+        """Commit one shard whose objects are encoded already. Raises as `write_shard`."""
+        wanted = set(shard_objects(self._as_metadata(), index))
+        if objects.keys() != wanted:
+            raise StoreError(
+                f"shard {index} has objects {sorted(objects)}, wanted {sorted(wanted)}"
+            )
+        commit_objects(self.path, self.about, index, objects)
 
     def seal(self) -> str:
         """Write the manifest, then HEAD. Returns the store's digest; may be done again.

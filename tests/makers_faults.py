@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from makers_store import fill_store, make_about
+from makers_store import fill_store, make_about, make_utterances
 
+from storage.derived_plan import open_source
+from storage.derived_store import write_derived
 from storage.errors import EssenceError
+from storage.store_merge import plan_merge
 
 TESTS = Path(__file__).parent
 LENGTHS = (5, 0, 6, 3)
@@ -43,7 +46,7 @@ FOR_NOTHING: dict[str, Callable[[int], object]] = {
     "openat": lambda _: os.open(NOTHING, os.O_RDONLY),
 }
 CALLS = (*FOR_NOTHING, "pwrite64")
-LAST = 256
+LAST = 512
 PR_SET_PTRACER, ANYBODY = 0x59616D61, (1 << 64) - 1  # of linux/prctl.h
 Point = tuple[str, int]  # a call, and which one of a build's
 
@@ -66,11 +69,11 @@ def why_no_faults() -> str:
     return "" if probe.returncode == 0 else "strace may not trace here"
 
 
-def count_calls(folder: Path) -> Counter[str]:
+def count_calls(folder: Path, *, what: str = "label") -> Counter[str]:
     """How often an undisturbed build makes each call, in the thread that writes."""
     log = folder / "calls"
     kinds = ",".join(f"?{call}" for call in CALLS)
-    _drive(folder, ["-o", str(log), "-e", f"trace={kinds}"], [("openat", LAST)])
+    _drive(folder, ["-o", str(log), "-e", f"trace={kinds}"], [("openat", LAST)], what)
     text = log.read_text(encoding="utf-8")
     (thread,) = re.findall(rf"^(\d+) .*{BEGINS}", text, flags=re.MULTILINE)
     build_text = text[text.index(BEGINS) :]
@@ -84,7 +87,9 @@ def every(counts: Counter[str], calls: Sequence[str], *, step: int) -> list[Poin
     return [(call, n) for call in calls for n in range(1, counts[call] + 1, step)]
 
 
-def spoil(folder: Path, fault: str, points: Sequence[Point]) -> list[Outcome]:
+def spoil(
+    folder: Path, fault: str, points: Sequence[Point], *, what: str = "label"
+) -> list[Outcome]:
     """A build for each point, which meets `fault` there, written as strace does.
 
     A `+` at its end: there and at every later call of that kind.
@@ -95,12 +100,16 @@ def spoil(folder: Path, fault: str, points: Sequence[Point]) -> list[Outcome]:
     words = ["-o", os.devnull, "-e", f"trace={kinds}", "-e", inject]
     return [
         Outcome(point=point, path=_place(folder, *point), status=status, message=message)
-        for point, (status, message) in zip(points, _drive(folder, words, points), strict=True)
+        for point, (status, message) in zip(
+            points, _drive(folder, words, points, what), strict=True
+        )
     ]
 
 
-def _drive(folder: Path, words: list[str], points: Sequence[Point]) -> list[tuple[int, str]]:
-    given = json.dumps([str(folder), words, points])
+def _drive(
+    folder: Path, words: list[str], points: Sequence[Point], what: str
+) -> list[tuple[int, str]]:
+    given = json.dumps([str(folder), words, points, what])
     ran = subprocess.run(
         [sys.executable, "-c", "import makers_faults; makers_faults.drive()"],
         env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
@@ -121,9 +130,11 @@ def _place(folder: Path, call: str, number: int) -> Path:
 
 def drive() -> None:
     """The driver: a child for each point; prints their statuses and messages."""
-    folder, words, points = json.load(sys.stdin)
+    folder, words, points, what = json.load(sys.stdin)
     with TemporaryDirectory() as warm:  # what is imported late is imported now
-        build(Path(warm) / "0.zarr")
+        prepare(Path(warm))
+        BUILDS[what](Path(warm) / "0.zarr")
+    prepare(Path(folder))
     outcomes = []
     with _traced(words):
         for call, number in points:
@@ -131,7 +142,7 @@ def drive() -> None:
             pid = os.fork()
             if not pid:
                 path = _place(Path(folder), call, number)
-                os._exit(_child(path, call, LAST - number, sender))
+                os._exit(_child(path, call, LAST - number, sender, BUILDS[what]))
             os.close(sender)
             with os.fdopen(receiver, encoding="utf-8") as pipe:
                 message = pipe.read()
@@ -152,7 +163,9 @@ def _traced(words: list[str]) -> Iterator[None]:
         strace.terminate()
 
 
-def _child(path: Path, call: str, num_for_nothing: int, sender: int) -> int:
+def _child(
+    path: Path, call: str, num_for_nothing: int, sender: int, build: Callable[[Path], str]
+) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for _ in range(num_for_nothing):
         with suppress(OSError):
@@ -172,3 +185,20 @@ def _child(path: Path, call: str, num_for_nothing: int, sender: int) -> int:
 def build(path: Path) -> str:
     """Begin the build or take it up, in this process."""
     return fill_store(path, ABOUT, LENGTHS)
+
+
+def prepare(folder: Path) -> None:
+    """What `merge` reads: three shards in two stores."""
+    rows = make_utterances(LENGTHS)
+    fill_store(folder / "sources/a.zarr", ABOUT, utterances=rows[:3])
+    fill_store(folder / "sources/b.zarr", ABOUT, utterances=rows[3:])
+
+
+def merge(path: Path) -> str:
+    """Merge the stores beside, or go on with that, in this process."""
+    sources = [open_source(str(path.parent / f"sources/{name}.zarr")) for name in "ab"]
+    plan = plan_merge(sources, recode=False, program_version="0.1.0")
+    return write_derived(path, plan, sources)
+
+
+BUILDS = {"label": build, "merge": merge}

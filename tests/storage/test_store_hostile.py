@@ -13,16 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers_hostile import checksummed, publish_manifest, reseal
 from makers_store import fill_store, make_about
 from numcodecs import blosc
 
 from storage.errors import EssenceError, StoreCorrupt, StoreError
-from storage.fingerprint import canonical_json
 from storage.manifest import decode_records, read_head, record_of
 from storage.shard_object import CRC_BYTES, decompress, index_bytes
 from storage.store_reader import open_store
@@ -49,28 +48,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "a.zarr"))
-
-
-def reseal(path: Path, name: str, content: bytes, chunks: list[int] | None = None) -> None:
-    """Put an object into a store so that all checksums and digests agree with it."""
-    (path / name).write_bytes(content)
-    manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
-    record = record_of(content)
-    manifest["objects"][name] |= {"bytes": record.num_bytes, "sha256": record.sha256}
-    if chunks is not None:
-        manifest["objects"][name]["chunks"] = chunks
-    publish_manifest(path, manifest)
-
-
-def publish_manifest(path: Path, manifest: Any) -> None:
-    encoded = (canonical_json(manifest) + "\n").encode()
-    digest = record_of(encoded).sha256
-    (path / f"manifest-{digest}.json").write_bytes(encoded)
-    (path / "HEAD").write_text(f"{digest}\n")
-
-
-def checksummed(body: bytes) -> bytes:
-    return body + google_crc32c.value(body).to_bytes(CRC_BYTES, "little")
 
 
 def shard_of(chunk: bytes, *, declared: int | None = None) -> tuple[bytes, list[int]]:

@@ -1,0 +1,178 @@
+"""Derived shard: the objects of a shard that is made from sealed stores.
+
+Taken whole, they are the source's bytes, compared with its manifest. Encoded again, the values
+are moved as they are stored, codes and all; those that no reader would take are refused here.
+
+Shapes: T frames of the shard, F rows of an inner chunk, B bytes of a row.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.chunk_reader import ChunkReader
+from storage.derived_plan import ShardRecipe, Source, Take
+from storage.errors import StoreCorrupt
+from storage.frame_map import FrameMap, Rows
+from storage.manifest import read_objects
+from storage.shard_encoder import ShardObject, encode_chunk
+from storage.shard_object import chunk_checksums
+from storage.store_contents import shard_objects
+from storage.store_format import FrameArray, StoreAbout, frame_arrays
+
+CACHE_BYTES = 64 << 20
+LARGEST_CODE = 255
+
+
+def taken_objects(source: Source, shard: int, *, as_shard: int) -> dict[str, bytes]:
+    """A shard's objects as they are, under the names of the new shard.
+
+    Raises:
+        StoreCorrupt: when one is missing, differs from the manifest, or lacks a chunk.
+    """
+    metadata, listed = source.metadata, source.contents.records
+    names = shard_objects(metadata, shard)
+    for name in names:
+        if name not in listed:
+            raise StoreCorrupt(f"{source.root}: the manifest does not list {name}")
+    rows = metadata.plan.utterances(shard)
+    num_frames = sum(metadata.utterances[row].num_frames for row in rows)
+    contents = dict(read_objects(source.root, {name: listed[name] for name in names}))
+    for name, content in contents.items():
+        _refuse_odd_chunks(source, name, content, num_frames=num_frames)
+    arrays = frame_arrays(metadata.about) if names else ()
+    return {a.object_name(as_shard): contents[a.object_name(shard)] for a in arrays}
+
+
+def _refuse_odd_chunks(source: Source, name: str, content: bytes, *, num_frames: int) -> None:
+    """Make sure that inner chunks are the manifest's, and where rows are."""
+    num_chunks = _num_chunks(source.metadata.about)
+    found = tuple(chunk_checksums(content, num_chunks))
+    if found != source.contents.records[name].chunks:
+        raise StoreCorrupt(f"{source.root / name}: the crc32c of its chunks are not the manifest's")
+    num_held = -(-num_frames // source.metadata.about.chunk_frames)
+    if [chunk is not None for chunk in found] != [at < num_held for at in range(num_chunks)]:
+        raise StoreCorrupt(f"{source.root / name}: wanted the first {num_held} chunks, no others")
+
+
+class ShardRecoder:
+    """Encodes shards of utterances that lie in sealed stores."""
+
+    def __init__(self, about: StoreAbout, sources: Sequence[Source]) -> None:
+        self._about = about
+        self._maps = [FrameMap(s.metadata, where=str(s.root)) for s in sources]
+        self._sources = sources
+        self._readers = [
+            ChunkReader(
+                source.root,
+                source.contents.records,
+                chunk_frames=source.metadata.about.chunk_frames,
+                chunks_per_shard=_num_chunks(source.metadata.about),
+                cache_bytes=CACHE_BYTES,
+            )
+            for source in sources
+        ]
+
+    def objects(self, recipe: ShardRecipe, *, as_shard: int) -> dict[str, bytes]:
+        """The objects of a shard of these utterances.
+
+        Raises:
+            StoreCorrupt: when what is read is damaged, or no soft labels.
+        """
+        lengths = [row.num_frames for take in recipe.takes for row in self._rows(take)]
+        if not sum(lengths):
+            return {}
+        codes_T = np.zeros(sum(lengths), np.uint32)
+        objects = {}
+        for array in frame_arrays(self._about):
+            made, at = ShardObject(), 0
+            for rows_FB in _chunks(self._stored(array, recipe), self._about.chunk_frames, array):
+                values = _typed(rows_FB, array)
+                self._refuse_bad(array, values, codes_T[at : at + len(values)], recipe, at)
+                made.chunks.append(encode_chunk(array, values, self._about.chunk_frames))
+                at += len(values)
+            objects[array.object_name(as_shard)] = made.to_bytes(_num_chunks(self._about))
+        return objects
+
+    def _rows(self, take: Take) -> Iterator[Any]:
+        table = self._sources[take.source].metadata.utterances
+        return (table[row] for row in take.rows)
+
+    def _places(self, take: Take) -> list[Rows]:
+        """Where the frames lie; neighbours are read as one."""
+        joined: list[Rows] = []
+        for row in self._rows(take):
+            place = self._maps[take.source].find_utterance(row.id)
+            if joined and joined[-1].shard == place.shard and joined[-1].stop == place.start:
+                place = joined.pop()._replace(stop=place.stop)
+            joined.append(place)
+        return joined
+
+    def _stored(self, array: FrameArray, recipe: ShardRecipe) -> Iterator[NDArray[np.uint8]]:
+        """Rows of an array as they are stored, (any, B)."""
+        for take in recipe.takes:
+            reader = self._readers[take.source]
+            for place in self._places(take):
+                yield from reader.rows(array, shard=place.shard, start=place.start, stop=place.stop)
+
+    def _refuse_bad(
+        self,
+        array: FrameArray,
+        values: NDArray[Any],
+        codes_T: NDArray[np.uint32],
+        recipe: ShardRecipe,
+        at: int,
+    ) -> None:
+        """What a reader of these rows would find. `codes_T` sums the differences, tier by tier:
+        a sum that passes 255 is one that fell."""
+        if array.name.startswith("ids_"):
+            wrong_TX, text = values >= self._about.num_classes, "a class id is fill or out of range"
+        elif array.name.startswith("val_"):
+            codes_T += values.sum(axis=1, dtype=np.uint32)
+            wrong_TX, text = codes_T[:, None] > LARGEST_CODE, "probabilities do not descend"
+        elif array.name.startswith("log_norm_"):
+            wrong_TX, text = ~np.isfinite(values)[:, None], f"{array.name} is not finite"
+        else:
+            return
+        if wrong_TX.any():
+            frame = at + int(np.argmax(wrong_TX.any(axis=1)))
+            places = [(take.source, place) for take in recipe.takes for place in self._places(take)]
+            raise StoreCorrupt(f"{self._name(places, frame)}: {text}")
+
+    def _name(self, places: Sequence[tuple[int, Rows]], frame: int) -> str:
+        for source, place in places:
+            if frame < place.stop - place.start:
+                return self._maps[source].name([place], frame)
+            frame -= place.stop - place.start
+        raise AssertionError("the frame is of this shard")
+
+
+def _num_chunks(about: StoreAbout) -> int:
+    return about.shard_frames // about.chunk_frames
+
+
+def _typed(rows_FB: NDArray[np.uint8], array: FrameArray) -> NDArray[Any]:
+    """Rows of bytes as values: (rows, width), or (rows) of an array without a second dimension."""
+    values = rows_FB.view(np.dtype(array.dtype).newbyteorder("<"))
+    return values if array.width is not None else values[:, 0]
+
+
+def _chunks(
+    blocks: Iterable[NDArray[np.uint8]], chunk_frames: int, array: FrameArray
+) -> Iterator[NDArray[np.uint8]]:
+    """Blocks of any size -> (F, B), the last one shorter. Each is overwritten by the next."""
+    room_FB = np.empty((chunk_frames, array.row_bytes), np.uint8)
+    held = 0
+    for block in blocks:
+        start = 0
+        while start < len(block):
+            count = min(len(block) - start, chunk_frames - held)
+            room_FB[held : held + count] = block[start : start + count]
+            held, start = held + count, start + count
+            if held == chunk_frames:
+                yield room_FB
+                held = 0
+    if held:
+        yield room_FB[:held]

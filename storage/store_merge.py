@@ -1,0 +1,114 @@
+"""Merge: sealed stores of different utterances, alike in all else -> one store. Pure functions.
+
+Every shard stays whole. Stores of other shard sizes have to be encoded again, which is asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from storage.derived_plan import (
+    DerivedPlan,
+    Source,
+    derived_about,
+    lay_out,
+    pack,
+    whole_shards,
+)
+from storage.errors import StoreError, StoreMismatch
+from storage.store_format import StoreAbout, differences
+
+NAMED = 5  # utterances that a message spells out
+# What parts of one labelling may differ in; each store's own.
+OWN_FIELDS = ("corpus_fingerprint", "left_out", "program_version", "origin")
+SHARD_FIELDS = ("shard_frames", "chunk_frames")
+
+
+def plan_merge(sources: Sequence[Source], *, recode: bool, program_version: str) -> DerivedPlan:
+    """All utterances of the sources, in their order.
+
+    With `recode` the shards are filled anew, and their sizes may differ.
+
+    Raises:
+        StoreMismatch: when the sources were not made alike, field by field, or an utterance is
+            in two of them with different content.
+        StoreError: when an utterance is in two of them, or there are not two sources.
+    """
+    if len(sources) < 2:
+        raise StoreError(f"found {len(sources)} store, wanted two or more to merge")
+    for other in sources[1:]:
+        _refuse_unlike(sources[0], other, recode=recode)
+    _refuse_shared(sources)
+    about = replace(_sized(sources), left_out=_left_out(sources))
+    about = derived_about(about, sources, made_by="merge", program_version=program_version)
+    if not recode:
+        held = [r for at, source in enumerate(sources) for r in whole_shards(at, source.metadata)]
+        return lay_out(about, held, sources)
+    picks = [(at, row) for at, s in enumerate(sources) for row in range(len(s.metadata.utterances))]
+    return lay_out(about, pack(picks, sources, shard_frames=about.shard_frames), sources)
+
+
+def _refuse_unlike(first: Source, other: Source, *, recode: bool) -> None:
+    ignored = {*OWN_FIELDS, *(SHARD_FIELDS if recode else ())}
+    found, wanted = (_settings(source.metadata.about, ignored) for source in (other, first))
+    lines = differences(found, wanted)
+    if not lines:
+        return
+    only_sizes = all(line.startswith(SHARD_FIELDS) for line in lines)
+    raise StoreMismatch(
+        f"{other.root} cannot be merged with {first.root}: {'; '.join(lines)}: "
+        + (
+            "add --recode, which encodes the same values in shards of one size"
+            if only_sizes
+            else "merge stores of one split that the same ensemble labelled with the same settings"
+        )
+    )
+
+
+def _settings(about: StoreAbout, ignored: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in asdict(about).items() if name not in ignored}
+
+
+def _refuse_shared(sources: Sequence[Source]) -> None:
+    """No utterance may be in two stores: which of both is meant is not for us to say."""
+    place_of: dict[str, tuple[int, str]] = {}
+    same: list[str] = []
+    other: list[str] = []
+    for at, source in enumerate(sources):
+        for row in source.metadata.utterances:
+            before, digest = place_of.setdefault(row.id, (at, row.digest))
+            if before == at:
+                continue
+            text = f"{row.id!r} of {sources[before].root} and {source.root}"
+            (same if digest == row.digest else other).append(text)
+    if other:
+        raise StoreMismatch(
+            f"{len(other)} utterances are in two stores with different content (features or hard "
+            f"labels): {_listed(other)}: these are no parts of one corpus"
+        )
+    if same:
+        raise StoreError(
+            f"{len(same)} utterances are in two stores, with the same content: {_listed(same)}: "
+            "cut them out of one with 'essence cache split', or leave that store out"
+        )
+
+
+def _sized(sources: Sequence[Source]) -> StoreAbout:
+    """The first store's settings, with shards that hold the longest utterance of any."""
+    abouts = [source.metadata.about for source in sources]
+    chunk_frames = max(about.chunk_frames for about in abouts)
+    shard_frames = max(about.shard_frames for about in abouts)
+    whole = -(-shard_frames // chunk_frames) * chunk_frames
+    return replace(abouts[0], chunk_frames=chunk_frames, shard_frames=whole)
+
+
+def _left_out(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Refused in one store, and labelled in none."""
+    labelled = {row.id for source in sources for row in source.metadata.utterances}
+    refused = [id for source in sources for id in source.metadata.about.left_out]
+    return tuple(id for id in dict.fromkeys(refused) if id not in labelled)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return ", ".join(texts[:NAMED]) + more
