@@ -4,6 +4,7 @@ import json
 import math
 import re
 import struct
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numcodecs import blosc, zstd
 
 from storage.fingerprint import canonical_json
 from storage.manifest import OBJECT_NAME
+from storage.origin import Origin
 from storage.store_format import (
     MAX_CHUNK_BYTES,
     MAX_SHARD_CHUNKS,
@@ -185,10 +187,14 @@ def test_the_page_is_enough_to_read_any_store(tmp_path: Path, k: int, num_classe
 
 
 def test_the_page_names_every_attribute_and_bound() -> None:
+    origin = Origin(made_by="split", stores=("0" * 64,), corpora=("a",))
+    merged = to_attributes(replace(ABOUT, origin=origin), num_shards=1, lengths=[2, 1])
     attributes = to_attributes(ABOUT, num_shards=1, lengths=[2, 1])
+    assert merged.keys() - attributes.keys() == {"origin"}
+    assert all(f"`{name}`, a " in PAGE for name in merged["origin"])
     table = PAGE.split("## 3.")[1].split("## 4.")[0]
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M)))) == set(
-        attributes
+        merged
     )
     assert f"`{OBJECT_NAME.pattern}`" in PAGE
     assert (MAX_CHUNK_BYTES, MAX_SHARD_CHUNKS) == (1 << 28, 1 << 20)
