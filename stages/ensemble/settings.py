@@ -16,18 +16,22 @@ class MemberSettings(Settings):
 
     It is trained here (`architecture`, `training`), or is somebody else's, known by its
     `posteriors`: a directory of Kaldi archives (stages/speech/posterior_archive.py).
+
+    With `folds` above 1 it is trained so many times, each time without the speakers of one fold,
+    and the teacher labels a training utterance by the model that has not heard its speaker.
     """
 
     name: str = Field(min_length=1)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
+    folds: int = Field(1, ge=1, le=100)
     posteriors: Path | None = None
     posteriors_are: PosteriorsAre = "log"  # natural logarithms, or probabilities
     max_length_difference: LengthDifference = 0  # frames; 1: posteriors lose or repeat their last
 
     @model_validator(mode="after")
     def _trained_or_archived(self) -> Self:
-        given = self.model_fields_set & {"architecture", "training"}
+        given = self.model_fields_set & {"architecture", "training", "folds"}
         if self.posteriors is not None and given:
             raise ValueError(
                 f"member {self.name} has posteriors, it is not trained here: "

@@ -1,10 +1,15 @@
-"""corpus -> member: one acoustic model, trained on hard labels."""
+"""corpus -> member: an acoustic model on hard labels; with folds several, each deaf to some."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stages.ensemble.settings import MemberSettings
+from stages.speech.folded_member import describe_folds, fold_directory
+from stages.speech.folds import plan_folds
 from stages.speech.progress import Progress
-from stages.speech.training.corpus import open_training_corpus
+from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
 from stages.speech.training.objective import HardLabels
 from stages.speech.training.train import train_model
 
@@ -17,19 +22,59 @@ def train_member(
     device: str,
     progress: Progress,
 ) -> None:
-    """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
+    """Fill `directory` with a model, or with folds.json and a model for each fold.
 
     Goes on where an interrupted run of the same settings left off.
+
+    Raises:
+        BadInput: when the corpus has fewer speakers than the member has folds.
     """
     with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
-        train_model(
-            settings.training,
-            title=f"member {settings.name}",
-            architecture=settings.architecture,
-            objective=HardLabels(),
-            corpus=corpus,
-            directory=directory,
-            device=device,
-            progress=progress,
-            facts={"objective": "hard labels"},
-        )
+        if settings.folds == 1:
+            _train(settings, corpus, directory, device=device, progress=progress)
+            return
+        fold_of = plan_folds(corpus.train.utterances, settings.folds)
+        for fold, heard in enumerate(_without_each(corpus, fold_of, settings.folds)):
+            _train(
+                settings,
+                heard,
+                fold_directory(directory, fold),
+                device=device,
+                progress=progress,
+                title=f", fold {fold + 1} of {settings.folds}",
+                facts={"fold": fold + 1, "folds": settings.folds},
+            )
+        describe_folds(directory, fold_of)
+
+
+def _without_each(
+    corpus: TrainingCorpus, fold_of: dict[str, int], num_folds: int
+) -> Iterator[TrainingCorpus]:
+    for fold in range(num_folds):
+        rows = corpus.train.utterances
+        unheard = frozenset(row.id for row in rows if fold_of[row.speaker] == fold)
+        yield replace(corpus, left_out=unheard)
+
+
+def _train(
+    settings: MemberSettings,
+    corpus: TrainingCorpus,
+    directory: Path,
+    *,
+    device: str,
+    progress: Progress,
+    title: str = "",
+    facts: dict[str, Any] | None = None,
+) -> None:
+    directory.mkdir(exist_ok=True)
+    train_model(
+        settings.training,
+        title=f"member {settings.name}{title}",
+        architecture=settings.architecture,
+        objective=HardLabels(),
+        corpus=corpus,
+        directory=directory,
+        device=device,
+        progress=progress,
+        facts={"objective": "hard labels", **(facts or {})},
+    )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from stages.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
-from stages.speech import member as member_module
+from stages.speech import trained_member as member_module
 from stages.speech.ensemble_posteriors import average_log_posteriors, soften
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
