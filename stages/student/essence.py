@@ -6,17 +6,28 @@ H hidden channels, C classes.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stages.speech.batches import Batch
 from stages.speech.training.objective import BatchLoss
+from stages.student.linear_loss import essence_linear_loss
 from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
+from stages.student.targets import TailPolicy
+from stages.student.tempering import exponent_for, temper
 from storage.frame_map import Span
 from storage.store_reader import SoftLabelStore
 from storage.value_code import LOGP_OF_CODE
+
+
+class _How(TypedDict):
+    hard_weight: float
+    tail: TailPolicy
+    temperature: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class Essence:
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
         """(ids_NK, codes_NK, tail_N) of the batch's frames, as narrow as they are stored.
 
+        With log_norm_N where the student's temperature is not the one they were kept at.
+
         Raises:
             StoreError: when an utterance is not there, or has fewer frames than the batch wants.
         """
@@ -37,28 +50,51 @@ class Essence:
             for id, piece in zip(batch.ids, batch.pieces, strict=True)
         ]
         labels = self.store.read_codes(spans, k=self.settings.k)
-        return (
+        kept = (
             torch.from_numpy(labels.ids_TK),
             torch.from_numpy(labels.codes_TK),
             torch.from_numpy(labels.tail_T),
         )
+        if self._exponent == 1:
+            return kept
+        log_norms = [
+            self.store.read_log_norm(span.id, temperature=self._exponent)[span.start : span.stop]
+            for span in spans
+        ]
+        return (*kept, torch.from_numpy(np.concatenate(log_norms)))
+
+    @property
+    def _exponent(self) -> float:
+        exponent = exponent_for(self.settings.temperature, self.store.about)
+        assert exponent is not None  # `check_store` has seen to it
+        return exponent
 
     def loss(
         self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
     ) -> BatchLoss:
         """The multitask loss, and its two parts."""
-        ids_NK, codes_NK, tail_N = targets
-        parts = essence_loss(
-            output(hidden_NH),
-            labels_N,
-            ids_NK.long(),
-            decode(codes_NK),
-            tail_N,
-            hard_weight=self.settings.hard_weight,
-            tail=self.settings.tail,
-            temperature=self.settings.temperature,
-            in_place=True,
-        )
+        ids_NK, codes_NK, tail_N, *log_norm_N = targets
+        logp_NK = decode(codes_NK)
+        if log_norm_N:
+            logp_NK, tail_N = temper(
+                logp_NK,
+                tail_N,
+                *log_norm_N,
+                temperature=self._exponent,
+                num_classes=self.store.about.num_classes,
+            )
+        kept = (labels_N, ids_NK.long(), logp_NK, tail_N)
+        settings = self.settings
+        how: _How = {
+            "hard_weight": settings.hard_weight,
+            "tail": settings.tail,
+            "temperature": settings.temperature,
+        }
+        num_logits = len(hidden_NH) * self.store.about.num_classes
+        if isinstance(output, nn.Linear) and num_logits > settings.chunk_above:
+            parts = essence_linear_loss(hidden_NH, output.weight, output.bias, *kept, **how)
+        else:
+            parts = essence_loss(output(hidden_NH), *kept, **how, in_place=True)
         return BatchLoss(
             total=parts.total,
             num_frames=parts.num_frames,

@@ -15,6 +15,9 @@ class StudentSettings(Settings):
     k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
     hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
-    temperature: float = Field(1.0, gt=0.0)  # the one that the teacher's labels were made at
+    temperature: float = Field(1.0, gt=0.0)  # one that the store has: see teacher.temperatures
+    # A batch of more logits (frames times classes) never holds them all: output layer and loss are
+    # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
+    chunk_above: int = Field(1 << 23, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()

@@ -6,6 +6,7 @@ are left out, so that all that it learns from has both kinds of labels.
 
 from stages.errors import BadInput
 from stages.student.settings import StudentSettings
+from stages.student.tempering import exponent_for, temperatures_of
 from storage.corpus_file import CorpusFile
 from storage.corpus_match import CorpusMatch, match_corpus
 from storage.store_reader import SoftLabelStore
@@ -25,10 +26,11 @@ def check_store(
             f"{store.path} holds K={store.about.kept}, k={settings.k} was asked: lower student.k "
             "or run 'essence teacher' with a larger teacher.kept"
         )
-    if settings.temperature != store.about.temperature:
+    if exponent_for(settings.temperature, store.about) is None:
+        given = ", ".join(map(str, temperatures_of(store.about)))
         raise BadInput(
-            f"{store.path} holds soft labels at temperature {store.about.temperature}, "
-            f"{settings.temperature} was asked: set student.temperature to that, "
-            "or run 'essence teacher' with another teacher.temperature"
+            f"{store.path} holds soft labels at temperature {given}; "
+            f"{settings.temperature} was asked: set student.temperature to one of those, "
+            "or run 'essence teacher' with it among teacher.temperatures"
         )
     return match_corpus(store, corpus)

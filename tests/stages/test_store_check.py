@@ -186,6 +186,6 @@ def test_more_ranks_than_the_store_holds_are_refused(corpus: Path, tmp_path: Pat
 
 
 def test_another_temperature_is_refused(corpus: Path, tmp_path: Path) -> None:
-    store = make_store(tmp_path / "a.zarr", corpus)
-    with pytest.raises(BadInput, match=r"temperature 1\.0, 2\.0 was asked"):
+    store = make_store(tmp_path / "a.zarr", corpus, temperatures=(1.5, 3.0))
+    with pytest.raises(BadInput, match=r"temperature 1\.0, 1\.5, 3\.0; 2\.0 was asked"):
         check(store, corpus, temperature=2.0)

@@ -16,13 +16,15 @@ from makers_training import (
     make_corpus_directory,
     make_settings,
 )
+from torch import Tensor
 
 from stages.errors import MissingPart
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.batches import Piece, read_batch
 from stages.speech.model_file import read_model_about
 from stages.student.essence import Essence, decode
-from stages.student.loss import essence_loss
+from stages.student.linear_loss import essence_linear_loss
+from stages.student.loss import LossParts, essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.train import train_student
@@ -40,14 +42,18 @@ KEPT = 4
 SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)
 
 
-def _kept(corpus: CorpusFile, index: int, about: Any) -> KeptBlock:
+def _logp(corpus: CorpusFile, index: int) -> np.ndarray:
     """A teacher that is mostly right; what it says follows from the utterance alone."""
     labels = corpus.labels(index)
     rng = np.random.default_rng(len(labels))
     logits = rng.normal(size=(len(labels), NUM_CLASSES))
     logits[np.arange(len(labels)), labels] += 4.0
-    logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return keep_top_k(logp.astype(np.float32), KEPT, tiers=about.tiers)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def _kept(corpus: CorpusFile, index: int, about: Any) -> KeptBlock:
+    logp = _logp(corpus, index).astype(np.float32)
+    return keep_top_k(logp, KEPT, tiers=about.tiers, temperatures=about.temperatures)
 
 
 def _make_store(
@@ -240,6 +246,77 @@ def test_the_settings_reach_the_loss(
     assert found.total == wanted.total
     assert found.parts == {"hard": float(wanted.hard), "soft": float(wanted.soft)}
     assert found.num_frames == 17
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
+def test_a_temperature_of_the_store_is_that_of_the_teacher(
+    corpus_directory: Path, tmp_path: Path, tail: TailPolicy
+) -> None:
+    path = corpus_directory / "train.h5"
+    store = _make_store(tmp_path / "t.zarr", path, temperatures=(1.5, 2.5))
+    hot = _make_store(tmp_path / "hot.zarr", path, temperature=2.0, temperatures=(1.25,))
+    with CorpusFile(path) as corpus:
+        pieces = [Piece(index=2, start=3, num_frames=9), Piece(index=0, start=0, num_frames=31)]
+        batch = read_batch(corpus, pieces)
+        exact = np.concatenate(
+            [_logp(corpus, p.index)[p.start : p.start + p.num_frames] for p in pieces]
+        )
+    labels = batch.labels_BT[batch.live_BT]
+    logits = torch.randn(40, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
+    logits[torch.arange(40), labels] += 8.0  # it says what the labels say: it feels the temperature
+    for there, temperature, exponent in ((store, 2.5, 2.5), (hot, 2.5, 1.25)):
+        settings = _settings(k=2, tail=tail, temperature=temperature)
+        objective = Essence(settings, open_store(there))
+        found = objective.loss(logits.clone(), torch.nn.Identity(), labels, objective.read(batch))
+        wanted, untempered = (
+            _loss_by_dense_teacher(logits, labels, exact / power, tail, temperature)
+            for power in (exponent, 1.0)
+        )
+        torch.testing.assert_close(found.total, wanted, rtol=4e-3, atol=0)
+        assert abs(untempered / wanted - 1) > 1e-2  # or the comparison sees nothing
+
+
+def _loss_by_dense_teacher(
+    logits: Tensor, labels: Tensor, teacher: np.ndarray, tail: TailPolicy, temperature: float
+) -> Tensor:
+    logp = torch.from_numpy(teacher).log_softmax(1).float()
+    top, ids = logp.topk(2)
+    mass = logp.exp().scatter(1, ids, 0.0).sum(1)
+    return essence_loss(
+        logits, labels, ids, top, mass, hard_weight=0.5, tail=tail, temperature=temperature
+    ).total
+
+
+def test_a_student_is_trained_at_another_temperature(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    path = corpus_directory / "train.h5"
+    store = _make_store(tmp_path / "t.zarr", path, temperatures=(2.5,))
+    _train(corpus_directory, store, tmp_path / "s", temperature=2.5, k=2, tail="bucket")
+    assert _best_error(tmp_path / "s") < 0.1
+
+
+def test_chunks_are_taken_above_the_size_in_the_settings(
+    corpus_directory: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        batch = read_batch(corpus, [Piece(index=2, start=0, num_frames=17)])
+    hidden = torch.randn(17, 3, generator=torch.Generator().manual_seed(0))
+    output = torch.nn.Linear(3, NUM_CLASSES)
+    calls = []
+
+    def noted(*args: Any, **how: Any) -> LossParts:
+        calls.append(how)
+        return essence_linear_loss(*args, **how)
+
+    monkeypatch.setattr("stages.student.essence.essence_linear_loss", noted)
+    totals = []
+    for most in (17 * NUM_CLASSES, 17 * NUM_CLASSES - 1):
+        objective = Essence(_settings(chunk_above=most), open_store(store))
+        loss = objective.loss(hidden, output, batch.labels_BT[0], objective.read(batch))
+        totals.append(loss.total)
+    assert len(calls) == 1
+    torch.testing.assert_close(*totals)
 
 
 def test_an_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
