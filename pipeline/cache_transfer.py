@@ -94,7 +94,7 @@ def push(
 
     done = [
         _copy(place, target, name, EVERYTHING, threads=threads, dry_run=dry_run, careful=check)
-        for place, target, name in _pairs(source, destination, splits)
+        for place, target, name in _pairs(source, destination, splits, check=check)
     ]
     _print(done, as_json=as_json)
 
@@ -169,14 +169,14 @@ def _here(destination: str) -> str:
 
 
 def _pairs(
-    source: str, destination: str, splits: tuple[str, ...]
+    source: str, destination: str, splits: tuple[str, ...], *, check: bool = False
 ) -> Iterator[tuple[str, "Target", str]]:
     """(where from, where to, name to show) of every store."""
     from storage.transfer_stores import find_stores, find_target
 
     for name, place in find_stores(source, splits).items():
         below = f"{destination.rstrip('/')}/{name}" if name else destination
-        yield place, find_target(below), below
+        yield place, find_target(below, check=check), below
 
 
 def _copy(

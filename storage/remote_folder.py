@@ -18,12 +18,12 @@ from urllib.request import url2pathname
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.object_file import ATTEMPTS, MAX_OBJECT_BYTES, PAUSE_SECONDS
+from storage.remote_connection import connect
 
 GONE = 410  # HTTP: as 404, which fsspec names itself
 PAST_THE_END = 416
 REQUEST_BYTES = 1 << 23  # of one request, and of small objects that are asked for together
 PASSING_STATUS = {408, 425, 429}  # of those from 400 to 499
-IDENTITY = {"Accept-Encoding": "identity"}  # ranges of the object, not of a gzip of it
 
 
 class ByteRange(NamedTuple):
@@ -154,21 +154,9 @@ class RemoteFolder(threading.local):
         pid, system, folder = self._connection
         if pid == os.getpid():
             return system, folder
-        # Here, since it takes longer to import than a store on disk to open.
-        from fsspec.core import url_to_fs
-
-        options = {"headers": IDENTITY} if self.url.startswith(("http:", "https:")) else {}
-        try:
-            system, folder = url_to_fs(self.url, **options)
-        except ImportError as cause:
-            raise StoreError(
-                f"{self} cannot be read here: {cause} ('pip install aiohttp' for http and https, "
-                "'pip install s3fs' for s3)"
-            ) from cause
-        except ValueError as cause:
-            raise StoreError(f"{self} cannot be read: {cause}") from cause
-        self._connection = os.getpid(), system, folder.rstrip("/")
-        return system, self._connection[2]
+        system, folder = connect(self.url, shown=str(self))
+        self._connection = os.getpid(), system, folder
+        return system, folder
 
 
 Root = Path | RemoteFolder

@@ -5,6 +5,7 @@ from pathlib import Path
 from storage.errors import StoreError, StoreIncomplete
 from storage.manifest import read_head
 from storage.remote_folder import RemoteFolder, Root, find_root
+from storage.transfer_remote import RemoteTarget
 from storage.transfer_target import LocalTarget, Target, is_store_folder
 
 SUFFIX = ".zarr"
@@ -53,8 +54,8 @@ def _has_head(root: RemoteFolder) -> bool:
     return True
 
 
-def find_target(place: str) -> Target:
-    """Where a store is copied to.
+def find_target(place: str, *, check: bool = False) -> Target:
+    """Where a store is copied to. `check`: what was sent to a server is read back.
 
     Raises:
         StoreError: when nothing can be written there.
@@ -67,4 +68,4 @@ def find_target(place: str) -> Target:
             f"{root} can only be read: copy the store to the server's folder by sftp:// or "
             "another way, and pull it by this address"
         )
-    raise StoreError(f"{root}: nothing can be written there")
+    return RemoteTarget(root.url, check=check)
