@@ -16,12 +16,14 @@ import click
 
 from pipeline.cache import cache
 from pipeline.errors import SettingsError
+from pipeline.sweep_grid import SweepGrid, with_grid
 from storage.errors import EssenceError
 
 if TYPE_CHECKING:
     from pipeline.job import Job
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
 
 
 class Door(click.Group):
@@ -50,7 +52,7 @@ def _fail(message: str, *, code: int) -> None:
     sys.exit(code)
 
 
-def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
+def _with_job(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all have, and a Job made of them."""
 
     @click.option(
@@ -81,8 +83,8 @@ def _with_job(command: "Callable[[Job], None]") -> Callable[..., None]:
 
         if device:
             changes = (*changes, f"device={device}")
-        workers = Workers(**options)
-        command(Job(read_settings(config, changes), TerminalProgress(), workers))
+        workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
+        command(Job(read_settings(config, changes), TerminalProgress(), workers), **options)
 
     return wrapped
 
@@ -216,6 +218,43 @@ def student(job: "Job") -> None:
     from pipeline import flow
 
     click.echo(flow.student(job, job.settings.student))
+
+
+@main.command()
+@_with_job
+@with_grid
+@click.option(
+    "--jobs",
+    "num_jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train N students side by side, each in a process with one thread.",
+)
+@click.option("--no-evaluate", is_flag=True, help="Train only: no word error rates.")
+@click.option("--json", "form", flag_value="json", help="Print JSON instead.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV instead, a line a student.")
+def sweep(
+    job: "Job", *, grid: SweepGrid, num_jobs: int, no_evaluate: bool, form: str | None
+) -> None:
+    """Many students from one store: a grid of settings, several seeds, one table.
+
+    Reads work/corpus-*/ and work/teacher-*/, never the ensemble. Writes work/student-*/ and
+    work/evaluation-*/, as `student` and `evaluate` do; what is there is not made again. A student
+    that fails does not stop the others: it is listed at the end, with exit code 1. Stopped by
+    Ctrl-C, the same command goes on. What an option does not name is as in the settings.
+
+    \b
+    Example: essence sweep --k 1,2,4,8 --hard-weight 0.2,0.5 --seeds 3 --jobs 2
+    """
+    from pipeline.sweep import sweep as train_grid
+    from pipeline.sweep_table import as_csv, as_json, as_table, failures
+
+    outcomes = train_grid(job, grid, num_jobs=num_jobs, evaluate=not no_evaluate)
+    click.echo({None: as_table, "json": as_json, "csv": as_csv}[form](outcomes))
+    if failed := failures(outcomes):
+        _fail(failed, code=1)
 
 
 @main.command()

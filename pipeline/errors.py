@@ -34,3 +34,9 @@ class InUse(FlowError):
 
 class Changed(FlowError):
     """An artefact is not what was written."""
+
+
+def in_words(cause: Exception) -> str:
+    """A failure in one line; of one that is not ours, its kind too."""
+    text = " ".join(str(cause).split())
+    return text if isinstance(cause, EssenceError) else f"{type(cause).__name__}: {text}"

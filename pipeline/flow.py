@@ -97,13 +97,14 @@ def evaluate(job: Job) -> list[SystemResult]:
     """members, ensemble, every student found -> frame error, cross-entropy, word errors."""
     job.need(job.recipes.corpus)
     systems = [*members_of(job), ensemble_of(job), *students_of(job)]
-    found = [result for system in systems if (result := _evaluate_one(job, system))]
+    found = [result for system in systems if (result := evaluate_one(job, system))]
     if not found:
         raise NotMadeYet("no model is here: run 'essence ensemble' or 'essence student' first")
     return found
 
 
-def _evaluate_one(job: Job, system: System) -> SystemResult | None:
+def evaluate_one(job: Job, system: System) -> SystemResult | None:
+    """One system -> its errors; None, and a note, where its models are not here."""
     recipe = job.recipes.evaluation(system)
     if not job.is_fresh(recipe):
         if reason := why_not(system):

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +41,7 @@ class PipelineSettings(Settings):
     @cached_property
     def students(self) -> tuple[StudentSettings, ...]:
         """`student`, then every change to it that `compare` lists; each once."""
-        changed = [_with_changes(self.student, change) for change in self.compare]
+        changed = [with_changes(self.student, change) for change in self.compare]
         return tuple(dict.fromkeys([self.student, *changed]))
 
 
@@ -63,7 +63,7 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     # What is wrong with a student or fits no other branch is said here, not after hours of a run.
     for number, compared in enumerate(settings.compare):
         try:
-            _with_changes(settings.student, compared)
+            with_changes(settings.student, compared)
         except ValidationError as error:
             below = ("compare", number)
             words = _in_words(error, said_by, model=StudentSettings, below=below)
@@ -148,7 +148,12 @@ def _position(items: list[Any], name: str, *, change: str) -> int:
     return int(name)
 
 
-def _with_changes(student: StudentSettings, changes: Mapping[str, Any]) -> StudentSettings:
+def with_changes(student: StudentSettings, changes: Mapping[str, Any]) -> StudentSettings:
+    """`student` with some settings changed; a mapping changes what it names, however deep.
+
+    Raises:
+        ValidationError: where a value is none of this setting's.
+    """
     tree = student.model_dump()
     _merge(tree, changes)
     return StudentSettings.model_validate(tree)
@@ -191,20 +196,35 @@ def _misfits(settings: PipelineSettings) -> Iterator[str]:
     for student in settings.students:
         if student.name in names | RESERVED_NAMES:
             yield f"student.name: {student.name!r} is taken: call the student otherwise"
-        if student.hard_weight == 1:
-            continue
-        if student.k > teacher.kept:
-            yield (
-                f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
-                "lower k, or keep more"
-            )
-        if student.temperature != teacher.temperature:
-            yield (
-                f"a student wants soft labels at temperature {student.temperature:g}, "
-                f"teacher.temperature is {teacher.temperature:g}: make the two the same"
-            )
-        if "train" not in teacher.splits:
-            yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
+        yield from _misfits_of(student, teacher)
+
+
+def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSettings]) -> None:
+    """Make sure that the teacher of the settings can teach these students.
+
+    Raises:
+        SettingsError: naming the first that it cannot.
+    """
+    for student in students:
+        for misfit in _misfits_of(student, settings.teacher):
+            raise SettingsError(misfit)
+
+
+def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[str]:
+    if student.hard_weight == 1:
+        return
+    if student.k > teacher.kept:
+        yield (
+            f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
+            "lower k, or keep more"
+        )
+    if student.temperature != teacher.temperature:
+        yield (
+            f"a student wants soft labels at temperature {student.temperature:g}, "
+            f"teacher.temperature is {teacher.temperature:g}: make the two the same"
+        )
+    if "train" not in teacher.splits:
+        yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
 
 
 def _in_words(

@@ -8,6 +8,8 @@ from pipeline.job import Job
 from stages.speech.results import System
 from storage.fingerprint import fingerprint
 
+SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
+
 
 def members_of(job: Job) -> Iterator[System]:
     """One system for each member of the ensemble."""
@@ -85,7 +87,7 @@ def _differences(
         if isinstance(value, dict):
             yield from _differences(value, default.get(key) or {}, set())
         else:
-            yield f"{key}={value}"
+            yield f"{SHORT_NAMES.get(key, key)}={value}"
 
 
 def _facts(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from makers_pipeline import essence, write_tiny
 
 from pipeline.cli import main
 
-COMMANDS = ("run", "corpus", "ensemble", "teacher", "student", "evaluate", "report", "status")
+COMMANDS = (
+    "run",
+    "corpus",
+    "ensemble",
+    "teacher",
+    "student",
+    "sweep",
+    "evaluate",
+    "report",
+    "status",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

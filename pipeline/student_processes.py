@@ -1,0 +1,228 @@
+"""Students side by side: several processes with one thread, each with one student at a time.
+
+A process does what `essence student` does, and tells its parent how far it is. Ctrl-C is the
+parent's to hear: it asks every child once, and each leaves a checkpoint. A parent that is gone
+is noticed by the pipe, and ends the child too.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from pipeline import flow
+from pipeline.contents import read_json
+from pipeline.errors import in_words
+from pipeline.job import Job
+from pipeline.settings import PipelineSettings
+from stages.speech.progress import Task
+from stages.speech.results import CorpusSummary
+from stages.speech.training.interrupts import noticed_interrupts
+from stages.student.settings import StudentSettings
+
+LISTEN_SECONDS = 0.2  # how long a Ctrl-C may wait to be noticed
+TELL_SECONDS = 0.5  # between two messages about progress
+SPAWN = multiprocessing.get_context("spawn")  # a fork would share torch's threads
+
+# frames: how many more; note: a line; ready: for a student; ended: why it failed, or nothing
+Message = tuple[str, str | float]
+
+
+def train_side_by_side(
+    job: Job, students: Sequence[StudentSettings], *, num_jobs: int
+) -> dict[StudentSettings, str]:
+    """Train those that are not fresh; gives why some failed.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, when all processes have left a checkpoint and ended.
+    """
+    waiting = [student for student in students if not job.is_fresh(job.recipes.student(student))]
+    crew = _Crew(job, waiting, num_jobs=num_jobs)
+    frames = _epoch_frames(job) * sum(student.training.epochs for student in waiting)
+    title = f"sweep: {len(waiting)} students, {num_jobs} at a time"
+    with (
+        noticed_interrupts() as interrupt,
+        job.progress.task(title, total=frames, unit="frames") as task,
+    ):
+        try:
+            while crew.is_busy:
+                if interrupt.is_asked:
+                    crew.stop()
+                crew.listen(task)
+        finally:
+            crew.kill()  # a second Ctrl-C does not wait
+    if interrupt.is_asked:
+        raise KeyboardInterrupt
+    return crew.failures
+
+
+def _epoch_frames(job: Job) -> int:
+    summary = read_json(CorpusSummary, job.shelf.place(job.recipes.corpus) / "summary.json")
+    return sum(split.num_frames for split in summary.splits if split.split == "train")
+
+
+class _Crew:
+    """The processes that run, what each trains, and the students that wait for one."""
+
+    def __init__(self, job: Job, students: Sequence[StudentSettings], *, num_jobs: int) -> None:
+        self.failures: dict[StudentSettings, str] = {}
+        self._job = job
+        self._num_jobs = num_jobs
+        self._waiting = deque(students)
+        self._running: dict[Connection, tuple[BaseProcess, StudentSettings | None]] = {}
+        self._starting: set[Connection] = set()
+        self._is_told = False
+        self._num_ended = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Is there anything left to do?"""
+        return bool(self._waiting or self._running)
+
+    def stop(self) -> None:
+        """Ask every process to stop, once; do not wait for one that has not begun."""
+        self._waiting.clear()
+        for connection, (process, _) in self._running.items():
+            if connection in self._starting:
+                process.kill()
+            elif not self._is_told:
+                os.kill(process.pid or 0, signal.SIGINT)
+        self._is_told = True
+
+    def kill(self) -> None:
+        """End what still runs."""
+        for process, _ in self._running.values():
+            process.kill()
+            process.join()
+
+    def listen(self, task: Task) -> None:
+        """Start processes while students wait; hear what the processes say for a moment."""
+        idle = len(self._waiting) - len(self._starting)  # students that no process will take
+        for _ in range(min(self._num_jobs - len(self._running), idle)):
+            self._start()
+        for connection in wait(list(self._running), timeout=LISTEN_SECONDS):
+            assert isinstance(connection, Connection)
+            try:
+                self._hear(connection, connection.recv(), task)
+            except (EOFError, ConnectionError):
+                self._end(connection)
+
+    def _start(self) -> None:
+        here, there = SPAWN.Pipe()
+        process = SPAWN.Process(target=_train, args=(self._job.settings, there))
+        resource_tracker.ensure_running()  # else `start` does it, and lets interrupts in
+        with _held_interrupts():  # until the process can handle them
+            process.start()
+        there.close()
+        self._running[here] = (process, None)
+        self._starting.add(here)
+
+    def _hand(self, connection: Connection, process: BaseProcess) -> None:
+        """Give a process the next student, or None: it ends then."""
+        student = self._waiting.popleft() if self._waiting else None
+        self._running[connection] = (process, student)
+        with suppress(ConnectionError):  # it is gone: `listen` will see that
+            connection.send(student)
+
+    def _hear(self, connection: Connection, message: Message, task: Task) -> None:
+        kind, said = message
+        process, student = self._running[connection]
+        if kind == "frames":
+            task.advance(float(said), ended=self._num_ended)
+        elif kind == "note":
+            self._job.progress.note(str(said))
+        else:
+            if said and student:
+                self._fail(student, str(said))
+            self._num_ended += student is not None
+            self._starting.discard(connection)
+            self._hand(connection, process)
+
+    def _end(self, connection: Connection) -> None:
+        process, student = self._running.pop(connection)
+        process.join()
+        connection.close()
+        if connection in self._starting and self._waiting:
+            student = self._waiting.popleft()  # else one that cannot start is started for ever
+        self._starting.discard(connection)
+        if student and not self._is_told:  # code -9: perhaps memory was short
+            self._fail(student, f"its process ended with code {process.exitcode}")
+
+    def _fail(self, student: StudentSettings, why: str) -> None:
+        self.failures[student] = why
+        self._job.progress.note(f"student {student.name} failed: {why}")
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Inside, SIGINT waits; so it does in a process that is started here, until it lets it in."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _train(settings: PipelineSettings, parent: Connection) -> None:
+    """What a process does: one student after the other, as the parent hands them out."""
+    os.setpgid(0, 0)  # the terminal's Ctrl-C is heard by the parent alone
+    torch.set_num_threads(1)
+    job = Job(settings, _ToldProgress(parent))
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        parent.send(("ready", ""))
+        while student := parent.recv():
+            parent.send(("ended", _failure(job, student)))
+    except (KeyboardInterrupt, EOFError, ConnectionError):  # asked to end, or the parent is gone
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _failure(job: Job, student: StudentSettings) -> str:
+    try:
+        flow.student(job, student)
+    except ConnectionError:
+        raise
+    except Exception as cause:  # noqa: BLE001  whatever it is, the others are trained
+        return in_words(cause)
+    return ""
+
+
+class _ToldTask:
+    """A task that is shown elsewhere."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+        self._untold, self._told = 0.0, time.monotonic()
+
+    def advance(self, amount: float = 1.0, **facts: object) -> None:
+        self._untold += amount
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self.tell()
+
+    def tell(self) -> None:
+        self._parent.send(("frames", self._untold))
+        self._untold, self._told = 0.0, time.monotonic()
+
+
+class _ToldProgress:
+    """Tells the parent, who shows it."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+
+    @contextmanager
+    def task(self, title: str, *, total: float, unit: str) -> Iterator[_ToldTask]:
+        task = _ToldTask(self._parent)
+        yield task
+        task.tell()
+
+    def note(self, text: str) -> None:
+        self._parent.send(("note", text))

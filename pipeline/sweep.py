@@ -1,0 +1,129 @@
+"""sweep: a grid of settings x seeds -> students, each trained and evaluated once, one table.
+
+A student of a sweep is a student as any other: what is here already is not trained again, and
+`essence report` shows those of a sweep beside the rest. The teacher is never touched.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline import flow
+from pipeline.errors import in_words
+from pipeline.job import Job
+from pipeline.settings import refuse_misfits, with_changes
+from pipeline.student_processes import train_side_by_side
+from pipeline.sweep_grid import SweepGrid
+from pipeline.systems import student_name, students_of
+from stages.speech.model_file import read_model_about
+from stages.speech.results import SystemResult
+from stages.student.settings import StudentSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one student: a failure, or its errors; words only where it was evaluated."""
+
+    student: StudentSettings
+    name: str
+    directory: str
+    failure: str = ""
+    dev_frame_error: float | None = None
+    result: SystemResult | None = None
+
+
+def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[Outcome]:
+    """Train what is not fresh, `num_jobs` at a time, and evaluate. A failure stops no other.
+
+    Raises:
+        SettingsError: where the teacher keeps too few ranks, or lacks a temperature.
+        NotMadeYet: where the corpus or the teacher's stores are not here.
+    """
+    students = plan_sweep(job, grid)
+    refuse_misfits(job.settings, students)
+    job.need(job.recipes.corpus)
+    if any(student.hard_weight < 1 for student in students):
+        job.need(job.recipes.teacher)
+    if num_jobs == 1:
+        failures = _train_in_turn(job, students)
+    else:
+        failures = train_side_by_side(job, students, num_jobs=num_jobs)
+    results = {}
+    if evaluate:
+        made = [student for student in students if student not in failures]
+        results = _evaluate_each(job, made, failures)
+    return [_outcome(job, student, failures, results) for student in students]
+
+
+def plan_sweep(job: Job, grid: SweepGrid) -> tuple[StudentSettings, ...]:
+    """The students of a grid, each once: what means the same student has the same recipe."""
+    first = job.settings.student
+    default = first.model_dump(mode="json")
+    planned: dict[str, StudentSettings] = {}
+    for change in grid.changes(first_seed=first.training.seed):
+        student = with_changes(first, change)
+        recipe = job.recipes.student(student)
+        name = student_name(recipe.settings, default)
+        planned.setdefault(recipe.fingerprint, student.model_copy(update={"name": name}))
+    return tuple(planned.values())
+
+
+def repeat_command(student: StudentSettings) -> str:
+    """The command that trains one student of a sweep alone."""
+    values: dict[str, object] = {
+        "hard_weight": student.hard_weight,
+        "training.seed": student.training.seed,
+    }
+    if student.hard_weight < 1:
+        values |= {"k": student.k, "tail": student.tail, "temperature": student.temperature}
+    words = [word for key, value in values.items() for word in ("--set", f"student.{key}={value}")]
+    return shlex.join(["essence", "student", *words])
+
+
+def _train_in_turn(job: Job, students: Sequence[StudentSettings]) -> dict[StudentSettings, str]:
+    failures = {}
+    for number, student in enumerate(students, start=1):
+        job.progress.note(f"sweep: student {number} of {len(students)}: {student.name}")
+        try:
+            flow.student(job, student)
+        except Exception as cause:  # noqa: BLE001  whatever it is, the others are trained
+            failures[student] = in_words(cause)
+            job.progress.note(f"student {student.name} failed: {failures[student]}")
+    return failures
+
+
+def _evaluate_each(
+    job: Job, students: Iterable[StudentSettings], failures: dict[StudentSettings, str]
+) -> dict[StudentSettings, SystemResult]:
+    results: dict[StudentSettings, SystemResult] = {}
+    systems = {system.fingerprint: system for system in students_of(job)}
+    for student in students:
+        try:
+            found = flow.evaluate_one(job, systems[job.recipes.student(student).fingerprint])
+        except Exception as cause:  # noqa: BLE001  as above
+            failures[student] = f"evaluation: {in_words(cause)}"
+        else:
+            if found is not None:
+                results[student] = found
+    return results
+
+
+def _outcome(
+    job: Job,
+    student: StudentSettings,
+    failures: dict[StudentSettings, str],
+    results: dict[StudentSettings, SystemResult],
+) -> Outcome:
+    recipe = job.recipes.student(student)
+    place = job.shelf.place(recipe)
+    frame_error = None
+    if job.shelf.is_fresh(recipe):
+        frame_error = read_model_about(place).facts.get("dev_frame_error")
+    return Outcome(
+        student=student,
+        name=student.name or "",
+        directory=str(place),
+        failure=failures.get(student, ""),
+        dev_frame_error=frame_error,
+        result=results.get(student),
+    )
