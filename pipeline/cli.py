@@ -7,7 +7,6 @@ The stages are imported inside the commands: `essence --help` must not wait for 
 import errno
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import click
 from pipeline.cache import cache
 from pipeline.errors import SettingsError
 from pipeline.sweep_grid import SweepGrid, with_grid
+from stages.speech.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 
 if TYPE_CHECKING:
@@ -24,15 +24,26 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
+UNDER_TORCHRUN = ("student", "ensemble")
 
 
 class Door(click.Group):
     """Turns what a person must mend into one line on stderr and an exit code."""
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command that is asked for; several processes of torchrun may train, nothing else."""
+        if is_one_of_many() and args[0] not in UNDER_TORCHRUN:
+            raise SettingsError(
+                f"torchrun started several processes of 'essence {args[0]}': "
+                "only student and ensemble run under torchrun"
+            )
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; on an error of ours say it and exit."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            return leave(0) if is_one_of_many() else result
         except SettingsError as error:
             _fail(str(error), code=2)
         except EssenceError as error:
@@ -48,8 +59,9 @@ class Door(click.Group):
 
 
 def _fail(message: str, *, code: int) -> None:
-    click.echo(f"essence: {message}", err=True)
-    sys.exit(code)
+    if own_number() == 0:  # under torchrun, the first of the ranks knows what failed on another
+        click.echo(f"essence: {message}", err=True)
+    leave(code)
 
 
 def _with_job(command: Callable[..., None]) -> Callable[..., None]:
@@ -80,13 +92,24 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         from pipeline.progress import TerminalProgress
         from pipeline.settings import read_settings
         from pipeline.workers import Workers
+        from stages.speech.progress import SilentProgress
+        from stages.speech.training.ranks import joined_ranks
 
         if device:
             changes = (*changes, f"device={device}")
         workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
-        command(Job(read_settings(config, changes), TerminalProgress(), workers), **options)
+        with joined_ranks() as ranks:
+            progress = TerminalProgress() if ranks.is_first else SilentProgress()
+            job = Job(read_settings(config, changes), progress, workers, ranks)
+            command(job, **options)
 
     return wrapped
+
+
+def _say(job: "Job", directory: Path) -> None:
+    """One line on stdout, of however many ranks."""
+    if job.ranks.is_first:
+        click.echo(directory)
 
 
 def _with_workers(command: Callable[..., None]) -> Callable[..., None]:
@@ -178,7 +201,7 @@ def ensemble(job: "Job") -> None:
     from pipeline import flow
 
     for directory in flow.ensemble(job):
-        click.echo(directory)
+        _say(job, directory)
 
 
 @main.command()
@@ -214,10 +237,11 @@ def student(job: "Job") -> None:
 
     \b
     Example: essence student --set student.k=4 --set student.tail=bucket
+    Several GPUs: torchrun --nproc-per-node=4 -m pipeline student --device cuda
     """
     from pipeline import flow
 
-    click.echo(flow.student(job, job.settings.student))
+    _say(job, flow.student(job, job.settings.student))
 
 
 @main.command()

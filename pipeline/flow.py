@@ -55,8 +55,9 @@ def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
         corpus_directory=job.need(job.recipes.corpus),
         device=job.device,
         progress=job.progress,
+        ranks=job.ranks,
     )
-    return job.shelf.make(recipe, fill)
+    return job.make_together(recipe, fill)
 
 
 def teacher(job: Job) -> Path:
@@ -89,8 +90,9 @@ def student(job: Job, settings: StudentSettings) -> Path:
         store=None if on_hard_labels else job.need(job.recipes.teacher) / "train.zarr",
         device=job.device,
         progress=job.progress,
+        ranks=job.ranks,
     )
-    return job.shelf.make(recipe, fill)
+    return job.make_together(recipe, fill)
 
 
 def evaluate(job: Job) -> list[SystemResult]:

@@ -73,7 +73,7 @@ class Shelf:
 
     def is_begun(self, recipe: Recipe) -> bool:
         """Has an interrupted run left a part of it?"""
-        return self._partial(recipe).is_dir()
+        return self.partial(recipe).is_dir()
 
     def need(self, recipe: Recipe, *, command: str) -> Path:
         """The artefact's directory.
@@ -120,7 +120,7 @@ class Shelf:
             InUse: when another process is filling it.
             Changed: where something stands in its place that was not made here.
         """
-        place, partial = self.place(recipe), self._partial(recipe)
+        place, partial = self.place(recipe), self.partial(recipe)
         if self.is_fresh(recipe):
             self.check(place)
             return place
@@ -147,7 +147,8 @@ class Shelf:
         os.replace(beside, link)
         return link
 
-    def _partial(self, recipe: Recipe) -> Path:
+    def partial(self, recipe: Recipe) -> Path:
+        """Where the artefact is made, or was begun."""
         return self.directory / (recipe.name + PARTIAL)
 
 

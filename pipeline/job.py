@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import SettingsError
-from pipeline.freshness import Recipe, Shelf
+from pipeline.freshness import Fill, Recipe, Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
+from pipeline.together import make_together
 from pipeline.workers import Workers, workforce
 from stages.speech.progress import Progress
+from stages.speech.training.launched import own_device
+from stages.speech.training.ranks import ALONE, Ranks
 from stages.teacher.workforce import Workforce
 
 COMMAND_OF = {
@@ -30,6 +33,7 @@ class Job:
     settings: PipelineSettings
     progress: Progress
     workers: Workers = field(default_factory=Workers)
+    ranks: Ranks = ALONE
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -48,7 +52,12 @@ class Job:
         Raises:
             SettingsError: where this machine has no such device.
         """
-        device = self.settings.device
+        said = self.settings.device
+        if self.ranks.size > 1 and said not in ("cpu", "cuda"):
+            raise SettingsError(
+                f"device {said}: under torchrun wanted cpu, or cuda: each rank takes its own GPU"
+            )
+        device = own_device(said)
         kind, _, number = device.partition(":")
         count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}[kind]
         if int(number or 0) >= count:
@@ -73,6 +82,9 @@ class Job:
         Raises:
             Changed: where a file of it is not what was written.
         """
+        return self.ranks.first(lambda: b"fresh" if self._is_fresh(recipe) else b"") == b"fresh"
+
+    def _is_fresh(self, recipe: Recipe) -> bool:
         fresh = self.shelf.is_fresh(recipe)
         if fresh:
             self.shelf.check(self.shelf.place(recipe))
@@ -86,4 +98,10 @@ class Job:
         Raises:
             NotMadeYet: naming the command that makes it.
         """
-        return self.shelf.need(recipe, command=COMMAND_OF.get(recipe.stage, recipe.stage))
+        command = COMMAND_OF.get(recipe.stage, recipe.stage)
+        self.ranks.first(lambda: self.shelf.need(recipe, command=command).name.encode())
+        return self.shelf.place(recipe)
+
+    def make_together(self, recipe: Recipe, fill: Fill) -> Path:
+        """The artefact's directory; all ranks fill it."""
+        return make_together(self.shelf, self.ranks, recipe, fill)

@@ -6,6 +6,7 @@ from stages.ensemble.adopt import adopt_member
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
 from stages.speech.progress import Progress
+from stages.speech.training.ranks import ALONE, Ranks
 
 
 def make_member(
@@ -15,12 +16,17 @@ def make_member(
     directory: Path,
     device: str,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Fill `directory` with what `stages.speech.member.open_member` opens."""
+    """Fill `directory` with what `stages.speech.member.open_member` opens.
+
+    Ranks train together; archives are looked at by the first alone.
+    """
     if settings.posteriors is not None:
-        adopt_member(
-            settings, corpus_directory=corpus_directory, directory=directory, progress=progress
-        )
+        if ranks.is_first:
+            adopt_member(
+                settings, corpus_directory=corpus_directory, directory=directory, progress=progress
+            )
         return
     train_member(
         settings,
@@ -28,4 +34,5 @@ def make_member(
         directory=directory,
         device=device,
         progress=progress,
+        ranks=ranks,
     )

@@ -11,6 +11,7 @@ from stages.speech.folds import plan_folds
 from stages.speech.progress import Progress
 from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
 from stages.speech.training.objective import HardLabels
+from stages.speech.training.ranks import ALONE, Ranks
 from stages.speech.training.train import train_model
 
 
@@ -21,6 +22,7 @@ def train_member(
     directory: Path,
     device: str,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Fill `directory` with a model, or with folds.json and a model for each fold.
 
@@ -31,7 +33,7 @@ def train_member(
     """
     with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
         if settings.folds == 1:
-            _train(settings, corpus, directory, device=device, progress=progress)
+            _train(settings, corpus, directory, device=device, progress=progress, ranks=ranks)
             return
         fold_of = plan_folds(corpus.train.utterances, settings.folds)
         for fold, heard in enumerate(_without_each(corpus, fold_of, settings.folds)):
@@ -41,10 +43,12 @@ def train_member(
                 fold_directory(directory, fold),
                 device=device,
                 progress=progress,
+                ranks=ranks,
                 title=f", fold {fold + 1} of {settings.folds}",
                 facts={"fold": fold + 1, "folds": settings.folds},
             )
-        describe_folds(directory, fold_of)
+        if ranks.is_first:
+            describe_folds(directory, fold_of)
 
 
 def _without_each(
@@ -63,6 +67,7 @@ def _train(
     *,
     device: str,
     progress: Progress,
+    ranks: Ranks,
     title: str = "",
     facts: dict[str, Any] | None = None,
 ) -> None:
@@ -77,4 +82,5 @@ def _train(
         device=device,
         progress=progress,
         facts={"objective": "hard labels", **(facts or {})},
+        ranks=ranks,
     )

@@ -8,6 +8,7 @@ from stages.errors import MissingPart
 from stages.speech.progress import Progress
 from stages.speech.training.corpus import open_training_corpus
 from stages.speech.training.objective import HardLabels, Objective
+from stages.speech.training.ranks import ALONE, Ranks
 from stages.speech.training.train import train_model
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
@@ -23,6 +24,7 @@ def train_student(
     directory: Path,
     device: str,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
 
@@ -53,6 +55,7 @@ def train_student(
             device=device,
             progress=progress,
             facts=facts,
+            ranks=ranks,
         )
 
 

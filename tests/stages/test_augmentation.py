@@ -27,7 +27,7 @@ def _augmented(seed: int = 0, **settings: float) -> NDArray[np.float32]:
         settings=AugmentationSettings.model_validate(settings),
         mean_F=MEAN_F,
         std_F=STD_F,
-        rng=np.random.default_rng(seed),
+        rngs=[np.random.default_rng([seed, row]) for row in range(len(LENGTHS))],
     )
 
 

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from stages.errors import BadInput, StageError
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.model_file import load_model, read_model_about
-from stages.speech.training import interrupts, train
+from stages.speech.training import interrupts
 from stages.speech.training.checkpoint import Position
 from stages.speech.training.corpus import open_training_corpus
 from stages.speech.training.objective import BatchLoss, HardLabels
 from stages.speech.training.settings import TrainingSettings
 from stages.speech.training.state import TrainingState
+from stages.speech.training.step import Step
 from stages.speech.training.train import train_model
 
 SMALL = ArchitectureSettings(kind="tdnn", hidden=9, layers=2, dropout=0.2)
@@ -214,7 +215,7 @@ def test_what_is_random_follows_from_the_step_and_not_from_where_it_began(
     corpus_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without that, a resumed run differs: so the tests of resuming can fail of it."""
-    monkeypatch.setattr(train, "_seed_dropout", lambda *_: None)
+    monkeypatch.setattr(Step, "_seed_dropout", lambda *_: None)
     whole = _train(corpus_directory, tmp_path / "whole").losses
     with pytest.raises(KeyboardInterrupt):
         _train(corpus_directory, tmp_path / "r", progress=_ctrl_c_at(20))

@@ -5,6 +5,8 @@ Only what keeps frames aligned with their labels is here; time warping is not.
 Shapes: B utterances, T frames, F feature dims.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -34,11 +36,14 @@ def augment(
     settings: AugmentationSettings,
     mean_F: NDArray[np.float32],
     std_F: NDArray[np.float32],
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
 ) -> NDArray[np.float32]:
-    """A changed copy: noise of `settings.noise` deviations, masked stretches set to the mean."""
+    """A changed copy: noise of `settings.noise` deviations, masked stretches set to the mean.
+
+    Each utterance has a generator of its own.
+    """
     result = features_BTF.copy()
-    for row, length in enumerate(lengths):
+    for row, (length, rng) in enumerate(zip(lengths, rngs, strict=True)):
         block_TF = result[row, :length]
         if settings.noise:
             noise_TF = rng.standard_normal(block_TF.shape, dtype=np.float32)

@@ -1,6 +1,5 @@
 """model, corpus file -> frame error and cross-entropy against the hard labels."""
 
-from collections.abc import Callable
 from contextlib import closing
 
 import torch
@@ -8,6 +7,8 @@ import torch
 from stages.speech.architectures import AcousticModel
 from stages.speech.batches import cut_pieces, plan_batches, read_ahead, read_batch
 from stages.speech.frame_loss import FrameScore, score_frames
+from stages.speech.training.interrupts import Interrupt
+from stages.speech.training.ranks import Ranks
 from storage.corpus_file import CorpusFile
 
 
@@ -19,18 +20,30 @@ def score_model(
     batch_frames: int,
     chunk_frames: int,
     device: str,
-    at_each_batch: Callable[[], None],
-) -> FrameScore:
-    """The score over all labelled frames. What `at_each_batch` raises ends it."""
+    ranks: Ranks,
+    interrupt: Interrupt,
+) -> FrameScore | None:
+    """The score over all labelled frames, batches dealt out to the ranks; None where asked to stop.
+
+    One process alone stops at once, several when all are done.
+    """
     model.eval()
     pieces = cut_pieces([row.num_frames for row in corpus.utterances], chunk_frames)
     plan = plan_batches([piece.num_frames for piece in pieces], batch_frames, seed=0, epoch=0)
     score = FrameScore()
-    read = read_ahead(plan, lambda chosen: read_batch(corpus, [pieces[i] for i in chosen]))
+    read = read_ahead(
+        plan[ranks.rank :: ranks.size],
+        lambda chosen: read_batch(corpus, [pieces[i] for i in chosen]),
+    )
     with closing(read) as batches:
         for batch in batches:
-            at_each_batch()
+            if ranks.size == 1 and interrupt.is_asked:
+                return None
             live_BT = batch.live_BT.to(device)
             logits_NC = model(batch.features_BTF.to(device), batch.lengths_B)[live_BT]
             score = score + score_frames(logits_NC, batch.labels_BT.to(device)[live_BT])
-    return score
+    sums = (float(score.num_frames), float(score.num_errors), score.nats)
+    frames, errors, nats = ranks.exchange(sums, is_asked=interrupt.is_asked)
+    if ranks.must_stop(is_asked=interrupt.is_asked):
+        return None
+    return FrameScore(num_frames=int(frames), num_errors=int(errors), nats=nats)

@@ -7,6 +7,8 @@ from stages.speech.architectures import num_parameters
 from stages.speech.model_file import ABOUT_FILE, ModelAbout, load_model, save_model
 from stages.speech.training.corpus import TrainingCorpus
 from stages.speech.training.dev_score import score_model
+from stages.speech.training.interrupts import Interrupt
+from stages.speech.training.ranks import Ranks
 from stages.speech.training.state import TrainingState, mean_weights
 
 
@@ -26,9 +28,14 @@ def finish_run(
     batch_frames: int,
     chunk_frames: int,
     device: str,
+    ranks: Ranks,
+    interrupt: Interrupt,
     facts: dict[str, Any],
-) -> None:
-    """Save the best weights on dev, or the mean of the last epochs' where that errs less."""
+) -> bool:
+    """Save the best weights on dev, or the mean of the last epochs' where that errs less.
+
+    False where somebody asked to stop before they were saved.
+    """
     best = min(state.position.metrics, key=lambda epoch: epoch.dev_frame_error)
     frame_error, cross_entropy = best.dev_frame_error, best.dev_cross_entropy
     chosen = f"epoch {best.epoch}"
@@ -41,8 +48,11 @@ def finish_run(
             batch_frames=batch_frames,
             chunk_frames=chunk_frames,
             device=device,
-            at_each_batch=lambda: None,
+            ranks=ranks,
+            interrupt=interrupt,
         )
+        if score is None:
+            return False
         if score.frame_error < frame_error:
             frame_error, cross_entropy = score.frame_error, score.cross_entropy
             chosen = f"mean of the last {len(state.recent)} epochs"
@@ -63,4 +73,5 @@ def finish_run(
             "num_parameters": num_parameters(state.model),
         },
     )
-    save_model(directory, state.model, about)
+    ranks.first(lambda: save_model(directory, state.model, about).fingerprint.encode())
+    return True

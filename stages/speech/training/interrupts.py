@@ -1,7 +1,8 @@
-"""Interrupts: Ctrl-C is noticed between two training steps, never in the middle of one.
+"""Interrupts: Ctrl-C and SIGTERM are noticed between training steps, never in the middle of one.
 
 An exception inside the optimiser's update would leave half of the weights new and half old: no
-checkpoint could be written of that. A second Ctrl-C does not wait.
+checkpoint could be written of that. A second one does not wait; but among several ranks it does:
+torchrun passes on what the terminal has sent already, and all ranks must stop at the same step.
 """
 
 import signal
@@ -20,8 +21,8 @@ class Interrupt:
 
 
 @contextmanager
-def noticed_interrupts() -> Iterator[Interrupt]:
-    """Inside, the first SIGINT sets `is_asked`; the second raises KeyboardInterrupt.
+def noticed_interrupts(*, is_alone: bool = True) -> Iterator[Interrupt]:
+    """Inside, SIGINT or SIGTERM sets `is_asked`; the next raises KeyboardInterrupt, if alone.
 
     Signals reach the main thread only; in any other there is nothing to do.
     """
@@ -31,12 +32,13 @@ def noticed_interrupts() -> Iterator[Interrupt]:
         return
 
     def notice(_number: int, _frame: FrameType | None) -> None:
-        if interrupt.is_asked:
+        if interrupt.is_asked and is_alone:
             raise KeyboardInterrupt
         interrupt.is_asked = True
 
-    before = signal.signal(signal.SIGINT, notice)
+    before = {number: signal.signal(number, notice) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,28 +4,24 @@ What the loss is, the caller says (`Objective`). A run that is stopped anywhere 
 takes the same steps, bit for bit, on the same device and number of threads: whatever is random
 in a step is drawn from (seed, epoch, step), so that no generator's state has to be kept.
 
-Shapes: B utterances, T frames, N real frames of a batch, F feature dims,
-H hidden channels.
+Several ranks take the same steps together (ranks.py). All hold the whole state; the first one
+alone writes files.
 """
 
-from collections.abc import Generator
+import hashlib
 from contextlib import closing
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load, save
 
 from stages.errors import StageError
 from stages.speech.architectures import ArchitectureSettings, build_model
-from stages.speech.batches import Batch, plan_batches, read_ahead, read_batch
 from stages.speech.normalisation import feature_statistics
 from stages.speech.progress import Progress, Task
 from stages.speech.results import EpochMetrics
-from stages.speech.training.augmentation import augment
 from stages.speech.training.checkpoint import (
     Pace,
     Position,
@@ -38,15 +34,17 @@ from stages.speech.training.corpus import TrainingCorpus
 from stages.speech.training.dev_score import score_model
 from stages.speech.training.finished_run import finish_run, is_finished
 from stages.speech.training.interrupts import Interrupt, noticed_interrupts
-from stages.speech.training.objective import BatchLoss, Objective
+from stages.speech.training.objective import Objective
+from stages.speech.training.ranks import ALONE, Ranks
 from stages.speech.training.schedule import learning_rate_at
 from stages.speech.training.settings import TrainingSettings
+from stages.speech.training.shares import read_shares
 from stages.speech.training.state import TrainingState
+from stages.speech.training.step import Step, StepLoss
 from storage.fingerprint import fingerprint
 from storage.publish import publish_file
 
 METRICS_FILE = "metrics.jsonl"
-AUGMENTATION, DROPOUT = 1, 2  # streams of random numbers; stream 0 is the order of batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +59,7 @@ class _Run:
     fingerprint: str
     interrupt: Interrupt
     pace: Pace
+    ranks: Ranks
 
 
 class _Stopped(Exception):
@@ -78,11 +77,13 @@ def train_model(
     device: str,
     progress: Progress,
     facts: dict[str, Any],
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train, or go on training, until `directory` holds the model and metrics.jsonl.
 
     `facts` say what the objective is: with the settings and the corpus they are the identity of
-    the run, and they are kept in model.json.
+    the run, and they are kept in model.json. How many ranks there are is no part of it: a run may
+    go on with another number of them.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after a checkpoint: the next call goes on from there.
@@ -96,12 +97,15 @@ def train_model(
         "facts": facts,
     }
     run_fingerprint = fingerprint(identity)
-    remove_leftovers(directory)
-    if is_finished(directory, run=run_fingerprint):
-        remove_checkpoint(directory)  # a kill may have come between the model and this
+    if ranks.first(lambda: _tidied(directory, run=run_fingerprint)) == b"finished":
         return
-    devices = [torch.cuda.current_device()] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices), noticed_interrupts() as interrupt:
+    devices = [torch.device(device).index or 0] if device.startswith("cuda") else []
+    for number in devices:
+        torch.cuda.set_device(number)  # nccl and the generator of dropout go by it
+    with (
+        torch.random.fork_rng(devices),
+        noticed_interrupts(is_alone=ranks.size == 1) as interrupt,
+    ):
         run = _Run(
             settings=settings,
             objective=objective,
@@ -111,23 +115,37 @@ def train_model(
             fingerprint=run_fingerprint,
             interrupt=interrupt,
             pace=Pace(settings.checkpoint_minutes),
+            ranks=ranks,
         )
         state = _begin(run, architecture, title=title, progress=progress)
         total = settings.epochs * corpus.num_frames
         with progress.task(title, total=total, unit="frames") as task:
             task.advance(state.position.frames_seen)
             _train(run, state, task)
-        facts = {**facts, "run": run_fingerprint, "training": identity["training"]}
-        finish_run(
+        finished = finish_run(
             state,
             corpus=corpus,
             directory=directory,
             batch_frames=settings.batch_frames,
             chunk_frames=settings.chunk_frames,
             device=device,
-            facts=facts,
+            ranks=ranks,
+            interrupt=interrupt,
+            facts={**facts, "run": run_fingerprint, "training": identity["training"]},
         )
+    if not finished:
+        raise KeyboardInterrupt
+    if ranks.is_first:
+        remove_checkpoint(directory)
+
+
+def _tidied(directory: Path, *, run: str) -> bytes:
+    """Whether the run is finished; what a kill has left lying about is gone afterwards."""
+    remove_leftovers(directory)
+    if not is_finished(directory, run=run):
+        return b"to do"
     remove_checkpoint(directory)
+    return b"finished"
 
 
 def _begin(
@@ -139,16 +157,36 @@ def _begin(
     state = TrainingState(
         model, weight_decay=run.settings.weight_decay, average_last=run.settings.average_last
     )
+    if run.ranks.is_first:
+        _read_or_prepare(run, state)
+    _share_state(run.ranks, state)
+    position = state.position
+    where = f"goes on at epoch {position.epoch + 1}, step {position.step + 1}"
+    begins = position == Position()
+    progress.note(f"{title}: {f'seed {run.settings.seed}' if begins else where}")
+    if run.ranks.size > 1:
+        progress.note(f"{title}: {run.ranks.size} ranks")
+    return state
+
+
+def _read_or_prepare(run: _Run, state: TrainingState) -> None:
     kept = read_checkpoint(run.directory, run=run.fingerprint)
     if kept is not None:
         state.restore(*kept)
-        position = state.position
-        progress.note(f"{title}: goes on at epoch {position.epoch + 1}, step {position.step + 1}")
-        return state
-    progress.note(f"{title}: seed {run.settings.seed}")
+        return
     mean_F, std_F = feature_statistics(run.corpus.train.feature_blocks())
-    model.set_normalisation(torch.from_numpy(mean_F), torch.from_numpy(std_F))
-    return state
+    state.model.set_normalisation(torch.from_numpy(mean_F), torch.from_numpy(std_F))
+
+
+def _share_state(ranks: Ranks, state: TrainingState) -> None:
+    """Give every rank the first one's state: nobody else needs to see the checkpoint."""
+    if ranks.size == 1:
+        return
+    position, tensors = state.capture()
+    text = ranks.from_first(position.model_dump_json().encode())
+    content = ranks.first(lambda: save({name: value.cpu() for name, value in tensors.items()}))
+    if not ranks.is_first:
+        state.restore(Position.model_validate_json(text), load(content))
 
 
 def _train(run: _Run, state: TrainingState, task: Task) -> None:
@@ -159,18 +197,20 @@ def _train(run: _Run, state: TrainingState, task: Task) -> None:
             _save(run, state)
             _stop_if_asked(run)
     except _Stopped as cause:
-        _save(run, state)
+        run.ranks.first(lambda: _save(run, state))  # torchrun ends the first when another has ended
         raise KeyboardInterrupt from cause
 
 
-def _save(run: _Run, state: TrainingState) -> None:
-    position, tensors = state.capture()
-    write_checkpoint(run.directory, position, tensors, run=run.fingerprint)
-    run.pace.begin()
+def _save(run: _Run, state: TrainingState) -> bytes:
+    if run.ranks.is_first:
+        position, tensors = state.capture()
+        write_checkpoint(run.directory, position, tensors, run=run.fingerprint)
+        run.pace.begin()
+    return b"saved"
 
 
 def _stop_if_asked(run: _Run) -> None:
-    if run.interrupt.is_asked:
+    if run.ranks.must_stop(is_asked=run.interrupt.is_asked):
         raise _Stopped
 
 
@@ -183,100 +223,55 @@ def _is_over(settings: TrainingSettings, metrics: tuple[EpochMetrics, ...]) -> b
 
 
 def _train_epoch(run: _Run, state: TrainingState, task: Task) -> None:
-    with closing(_batches(run, state)) as batches:
-        for batch, targets in batches:
+    settings, model = run.settings, state.model
+    step = Step(
+        run.objective,
+        ranks=run.ranks,
+        device=run.device,
+        seed=settings.seed,
+        clip=settings.clip,
+    )
+    shares = read_shares(
+        settings,
+        corpus=run.corpus,
+        objective=run.objective,
+        ranks=run.ranks,
+        epoch=state.position.epoch,
+        steps_done=state.position.step,
+        mean_F=model.feature_mean,
+        std_F=model.feature_std,
+    )
+    with closing(shares):
+        for share in shares:
             _stop_if_asked(run)
-            loss = _step(run, state, batch, targets)
-            state.position = position = _after(state.position, batch, loss)
+            state.set_rate(_rate(run, state.position.frames_seen + share.num_frames))
+            loss = step.take(state, share, is_asked=run.interrupt.is_asked)
+            state.position = position = _after(state.position, share.num_frames, loss)
             loss_mean, parts = position.means()
-            task.advance(batch.num_frames, epoch=position.epoch + 1, loss=loss_mean, **parts)
+            task.advance(share.num_frames, epoch=position.epoch + 1, loss=loss_mean, **parts)
             if run.pace.is_due():
                 _save(run, state)
     _stop_if_asked(run)
 
 
-def _after(position: Position, batch: Batch, loss: BatchLoss) -> Position:
+def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
     """Where a run stands one step later."""
     sums = position.epoch_parts
-    parts = {
-        name: sums.get(name, 0.0) + value * loss.num_frames for name, value in loss.parts.items()
-    }
     return position.model_copy(
         update={
             "step": position.step + 1,
-            "frames_seen": position.frames_seen + batch.num_frames,
+            "frames_seen": position.frames_seen + num_frames,
             "epoch_frames": position.epoch_frames + loss.num_frames,
-            "epoch_loss": position.epoch_loss + float(loss.total.detach()) * loss.num_frames,
-            "epoch_parts": parts,
+            "epoch_loss": position.epoch_loss + loss.total,
+            "epoch_parts": {name: sums.get(name, 0.0) + part for name, part in loss.parts.items()},
         }
     )
-
-
-def _batches(run: _Run, state: TrainingState) -> Generator[tuple[Batch, tuple[Tensor, ...]]]:
-    """The batches of this epoch that are still to come, with the objective's targets."""
-    settings, corpus, epoch = run.settings, run.corpus, state.position.epoch
-    pieces = corpus.pieces(settings.chunk_frames)
-    lengths = [piece.num_frames for piece in pieces]
-    plan = plan_batches(lengths, settings.batch_frames, settings.seed, epoch)
-    mean_F, std_F = (
-        values.cpu().numpy() for values in (state.model.feature_mean, state.model.feature_std)
-    )
-
-    def read(planned: tuple[int, list[int]]) -> tuple[Batch, tuple[Tensor, ...]]:
-        step, chosen = planned
-        batch = read_batch(corpus.train, [pieces[i] for i in chosen])
-        targets = run.objective.read(batch)
-        if settings.augmentation.is_on:
-            changed_BTF = augment(
-                batch.features_BTF.numpy(),
-                batch.lengths_B.tolist(),
-                settings=settings.augmentation,
-                mean_F=mean_F,
-                std_F=std_F,
-                rng=np.random.default_rng([settings.seed, epoch, step, AUGMENTATION]),
-            )
-            batch = replace(batch, features_BTF=torch.from_numpy(changed_BTF))
-        return batch, targets
-
-    done = state.position.step
-    return read_ahead(list(enumerate(plan))[done:], read)
-
-
-def _step(run: _Run, state: TrainingState, batch: Batch, targets: tuple[Tensor, ...]) -> BatchLoss:
-    settings, position = run.settings, state.position
-    _seed_dropout(settings.seed, position.epoch, position.step)
-    state.set_rate(_rate(run, position.frames_seen + batch.num_frames))
-    state.model.train()
-    live_BT = batch.live_BT.to(run.device)
-    hidden_NH = state.model.hidden(batch.features_BTF.to(run.device), batch.lengths_B)[live_BT]
-    labels_N = batch.labels_BT.to(run.device)[live_BT]
-    on_device = tuple(values.to(run.device) for values in targets)
-    loss = run.objective.loss(hidden_NH, state.model.output, labels_N, on_device)
-    _refuse_non_finite(float(loss.total.detach()), position.epoch, position.step)
-    state.optimiser.zero_grad()
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
-    state.optimiser.step()
-    return loss
 
 
 def _rate(run: _Run, frames_seen: int) -> float:
     settings = run.settings
     share_done = frames_seen / (settings.epochs * run.corpus.num_frames)
     return learning_rate_at(share_done, peak=settings.learning_rate, warmup=settings.warmup)
-
-
-def _seed_dropout(seed: int, epoch: int, step: int) -> None:
-    words = np.random.SeedSequence([seed, epoch, step, DROPOUT]).generate_state(1, np.uint64)
-    torch.manual_seed(int(words[0] >> np.uint64(1)))
-
-
-def _refuse_non_finite(loss: float, epoch: int, step: int) -> None:
-    if not isfinite(loss):
-        raise StageError(
-            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: "
-            "lower training.learning_rate or training.clip"
-        )
 
 
 def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
@@ -286,8 +281,11 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
         batch_frames=run.settings.batch_frames,
         chunk_frames=run.settings.chunk_frames,
         device=run.device,
-        at_each_batch=lambda: _stop_if_asked(run),
+        ranks=run.ranks,
+        interrupt=run.interrupt,
     )
+    if score is None:
+        raise _Stopped
     position = state.position
     train_loss, train_parts = position.means()
     metrics = EpochMetrics(
@@ -300,6 +298,7 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
     )
     best_before = min((epoch.dev_frame_error for epoch in position.metrics), default=float("inf"))
     state.keep_epoch(is_best=metrics.dev_frame_error < best_before)
+    _refuse_drift(run.ranks, state)
     state.position = position.model_copy(
         update={
             "epoch": position.epoch + 1,
@@ -310,6 +309,23 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
             "metrics": (*position.metrics, metrics),
         }
     )
-    lines = "".join(f"{epoch.model_dump_json()}\n" for epoch in state.position.metrics)
-    publish_file(run.directory / METRICS_FILE, lines.encode())
+    if run.ranks.is_first:
+        lines = "".join(f"{epoch.model_dump_json()}\n" for epoch in state.position.metrics)
+        publish_file(run.directory / METRICS_FILE, lines.encode())
     task.advance(0, frame_error=score.frame_error, dev_loss=score.cross_entropy)
+
+
+def _refuse_drift(ranks: Ranks, state: TrainingState) -> None:
+    """All ranks have the same weights, to the bit, or something is wrong with their machines."""
+    if ranks.size == 1:
+        return
+    digest = hashlib.sha256()
+    for values in state.recent[-1].values():
+        digest.update(values.numpy().tobytes())
+    own = float(int.from_bytes(digest.digest()[:5]))  # 40 bits: sums of them are exact
+    (whole,) = ranks.exchange([own])
+    if whole != own * ranks.size:
+        raise StageError(
+            f"rank {ranks.rank} has other weights than the rest at the end of epoch "
+            f"{state.position.epoch + 1}: run again from the last checkpoint, on equal machines"
+        )

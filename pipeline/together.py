@@ -1,0 +1,37 @@
+"""Together: one artefact made by all ranks of torchrun: the first locks and publishes it."""
+
+from pathlib import Path
+
+from pipeline.freshness import Fill, Recipe, Shelf
+from stages.speech.training.ranks import Ranks
+
+FILL, MADE = b"fill", b"made"
+
+
+def make_together(shelf: Shelf, ranks: Ranks, recipe: Recipe, fill: Fill) -> Path:
+    """The artefact's directory, which the work directory of every rank must be able to see.
+
+    What the first rank refuses (another process makes it, a full disk) ends them all.
+    """
+    if ranks.size == 1:
+        return shelf.make(recipe, fill)
+    if ranks.is_first:
+        place = shelf.make(recipe, _Announced(fill, ranks))
+        ranks.from_first(MADE)
+        return place
+    if ranks.from_first(b"") == FILL:
+        fill(directory=shelf.partial(recipe))
+        ranks.from_first(b"")
+    return shelf.place(recipe)
+
+
+class _Announced:
+    """A stage that calls the other ranks when it begins."""
+
+    def __init__(self, fill: Fill, ranks: Ranks) -> None:
+        self._fill = fill
+        self._ranks = ranks
+
+    def __call__(self, *, directory: Path) -> None:
+        self._ranks.from_first(FILL)
+        self._fill(directory=directory)

@@ -1,0 +1,131 @@
+"""Under torchrun: student and ensemble, and nothing else; what is said is said once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from makers_ranks import environment, torchrun
+from makers_training import make_corpus_directory
+
+from pipeline.freshness import Shelf
+from pipeline.recipes import Recipes
+from pipeline.settings import read_settings
+
+TRAINING = {"epochs": 2, "batch_frames": 61, "learning_rate": 0.02}
+ARCHITECTURE = {"hidden": 9, "layers": 2, "dropout": 0.0}
+SETTINGS = {
+    "ensemble": {"members": [{"name": "m", "architecture": ARCHITECTURE, "training": TRAINING}]},
+    "student": {"hard_weight": 1.0, "architecture": ARCHITECTURE, "training": TRAINING},
+}
+NEW = ("metrics.jsonl", "model.json", "model.safetensors")
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work directory with a corpus in it, under the name of the spoken one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(SETTINGS))
+    shelf = Shelf(Path("work"))
+    shelf.make(Recipes(read_settings(None), shelf).corpus, make_corpus_directory)
+    return tmp_path
+
+
+def _made(house: Path, stage: str) -> list[Path]:
+    return sorted((house / "work").glob(f"{stage}-*"))
+
+
+def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
+    done = torchrun(2, "-m", "pipeline", "student", cwd=house)
+    assert done.returncode == 0, done.stderr
+    (student,) = _made(house, "student")
+    assert done.stdout == f"{student.relative_to(house)}\n"
+    assert done.stderr.count("2 ranks") == 1
+    files = {path.name for path in student.iterdir()}
+    assert files == {*NEW, "files.sha256", "made.json"}
+    again = subprocess.run(
+        [sys.executable, "-m", "pipeline", "student"],
+        cwd=house,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "fresh" in again.stderr  # with one rank it is the same student
+
+
+def test_other_commands_are_refused_politely(house: Path) -> None:
+    done = torchrun(2, "-m", "pipeline", "status", cwd=house)
+    assert done.returncode != 0
+    assert done.stderr.count("only student and ensemble run under torchrun") == 1
+    assert "click" not in done.stderr
+
+
+def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> None:
+    (corpus,) = _made(house, "corpus")
+    (corpus / "dev.h5").write_bytes(b"no corpus file")
+    done = torchrun(2, "-m", "pipeline", "ensemble", cwd=house, seconds=60)
+    assert done.returncode != 0
+    assert done.stderr.count("essence: ") == 1
+    assert "dev.h5" in done.stderr
+    assert "site-packages/pipeline" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_and_the_run_goes_on(house: Path) -> None:
+    change = ["--set", "student.training.epochs=300", "--set", "student.training.patience=300"]
+    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pipeline", "student"]
+    with subprocess.Popen(
+        [sys.executable, *command, *change],
+        cwd=house,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        _wait_for(house, "metrics.jsonl")
+        (second,) = [pid for pid in _children(run.pid) if _rank(pid) == "1"]
+        os.kill(second, signal.SIGKILL)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "rank" in errors
+    (part,) = _made(house, "student")
+    assert (part / "checkpoint.json").is_file()
+    change[1] = "student.training.epochs=300"
+    with subprocess.Popen(
+        [sys.executable, *command, *change],
+        cwd=house,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        epochs = len((part / "metrics.jsonl").read_text().splitlines())
+        _wait_for(house, "metrics.jsonl", more_than=epochs)
+        os.kill(run.pid, signal.SIGINT)  # torchrun passes it on
+        _, errors = run.communicate(timeout=60)
+    assert "goes on at epoch" in errors
+    assert errors.count("stopped; the same command goes on") == 1
+    assert (part / "checkpoint.json").is_file()
+
+
+def _wait_for(house: Path, name: str, *, more_than: int = 0, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = list((house / "work").glob(f"student-*/{name}"))
+        if found and len(found[0].read_text().splitlines()) > more_than:
+            return
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def _rank(pid: int) -> str:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((v[5:].decode() for v in variables if v.startswith(b"RANK=")), "")
