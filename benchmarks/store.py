@@ -1,11 +1,13 @@
 """The soft-label store against what people use instead: bytes, error, speed, as ratios.
 
     python benchmarks/store.py [--classes 3000,9000] [--frames 131072] [--k 1,4,8,32] [--rounds 7]
+    python benchmarks/store.py --members work/member-*/ --corpus work/corpus-.../train.h5
     python benchmarks/store.py --store work/teacher-.../train.zarr
 
-Without --store, posteriors are made from a seed (realistic_posteriors.py). With it, those that a
-teacher has given on speech; they have gone through the value code once, so that the error cannot be
+Posteriors are made from a seed (realistic_posteriors.py), or with --members those that models give
+on speech. With --store they have gone through the value code once, so that the error cannot be
 measured, naive Zarr finds few different values, and the dense file has the tail spread evenly.
+--no-speed leaves it at sizes and the error.
 Everything is written below a temporary directory and read from the page cache: this measures the
 work of the processor, not a disk. Each round runs all contestants once, in another order, and a
 ratio is taken within its round.
@@ -23,8 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from realistic_posteriors import realistic_posteriors
+from posterior_sources import Posteriors, from_members, from_seed, from_store
 from side_by_side import Contestant, each, machine, print_ratios
 from store_contestants import (
     DenseHdf5,
@@ -38,12 +39,9 @@ from store_contestants import (
 
 from storage.shard_encoder import encode_shard
 from storage.store_reader import SoftLabelStore, open_store
-from storage.tiers import plan_tiers
-from storage.top_k import KeptBlock, cut_block, join_blocks, keep_top_k
+from storage.top_k import KeptBlock, cut_block
 from storage.value_code import PROB_OF_CODE, encode_logp, encode_prob
 
-KEPT = 32
-DENSE_FRAMES = 16_384  # enough for the dense file to leave the processor's caches
 BLOCK_FRAMES = 32_768
 NUM_RANDOM = 64  # utterances that one measurement reads
 NUM_RANDOM_SLOW = 8  # of which the slow contestants read these
@@ -58,71 +56,27 @@ def main() -> None:
     parser.add_argument("--k", default="1,4,8,32")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--store", type=Path, help="a sealed store; instead of made posteriors")
+    parser.add_argument("--members", type=Path, nargs="+", help="models; their mean on --corpus")
+    parser.add_argument("--corpus", type=Path, help="with --members: a split's .h5")
+    parser.add_argument("--no-speed", action="store_true", help="sizes and error only")
     options = parser.parse_args()
-    print(f"{machine()}; {options.rounds} rounds: median (lowest to highest)\n")
+    if bool(options.members) != bool(options.corpus):
+        parser.error("--members and --corpus go together")
+    rounds = 0 if options.no_speed else options.rounds
+    print(f"{machine()}; {rounds} rounds: median (lowest to highest)\n")
     ks = [int(k) for k in options.k.split(",")]
     if options.store is not None:
-        kept, lengths, num_classes = from_store(open_store(options.store))
-        dense = spread_out(kept, num_classes)
-        compare(kept, lengths, num_classes, dense, ks, options.rounds, exact=False)
-        return
-    for num_classes in map(int, options.classes.split(",")):
-        lengths = make_lengths(options.frames)
-        kept, dense = make_posteriors(sum(lengths), num_classes)
-        compare(kept, lengths, num_classes, dense, ks, options.rounds, exact=True)
+        compare(from_store(open_store(options.store)), ks, rounds)
+    elif options.members:
+        compare(from_members(options.members, options.corpus), ks, rounds)
+    else:
+        for num_classes in map(int, options.classes.split(",")):
+            compare(from_seed(options.frames, num_classes), ks, rounds)
 
 
-def make_lengths(num_frames: int) -> list[int]:
-    """Utterances of 1 to 30 seconds, 10 on average, at 30 ms a frame."""
-    rng = np.random.default_rng(1)
-    lengths = np.clip(rng.lognormal(np.log(300), 0.5, size=num_frames), 33, 1000).astype(int)
-    return lengths[: int(np.searchsorted(np.cumsum(lengths), num_frames))].tolist()
-
-
-def make_posteriors(num_frames: int, num_classes: int) -> tuple[KeptBlock, NDArray[np.float32]]:
-    """What is kept of all frames, and the first ones whole."""
-    blocks, dense = [], []
-    for logp_TC in realistic_posteriors(num_frames, num_classes, seed=1):
-        blocks.append(keep_top_k(logp_TC, KEPT, tiers=plan_tiers(KEPT)))
-        if sum(map(len, dense)) < DENSE_FRAMES:
-            dense.append(logp_TC)
-    return join_blocks(blocks), np.concatenate(dense)
-
-
-def from_store(store: SoftLabelStore) -> tuple[KeptBlock, list[int], int]:
-    """What a store holds, as it was given to its writer but for the value code's error."""
-    frames, about = range(store.num_frames), store.about
-    whole = store.read(frames, k=about.kept)
-    tails = [store.read(frames, k=tier.last).tail_T for tier in about.tiers]
-    kept = KeptBlock(
-        ids_TK=whole.ids_TK,
-        logp_TK=whole.logp_TK,
-        tail_TG=np.stack(tails, axis=1),
-        log_norm_TH=np.empty((store.num_frames, 0), np.float32),
-    )
-    return kept, [row.num_frames for row in store.utterances], about.num_classes
-
-
-def spread_out(kept: KeptBlock, num_classes: int) -> NDArray[np.float32]:
-    """The first frames with the tail spread over the other classes."""
-    ids_TK = kept.ids_TK[:DENSE_FRAMES].astype(np.intp)
-    tail_T1 = np.maximum(kept.tail_TG[:DENSE_FRAMES, -1:], 1e-30)
-    dense_TC = np.repeat(np.log(tail_T1 / num_classes), num_classes, axis=1).astype(np.float32)
-    np.put_along_axis(dense_TC, ids_TK, kept.logp_TK[:DENSE_FRAMES], axis=1)
-    return dense_TC
-
-
-def compare(
-    kept: KeptBlock,
-    lengths: Sequence[int],
-    num_classes: int,
-    dense_TC: NDArray[np.float32],
-    ks: Sequence[int],
-    rounds: int,
-    *,
-    exact: bool,
-) -> None:
+def compare(posteriors: Posteriors, ks: Sequence[int], rounds: int) -> None:
     """Print the table of one set of frames."""
+    kept, lengths, num_classes = posteriors.kept, posteriors.lengths, posteriors.num_classes
     num_kept = kept.ids_TK.shape[1]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -134,12 +88,14 @@ def compare(
             stores[chunk_frames] = path
         memmap = Memmap.write(directory, kept)
         naive = NaiveZarr(directory / "naive.zarr", memmap)
-        dense = DenseHdf5(directory / "dense.h5", dense_TC)
+        dense = DenseHdf5(directory / "dense.h5", posteriors.dense_TC)
         print(f"## C = {num_classes}, K = {num_kept}: {len(lengths)} utterances, ", end="")
         print(f"{sum(lengths)} frames\n")
         print_sizes(open_store(stores[8192]), naive, num_classes)
-        if exact:
+        if posteriors.exact:
             print_error(kept)
+        if not rounds:
+            return
         print("| speed | ours, million frames/s | against | ratio |\n|---|---|---|---|")
         some = [k for k in ks if k <= num_kept]
         for title, contestants in measurements(stores, memmap, naive, dense, kept, lengths, some):

@@ -14,12 +14,14 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from storage.shard_object import Buffer
+
 HEADER = struct.Struct("<4B3I")
 START_BYTES = 4
 STORED = 0x2  # flag: the bytes follow the header as they are
 
 
-def num_blocks(body: bytes, *, num_bytes: int) -> int:
+def num_blocks(body: Buffer, *, num_bytes: int) -> int:
     """How many blocks can be had one by one; 1 where the buffer must be looked at as a whole."""
     if len(body) < HEADER.size:
         return 1
@@ -29,11 +31,10 @@ def num_blocks(body: bytes, *, num_bytes: int) -> int:
     return int(-(-num_bytes // block_bytes))
 
 
-def take_blocks(body: bytes, start: int, stop: int) -> tuple[bytes, int, int]:
+def take_blocks(body: Buffer, start: int, stop: int) -> tuple[bytes, int]:
     """The blocks that hold the decompressed bytes [start, stop).
 
-    Returns a blosc buffer, the size of what it decompresses to, and how many of those bytes come
-    before `start`.
+    Returns a blosc buffer, and how many of the bytes in it come before `start`.
 
     Raises:
         ValueError: when the blocks do not follow each other.
@@ -42,8 +43,7 @@ def take_blocks(body: bytes, start: int, stop: int) -> tuple[bytes, int, int]:
     blocks = -(-num_bytes // block_bytes)
     if len(body) < HEADER.size + START_BYTES * blocks:
         raise ValueError("fewer bytes than blocks")
-    # A short last block does not stand alone: blosc refuses a block size above the total.
-    first = min(start // block_bytes, blocks - 2 if num_bytes % block_bytes else blocks - 1)
+    first = start // block_bytes
     count = (stop - 1) // block_bytes + 1 - first
     known = min(count + 1, blocks - first)  # the block after the last one says where that ends
     bounds = struct.unpack_from(f"<{known}I", body, HEADER.size + START_BYTES * first)
@@ -53,19 +53,18 @@ def take_blocks(body: bytes, start: int, stop: int) -> tuple[bytes, int, int]:
         raise ValueError("blocks that do not follow each other")
     shift = HEADER.size + START_BYTES * count - bounds[0]
     taken = min((first + count) * block_bytes, num_bytes) - first * block_bytes
-    header = HEADER.pack(*head, taken, block_bytes, bounds[-1] + shift)
+    # Blosc refuses a block size above the total: that of a short last block which stands alone.
+    header = HEADER.pack(*head, taken, min(block_bytes, taken), bounds[-1] + shift)
     starts = struct.pack(f"<{count}I", *(bound + shift for bound in bounds[:-1]))
     content = body[bounds[0] : bounds[-1]]
-    return b"".join([header, starts, content]), taken, start - first * block_bytes
+    return b"".join([header, starts, content]), start - first * block_bytes
 
 
-def decompress_part(body: bytes, start: int, stop: int) -> NDArray[np.uint8]:
+def decompress_part(body: Buffer, start: int, stop: int) -> NDArray[np.uint8]:
     """The decompressed bytes [start, stop) of a buffer of several blocks.
 
     Raises:
         ValueError, RuntimeError: when it cannot be decompressed.
     """
-    part, num_bytes, skip = take_blocks(body, start, stop)
-    out = np.empty(num_bytes, np.uint8)
-    blosc.decompress(part, out)
-    return out[skip : skip + stop - start]
+    part, skip = take_blocks(body, start, stop)
+    return np.frombuffer(blosc.decompress(part), np.uint8, stop - start, skip)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Held = bytes | NDArray[Any]
+Held = bytes | memoryview | NDArray[Any]
 
 
 class ByteCache:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from storage.chunk_reader import ChunkReader
 from storage.derived_plan import ShardRecipe, Source, Take
 from storage.errors import StoreCorrupt
-from storage.frame_map import FrameMap, Rows
+from storage.frame_map import FrameMap, Rows, cut_at_chunks
 from storage.manifest import read_objects
 from storage.shard_encoder import ShardObject, encode_chunk
 from storage.shard_object import chunk_checksums
@@ -114,8 +114,9 @@ class ShardRecoder:
         """Rows of an array as they are stored, (any, B)."""
         for take in recipe.takes:
             reader = self._readers[take.source]
-            for place in self._places(take):
-                yield from reader.rows(array, shard=place.shard, start=place.start, stop=place.stop)
+            size = self._sources[take.source].metadata.about.chunk_frames
+            for place in cut_at_chunks(self._places(take), chunk_frames=size):
+                yield reader.rows(array, place).reshape(-1, array.row_bytes)
 
     def _refuse_bad(
         self,

@@ -11,8 +11,6 @@ import numpy as np
 from storage.errors import StoreError, StoreIncomplete
 from storage.store_metadata import StoreMetadata
 
-BATCH_FRAMES = 8192  # a megabyte of ids and codes at K = 32
-
 
 class Span(NamedTuple):
     """Frames [start, stop) of an utterance."""
@@ -38,25 +36,26 @@ def count_frames(places: Sequence[Rows]) -> int:
     return sum(place.stop - place.start for place in places)
 
 
-def batch_frames(chunk_frames: int) -> int:
-    """The most frames of a batch."""
-    return max(chunk_frames, BATCH_FRAMES)
+def cut_at_chunks(places: Iterable[Rows], *, chunk_frames: int) -> Iterator[Rows]:
+    """The places cut where chunks meet: each one lies in one chunk."""
+    for shard, start, stop in places:
+        while start < stop:
+            end = min(stop, (start // chunk_frames + 1) * chunk_frames)
+            yield Rows(shard, start, end)
+            start = end
 
 
-def batches(places: Sequence[Rows], *, chunk_frames: int) -> Iterator[list[Rows]]:
-    """The places cut where chunks meet, as many at a time as the processor's cache likes."""
+def batches(places: Iterable[Rows], *, chunk_frames: int, room: int) -> Iterator[list[Rows]]:
+    """The places cut where chunks meet, so many together that `room` holds their frames."""
     batch: list[Rows] = []
-    left = room = batch_frames(chunk_frames)
-    for place in places:
-        start = place.start
-        while start < place.stop:
-            stop = min(place.stop, (start // chunk_frames + 1) * chunk_frames)
-            if stop - start > left:
-                yield batch
-                batch, left = [], room
-            batch.append(Rows(place.shard, start, stop))
-            left -= stop - start
-            start = stop
+    left = room
+    for place in cut_at_chunks(places, chunk_frames=chunk_frames):
+        num_frames = place.stop - place.start
+        if num_frames > left:
+            yield batch
+            batch, left = [], room
+        batch.append(place)
+        left -= num_frames
     if batch:
         yield batch
 

@@ -4,7 +4,7 @@ Numpy copies and sums along short rows slowly, so rows are moved as wholes, and 
 sums are one multiplication of a 64-bit word.
 
 Shapes: T frames, R ranks of the opened tiers, W = R rounded up to whole words of 1, 2, 4 or 8
-bytes, B bytes of a row.
+bytes.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class RankJoin:
         self._room_ids: NDArray[np.unsignedinteger[Any]]
         self._room_ids = np.empty((max_frames, ends[-1]), np.dtype(ids_dtype).newbyteorder("<"))
         self._room_codes = np.empty((max_frames, width), np.uint8)
-        self._ids = _records(self._room_ids, ends)
-        self._codes = _records(self._room_codes, ends)
+        self._ids = _fields(self._room_ids, ends)
+        self._codes = _fields(self._room_codes, ends)
         self.begin(max_frames)
 
     def begin(self, num_frames: int) -> None:
@@ -44,13 +44,13 @@ class RankJoin:
         self._codes_TW = self._room_codes[:num_frames]
         self._codes_TW[:, self._num_ranks :] = 0  # after the last rank, nothing is added
 
-    def put_ids(self, tier: int, at: int, rows_RB: NDArray[np.uint8]) -> None:
+    def put_ids(self, tier: int, at: int, rows: NDArray[np.uint8]) -> None:
         """Ids of one tier, little-endian bytes, for the frames from `at` on."""
-        _copy(self._ids, tier, at, rows_RB)
+        _copy(self._ids[tier], at, rows)
 
-    def put_differences(self, tier: int, at: int, rows_RB: NDArray[np.uint8]) -> None:
+    def put_differences(self, tier: int, at: int, rows: NDArray[np.uint8]) -> None:
         """Code differences of one tier for the frames from `at` on."""
-        _copy(self._codes, tier, at, rows_RB)
+        _copy(self._codes[tier], at, rows)
 
     def sum_codes(self) -> NDArray[np.uint8]:
         """Differences -> codes, (T, R), once. Sums above 255 show as codes that do not ascend."""
@@ -88,11 +88,13 @@ def _row_type(ends: tuple[int, ...], item_bytes: int, row_bytes: int) -> np.dtyp
     )
 
 
-def _records(rows_TX: NDArray[Any], ends: tuple[int, ...]) -> NDArray[Any]:
+def _fields(rows_TX: NDArray[Any], ends: tuple[int, ...]) -> list[NDArray[Any]]:
+    """Of each tier, its part of every row."""
     row_bytes = rows_TX.shape[1] * rows_TX.itemsize
-    return rows_TX.view(_row_type(ends, rows_TX.itemsize, row_bytes))[:, 0]
+    records = rows_TX.view(_row_type(ends, rows_TX.itemsize, row_bytes))[:, 0]
+    return [records[name] for name in records.dtype.names or ()]
 
 
-def _copy(records: NDArray[Any], tier: int, at: int, rows_RB: NDArray[np.uint8]) -> None:
-    field = records[f"tier_{tier}"]
-    field[at : at + len(rows_RB)] = rows_RB.view(field.dtype)[:, 0]
+def _copy(field: NDArray[Any], at: int, rows: NDArray[np.uint8]) -> None:
+    values = rows.view(field.dtype)
+    field[at : at + len(values)] = values

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from storage.errors import StoreCorrupt
 from storage.store_format import Codec
 
+Buffer = bytes | memoryview
+
 ABSENT = (1 << 64) - 1
 CRC_BYTES = 4
 ENTRY = struct.Struct("<2Q")  # of the index: offset, bytes
@@ -78,7 +80,7 @@ def check_crc(raw: bytes, *, where: str) -> bytes:
     return body
 
 
-def decompress(body: bytes, codec: Codec, *, num_bytes: int, where: str) -> NDArray[np.uint8]:
+def decompress(body: Buffer, codec: Codec, *, num_bytes: int, where: str) -> NDArray[np.uint8]:
     """`num_bytes` decompressed bytes.
 
     Raises:
@@ -87,24 +89,23 @@ def decompress(body: bytes, codec: Codec, *, num_bytes: int, where: str) -> NDAr
     declared = _zstd_size(body) if codec == "zstd" else _blosc_size(body)
     if declared != num_bytes:
         raise StoreCorrupt(f"{where}: declares {declared} bytes, wanted {num_bytes}")
-    out = np.empty(num_bytes, dtype=np.uint8)
     try:
-        (zstd if codec == "zstd" else blosc).decompress(body, out)
+        content = (zstd if codec == "zstd" else blosc).decompress(body)
     except (RuntimeError, ValueError) as cause:
         raise StoreCorrupt(f"{where}: cannot be decompressed ({cause})") from cause
-    return out
+    return np.frombuffer(content, np.uint8)
 
 
-def _blosc_size(body: bytes) -> int | None:
+def _blosc_size(body: Buffer) -> int | None:
     if len(body) < BLOSC_HEADER_BYTES:
         return None
     num_bytes, _, compressed = struct.unpack_from("<3I", body, 4)
     return int(num_bytes) if compressed == len(body) else None
 
 
-def _zstd_size(body: bytes) -> int | None:
+def _zstd_size(body: Buffer) -> int | None:
     """Frame_Content_Size of RFC 8878, 3.1.1.1; None where the frame does not say it."""
-    header = body[:18].ljust(18, b"\0")
+    header = bytes(body[:18]).ljust(18, b"\0")
     if int.from_bytes(header[:4], "little") != ZSTD_MAGIC:
         return None
     descriptor = header[4]

@@ -7,33 +7,23 @@ what is sent to another process opens the store again there.
 Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.chunk_reader import ChunkReader
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.frame_map import (
-    FrameMap,
-    Rows,
-    Wanted,
-    batch_frames,
-    batches,
-    count_frames,
-    groups,
-)
+from storage.frame_map import FrameMap, Rows, Wanted, count_frames
 from storage.partial_copy import read_part, refuse_left_out
-from storage.rank_join import RankJoin
+from storage.rank_reader import RankReader
 from storage.remote_folder import Root, find_root
 from storage.soft_labels import SoftLabelCodes, SoftLabels
 from storage.store_contents import read_contents
 from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays
 from storage.store_verify import verify_objects
-from storage.tiers import tier_of
-from storage.value_code import PROB_OF_CODE, decode_logp
+from storage.value_code import decode_logp
 
 CACHE_BYTES = 64 << 20
 
@@ -69,15 +59,10 @@ class SoftLabelStore:
         self.about = metadata.about
         self.utterances = metadata.utterances
         self._plan = metadata.plan
-        self._tier_arrays = [tier_arrays(self.about, i) for i in range(len(self.about.tiers))]
         self._map = FrameMap(metadata, where=str(path), absent_shards=self.absent_shards)
         self._cache_bytes = cache_bytes
-        self._chunks = ChunkReader(
-            path,
-            self._records,
-            chunk_frames=self.about.chunk_frames,
-            chunks_per_shard=self.about.shard_frames // self.about.chunk_frames,
-            cache_bytes=cache_bytes,
+        self._reader = RankReader(
+            path, self._records, self.about, self._map, cache_bytes=cache_bytes
         )
 
     @property
@@ -112,7 +97,7 @@ class SoftLabelStore:
             logp_TK=np.empty((num_frames, k), np.float32),
             tail_T=np.empty(num_frames, np.float32),
         )
-        for rows, part in self._joined(places, k):
+        for rows, part in self._reader.ranks(places, k):
             labels.ids_TK[rows] = part.ids_TK
             decode_logp(part.codes_TK, out=labels.logp_TK[rows])
             labels.tail_T[rows] = part.tail_T
@@ -127,7 +112,7 @@ class SoftLabelStore:
             codes_TK=np.empty((num_frames, k), np.uint8),
             tail_T=np.empty(num_frames, np.float32),
         )
-        for rows, part in self._joined(places, k):
+        for rows, part in self._reader.ranks(places, k):
             labels.ids_TK[rows] = part.ids_TK
             labels.codes_TK[rows] = part.codes_TK
             labels.tail_T[rows] = part.tail_T
@@ -163,10 +148,7 @@ class SoftLabelStore:
         array = log_norm_array(temperature)
         places = self._map.find([id])
         self._refuse_left_out([array], places, 1)
-        self._chunks.expect([array], places)
-        parts = list(self._fetch(array, places))
-        values_T = np.concatenate([_NO_CODES, *(rows.reshape(-1) for rows in parts)])
-        values_T = values_T.view("<f4").astype(np.float32)
+        values_T = self._reader.values(array, places).view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():
             raise StoreCorrupt(f"{self.path}: {array.name} of utterance {id!r} is not finite")
         return values_T
@@ -216,100 +198,13 @@ class SoftLabelStore:
                 "or run 'essence teacher' with a larger teacher.kept"
             )
         places = self._map.find(wanted)
-        self._refuse_left_out(self._opened_by(k), places, k)
+        self._refuse_left_out(self._reader.arrays(k), places, k)
         return places
-
-    def _opened_by(self, k: int) -> list[FrameArray]:
-        """The arrays that a reader of k ranks opens."""
-        last = tier_of(self.about.tiers, k)
-        opened = [array for trio in self._tier_arrays[: last + 1] for array in trio[:2]]
-        return [*opened, self._tier_arrays[last][2]]
 
     def _refuse_left_out(self, arrays: list[FrameArray], places: Sequence[Rows], k: int) -> None:
         if self._part is not None and isinstance(self.path, Path):
             names, shards = [array.name for array in arrays], [place.shard for place in places]
             refuse_left_out(self.path, self._part, names, shards=shards, k=k)
-
-    def _fetch(self, array: FrameArray, places: Sequence[Rows]) -> Iterator[NDArray[np.uint8]]:
-        for shard, start, stop in places:
-            yield from self._chunks.rows(array, shard=shard, start=start, stop=stop)
-
-    def _joined(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
-        """Where in the answer, and what: some frames at a time, that caches may hold.
-
-        The arrays given are overwritten by the next ones.
-        """
-        last_tier = tier_of(self.about.tiers, k)
-        at, room = 0, batch_frames(self.about.chunk_frames)
-        join = RankJoin(
-            self.about.tiers[: last_tier + 1],
-            max_frames=min(room, count_frames(places)),
-            ids_dtype=self.about.ids_dtype,
-        )
-        for batch in self._fetched(places, k):
-            num_frames = count_frames(batch)
-            join.begin(num_frames)
-            yield slice(at, at + num_frames), self._join(join, batch, last_tier, k)
-            at += num_frames
-
-    def _fetched(self, places: Sequence[Rows], k: int) -> Iterator[list[Rows]]:
-        """Batches of the places; from a server, those that the cache could hold come together."""
-        arrays = self._opened_by(k)
-        chunk_bytes = self.about.chunk_frames * sum(array.row_bytes for array in arrays)
-        for group in groups(
-            batches(places, chunk_frames=self.about.chunk_frames),
-            chunk_frames=self.about.chunk_frames,
-            most_chunks=self._cache_bytes // chunk_bytes,
-        ):
-            self._chunks.expect(arrays, [place for batch in group for place in batch])
-            yield from group
-        self._chunks.forget()
-
-    def _join(
-        self, join: RankJoin, batch: Sequence[Rows], last_tier: int, k: int
-    ) -> SoftLabelCodes:
-        for tier, (ids, val, _) in enumerate(self._tier_arrays[: last_tier + 1]):
-            for array, put in ((ids, join.put_ids), (val, join.put_differences)):
-                at = 0
-                for rows in self._fetch(array, batch):
-                    put(tier, at, rows)
-                    at += len(rows)
-        tails = [rows[:, 0] for rows in self._fetch(self._tier_arrays[last_tier][2], batch)]
-        codes_TR = join.sum_codes()
-        self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
-        return SoftLabelCodes(
-            ids_TK=join.ids_TR[:, :k],
-            codes_TK=codes_TR[:, :k],
-            tail_T=self._tail_after(k, codes_TR, np.concatenate(tails)),
-        )
-
-    def _tail_after(
-        self, k: int, codes_TR: NDArray[np.uint8], tail_T: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        """Mass after rank k: the tail of k's tier, and the tier's ranks beyond k."""
-        num_ranks = codes_TR.shape[1]
-        if num_ranks == self.about.num_classes:
-            mass_T = np.zeros(len(tail_T), np.float32)
-        else:
-            mass_T = np.take(PROB_OF_CODE, tail_T)
-        if k < num_ranks:
-            mass_T += PROB_OF_CODE[codes_TR[:, k:]].sum(axis=1)
-        return np.minimum(mass_T, np.float32(1.0), out=mass_T)
-
-    def _refuse_bad_rows(
-        self, places: Sequence[Rows], ids_TR: NDArray[Any], unordered: int | None
-    ) -> None:
-        if unordered is not None:
-            raise StoreCorrupt(f"{self._map.name(places, unordered)}: probabilities do not descend")
-        if ids_TR.size and int(ids_TR.max()) >= self.about.num_classes:
-            row = int(np.argmax((ids_TR >= self.about.num_classes).any(axis=1)))
-            raise StoreCorrupt(
-                f"{self._map.name(places, row)}: a class id is fill or not below "
-                f"{self.about.num_classes}: the data are missing"
-            )
-
-
-_NO_CODES = np.empty(0, np.uint8)
 
 
 def _open_again(path: Root, cache_bytes: int, digest: str) -> SoftLabelStore:

@@ -4,6 +4,7 @@ A reader of k ranks opens the first tiers only.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Tier:
         return slice(self.first - 1, self.last)
 
 
+@cache
 def plan_tiers(kept: int) -> tuple[Tier, ...]:
     """The tiers of a store of `kept` ranks; the last one may be narrower than its power of two."""
     assert kept >= 1

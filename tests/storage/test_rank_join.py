@@ -19,9 +19,9 @@ def joined(codes_TK: np.ndarray, ids_TK: np.ndarray, dtype: str) -> RankJoin:
         for at in range(0, len(codes_TK), 5):
             rows = slice(at, at + 5)
             ids = np.ascontiguousarray(ids_TK[rows, tier.columns], dtype=dtype)
-            join.put_ids(index, at, ids.view(np.uint8))
+            join.put_ids(index, at, ids.reshape(-1).view(np.uint8))
             differences = np.ascontiguousarray(differences_TK[rows, tier.columns])
-            join.put_differences(index, at, differences)
+            join.put_differences(index, at, differences.reshape(-1))
     return join
 
 

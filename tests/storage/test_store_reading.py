@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers_store import fill_store, make_about, make_block, make_utterances, shard_block
 
-from storage import chunk_reader, object_handles
+from storage import chunk_bytes, chunk_reader, object_handles
 from storage.byte_cache import ByteCache
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.frame_map import Span
@@ -153,6 +154,34 @@ def test_who_comes_back_to_a_chunk_finds_it_decompressed(
         store.read(range(start, start + 50), k=KEPT)
     assert max(asked.values()) == 2
     assert len(asked) == 6 * (2 * 6 + 1)  # chunks times ids, codes of each tier and one tail
+
+
+def test_as_many_indices_are_kept_as_are_allowed(
+    path: Path, everything: SoftLabels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_bytes, "MAX_INDICES", 3)  # ids, codes and tail of tier 0
+    store, asked = open_store(path, cache_bytes=0), Counter[str]()
+    real = chunk_bytes.read_index
+    monkeypatch.setattr(
+        chunk_bytes, "read_index", lambda raw, **kw: asked.update([kw["where"]]) or real(raw, **kw)
+    )
+    for start, times in ((0, {1}), (9, {1}), (3000, {1}), (20, {1, 2})):  # 3000: another shard
+        frames = list(range(start, start + 5))
+        assert_same(store.read(range(start, start + 5), k=1), everything, frames, 1)
+        assert set(asked.values()) == times
+    assert len(asked) == 6
+
+
+def test_a_tail_is_never_above_one(tmp_path: Path) -> None:
+    about = make_about(kept=4, num_classes=9, temperatures=())
+    block = make_block(about, 7, seed=1)
+    certain = replace(block, logp_TK=np.zeros_like(block.logp_TK), tail_TG=np.ones((7, 2), "f4"))
+    writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=make_utterances([7]))
+    writer.write_shard(0, certain)
+    writer.seal()
+    store = open_store(tmp_path / "a.zarr")
+    for k in (1, 2, 3, 4):
+        assert (store.read(range(7), k=k).tail_T == 1).all()
 
 
 def test_a_caller_may_scribble_on_what_it_was_given(store: SoftLabelStore) -> None:
