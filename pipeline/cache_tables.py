@@ -89,8 +89,13 @@ def describe_info(facts: dict[str, Any]) -> str:
         for tier in facts["tiers"]
     ]
     left = max(len(name) for name, _ in rows)
-    lines = [f"{name.ljust(left)}  {text}" for name, text in rows]
+    lines = [_plain(f"{name.ljust(left)}  {text}") for name, text in rows]
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
+
+
+def _plain(text: str) -> str:
+    """A stranger's text may hold what a terminal obeys."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _origin_rows(origin: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -46,3 +46,9 @@ class StoreMismatch(StoreError):
 
 class StoreUnreachable(StoreError):
     """The system does not let us read: no right, no disk, a stale handle."""
+
+
+def shown(value: object, most: int = 1000) -> str:
+    """A value as it stands in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -4,7 +4,6 @@ HEAD names the manifest; who reads a store starts there.
 """
 
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, shown
 from storage.fingerprint import canonical_json
 from storage.object_file import read_whole
 from storage.partial_copy import UNFINISHED, read_part
 from storage.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder, Root
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
+from storage.strict_json import parse_json
 
 HEAD = "HEAD"
 STAGE = "_stage"
@@ -69,13 +69,13 @@ def decode_records(content: bytes, *, where: str) -> Records:
         StoreError: when it is of another format or a newer version.
     """
     try:
-        value: Any = json.loads(content)
+        value: Any = parse_json(content)
         found = (value["format"], value["format_version"])
-        if found != (FORMAT_NAME, FORMAT_VERSION):
-            raise StoreError(f"{where}: format {found[0]} {found[1]} is not known here")
+        if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
+            raise StoreError(f"{where}: format {shown(found)} is not known here")
         return {name: _record(name, fields) for name, fields in value["objects"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-        raise StoreCorrupt(f"{where} is not a list of objects ({cause!r})") from cause
+        raise StoreCorrupt(f"{where} is not a list of objects ({shown(cause)})") from cause
 
 
 def _record(name: str, fields: dict[str, Any]) -> ObjectRecord:

@@ -7,7 +7,6 @@ A copy without this file is whole. The file is of this copy only: the manifest d
 and the store's identity is that of the whole. It is written after the objects that it promises.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -15,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from storage.errors import StoreCorrupt, StorePartial
+from storage.errors import StoreCorrupt, StorePartial, shown
 from storage.fingerprint import canonical_json
 from storage.object_file import is_there, read_whole
+from storage.strict_json import parse_json
 
 T = TypeVar("T")
 
@@ -96,10 +96,10 @@ def decode_part(content: bytes, *, where: str) -> PartialCopy:
         StoreCorrupt: when the bytes are not such a file.
     """
     try:
-        value: Any = json.loads(content)
+        value: Any = parse_json(content)
         found = value["format"], value["format_version"]
         if found != (FORMAT_NAME, FORMAT_VERSION):
-            raise ValueError(f"format {found[0]} {found[1]}")
+            raise ValueError(f"format {shown(found)}")
         source, digest, kept = value["source"], value["manifest"], value["kept"]
         if not isinstance(source, str) or not source.isprintable():
             raise ValueError("source")
@@ -110,7 +110,7 @@ def decode_part(content: bytes, *, where: str) -> PartialCopy:
         arrays = {str(name): _ranges(pairs) for name, pairs in value["arrays"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
         raise StoreCorrupt(
-            f"{where} does not say what is here ({cause!r}): remove this "
+            f"{where} does not say what is here ({shown(cause)}): remove this "
             "file, then pull what you need again"
         ) from cause
     return PartialCopy(source=source, digest=digest, kept=kept, arrays=arrays)

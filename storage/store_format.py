@@ -12,11 +12,12 @@
 Every object is a Zarr v3 array of N shards x S rows in inner chunks of F rows.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from storage import value_code
-from storage.errors import StoreError, StoreMismatch
+from storage.errors import StoreError, StoreMismatch, shown
 from storage.origin import Origin, read_origin
 from storage.tiers import Tier, plan_tiers
 
@@ -78,6 +79,11 @@ class StoreAbout:
             raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")
         if any(not t > 0 or t == 1 for t in self.temperatures):
             raise StoreError(f"temperatures {self.temperatures}: wanted positive ones other than 1")
+        if not self.frame_shift_ms > 0 or self.subsampling < 1:
+            raise StoreError(
+                f"frames of {self.frame_shift_ms} ms that stand for {self.subsampling} each: "
+                "wanted more than none"
+            )
         if len(set(self.temperatures)) != len(self.temperatures) or not self.temperature > 0:
             raise StoreError("a temperature is given twice, or is not positive")
 
@@ -187,26 +193,31 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
         StoreError: when the format is another or newer one, or a value is missing or odd.
     """
     found = (attributes.get("format"), attributes.get("format_version"))
-    if found != (FORMAT_NAME, FORMAT_VERSION):
+    if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
         raise StoreError(
-            f"{where}: found format {found[0]!r} version {found[1]!r}, wanted {FORMAT_NAME!r} "
-            f"version {FORMAT_VERSION}: use the program that wrote it, or label anew"
+            f"{where}: found format {shown(found[0])} version {shown(found[1])}, wanted "
+            f"{FORMAT_NAME!r} version {FORMAT_VERSION}: use the program that wrote it, or label "
+            "anew"
         )
     code, pruning = attributes.get("value_code"), attributes.get("pruning")
     if code != value_code.NAME or pruning is not None:
         raise StoreError(
-            f"{where}: value code {code!r} with pruning {pruning!r} is not known here, "
+            f"{where}: value code {shown(code)} with pruning {shown(pruning)} is not known here, "
             f"wanted {value_code.NAME!r} without pruning: use a newer version of the program"
         )
     try:
         known = {name: _typed(name, attributes) for name in _FIELD_TYPES}
         about = StoreAbout(**known, origin=read_origin(attributes.get("origin")))
-    except (KeyError, TypeError, ValueError) as cause:
+    except StoreError as cause:
+        raise StoreError(f"{where}: {cause}") from cause
+    except (KeyError, TypeError, ValueError, OverflowError) as cause:
         raise StoreError(
             f"{where}: attribute {cause} is missing or not what it should be"
         ) from cause
     if attributes.get("tiers") != [[tier.first, tier.last] for tier in about.tiers]:
-        raise StoreError(f"{where}: tiers {attributes.get('tiers')} are not those of format 1")
+        raise StoreError(f"{where}: tiers {shown(attributes.get('tiers'))} are not of format 1")
+    if len(about.weights) != len(about.members):
+        raise StoreError(f"{where}: {len(about.weights)} weights for {len(about.members)} members")
     return about
 
 
@@ -214,7 +225,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """One line for each field in which two records differ."""
     names = sorted(found.keys() | wanted.keys())
     return [
-        f"{name}: found {found.get(name)!r}, wanted {wanted.get(name)!r}"
+        f"{name}: found {shown(found.get(name))}, wanted {shown(wanted.get(name))}"
         for name in names
         if found.get(name) != wanted.get(name)
     ]
@@ -236,12 +247,26 @@ _FIELD_TYPES: dict[str, Any] = {
 
 
 def _typed(name: str, attributes: dict[str, Any]) -> Any:
+    """An attribute as what it should be.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: naming it, when it is not that.
+    """
     value, kind = attributes[name], _FIELD_TYPES[name]
     if kind in (tuple[str, ...], tuple[float, ...]):
-        inner = str if kind == tuple[str, ...] else (int, float)
-        if not isinstance(value, list) or not all(isinstance(item, inner) for item in value):
+        if not isinstance(value, list):
             raise TypeError(name)
-        return tuple(value)
+        inner = str if kind == tuple[str, ...] else float
+        return tuple(_single(name, item, inner) for item in value)
+    return _single(name, value, kind)
+
+
+def _single(name: str, value: Any, kind: Any) -> Any:
+    """A text, a whole number, or any finite number: 2 and 2.0 are the same in JSON."""
     if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
         raise TypeError(name)
-    return value
+    if kind is not float:
+        return value
+    if not math.isfinite(value):
+        raise ValueError(name)
+    return float(value)

@@ -3,7 +3,6 @@
 Shapes: U utterances.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import StoreCorrupt
+from storage.errors import StoreCorrupt, shown
 from storage.manifest import GROUP, Records, read_object, read_objects
 from storage.remote_folder import Root
 from storage.shard_object import check_crc, decompress
 from storage.shard_plan import ShardPlan
 from storage.store_format import StoreAbout, StoreUtterance, from_attributes
+from storage.strict_json import parse_json
 
 DIGEST_BYTES = 32
 TABLE = {
@@ -73,10 +73,10 @@ def read_sealed_metadata(root: Root, records: Records) -> StoreMetadata:
 def _read(root: Root, fetch: Callable[[str], bytes]) -> StoreMetadata:
     where = str(root / GROUP)
     try:
-        attributes: Any = json.loads(fetch(GROUP))["attributes"]
+        attributes: Any = parse_json(fetch(GROUP))["attributes"]
         counts = [attributes.get(name) for name in ("num_utterances", "num_shards", "num_frames")]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as cause:
-        raise StoreCorrupt(f"{where} is not the metadata of a store ({cause!r})") from cause
+        raise StoreCorrupt(f"{where} is not the metadata of a store ({shown(cause)})") from cause
     about = from_attributes(attributes, where=where)
     if any(type(count) is not int or count < 0 for count in counts) or max(counts[:2]) > MAX_COUNT:
         raise StoreCorrupt(f"{where}: utterances, shards, frames are {counts}")
@@ -134,6 +134,6 @@ def _refuse_bad_plan(
         in_order = before <= shard < plan.num_shards
         before = shard
         if not in_order or offset != start or end > about.shard_frames:
-            raise StoreCorrupt(f"{where}: utterance {row.id!r} does not follow the one before")
+            raise StoreCorrupt(f"{where}: utterance {shown(row.id)} does not follow the one before")
     if plan.num_shards != before + 1:
         raise StoreCorrupt(f"{where}: {plan.num_shards} shards, the last one used is {before}")

@@ -1,6 +1,7 @@
 """Makers of stores whose checksums and digests all agree, and whose content does harm."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from storage.manifest import read_head, record_of
 from storage.shard_object import CRC_BYTES
 
 
-def reseal(path: Path, name: str, content: bytes, chunks: list[int] | None = None) -> None:
+def reseal(
+    path: Path, name: str, content: bytes, chunks: Sequence[int | None] | None = None
+) -> None:
     """Put an object into a store so that all checksums and digests agree with it."""
     (path / name).write_bytes(content)
     manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
     record = record_of(content)
     manifest["objects"][name] |= {"bytes": record.num_bytes, "sha256": record.sha256}
     if chunks is not None:
-        manifest["objects"][name]["chunks"] = chunks
+        manifest["objects"][name]["chunks"] = list(chunks)
     publish_manifest(path, manifest)
 
 

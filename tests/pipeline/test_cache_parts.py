@@ -188,3 +188,10 @@ def test_what_is_merged_may_lie_behind_urls(tmp_path: Path) -> None:
     assert done.exit_code == DAMAGED
     assert "memory://parts/a.zarr/ids_0/c/0/0 has 7 bytes" in done.output
     system.rm("/parts", recursive=True)
+
+
+def test_what_a_terminal_obeys_is_not_printed(tmp_path: Path) -> None:
+    path = make_part(tmp_path / "a.zarr", ROWS[:2], split="\x1b[31mtrain\u202e\n\x9b")
+    text = cache("info", path).stdout
+    assert r"\x1b[31mtrain\u202e\n\x9b" in text
+    assert text.replace("\n", "").isprintable()

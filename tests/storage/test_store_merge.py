@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from makers_hostile import publish_manifest
+from makers_hostile import checksummed, publish_manifest, reseal
 from makers_parts import (
     ABOUT,
     ROWS,
@@ -25,6 +26,7 @@ from makers_store import fill_store, make_about, make_utterances, tree_digest
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.fingerprint import fingerprint
 from storage.manifest import read_head
+from storage.shard_encoder import encode_chunk
 from storage.store_format import frame_arrays
 from storage.store_reader import open_store
 from storage.store_verify import verify_store
@@ -238,16 +240,20 @@ def test_an_unfinished_or_damaged_part_is_named(parts: list[Path], tmp_path: Pat
     assert verify_store(tmp_path / name / "m.zarr", data=True).problems == ()
 
 
-def test_a_merged_store_under_construction_is_taken_up(parts: list[Path], tmp_path: Path) -> None:
+def test_a_merged_store_under_construction_is_taken_up(tmp_path: Path) -> None:
     """Its plan is not that of a store labelled in one go: shards end where the parts did."""
     path = tmp_path / "m.zarr"
-    merge(path, *parts)
+    merge(path, make_part(tmp_path / "a.zarr", ROWS[:1]), make_part(tmp_path / "b.zarr", ROWS[1:2]))
+    assert open_store(path).num_shards == 2  # both would fit into one
     before = tree_digest(path)
     (path / "HEAD").unlink()
     for file in path.glob("manifest-*"):
         file.unlink()
-    assert StoreWriter.open(path).missing_shards() == []
-    StoreWriter.open(path).seal()
+    writer = StoreWriter.open(path)
+    assert writer.missing_shards() == []
+    with pytest.raises(StoreError, match=r"shard 1 has objects \['x'\], wanted \['ids_0/c/1/0'"):
+        writer.write_objects(1, {"x": b""})
+    writer.seal()
     assert tree_digest(path) == before
 
 
@@ -281,6 +287,24 @@ def test_chunks_that_the_manifest_lists_otherwise_are_not_copied(tmp_path: Path)
     manifest["objects"]["val_1/c/0/0"]["chunks"][1] ^= 1
     publish_manifest(part, manifest)
     with pytest.raises(StoreCorrupt, match=r"val_1/c/0/0: the crc32c of its chunks are not"):
+        merge(tmp_path / "m.zarr", part, other)
+
+
+@pytest.mark.parametrize("chunks", [(0,), (1,), (0, 1, 2)])
+def test_chunks_that_are_not_where_rows_are_are_not_copied(
+    tmp_path: Path, chunks: tuple[int, ...]
+) -> None:
+    """RELIABILITY 6, 24: a chunk that is missing, and one that is where no rows are."""
+    part = make_part(tmp_path / "a.zarr", ROWS[6:9])  # 20 rows: two chunks of 11
+    other = make_part(tmp_path / "b.zarr", ROWS[2:4])
+    spec = frame_arrays(ABOUT)[1]
+    body = encode_chunk(spec, np.zeros((11, 1), np.uint8), 11)
+    index = np.full((3, 2), (1 << 64) - 1, "<u8")
+    index[list(chunks)] = [0, len(body)]
+    crc = int.from_bytes(body[-4:], "little")
+    listed = [crc if chunk in chunks else None for chunk in range(3)]
+    reseal(part, spec.object_name(0), body + checksummed(index.tobytes()), listed)
+    with pytest.raises(StoreCorrupt, match=r"val_0/c/0/0: wanted the first 2 chunks, no others"):
         merge(tmp_path / "m.zarr", part, other)
 
 

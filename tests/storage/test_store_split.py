@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from makers_hostile import reseal
 from makers_parts import (
@@ -166,6 +166,8 @@ def test_parts_are_all_of_it_once_and_merge_to_the_same(
 
 @settings(max_examples=60, deadline=None)
 @given(lengths=st.lists(st.integers(0, 33), min_size=1, max_size=40), num_parts=st.integers(2, 9))
+@example(lengths=[0, 0, 33], num_parts=3)
+@example(lengths=[33, 0, 0, 0], num_parts=4)
 def test_parts_are_even_as_far_as_utterances_let_them(lengths: list[int], num_parts: int) -> None:
     rows = [
         replace(row, num_frames=length)
@@ -223,6 +225,22 @@ def test_what_no_reader_would_take_is_not_passed_on(
     with pytest.raises(StoreCorrupt, match=where):
         split(path, tmp_path / "s.zarr", ids_at([0, 1]))
     assert not (tmp_path / "s.zarr/HEAD").exists()
+
+
+def test_a_bad_frame_is_named_by_the_utterance_that_it_is_of(tmp_path: Path) -> None:
+    """Also where it lies in the second of two stretches that are read."""
+    path = make_part(tmp_path / "w.zarr", ROWS[6:11])  # 4 4 12 1 0
+    values = shard_values(ABOUT, make_block(ABOUT, 21, seed=0))["ids_0"]
+    values[4 + 4 + 7] = 23
+    spec, made = frame_arrays(ABOUT)[0], ShardObject()
+    made.chunks = [encode_chunk(spec, values[start : start + 11], 11) for start in (0, 11)]
+    chunks = [*(int.from_bytes(chunk[-4:], "little") for chunk in made.chunks), None]
+    reseal(path, spec.object_name(0), made.to_bytes(3), chunks)
+    with pytest.raises(
+        StoreCorrupt, match=f"utterance '{re.escape(ROWS[8].id)}', frame 7: a class"
+    ):
+        split(path, tmp_path / "s.zarr", ids_at([6, 8]))
+    split(path, tmp_path / "t.zarr", ids_at([6, 7, 9]))
 
 
 def test_a_damaged_store_gives_no_part(tmp_path: Path) -> None:
