@@ -92,6 +92,7 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         from pipeline.progress import TerminalProgress
         from pipeline.settings import read_settings
         from pipeline.workers import Workers
+        from stages.speech.own_architecture import allow_factories
         from stages.speech.progress import SilentProgress
         from stages.speech.training.ranks import joined_ranks
 
@@ -100,8 +101,9 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
         with joined_ranks() as ranks:
             progress = TerminalProgress() if ranks.is_first else SilentProgress()
-            job = Job(read_settings(config, changes), progress, workers, ranks)
-            command(job, **options)
+            settings = read_settings(config, changes)
+            allow_factories(settings.own_architectures)
+            command(Job(settings, progress, workers, ranks), **options)
 
     return wrapped
 

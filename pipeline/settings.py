@@ -44,6 +44,13 @@ class PipelineSettings(Settings):
         changed = [with_changes(self.student, change) for change in self.compare]
         return tuple(dict.fromkeys([self.student, *changed]))
 
+    @property
+    def own_architectures(self) -> frozenset[str]:
+        """The user's own code that these settings name: it may be run."""
+        members = [member.architecture for member in self.ensemble.members]
+        architectures = [*members, *(student.architecture for student in self.students)]
+        return frozenset(each.kind for each in architectures if each.is_own)
+
 
 def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineSettings:
     """Read `config` (or pipeline.yaml here, or nothing) and apply `key=value` changes.

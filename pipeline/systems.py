@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pipeline.freshness import Recipe
 from pipeline.job import Job
+from stages.speech.architectures import BUILT_IN
 from stages.speech.results import System
 from storage.fingerprint import fingerprint
 
@@ -90,6 +91,12 @@ def _differences(
             yield f"{SHORT_NAMES.get(key, key)}={value}"
 
 
+def _architecture(architecture: dict[str, Any]) -> str:
+    if architecture["kind"] in BUILT_IN:
+        return f"{architecture['kind']} {architecture['layers']}x{architecture['hidden']}"
+    return " ".join([architecture["kind"], *_differences(architecture, {}, {"kind"})])
+
+
 def _facts(settings: dict[str, Any]) -> dict[str, Any]:
     """What the report shows of a model's settings."""
     shown = {"k", "hard_weight", "tail", "temperature"}
@@ -97,7 +104,5 @@ def _facts(settings: dict[str, Any]) -> dict[str, Any]:
     if "architecture" not in settings:
         return {**facts, "architecture": "archived posteriors"}
     architecture, training = settings["architecture"], settings["training"]
-    facts["architecture"] = (
-        f"{architecture['kind']} {architecture['layers']}x{architecture['hidden']}"
-    )
+    facts["architecture"] = _architecture(architecture)
     return {**facts, "epochs": training["epochs"], "seed": training["seed"]}

@@ -1,5 +1,6 @@
 """AcousticModel: features in, one row of logits a frame out. Three families that err differently.
 
+    package.module:factory      a model of the user's own: own_architecture.py
     tdnn        residual layers over frames t-d, t, t+d with growing dilation d
     gru, lstm   bidirectional recurrence over the whole utterance
     conv        residual gated convolutions, wide and depthwise (the Conformer's convolution module)
@@ -10,28 +11,77 @@ that looks sideways, normalisation is over channels only, recurrences run on pac
 Shapes: B utterances, T frames of the longest, F feature dims, H hidden channels, C classes.
 """
 
-from typing import Literal
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from stages.speech.own_architecture import check_own, make_own
 from stages.speech.settings import Settings
 
+BUILT_IN = ("tdnn", "gru", "lstm", "conv")
+SIZES = ("hidden", "layers", "dropout")
+OWN_KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 TDNN_DILATIONS = (1, 2, 4, 6, 8)  # the layers take turns
 CONV_KERNEL_FRAMES = 15
 SMALLEST_STD = 1e-4  # a feature that never changes must not be blown up
 
 
 class ArchitectureSettings(Settings):
-    """What kind of model, and how large."""
+    """What kind of model, and how large; of one's own, "package.module:factory" and its options."""
 
-    kind: Literal["tdnn", "gru", "lstm", "conv"] = "tdnn"
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = "tdnn"
     hidden: int = Field(128, ge=1, le=8192)
     layers: int = Field(5, ge=1, le=64)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own code."""
+        return self.kind not in BUILT_IN
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was said beside the kind."""
+        return {name: getattr(self, name) for name in self._said()}
+
+    def _said(self) -> list[str]:
+        given = self.model_fields_set - {"kind"}
+        return [*(name for name in SIZES if name in given), *(self.model_extra or {})]
+
+    @model_validator(mode="after")
+    def _kind_is_known(self) -> Self:
+        if self.kind in BUILT_IN:
+            for name in self.model_extra or {}:
+                near = difflib.get_close_matches(name, SIZES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SIZES)}"
+                raise ValueError(f"{name} is no option of {self.kind}: {hint}")
+        elif not OWN_KIND.fullmatch(self.kind):
+            known = ", ".join(BUILT_IN)
+            raise ValueError(f"kind {self.kind!r}: wanted {known}, or package.module:factory")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The factory of one's own gets what was said, no default of ours."""
+        values: dict[str, Any] = whole(self)
+        said = {"kind", *self._said()}
+        return {name: v for name, v in values.items() if name in said} if self.is_own else values
 
 
 class TdnnLayer(nn.Module):
@@ -149,9 +199,17 @@ class AcousticModel(nn.Module):
         self.num_classes = num_classes
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_std", torch.ones(feature_dim))
+        self.body: nn.Module
+        self.output: nn.Module
+        if settings.is_own:
+            self.body = make_own(
+                settings.kind, settings.options, feature_dim=feature_dim, num_classes=num_classes
+            )
+            self.output = nn.Identity()
+            return
         recurrent = settings.kind in ("gru", "lstm")
-        self.body = (RecurrentBody if recurrent else ConvolutionBody)(settings, feature_dim)
-        self.output = nn.Linear(self.body.width, num_classes)
+        body = (RecurrentBody if recurrent else ConvolutionBody)(settings, feature_dim)
+        self.body, self.output = body, nn.Linear(body.width, num_classes)
 
     def set_normalisation(self, mean_F: Tensor, std_F: Tensor) -> None:
         """Set the mean and the standard deviation of the features."""
@@ -161,6 +219,7 @@ class AcousticModel(nn.Module):
     def hidden(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """What the output layer sees: (B, T, H), or (B, T, 2 H) of a recurrence.
 
+        Of a model of the user's own: the logits, and the output layer changes nothing.
         Every length is at least 1; rows past it mean nothing.
         """
         normal_BTF = (features_BTF - self.feature_mean) / self.feature_std
@@ -176,8 +235,26 @@ class AcousticModel(nn.Module):
 def build_model(
     settings: ArchitectureSettings, feature_dim: int, num_classes: int
 ) -> AcousticModel:
-    """A new model. Its weights are drawn from torch's generator: seed that in a `fork_rng`."""
-    return AcousticModel(settings, feature_dim, num_classes)
+    """A new model. Its weights are drawn from torch's generator: seed that in a `fork_rng`.
+
+    Raises:
+        BadInput: when it is the user's own and may not be run, or is not what a model must be.
+    """
+    model = AcousticModel(settings, feature_dim, num_classes)
+    if settings.is_own:
+        kind, body = settings.kind, model.body
+        check_own(kind, body, feature_dim=feature_dim, num_classes=num_classes)
+    return model
+
+
+@contextmanager
+def without_weights(settings: ArchitectureSettings) -> Iterator[None]:
+    """Where a model is built whose weights come from elsewhere: no memory, no random number.
+
+    One's own takes memory: its code may compute what it keeps beside its weights.
+    """
+    with torch.random.fork_rng([]) if settings.is_own else torch.device("meta"):
+        yield
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -6,13 +6,17 @@ The fingerprint of a model is the SHA-256 of its weights file; a file that diffe
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from stages.errors import BadInput, MissingPart
-from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.speech.architectures import (
+    AcousticModel,
+    ArchitectureSettings,
+    build_model,
+    without_weights,
+)
 from stages.speech.description import read_description
 from stages.speech.settings import Settings
 from storage.fingerprint import file_digest
@@ -79,7 +83,7 @@ def load_model(directory: Path, device: str) -> tuple[AcousticModel, ModelAbout]
             f"{path}: found weights {found[:12]}, {ABOUT_FILE} names {about.fingerprint[:12]}: "
             f"the file was changed: remove {directory} and train again"
         )
-    with torch.device("meta"):  # no memory is taken before the shapes are known to agree
+    with without_weights(about.architecture):  # no memory before the shapes are known to agree
         model = build_model(about.architecture, about.feature_dim, about.num_classes)
     try:
         model.load_state_dict(load(path.read_bytes()), assign=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stages.speech import architectures
@@ -31,7 +30,7 @@ class TrainedMember:
     def num_parameters(self) -> int:
         """How many weights it has; none is read for that."""
         about = self.about
-        with torch.device("meta"):
+        with architectures.without_weights(about.architecture):
             model = architectures.build_model(
                 about.architecture, about.feature_dim, about.num_classes
             )

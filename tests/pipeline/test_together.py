@@ -75,6 +75,18 @@ def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> Non
     assert "site-packages/pipeline" not in done.stderr
 
 
+def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "training.md"
+    (house / "my_models.py").write_text(
+        page.read_text("utf-8").split("```python\n")[1].split("```")[0]
+    )
+    own = "student.architecture={kind: 'my_models:Window', width: 9}"
+    done = torchrun(2, "-m", "pipeline", "student", "--set", own, cwd=house)
+    assert done.returncode == 0, done.stderr
+    (student,) = _made(house, "student")
+    assert "my_models:Window" in (student / "model.json").read_text()
+
+
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_the_run_goes_on(house: Path) -> None:
     change = ["--set", "student.training.epochs=300", "--set", "student.training.patience=300"]

@@ -25,7 +25,7 @@ SETTINGS = {
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("corpus")
     make_corpus(directory / "train.h5", lengths=LENGTHS, seed=1, unlabelled_frames=14)
-    make_corpus(directory / "dev.h5", lengths=(40, 7, 3), seed=2)
+    make_corpus(directory / "dev.h5", lengths=(40, 7, 33, 21, 50), seed=2)
     return directory
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from stages.errors import StageError
 from stages.speech.architectures import ArchitectureSettings, build_model
 from stages.speech.normalisation import feature_statistics
+from stages.speech.own_architecture import source_digest
 from stages.speech.progress import Progress, Task
 from stages.speech.results import EpochMetrics
 from stages.speech.training.checkpoint import (
@@ -90,6 +91,8 @@ def train_model(
         BadInput: when a checkpoint was damaged.
         StageError: when the loss is no longer finite.
     """
+    if architecture.is_own:
+        facts = {**facts, "architecture_source": source_digest(architecture.kind)}
     identity = {
         "training": settings.identity(),
         "architecture": architecture.model_dump(mode="json"),
