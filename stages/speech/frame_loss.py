@@ -38,9 +38,14 @@ class FrameScore:
         return self.nats / max(1, self.num_frames)
 
 
-def hard_loss(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
-    """Mean cross-entropy, nats, over the labelled frames; 0 (not NaN) where there are none."""
-    total = functional.cross_entropy(logits_NC, labels_N, ignore_index=NO_LABEL, reduction="sum")
+def hard_loss(logits_NC: Tensor, labels_N: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy, nats, over the labelled frames; 0 (not NaN) where there are none.
+
+    `smoothing` is the share of the target that goes to all C classes alike (Szegedy et al. 2016).
+    """
+    total = functional.cross_entropy(
+        logits_NC, labels_N, ignore_index=NO_LABEL, reduction="sum", label_smoothing=smoothing
+    )
     return total / (labels_N != NO_LABEL).sum().clamp(min=1)
 
 

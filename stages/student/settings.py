@@ -1,6 +1,8 @@
 """Settings of a student: what it learns from, in which proportion, and how large it is."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.settings import Settings
@@ -15,9 +17,19 @@ class StudentSettings(Settings):
     k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
     hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)  # share of all classes; hard labels alone
     temperature: float = Field(1.0, gt=0.0)  # one that the store has: see teacher.temperatures
     # A batch of more logits (frames times classes) never holds them all: output layer and loss are
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _smooth_hard_labels_alone(self) -> Self:
+        if self.label_smoothing and self.hard_weight < 1:
+            raise ValueError(
+                f"label_smoothing {self.label_smoothing} is a baseline without a teacher and "
+                f"hard_weight is {self.hard_weight}: set one of them to 0, or hard_weight to 1"
+            )
+        return self

@@ -36,8 +36,10 @@ def train_student(
         StoreError, BadInput: when the store is not one of this corpus, or holds too little.
     """
     with open_training_corpus(corpus_directory, needs_labels=settings.hard_weight > 0) as corpus:
-        objective: Objective = HardLabels()
+        objective: Objective = HardLabels(smoothing=settings.label_smoothing)
         facts: dict[str, Any] = {"objective": "hard labels"}
+        if settings.label_smoothing:
+            facts["label_smoothing"] = settings.label_smoothing
         if settings.hard_weight < 1:
             labels = _open_labels(settings, store)
             match = check_store(settings, labels, corpus.train)

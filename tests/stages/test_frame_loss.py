@@ -25,6 +25,16 @@ def test_the_loss_is_the_mean_over_labelled_frames() -> None:
     assert score.cross_entropy == pytest.approx(float(wanted))
 
 
+def test_smoothing_gives_all_classes_a_share() -> None:
+    logits_NC = torch.randn(7, 11, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels_N = torch.tensor([3, -1, 0, 10, 3, -1, 6])
+    target_NC = torch.full((7, 11), 0.2 / 11, dtype=torch.float64)
+    target_NC[torch.arange(7), labels_N.clamp(min=0)] += 0.8
+    costs_N = -(target_NC * logits_NC.log_softmax(1)).sum(1)
+    wanted = costs_N[labels_N >= 0].mean()
+    assert hard_loss(logits_NC, labels_N, smoothing=0.2).item() == pytest.approx(wanted.item())
+
+
 def test_no_labelled_frame_gives_zero_and_no_gradient() -> None:
     logits = _logits().requires_grad_()
     loss = hard_loss(logits, torch.full((11,), -1))

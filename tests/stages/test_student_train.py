@@ -154,6 +154,17 @@ def test_hard_labels_alone_need_no_store_and_k_does_not_matter(
         _train(corpus_directory, None, tmp_path / "c")
 
 
+def test_smoothed_labels_are_a_baseline_of_their_own(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    plain = _train(corpus_directory, None, tmp_path / "a", hard_weight=1.0)
+    smooth = _train(corpus_directory, None, tmp_path / "b", hard_weight=1.0, label_smoothing=0.3)
+    assert min(smooth.losses) > min(plain.losses)  # the smoothed target has an entropy
+    assert read_model_about(tmp_path / "b").facts["label_smoothing"] == 0.3
+    with pytest.raises(ValueError, match=r"label_smoothing 0\.3 is a baseline without a teacher"):
+        _settings(hard_weight=0.5, label_smoothing=0.3)
+
+
 def test_the_same_seed_gives_the_same_bytes(
     corpus_directory: Path, store: Path, tmp_path: Path
 ) -> None:

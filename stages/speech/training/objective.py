@@ -41,8 +41,11 @@ class Objective(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HardLabels:
-    """Cross-entropy against the corpus's hard labels, nothing else."""
+    """Cross-entropy against the corpus's hard labels, nothing else; smoothed where asked."""
+
+    smoothing: float = 0.0
 
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
         """Nothing is needed."""
@@ -53,4 +56,5 @@ class HardLabels:
     ) -> BatchLoss:
         """Mean nats over the labelled frames."""
         num_frames = int((labels_N != NO_LABEL).sum())
-        return BatchLoss(total=hard_loss(output(hidden_NH), labels_N), num_frames=num_frames)
+        total = hard_loss(output(hidden_NH), labels_N, smoothing=self.smoothing)
+        return BatchLoss(total=total, num_frames=num_frames)
