@@ -14,7 +14,24 @@ if TYPE_CHECKING:
     from storage.derived_plan import DerivedPlan, Source
 
 STORE = click.argument("store", metavar="STORE")
-OUT = click.argument("out", type=click.Path(path_type=Path))
+
+
+class PlaceHere(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
+    """A folder of this machine."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """A path, or a file:// URL."""
+        from storage.remote_folder import find_root
+
+        place = find_root(value)
+        if not isinstance(place, Path):
+            self.fail(f"{place} is not here: name a folder, then 'essence cache push'", param, ctx)
+        return place
+
+
+OUT = click.argument("out", type=PlaceHere())
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 

@@ -11,7 +11,7 @@ from shlex import quote
 from storage.derived_plan import DerivedPlan, ShardRecipe, Source
 from storage.derived_shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
-from storage.manifest import is_something_else
+from storage.manifest import GROUP, HEAD, is_something_else
 from storage.partial_copy import in_words, joined, read_part
 from storage.store_format import frame_arrays
 from storage.store_writer import StoreWriter
@@ -88,5 +88,8 @@ def _refuse_other_place(path: Path, sources: Sequence[Source]) -> None:
             raise StoreError(
                 f"{path} and {source.root}, which is read, lie in one another: name another place"
             )
+    for folder in ours.parents:
+        if (folder / GROUP).is_file() and (folder / HEAD).is_file():
+            raise StoreError(f"{path} lies in the store {folder}: name another place")
     if path.is_dir() and is_something_else(path):
         raise StoreError(f"{path} holds other things: name a folder that is not there yet")

@@ -109,6 +109,8 @@ def _read_table(
         ids = [blob[a:b].decode() for a, b in pairwise(offsets)]
     except UnicodeDecodeError as cause:
         raise StoreCorrupt(f"{root}: an utterance id is not UTF-8 ({cause})") from cause
+    if len(set(ids)) != len(ids) or b"\0" in blob:
+        raise StoreCorrupt(f"{root}: an utterance id comes twice, or holds NUL")
     utterances = tuple(
         StoreUtterance(id=id, num_frames=int(length), digest=digest.tobytes().hex())
         for id, length, digest in zip(ids, lengths, digests, strict=True)

@@ -103,6 +103,10 @@ class SoftLabelStore:
             labels.tail_T[rows] = part.tail_T
         return labels
 
+    def refuse_absent(self, wanted: Wanted, *, k: int) -> None:
+        """Make sure that this copy has what `read` opens; nothing is read. Raises as `read`."""
+        self._find(wanted, k)
+
     def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
         """As `read`, probabilities left as one-byte codes."""
         places = self._find(wanted, k)

@@ -19,6 +19,7 @@ def check_store(
 
     Raises:
         StoreMismatch: when classes or contents differ, field by field.
+        StorePartial: when it is a partial copy, without what is needed.
         BadInput: when k or the temperature is not in the store.
     """
     if settings.k > store.about.kept:
@@ -33,4 +34,7 @@ def check_store(
             f"{settings.temperature} was asked: set student.temperature to one of those, "
             "or run 'essence teacher' with it among teacher.temperatures"
         )
-    return match_corpus(store, corpus)
+    match = match_corpus(store, corpus)
+    # A partial copy is found out here, not in the middle of an epoch.
+    store.refuse_absent([row.id for row in corpus.utterances if row.id in store], k=settings.k)
+    return match

@@ -104,6 +104,8 @@ def test_a_dry_run_says_all_and_makes_nothing(whole: Path, tmp_path: Path) -> No
         (["merge", "{t}/o.zarr", "{w}"], 1, "found 1 store, wanted two or more"),
         (["merge", "{t}/o.zarr", "{w}", "{t}/none.zarr"], 1, "is not there"),
         (["merge", "{t}/o.zarr", "{w}", "{w}"], 1, "are in two stores, with the same content"),
+        (["merge", "s3://bucket/o.zarr", "{w}", "{w}"], 2, "not here: name a folder"),
+        (["split", "{w}", "http://a:b@host/o", "--num-parts", "2"], 2, "http://***@host/o is not"),
         (["split", "{w}", "{t}/o.zarr"], 2, "give either --utterances or --num-parts"),
         (["split", "{w}", "{t}/o", "--num-parts", "2", "--utterances", "-"], 2, "give either"),
         (["split", "{w}", "{t}/o", "--num-parts", "1"], 2, "not in the range"),

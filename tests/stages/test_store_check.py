@@ -17,7 +17,8 @@ from stages.student.store_check import check_store
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_match import CorpusMatch
 from storage.corpus_writer import CorpusWriter
-from storage.errors import StoreMismatch
+from storage.errors import StoreMismatch, StorePartial
+from storage.partial_copy import PartialCopy, encode_part
 from storage.store_reader import open_store
 
 CLASSES = 11
@@ -189,3 +190,17 @@ def test_another_temperature_is_refused(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus, temperatures=(1.5, 3.0))
     with pytest.raises(BadInput, match=r"temperature 1\.0, 1\.5, 3\.0; 2\.0 was asked"):
         check(store, corpus, temperature=2.0)
+
+
+def test_a_partial_copy_is_found_out_before_training(corpus: Path, tmp_path: Path) -> None:
+    store = make_store(tmp_path / "a.zarr", corpus)
+    arrays = dict.fromkeys(("ids_0", "val_0", "ids_1", "val_1", "tail_1"), ((0, 0),))
+    part = PartialCopy(source="/far.zarr", kept=4, digest=open_store(store).digest, arrays=arrays)
+    (store / "part.json").write_bytes(encode_part(part))
+    assert check(store, corpus, k=4).is_whole  # there is one shard
+    (store / "part.json").write_bytes(encode_part(replace(part, arrays={"ids_0": ((0, 0),)})))
+    with pytest.raises(StorePartial, match=r"without k=3 of shards 0: run 'essence cache pull"):
+        check(store, corpus)
+    empty = make_corpus(tmp_path / "train.h5", ids=("a", "b"))
+    with pytest.raises(StorePartial, match="without k=3"):
+        check(store, empty)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from makers_parts import merge, split
 from makers_store import make_about
 from makers_training import (
     INVENTORY,
@@ -170,6 +171,21 @@ def test_the_same_seed_gives_the_same_bytes(
 ) -> None:
     _train(corpus_directory, store, tmp_path / "a")
     _train(corpus_directory, store, tmp_path / "b")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_a_store_of_cut_and_merged_parts_teaches_the_same(
+    corpus_directory: Path, store: Path, tmp_path: Path
+) -> None:
+    """In another order, in other shards: the same weights."""
+    ids = [row.id for row in open_store(store).utterances]
+    for number in range(3):
+        split(store, tmp_path / f"{number}.zarr", ids[number::3])
+    parts = [tmp_path / f"{number}.zarr" for number in (2, 0, 1)]
+    merge(tmp_path / "m.zarr", *parts)
+    _train(corpus_directory, store, tmp_path / "a")
+    _train(corpus_directory, tmp_path / "m.zarr", tmp_path / "b")
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
     assert weights[0] == weights[1]
 

@@ -269,6 +269,14 @@ def test_nothing_is_written_into_or_around_a_source(tmp_path: Path, place: str) 
     assert tree_digest(tmp_path) == before
 
 
+def test_nothing_is_written_into_any_store(parts: list[Path], tmp_path: Path) -> None:
+    other = make_part(tmp_path / "other.zarr", ROWS[:2])
+    before = tree_digest(tmp_path)
+    with pytest.raises(StoreError, match=r"lies in the store .*other\.zarr: name another place"):
+        merge(other / "deep/m.zarr", *parts)
+    assert tree_digest(tmp_path) == before
+
+
 def test_a_folder_of_other_things_and_a_file_are_refused(parts: list[Path], tmp_path: Path) -> None:
     (tmp_path / "music").mkdir()
     (tmp_path / "music/song").write_text("la")

@@ -5,13 +5,15 @@ import math
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from makers_hostile import reseal
+from makers_hostile import checksummed, reseal
 from makers_parts import ROWS, make_part, merge
 from makers_store import fill_store, make_about
+from numcodecs import blosc
 from test_store_hostile import assert_only_our_errors
 
 from storage.errors import StoreCorrupt, StoreError, shown
@@ -141,6 +143,17 @@ def test_an_attribute_is_what_the_page_says_or_the_store_is_refused(
     else:
         with pytest.raises(StoreError):
             open_store(path)
+
+
+@pytest.mark.parametrize("ids", ["aXa", "a\0b", "\xff\xffb"])
+def test_ids_that_are_no_names_are_refused(tmp_path: Path, ids: str) -> None:
+    """RELIABILITY 20, 24: an id that comes twice would hide one of the two utterances."""
+    rows = [replace(row, id=id) for row, id in zip(ROWS[3:6], "aXb", strict=True)]
+    path = make_part(tmp_path / "a.zarr", rows)
+    blob = blosc.compress(ids.encode("latin-1"), b"zstd", 1, 2)
+    reseal(path, "utterances/id_bytes/c/0", checksummed(blob))
+    with pytest.raises(StoreCorrupt, match=r"comes twice, or holds NUL|is not UTF-8"):
+        open_store(path)
 
 
 def test_whole_numbers_may_stand_for_others(tmp_path: Path) -> None:
