@@ -5,7 +5,7 @@ Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ BATCH_BYTES = 768 << 10  # of ids and codes that are joined at a time: processor
 SMALL_FRAMES = 1024  # room for so many is kept from one read to the next
 
 
+class Opened(NamedTuple):
+    """What a reader of some ranks opens: ids and codes of its tiers, the tail of the last one."""
+
+    arrays: tuple[FrameArray, ...]
+    row_bytes: int
+    last_tier: int
+
+
 class RankReader(threading.local):
     """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
 
@@ -34,7 +42,7 @@ class RankReader(threading.local):
         self._about = about
         self._map = map
         self._cache_bytes = cache_bytes
-        self._arrays = [tier_arrays(about, tier) for tier in range(len(about.tiers))]
+        self._opened: dict[int, Opened] = {}
         self._joins: dict[int, RankJoin] = {}
         self._chunks = ChunkReader(
             root,
@@ -44,11 +52,14 @@ class RankReader(threading.local):
             cache_bytes=cache_bytes,
         )
 
-    def arrays(self, k: int) -> list[FrameArray]:
-        """What k ranks need: ids and codes of the tiers up to rank k, the tail of the last one."""
-        last = tier_of(self._about.tiers, k)
-        opened = [array for trio in self._arrays[: last + 1] for array in trio[:2]]
-        return [*opened, self._arrays[last][2]]
+    def opened(self, k: int) -> Opened:
+        """What k ranks need."""
+        if k not in self._opened:
+            last = tier_of(self._about.tiers, k)
+            *trios, (ids, val, tail) = (tier_arrays(self._about, t) for t in range(last + 1))
+            arrays = (*(array for trio in trios for array in trio[:2]), ids, val, tail)
+            self._opened[k] = Opened(arrays, sum(a.row_bytes for a in arrays), last)
+        return self._opened[k]
 
     def ranks(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
         """Where in the answer, and what: some frames at a time, that caches may hold.
@@ -58,9 +69,9 @@ class RankReader(threading.local):
         Raises:
             StoreCorrupt: when bytes are missing or differ, or are no soft labels.
         """
-        arrays, at = self.arrays(k), 0
-        room = max(self._about.chunk_frames, BATCH_BYTES // sum(a.row_bytes for a in arrays))
-        join = self._join_for(min(room, count_frames(places)), tier_of(self._about.tiers, k))
+        (arrays, row_bytes, last_tier), at = self.opened(k), 0
+        room = max(self._about.chunk_frames, BATCH_BYTES // row_bytes)
+        join = self._join_for(min(room, count_frames(places)), last_tier)
         for batch in self._fetched(arrays, places, room):
             num_frames = count_frames(batch)
             join.begin(num_frames)
@@ -71,13 +82,13 @@ class RankReader(threading.local):
         """The bytes of all rows of one array. Raises as `ranks`."""
         parts = [
             self._chunks.rows(array, place)
-            for batch in self._fetched([array], places, self._about.chunk_frames)
+            for batch in self._fetched((array,), places, self._about.chunk_frames)
             for place in batch
         ]
         return np.concatenate([_NOTHING, *parts])
 
     def _fetched(
-        self, arrays: list[FrameArray], places: Sequence[Rows], room: int
+        self, arrays: Sequence[FrameArray], places: Sequence[Rows], room: int
     ) -> Iterator[list[Rows]]:
         """Batches of the places; from a server, those that the cache could hold come together."""
         size = self._about.chunk_frames
@@ -103,7 +114,7 @@ class RankReader(threading.local):
         return RankJoin(tiers, max_frames=max_frames, ids_dtype=self._about.ids_dtype)
 
     def _read(
-        self, join: RankJoin, arrays: list[FrameArray], batch: Sequence[Rows], k: int
+        self, join: RankJoin, arrays: Sequence[FrameArray], batch: Sequence[Rows], k: int
     ) -> SoftLabelCodes:
         *pairs, tail = arrays
         for number, array in enumerate(pairs):

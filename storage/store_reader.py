@@ -202,10 +202,12 @@ class SoftLabelStore:
                 "or run 'essence teacher' with a larger teacher.kept"
             )
         places = self._map.find(wanted)
-        self._refuse_left_out(self._reader.arrays(k), places, k)
+        self._refuse_left_out(self._reader.opened(k).arrays, places, k)
         return places
 
-    def _refuse_left_out(self, arrays: list[FrameArray], places: Sequence[Rows], k: int) -> None:
+    def _refuse_left_out(
+        self, arrays: Sequence[FrameArray], places: Sequence[Rows], k: int
+    ) -> None:
         if self._part is not None and isinstance(self.path, Path):
             names, shards = [array.name for array in arrays], [place.shard for place in places]
             refuse_left_out(self.path, self._part, names, shards=shards, k=k)
