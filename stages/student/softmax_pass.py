@@ -6,6 +6,11 @@ the soft labels' at T and the hard ones' at 1.
 Shapes: N frames, B frames of a block, C classes, K kept ranks, J = K + 1 named classes.
 """
 
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
@@ -92,6 +97,12 @@ def frame_losses(
 
     That may be the memory of the logits. Nothing else of width C outlives a block.
     """
+    kernel = _kernel_for(logits_NC, lesson)
+    if kernel is not None:
+        losses: tuple[Tensor, Tensor] = kernel.row_losses(
+            logits_NC, lesson, gradient_NC=gradient_NC
+        )
+        return losses
     step = block_frames or _block_frames(logits_NC)
     passes = _passes(lesson, num_classes=logits_NC.shape[1], step=step)
     logits = blocks_of(logits_NC, step)
@@ -135,6 +146,22 @@ def _passes(lesson: Lesson, *, num_classes: int, step: int) -> list[SoftmaxPass]
         )
         for target, each in zip(targets, (temperature, 1.0), strict=False)
     ]
+
+
+def _kernel_for(logits_NC: Tensor, lesson: Lesson) -> ModuleType | None:
+    """row_kernel.py, where the frames lie on a GPU and it can take them."""
+    if logits_NC.device.type != "cuda" or torch.compiler.is_compiling():
+        return None
+    kernel = _row_kernel()
+    return kernel if kernel is not None and kernel.fits(logits_NC, lesson) else None
+
+
+@cache
+def _row_kernel() -> ModuleType | None:
+    # Imported where it is used: triton comes with torch's CUDA wheels, nobody else needs it.
+    if find_spec("triton") is None:
+        return None
+    return import_module("stages.student.row_kernel")
 
 
 def _block_frames(logits_NC: Tensor) -> int:
