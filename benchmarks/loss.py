@@ -1,101 +1,243 @@
-"""The student's loss against the forms others use: time of loss and gradient, as ratios.
+"""The student's loss against the forms others use: processor time and memory, as ratios.
 
-    python benchmarks/loss.py [--frames 4096] [--k 8] [--classes 600,3000,9000] [--rounds 7]
+    OMP_NUM_THREADS=1 python benchmarks/loss.py [--classes 600,3000,9000,32000] [--hidden 256]
 
-Every form gives the gradient with respect to the logits of hard label + k soft labels (policy
-`renormalize`, hard weight 0.2), but `hard labels`, which is torch's own cross-entropy and what
-training without a teacher costs. Each round runs all forms once, in another order, and a ratio
-is taken within its round: a slow moment of the machine falls on both sides of it.
+First table: loss and gradient of logits that are there. Second: output layer, loss, and gradients
+of activations, weight and bias. Every form has hard label + k soft labels (policy `renormalize`,
+hard weight 0.2), but those that say "hard": that is what training without a teacher costs.
 
-Shapes: N frames, C classes, K kept ranks.
+Each round runs all forms once, in another order; a ratio is taken within its round, so that a slow
+moment of the machine falls on both sides of it. Memory is the peak above what was there before, in
+sizes of the logits (N, C) float32. Where the logits are given, they are not counted.
+
+Shapes: N frames, H hidden channels, C classes, K kept ranks.
 """
 
 import argparse
+import ctypes
+import gc
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy, kl_div, linear, linear_cross_entropy
 
+from stages.student.linear_loss import essence_linear_loss
 from stages.student.loss import essence_loss
 
 HARD_WEIGHT = 0.2
+MOST_LOGITS = 4096 * 9000  # fewer frames where classes are more: machines are small
 
-Form = Callable[[], object]
+
+def nothing() -> None:
+    """Nothing has to be made ready."""
 
 
-def make_batch(num_frames: int, num_classes: int, k: int) -> tuple[Tensor, ...]:
-    """Logits, labels, ids, log-probabilities, tail of peaked, random frames."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A contestant; `prepare` is not measured."""
+
+    act: Callable[[], object]
+    prepare: Callable[[], object] = nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Peaked, random frames."""
+
+    hidden_NH: Tensor
+    weight_CH: Tensor
+    bias_C: Tensor
+    labels_N: Tensor
+    ids_NK: Tensor
+    logp_NK: Tensor
+    tail_N: Tensor
+
+    @property
+    def layer(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What wants gradients."""
+        return self.hidden_NH, self.weight_CH, self.bias_C
+
+    @property
+    def soft(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Labels."""
+        return self.labels_N, self.ids_NK, self.logp_NK, self.tail_N
+
+
+def make_batch(num_frames: int, num_classes: int, *, k: int, hidden: int) -> Batch:
+    """A batch from a seed."""
     rng = torch.Generator().manual_seed(0)
-    logits_NC = (2 * torch.randn(num_frames, num_classes, generator=rng)).requires_grad_()
-    teacher_NC = (4 * torch.randn(num_frames, num_classes, generator=rng)).log_softmax(1)
-    logp_NK, ids_NK = teacher_NC.topk(k)
-    tail_N = teacher_NC.exp().scatter(1, ids_NK, 0.0).sum(1)
-    return logits_NC, ids_NK[:, 0].clone(), ids_NK, logp_NK, tail_N
+    logp_NC = (4 * torch.randn(num_frames, num_classes, generator=rng)).log_softmax(1)
+    logp_NK, ids_NK = logp_NC.topk(k)
+    return Batch(
+        hidden_NH=torch.randn(num_frames, hidden, generator=rng).requires_grad_(),
+        weight_CH=torch.randn(num_classes, hidden, generator=rng)
+        .mul_(2 * hidden**-0.5)
+        .requires_grad_(),
+        bias_C=torch.zeros(num_classes).requires_grad_(),
+        labels_N=ids_NK[:, 0].clone(),
+        ids_NK=ids_NK,
+        logp_NK=logp_NK,
+        tail_N=logp_NC.exp().scatter(1, ids_NK, 0.0).sum(1),
+    )
 
 
-def forms(batch: tuple[Tensor, ...]) -> dict[str, Form]:
-    """The contestants. Ours comes first: the others are given as multiples of it."""
-    logits_NC, labels_N, ids_NK, logp_NK, tail_N = batch
-    scratch_NC = logits_NC.detach().clone()
+def mixed(hard: Tensor, soft: Tensor) -> Tensor:
+    """The multitask loss."""
+    return HARD_WEIGHT * hard + (1 - HARD_WEIGHT) * soft
+
+
+def scattered(logits_NC: Tensor, batch: Batch) -> Tensor:
+    """A dense target, and kl_div."""
+    probs_NK = batch.logp_NK.softmax(1)
+    target_NC = torch.zeros_like(logits_NC).scatter_(1, batch.ids_NK, probs_NK)
+    soft = kl_div(logits_NC.log_softmax(1), target_NC, reduction="batchmean")
+    return mixed(cross_entropy(logits_NC, batch.labels_N), soft)
+
+
+def gathered(
+    logits_NC: Tensor, labels_N: Tensor, ids_NK: Tensor, logp_NK: Tensor, _: Tensor
+) -> Tensor:
+    """The kept ranks of a log_softmax."""
+    log_student_NC = logits_NC.log_softmax(1)
+    soft = -(logp_NK.softmax(1) * log_student_NC.gather(1, ids_NK)).sum(1).mean()
+    return mixed(-log_student_NC.gather(1, labels_N[:, None]).mean(), soft)
+
+
+def logits_forms(batch: Batch, *, compiled: bool) -> dict[str, Form]:
+    """Loss alone. The first is what the others are compared with."""
+    logits_NC = linear(*batch.layer).detach().requires_grad_()
+    scratch_NC = torch.empty_like(logits_NC, requires_grad=False)
 
     def gradient(loss: Tensor, wrt: Tensor = logits_NC) -> Tensor:
         return torch.autograd.grad(loss, wrt)[0]
 
-    def ours(tail: str = "renormalize") -> object:
-        how = {"hard_weight": HARD_WEIGHT, "tail": tail}
-        return gradient(essence_loss(logits_NC, labels_N, ids_NK, logp_NK, tail_N, **how).total)
+    def ours(tail: str = "renormalize", hard_weight: float = HARD_WEIGHT) -> object:
+        how = {"hard_weight": hard_weight, "tail": tail}
+        return gradient(essence_loss(logits_NC, *batch.soft, **how).total)
 
-    def ours_in_place() -> object:
-        # Stands for the output of a linear layer. The scratch holds a gradient after the first
-        # round: other numbers, as many of them.
-        inner_NC = scratch_NC.detach().requires_grad_()
-        how = {"hard_weight": HARD_WEIGHT, "tail": "renormalize", "in_place": True}
-        return gradient(
-            essence_loss(inner_NC, labels_N, ids_NK, logp_NK, tail_N, **how).total, inner_NC
+    def in_place(tail: str = "renormalize", hard_weight: float = HARD_WEIGHT) -> Form:
+        # The scratch stands for the output of a linear layer.
+        def act() -> object:
+            inner_NC = scratch_NC.detach().requires_grad_()
+            how = {"hard_weight": hard_weight, "tail": tail, "in_place": True}
+            return gradient(essence_loss(inner_NC, *batch.soft, **how).total, inner_NC)
+
+        return Form(act, lambda: scratch_NC.copy_(logits_NC.detach()))
+
+    forms = {
+        "ours, in place": in_place(),
+        "ours, in place, bucket": in_place("bucket"),
+        "ours, in place, uniform": in_place("uniform"),
+        "ours, logits kept": Form(ours),
+        "ours, in place, hard labels alone": in_place(hard_weight=1.0),
+        "cross_entropy, hard labels alone": Form(
+            lambda: gradient(cross_entropy(logits_NC, batch.labels_N))
+        ),
+        "scattered dense target, kl_div": Form(lambda: gradient(scattered(logits_NC, batch))),
+        "gather on log_softmax": Form(lambda: gradient(gathered(logits_NC, *batch.soft))),
+    }
+    if compiled:
+        whole = torch.compile(gathered, fullgraph=True)
+        forms["gather on log_softmax, torch.compile"] = Form(
+            lambda: gradient(whole(logits_NC, *batch.soft))
+        )
+    return forms
+
+
+def layer_forms(batch: Batch) -> dict[str, Form]:
+    """Output layer and loss. The first is the floor: three products, and nothing else."""
+    layer, labels_N = batch.layer, batch.labels_N
+    hidden_NH, weight_CH, _ = (values.detach() for values in layer)
+    how = {"hard_weight": HARD_WEIGHT, "tail": "renormalize"}
+    chunks = torch.nn.LinearCrossEntropyOptions()
+
+    def products() -> object:
+        logits_NC = hidden_NH @ weight_CH.T
+        return logits_NC @ weight_CH, logits_NC.T @ hidden_NH
+
+    def gradients(loss: Tensor) -> object:
+        return torch.autograd.grad(loss, layer)
+
+    def fused(options: torch.nn.LinearCrossEntropyOptions | None) -> object:
+        hidden, weight, bias = layer
+        return gradients(
+            linear_cross_entropy(hidden, weight, labels_N, linear_bias=bias, options=options)
         )
 
-    def scattered() -> object:
-        target_NC = torch.zeros_like(logits_NC).scatter_(1, ids_NK, logp_NK.softmax(1))
-        soft = kl_div(logits_NC.log_softmax(1), target_NC, reduction="batchmean")
-        return gradient(HARD_WEIGHT * cross_entropy(logits_NC, labels_N) + (1 - HARD_WEIGHT) * soft)
-
-    def gathered() -> object:
-        log_student_NC = logits_NC.log_softmax(1)
-        soft = -(logp_NK.softmax(1) * log_student_NC.gather(1, ids_NK)).sum(1).mean()
-        hard = -log_student_NC.gather(1, labels_N[:, None]).mean()
-        return gradient(HARD_WEIGHT * hard + (1 - HARD_WEIGHT) * soft)
-
-    def hard_labels() -> object:
-        return gradient(cross_entropy(logits_NC, labels_N))
-
     return {
-        "ours": ours,
-        "ours, in place": ours_in_place,
-        "ours, bucket": lambda: ours("bucket"),
-        "scattered dense + kl_div": scattered,
-        "gather on log_softmax": gathered,
-        "hard labels (cross_entropy)": hard_labels,
+        "three products (the floor)": Form(products),
+        "ours, in chunks": Form(
+            lambda: gradients(essence_linear_loss(*layer, *batch.soft, **how).total)
+        ),
+        "linear, then ours in place": Form(
+            lambda: gradients(essence_loss(linear(*layer), *batch.soft, **how, in_place=True).total)
+        ),
+        "linear, then scattered and kl_div": Form(
+            lambda: gradients(scattered(linear(*layer), batch))
+        ),
+        "linear, then gather": Form(lambda: gradients(gathered(linear(*layer), *batch.soft))),
+        "linear, then cross_entropy, hard": Form(
+            lambda: gradients(cross_entropy(linear(*layer), labels_N))
+        ),
+        "torch's linear_cross_entropy, hard": Form(lambda: fused(None)),
+        "the same in its own chunks, hard": Form(lambda: fused(chunks)),
     }
 
 
-def measure(contestants: dict[str, Form], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each form in each round, interleaved in an order that changes."""
+def measure(forms: dict[str, Form], *, rounds: int) -> dict[str, list[float]]:
+    """Seconds of the processor of each form in each round, in an order that changes."""
     rng = np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for form in contestants.values():
-        form()
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(rounds):
-        for name in rng.permutation(list(contestants)):
-            begin = time.perf_counter()
-            contestants[name]()
-            seconds[name].append(time.perf_counter() - begin)
+        for name in rng.permutation(list(forms)):
+            forms[name].prepare()
+            begin = time.process_time()
+            forms[name].act()
+            seconds[name].append(time.process_time() - begin)
     return seconds
+
+
+def peak_bytes(form: Form) -> int | None:
+    """The most memory that a form takes above what was there; None where nobody can say."""
+    form.act()
+    form.prepare()
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there for the taking
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
+    except (OSError, AttributeError):
+        return None
+    before = status_bytes("VmRSS")
+    form.act()
+    return status_bytes("VmHWM") - before
+
+
+def status_bytes(name: str) -> int:
+    """A line of /proc/self/status."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def print_table(title: str, forms: dict[str, Form], *, rounds: int, logits_bytes: int) -> None:
+    """Time as a multiple of the first form's, memory in sizes of the logits."""
+    peaks = {name: peak_bytes(form) for name, form in forms.items()}  # warms up as well
+    seconds = measure(forms, rounds=rounds)
+    first = next(iter(forms))
+    print(f"\n| {title} | ms | times the first | memory |\n|---|---|---|---|")
+    for name in forms:
+        ratios = [a / b for a, b in zip(seconds[name], seconds[first], strict=True)]
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+        peak = peaks[name]
+        memory = "" if peak is None else f"{peak / logits_bytes:.2f}"
+        print(f"| {name} | {1e3 * statistics.median(seconds[name]):.1f} | {spread} | {memory} |")
 
 
 def machine() -> str:
@@ -114,26 +256,24 @@ def machine() -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", default="600,3000,9000,32000")
     parser.add_argument("--frames", type=int, default=4096)
     parser.add_argument("--k", type=int, default=8)
-    parser.add_argument("--classes", default="600,3000,9000")
+    parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
+    compiled = which("g++") is not None
     print(machine())
-    print(f"{asked.frames} frames, k = {asked.k}, float32, {asked.rounds} rounds; loss + gradient")
+    if not compiled:
+        print("no g++: torch.compile is left out")
+    print(f"k = {asked.k}, H = {asked.hidden}, float32, {asked.rounds} rounds")
     for num_classes in map(int, asked.classes.split(",")):
-        batch = make_batch(asked.frames, num_classes, asked.k)
-        contestants = forms(batch)
-        seconds = measure(contestants, rounds=asked.rounds)
-        print(f"\nC = {num_classes}")
-        print(f"{'form':30}{'median ms':>10}{'times ours':>12}{'(min - max)':>17}")
-        for name in contestants:
-            ratios = [a / b for a, b in zip(seconds[name], seconds["ours"], strict=True)]
-            spread = f"({min(ratios):.2f} - {max(ratios):.2f})"
-            print(
-                f"{name:30}{1e3 * statistics.median(seconds[name]):10.1f}"
-                f"{statistics.median(ratios):12.2f}{spread:>17}"
-            )
+        num_frames = min(asked.frames, MOST_LOGITS // num_classes)
+        batch = make_batch(num_frames, num_classes, k=asked.k, hidden=asked.hidden)
+        at = f"C = {num_classes}, N = {num_frames}"
+        how = {"rounds": asked.rounds, "logits_bytes": 4 * num_frames * num_classes}
+        print_table(f"{at}: loss", logits_forms(batch, compiled=compiled), **how)
+        print_table(f"{at}: layer and loss", layer_forms(batch), **how)
 
 
 if __name__ == "__main__":

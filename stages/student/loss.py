@@ -137,5 +137,7 @@ def scaled_once(gradient: Tensor, factor: Tensor) -> Tensor:
 
     In place: autograd then refuses a second backward, instead of scaling twice.
     """
+    if torch.compiler.is_compiling():  # it lays out memory and branches itself
+        return gradient * factor
     is_one = factor.device.type == "cpu" and factor.item() == 1  # asking a GPU would stall it
     return gradient if is_one else gradient.mul_(factor)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from shutil import which
 from typing import get_args
 
 import pytest
@@ -334,6 +335,24 @@ def test_without_gradients_the_loss_is_the_same() -> None:
         parts = essence_loss(logits, *frames.soft(), hard_weight=0.3, tail="bucket", in_place=True)
     assert torch.equal(parts.total, with_gradient.total)
     assert torch.equal(logits, frames.logits_NC)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on the way
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_torch_compiles_it_whole_to_the_same_loss() -> None:
+    frames = make_frames(num_frames=37, num_classes=101, k=5, dtype=torch.float32)
+
+    def total(logits_NC: Tensor, *soft: Tensor) -> Tensor:
+        how = {"hard_weight": 0.3, "tail": "bucket", "temperature": 2.0}
+        return essence_loss(logits_NC, *soft, **how).total
+
+    logits = frames.logits_NC.requires_grad_()
+    found = torch.compile(total, fullgraph=True)(logits, *frames.soft())
+    wanted = total(logits, *frames.soft())
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(
+        gradient_of(3 * found, logits), gradient_of(3 * wanted, logits), rtol=1e-5, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
