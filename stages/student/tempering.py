@@ -19,6 +19,8 @@ Policy `renormalize` does not use the tail, nor the log norm: there k ranks are 
 Shapes: N frames, K kept ranks.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,7 @@ def temper(
     complement_N = 1 - tempered_NK.exp().sum(1)
     log_tail_N = tail_N.log()
     power = 1 / temperature
-    alike_N = power * log_tail_N + (1 - power) * torch.tensor(num_others).log()
+    alike_N = power * log_tail_N + (1 - power) * math.log(num_others)
     few_N = log_tail_N + (power - 1) * logp_NK[:, -1]
     slack = LARGEST_ERROR * (1 + abs(power - 1))  # of the tail and of the last rank, both coded
     least_N = (torch.minimum(alike_N, few_N) - slack - log_norm_N).exp()
