@@ -92,6 +92,27 @@ def test_float32_is_exact_however_small_the_students_tail(
     assert error_N.max() < 1e-6
 
 
+@pytest.mark.parametrize("tail", POLICIES)
+@pytest.mark.parametrize("hard_weight", [0.2, 1.0])
+@pytest.mark.parametrize("lead", [60.0, 80.0, 90.0, 100.0, 1000.0])
+def test_a_student_sure_of_another_class_costs_what_it_should(
+    tail: TailPolicy, hard_weight: float, lead: float
+) -> None:
+    # The probabilities of all named classes lose digits above a lead of 87, and are 0 above 104.
+    frames = make_frames(num_frames=13, num_classes=101, k=4, dtype=torch.float32)
+    named = torch.cat([frames.ids_NK, frames.labels_N.clamp(min=0)[:, None]], dim=1)
+    other_N = torch.tensor([next(c for c in range(101) if c not in row) for row in named.tolist()])
+    single = frames.logits_NC.scatter(1, other_N[:, None], lead).requires_grad_()
+    double = single.detach().double().requires_grad_()
+    how = {"hard_weight": hard_weight, "tail": tail}
+    ours = essence_loss(single, *frames.soft(), **how)
+    exact = (frames.labels_N, frames.ids_NK, frames.logp_NK.double(), frames.tail_N.double())
+    total, _, _ = dense_loss(double, *exact, **how)
+    torch.testing.assert_close(ours.total.double(), total, rtol=1e-6, atol=0)
+    found, wanted = gradient_of(ours.total, single), gradient_of(total, double)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-9)
+
+
 @pytest.mark.parametrize("student_tail", STUDENT_TAILS[:5])
 def test_the_bucket_pulls_exactly_where_teacher_and_student_hardly_doubt(
     student_tail: float,
