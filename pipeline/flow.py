@@ -29,6 +29,7 @@ from stages.speech.results import FrameQuality, System, SystemResult
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.teacher.label import label_corpus
+from storage.remote_folder import Root
 
 
 def corpus(job: Job) -> Path:
@@ -82,17 +83,25 @@ def student(job: Job, settings: StudentSettings) -> Path:
     recipe = job.recipes.student(settings)
     if job.is_fresh(recipe):
         return job.shelf.place(recipe)
-    on_hard_labels = settings.hard_weight == 1
     fill = partial(
         train_student,
         settings,
         corpus_directory=job.need(job.recipes.corpus),
-        store=None if on_hard_labels else job.need(job.recipes.teacher) / "train.zarr",
+        store=_soft_labels(job, settings),
         device=job.device,
         progress=job.progress,
         ranks=job.ranks,
     )
     return job.make_together(recipe, fill)
+
+
+def _soft_labels(job: Job, settings: StudentSettings) -> Root | None:
+    """The store that a student learns from: the one that it names, else the teacher's."""
+    if settings.hard_weight == 1:
+        return None
+    if settings.store is not None:
+        return job.recipes.stores.root(settings.store, cache_bytes=settings.cache_bytes)
+    return job.need(job.recipes.teacher) / "train.zarr"
 
 
 def evaluate(job: Job) -> list[SystemResult]:
@@ -161,7 +170,7 @@ def report(job: Job, results: list[SystemResult]) -> Path:
 def run(job: Job) -> list[SystemResult]:
     """Everything that is not fresh, in order."""
     corpus(job)
-    if not job.is_fresh(job.recipes.teacher):
+    if job.settings.needs_teacher and not job.is_fresh(job.recipes.teacher):
         ensemble(job)
         teacher(job)
     for settings in job.settings.students:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.freshness import Recipe, Shelf
+from pipeline.named_stores import NamedStores
 from pipeline.settings import PipelineSettings
 from stages.corpus.build import source_fingerprint
 from stages.corpus.settings import CorpusSettings
@@ -47,6 +48,11 @@ class Recipes:
     def __init__(self, settings: PipelineSettings, shelf: Shelf) -> None:
         self._settings = settings
         self._shelf = shelf
+
+    @cached_property
+    def stores(self) -> NamedStores:
+        """Stores that the settings name."""
+        return NamedStores(self._settings.work_dir)
 
     @cached_property
     def corpus(self) -> Recipe:
@@ -114,10 +120,15 @@ class Recipes:
         )
 
     def student(self, student: StudentSettings) -> Recipe:
-        """A student. One on hard labels alone does not depend on the teacher, k, tail or T."""
+        """A student. One on hard labels alone does not depend on the teacher, k, tail or T.
+
+        A store that the settings name counts by its digest, wherever it lies: no teacher is needed.
+        """
         inputs = {"corpus": self.corpus.fingerprint}
-        unused = {"name"}
-        if student.hard_weight < 1:
+        unused = {"name", "store", "cache_bytes"}
+        if student.hard_weight < 1 and student.store is not None:
+            inputs["store"] = self.stores.digest(student.store)
+        elif student.hard_weight < 1:
             inputs["teacher"] = self.teacher.fingerprint
         else:
             unused |= {"k", "tail", "temperature"}

@@ -51,6 +51,13 @@ class PipelineSettings(Settings):
         architectures = [*members, *(student.architecture for student in self.students)]
         return frozenset(each.kind for each in architectures if each.is_own)
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Not where all soft labels come from stores that are named."""
+        taught = [student for student in self.students if student.hard_weight < 1]
+        is_named = [student.store is not None for student in taught]
+        return not is_named or not all(is_named)
+
 
 def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineSettings:
     """Read `config` (or pipeline.yaml here, or nothing) and apply `key=value` changes.
@@ -218,7 +225,7 @@ def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSetting
 
 
 def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[str]:
-    if student.hard_weight == 1:
+    if student.hard_weight == 1 or student.store is not None:
         return
     if student.k > teacher.kept:
         yield (

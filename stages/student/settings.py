@@ -22,6 +22,9 @@ class StudentSettings(Settings):
     # A batch of more logits (frames times classes) never holds them all: output layer and loss are
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)
+    # A store to learn from, not the teacher's: a path, https://, s3://, ... (docs/sharing.md).
+    store: str | None = Field(None, min_length=1)
+    cache_bytes: int = Field(20 << 30, ge=0)  # of a store behind a URL, kept on this machine's disk
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
 

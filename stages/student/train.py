@@ -13,6 +13,7 @@ from stages.speech.training.train import train_model
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
+from storage.remote_folder import Root
 from storage.store_reader import SoftLabelStore, open_store
 
 
@@ -20,7 +21,7 @@ def train_student(
     settings: StudentSettings,
     *,
     corpus_directory: Path,
-    store: Path | None,
+    store: Root | None,
     directory: Path,
     device: str,
     progress: Progress,
@@ -66,7 +67,7 @@ def _title(settings: StudentSettings) -> str:
     return f"student {settings.name or taught_by}"
 
 
-def _open_labels(settings: StudentSettings, store: Path | None) -> SoftLabelStore:
+def _open_labels(settings: StudentSettings, store: Root | None) -> SoftLabelStore:
     if store is None:
         raise MissingPart(
             f"hard_weight {settings.hard_weight} needs soft labels and no store is named: "

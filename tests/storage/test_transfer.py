@@ -165,6 +165,8 @@ def test_an_addition_that_was_stopped_leaves_a_sound_store(store: Path, copied: 
     assert (copied / "ids_3/c/0/0").exists()
     assert verify_store(copied, data=True).problems == ()
     open_store(copied).read(range(9), k=4)
+    (copied / "ids_3/c/0/0").write_bytes(b"damage")  # it is not promised yet, and is looked at
+    assert [found.name for found in verify_store(copied, data=False).problems] == ["ids_3/c/0/0"]
     copy(store, copied)
     assert same_store(store, copied)
 

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from makers_servers import link, nginx, s3_server, sshd
 from makers_transfer import copy, make_store, same_store
@@ -75,7 +77,10 @@ class Sharing:
         target = RemoteTarget(f"{address}/a/train.zarr", check=False)
         plan, moved = copy(small, target)
         assert sum(event.num_bytes for event in moved) == plan.whole_bytes
-        assert open_store(f"{address}/a/train.zarr").digest == plan.digest
+        there, here = open_store(f"{address}/a/train.zarr"), open_store(small)
+        assert there.digest == plan.digest
+        found, wanted = there.read(range(300, 900), k=5), here.read(range(300, 900), k=5)
+        np.testing.assert_array_equal(found.logp_TK, wanted.logp_TK)
         copy(f"{address}/a/train.zarr", tmp_path / "back.zarr")
         assert same_store(small, tmp_path / "back.zarr")
         again, _ = copy(small, RemoteTarget(f"{address}/a/train.zarr", check=False))
@@ -121,6 +126,17 @@ class Sharing:
             HEAD,
             f"manifest-{source.digest}.json",
         }
+
+    def test_damage_is_not_sent(self, address: str, small: Path, tmp_path: Path) -> None:
+        bad, place = tmp_path / "bad.zarr", f"{address}/f.zarr"
+        shutil.copytree(small, bad)
+        name = "val_1/c/0/0"
+        (bad / name).write_bytes(bytes((bad / name).stat().st_size))
+        with pytest.raises(StoreCorrupt, match=f"{name}.*was not taken"):
+            copy(bad, RemoteTarget(place, check=False))
+        there = RemoteTarget(place, check=False)
+        assert there.head() is None
+        assert name not in there._sizes()
 
     def test_what_was_spoilt_there_is_found_by_reading_it_back(
         self, address: str, small: Path

@@ -1,0 +1,127 @@
+"""student.store: a student learns from a store far away, with no ensemble and no teacher here."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from makers_pipeline import TINY
+from makers_remote import http_place, read_objects
+from makers_transfer import copy
+
+from pipeline import flow
+from pipeline.job import Job
+from pipeline.settings import read_settings
+from stages.speech.progress import SilentProgress
+from storage import remote_folder
+from storage.errors import StoreError, StorePartial, StoreUnreachable
+from storage.transfer_plan import Selection
+
+pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
+pytest.importorskip("aiohttp", reason="pip install aiohttp")
+
+CUT = {"hours": 0.008, "dev_minutes": 0.15, "test_minutes": 0.15}
+WEIGHTS = "model.safetensors"
+
+
+def job_in(directory: Path, **student: object) -> Job:
+    """The tiny pipeline, smaller still, with one student and these changes to it."""
+    tree = {**TINY, "compare": [], "work_dir": str(directory / "work")}
+    tree["corpus"] = {"spoken": {**TINY["corpus"]["spoken"], **CUT}}
+    tree["ensemble"] = {"members": TINY["ensemble"]["members"][1:]}
+    tree["student"] = {**TINY["student"], **student}
+    config = directory / "pipeline.yaml"
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return Job(read_settings(config), SilentProgress())
+
+
+def train(directory: Path, **student: object) -> bytes:
+    """The weights of a student."""
+    job = job_in(directory, **student)
+    return (flow.student(job, job.settings.student) / WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a corpus and a teacher."""
+    directory = tmp_path_factory.mktemp("labelled")
+    job = job_in(directory)
+    for stage in (flow.corpus, flow.ensemble, flow.teacher):
+        stage(job)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def weights(labelled: Path) -> bytes:
+    """Of the student that learned from the teacher's own store."""
+    return train(labelled)
+
+
+@pytest.fixture
+def store(labelled: Path) -> Path:
+    (teacher,) = (labelled / "work").glob("teacher-*")
+    return teacher / "train.zarr"
+
+
+@pytest.fixture
+def bare(labelled: Path, tmp_path: Path) -> Path:
+    """A directory with the corpus alone."""
+    (corpus,) = (labelled / "work").glob("corpus-*")
+    shutil.copytree(corpus, tmp_path / "work" / corpus.name)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+
+
+def has_teacher(directory: Path) -> bool:
+    """Or members?"""
+    return bool([*directory.glob("work/teacher-*"), *directory.glob("work/member-*")])
+
+
+def test_a_student_streams_and_stays_fresh_with_the_server_away(
+    store: Path, weights: bytes, bare: Path
+) -> None:
+    with http_place() as place:
+        place.objects = read_objects(store)
+        assert train(bare, store=place.url) == weights
+        names = [name for name, _, _ in place.asked if name != "HEAD"]
+        assert len(names) == len(set(names))  # two epochs, each object once
+        assert [name for name in names if name.startswith("ids_2/c/")]  # ranks 5 to 8
+        place.asked.clear()
+        assert train(bare, store=place.url) == weights
+        assert [name for name, _, _ in place.asked] == ["HEAD"]
+        place.failures = [503] * 1000  # from here on it is away
+        assert train(bare, store=place.url) == weights
+        train(bare, store=place.url, k=6)  # its tiers are here
+        with pytest.raises(StoreUnreachable):
+            train(bare, store=place.url, k=3)  # the tail after rank 4 is not
+        results = flow.run(job_in(bare, store=place.url))
+    assert {result.system.name for result in results} == {"k=5", "k=6"}
+    assert not has_teacher(bare)
+
+
+def test_a_pulled_part_teaches_the_same_student(store: Path, weights: bytes, bare: Path) -> None:
+    mine = bare / "mine.zarr"
+    copy(store, mine, Selection(ks=(5,)))
+    assert train(bare, store=str(mine)) == weights
+    with pytest.raises(StorePartial, match="without k=1"):
+        train(bare, store=str(mine), k=1)
+    shutil.rmtree(mine)
+    assert train(bare, store=str(mine)) == weights
+    assert not has_teacher(bare)
+
+
+def test_a_store_that_was_never_seen_and_is_away_is_named(bare: Path) -> None:
+    with pytest.raises(StoreUnreachable, match=r"http://127.0.0.1:9/a.zarr/HEAD cannot be read"):
+        train(bare, store="http://127.0.0.1:9/a.zarr")
+    with pytest.raises(StoreError, match=r"nowhere.zarr is not there"):
+        train(bare, store="nowhere.zarr")
+
+
+def test_a_store_that_is_named_asks_nothing_of_the_teachers_settings(tmp_path: Path) -> None:
+    job = job_in(tmp_path, store="s3://bucket/a.zarr", k=30)  # teacher.kept is 8
+    assert not job.settings.needs_teacher
+    assert job_in(tmp_path).settings.needs_teacher
