@@ -42,7 +42,7 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     students = plan_sweep(job, grid)
     refuse_misfits(job.settings, students)
     job.need(job.recipes.corpus)
-    if any(student.hard_weight < 1 for student in students):
+    if any(student.hard_weight < 1 and student.store is None for student in students):
         job.need(job.recipes.teacher)
     if num_jobs == 1:
         failures = _train_in_turn(job, students)
