@@ -19,7 +19,9 @@ from storage.object_file import is_there, opened, patiently
 from storage.partial_copy import PART, only_here
 from storage.remote_folder import RemoteFolder, Root
 from storage.remote_verify import look_at_bytes, look_at_sizes
-from storage.store_contents import read_contents
+from storage.store_contents import read_commit, read_contents
+from storage.store_format import commit_name
+from storage.transfer_plan import refuse_odd_objects
 
 NAMED = 10  # problems that a message spells out
 READ_BYTES = 1 << 20
@@ -128,7 +130,7 @@ def verify_store(
     if digest and isinstance(root, Path):
         problems += strangers(root, records, digest=digest)
     if digest and not problems:
-        read_contents(root, allow_partial=False)  # sound bytes may still be of another format
+        _refuse_odd_content(root, data=data)
     chosen = subset.choose(here)
     return Verified(
         digest=digest,
@@ -140,6 +142,26 @@ def verify_store(
         num_left_out=len(records) - len(here),
         problems=tuple(problems),
     )
+
+
+def _refuse_odd_content(root: Root, *, data: bool) -> None:
+    """Sound bytes may still be of another format, or a manifest that of no store.
+
+    Raises:
+        StoreCorrupt: naming what does not belong, or a commit record that the manifest belies.
+    """
+    contents = read_contents(root, allow_partial=False)
+    refuse_odd_objects(contents.metadata, contents.records, where=str(root))
+    if not data or isinstance(root, RemoteFolder):
+        return
+    for shard in range(contents.metadata.plan.num_shards):
+        committed = read_commit(root, contents.metadata, shard)
+        for name, record in committed.items():
+            if contents.records[name] != record:
+                raise StoreCorrupt(
+                    f"{root / commit_name(shard)} and the manifest disagree on {name}: "
+                    "copy the store again"
+                )
 
 
 def num_bytes_to_check(root: Root, subset: Subset) -> int:

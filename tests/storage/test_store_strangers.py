@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers_hostile import checksummed, reseal
+from makers_hostile import checksummed, publish_manifest, reseal
 from makers_parts import ROWS, make_part, merge
 from makers_store import fill_store, make_about
 from numcodecs import blosc
@@ -20,6 +20,8 @@ from storage.errors import StoreCorrupt, StoreError, shown
 from storage.manifest import decode_records, read_head, record_of
 from storage.partial_copy import PartialCopy, decode_part, encode_part
 from storage.store_reader import open_store
+from storage.store_repair import plan_repair
+from storage.store_verify import verify_store
 from storage.strict_json import parse_json
 
 LENGTHS = (3, 0, 4, 9)
@@ -233,6 +235,34 @@ def _leaves(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [leaf for held in value for leaf in _leaves(held)]
     return [value]
+
+
+@pytest.mark.parametrize("name", ["evil", "_stage/x", "commits/00000099.json", "ids_0/c/99/0"])
+def test_a_manifest_that_lists_more_than_a_store_holds_is_not_sound(
+    whole: Path, tmp_path: Path, name: str
+) -> None:
+    """RELIABILITY 8, 24: the object is there, and is what the manifest says."""
+    path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
+    manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
+    manifest["objects"][name] = {"bytes": 1, "sha256": record_of(b"x").sha256}
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).write_bytes(b"x")
+    publish_manifest(path, manifest)
+    with pytest.raises(StoreCorrupt, match=f"lists '{name}', which is no store's object"):
+        verify_store(path, data=False)
+
+
+def test_a_commit_record_that_the_manifest_belies_is_not_sound(whole: Path, tmp_path: Path) -> None:
+    """RELIABILITY 8: what repair would find damaged, verify does not call sound."""
+    path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
+    commit = json.loads((path / "commits/00000001.json").read_bytes())
+    commit["objects"]["val_1/c/1/0"]["sha256"] = "0" * 64
+    reseal(path, "commits/00000001.json", json.dumps(commit).encode())
+    with pytest.raises(
+        StoreCorrupt, match=r"00000001\.json and the manifest disagree on val_1/c/1"
+    ):
+        verify_store(path, data=True)
+    assert plan_repair(path).damaged_shards == (1,)
 
 
 def test_messages_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
