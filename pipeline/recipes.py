@@ -18,6 +18,7 @@ from stages.corpus.build import source_fingerprint
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.frame_quality import QUALITY_FORMAT
+from stages.report.settings import PAGE_FORMAT
 from stages.speech.posterior_archive import posteriors_fingerprint
 from stages.speech.results import System
 from stages.speech.settings import Settings
@@ -198,6 +199,6 @@ class Recipes:
         inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
         return Recipe(
             stage="report",
-            settings=_json(self._settings.report),
+            settings={"format": PAGE_FORMAT, **_json(self._settings.report)},
             inputs={"teacher": self.teacher.fingerprint, **inputs},
         )

@@ -1,13 +1,17 @@
 """What the report is made of: results, where the pictures' data lie, what made each number."""
 
 import json
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 from pipeline.contents import read_json
 from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
 from stages.report.inputs import Made, ReportInputs
+from stages.report.statistics.groups import SystemGroup, group_results
 from stages.speech.results import CorpusSummary, System, SystemResult, TeacherSummary
 from storage.fingerprint import SHORT
 
@@ -30,6 +34,7 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
         store=store if is_labelled and store.is_dir() else None,
         histories=dict(_histories(results)),
         made=tuple(_all_made(job, results)),
+        program=_program(),
     )
 
 
@@ -45,11 +50,13 @@ def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:
 
 
 def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:
+    """Corpus, teacher, members; every group of students once; evaluation once."""
     yield from _made(job, job.recipes.corpus, "corpus")
     yield from _made(job, job.recipes.teacher, "teacher")
-    for system in (result.system for result in results):
-        yield from _made_model(system)
-        yield from _made(job, job.recipes.evaluation(system), f"evaluation of {system.name}")
+    for group in group_results(results):
+        yield from _made_models(group)
+    yield from _made_together(job, "evaluation", results, job.recipes.evaluation)
+    yield from _made_together(job, "frames of dev", results, job.recipes.frames)
 
 
 def _made(job: Job, recipe: Recipe, name: str) -> Iterator[Made]:
@@ -57,10 +64,27 @@ def _made(job: Job, recipe: Recipe, name: str) -> Iterator[Made]:
         yield _shown(job.shelf.place(recipe), name)
 
 
-def _made_model(system: System) -> Iterator[Made]:
-    directory = system.model_directories[0]
-    if system.kind != "ensemble" and (directory / RECORD).is_file():
-        yield _shown(directory, f"{system.kind} {system.name}")
+def _made_models(group: SystemGroup) -> Iterator[Made]:
+    """The first seed's record; the others differ from it in the seed alone."""
+    directory = group.first.system.model_directories[0]
+    if group.role == "ensemble" or not (directory / RECORD).is_file():
+        return
+    made = _shown(directory, f"{group.role} {group.name}")
+    seeds = [result.system for result in group.results]
+    parts = [(f"seed {s.facts.get('seed')}", s.fingerprint) for s in seeds]
+    yield replace(made, parts=tuple(parts) if len(parts) > 1 else ())
+
+
+def _made_together(
+    job: Job, name: str, results: Sequence[SystemResult], recipe_of: Callable[[System], Recipe]
+) -> Iterator[Made]:
+    """Records that differ in the system alone: one of them, and the fingerprints of all."""
+    recipes = [(result.system.name, recipe_of(result.system)) for result in results]
+    fresh = [(shown, recipe) for shown, recipe in recipes if job.shelf.is_fresh(recipe)]
+    if fresh:
+        made = _shown(job.shelf.place(fresh[0][1]), f"{name}, all systems")
+        parts = tuple((shown, recipe.fingerprint) for shown, recipe in fresh)
+        yield replace(made, parts=parts)
 
 
 def _shown(directory: Path, name: str) -> Made:
@@ -72,3 +96,17 @@ def _shown(directory: Path, name: str) -> Made:
         fingerprint=made["fingerprint"],
         settings=json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False),
     )
+
+
+def _program() -> str:
+    """Version, and where this is a checkout the commit: `essence 0.1.0, commit 9a469f0`."""
+    version = f"essence {metadata.version('essence')}"
+    checkout = Path(__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return version
+    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):  # no git here, or not ours to read
+        return version
+    return f"{version}, commit {commit.stdout.strip()}"

@@ -1,5 +1,7 @@
 """Makers of results, histories and a corpus with store and student: made up, for the report."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +9,24 @@ import numpy as np
 from makers_store import make_about
 from makers_training import make_model
 
+from stages.evaluate.score import add_up
 from stages.report.inputs import Made, ReportInputs
 from stages.speech.model_file import ModelAbout, save_model
 from stages.speech.results import (
+    Calibration,
     CorpusSummary,
     EpochMetrics,
+    Fidelity,
+    FrameQuality,
+    GradientMatch,
+    ReliabilityBin,
     SplitResult,
     SplitSummary,
     StoreSummary,
     System,
     SystemResult,
     TeacherSummary,
+    UtteranceResult,
     WordErrors,
 )
 from storage.corpus_file import CorpusAbout, CorpusFile
@@ -27,17 +36,50 @@ from storage.store_writer import StoreWriter
 from storage.top_k import keep_top_k
 
 WORDS = 2000
+UTTERANCE_WORDS, SPEAKERS = 20, 9
+VOCABULARY = ("A", "B", "SEVEN", "NINE", "TWENTY", "CALL", "PLEASE", "STREET", "E", "MARY")
 
 
-def make_split(split: str, errors: int, **changes: Any) -> SplitResult:
-    """`errors` of 2000 words, a fifth insertions, three tenths deletions."""
-    insertions, deletions = errors // 5, 3 * errors // 10
-    words = WordErrors(
-        reference_words=WORDS,
-        insertions=insertions,
-        deletions=deletions,
-        substitutions=errors - insertions - deletions,
+@cache
+def make_utterances(errors: int, seed: int) -> tuple[UtteranceResult, ...]:
+    """100 utterances of 20 words with so many errors, more of them where it is hard for all."""
+    difficulty = np.random.default_rng(0).gamma(1.0, size=WORDS // UTTERANCE_WORDS) + 0.2
+    drawn = np.random.default_rng([errors, seed]).gamma(5.0, size=len(difficulty)) * difficulty
+    shares = np.minimum(errors * drawn / drawn.sum(), UTTERANCE_WORDS - 1)
+    counts = np.floor(shares).astype(int)
+    for number in np.argsort(counts - shares, kind="stable")[: errors - counts.sum()]:
+        counts[number] += 1
+    while missing := errors - counts.sum():  # what was cut off above
+        counts[np.argsort(counts, kind="stable")[:missing]] += 1
+    return tuple(_utterance(number, int(count)) for number, count in enumerate(counts))
+
+
+def _utterance(number: int, errors: int) -> UtteranceResult:
+    """All errors of one kind and of a word of their own, so that none is taken for another."""
+    said = [VOCABULARY[(number + 3 * place) % len(VOCABULARY)] for place in range(UTTERANCE_WORDS)]
+    heard = list(said)
+    kind = ("insertions", "substitutions", "substitutions", "deletions")[number % 4]
+    for place in range(errors):
+        if kind == "insertions":
+            heard.insert(0, "UH")
+        elif kind == "substitutions":
+            heard[place] = "EIGHTY"
+        else:
+            del heard[0]
+    none = {"insertions": 0, "deletions": 0, "substitutions": 0}
+    return UtteranceResult(
+        id=f"utt-{number:03}",
+        speaker=f"speaker {number % SPEAKERS}",
+        reference=" ".join(said),
+        hypothesis=" ".join(heard),
+        words=WordErrors(reference_words=UTTERANCE_WORDS, **(none | {kind: errors})),
     )
+
+
+def make_split(split: str, errors: int, *, seed: int = 1, **changes: Any) -> SplitResult:
+    """`errors` of 2000 words."""
+    utterances = make_utterances(errors, seed)
+    words = add_up([item.words for item in utterances])
     fields: dict[str, Any] = {
         "split": split,
         "num_frames": 61_000,
@@ -46,36 +88,68 @@ def make_split(split: str, errors: int, **changes: Any) -> SplitResult:
         "words": words,
         "rate_low": max(0.0, words.rate - 0.013),
         "rate_high": words.rate + 0.014,
-        "utterances": (),
+        "utterances": utterances,
     }
     return SplitResult(**(fields | changes))
+
+
+def make_frames(nearness: float) -> FrameQuality:
+    """A system that is so near to the teacher (0 to 1)."""
+    bins = tuple(
+        ReliabilityBin(
+            num_frames=300 + 100 * number,
+            confidence=(number + 0.5) / 15,
+            accuracy=min(1.0, (number + 0.5) / 15 + 0.1 * (1 - nearness)),
+        )
+        for number in range(15)
+    )
+    return FrameQuality(
+        calibration=Calibration(expected_error=0.1 * (1 - nearness), bins=bins),
+        fidelity=Fidelity(
+            store="7" * 64,
+            num_frames=60_000,
+            agreement=0.7 + 0.25 * nearness,
+            divergence=0.4 * (1 - nearness),
+            by_rank={
+                k: GradientMatch(overall=1 - 0.4 / k**1.5, mean=1 - 0.5 / k) for k in (1, 2, 4, 8)
+            },
+            hard_labels=GradientMatch(overall=0.5, mean=0.3),
+        ),
+        real_time_factor=0.004,
+    )
 
 
 def make_result(
     name: str, *, errors: int = 260, kind: str = "student", **facts: Any
 ) -> SystemResult:
     """A system with `errors` on test and some more on dev."""
+    seed = int(facts.get("seed", 1))
+    words = [word for word in name.split() if not word.startswith("seed=")]
+    same = {key: value for key, value in facts.items() if key != "seed"}
     return SystemResult(
         system=System.model_validate(
             {
                 "name": name,
                 "kind": kind,
-                "fingerprint": f"{sum(name.encode()):064x}",
+                "fingerprint": hashlib.sha256(name.encode()).hexdigest(),
                 "model_directories": (Path("models") / name,),
                 "weights": (1.0,),
                 "facts": facts,
+                "group": f"{words} {same}" if kind == "student" else "",
+                "group_name": " ".join(words) if kind == "student" else "",
             }
         ),
         num_parameters=820_000 * (4 if kind == "ensemble" else 1),
         acoustic_scale=0.7,
         insertion_penalty=-0.5,
-        dev=make_split("dev", errors + 11),
-        test=make_split("test", errors),
+        dev=make_split("dev", errors + 11, seed=seed),
+        test=make_split("test", errors, seed=seed),
+        frames=make_frames(1.0 if kind == "ensemble" else max(0.0, 1 - errors / 400)),
     )
 
 
-def make_hard(name: str = "hard labels", *, errors: int = 262) -> SystemResult:
-    facts = {"architecture": "tdnn 5x128", "tail": "renormalize", "temperature": 1.0, "seed": 1}
+def make_hard(name: str = "hard labels", *, errors: int = 262, seed: int = 1) -> SystemResult:
+    facts = {"architecture": "tdnn 5x128", "tail": "renormalize", "temperature": 1.0, "seed": seed}
     return make_result(name, errors=errors, k=8, hard_weight=1.0, **facts)
 
 
@@ -83,6 +157,24 @@ def make_essence(k: int, *, errors: int, tail: str = "renormalize") -> SystemRes
     name = f"k={k}" if tail == "renormalize" else f"k={k} tail={tail}"
     facts = {"architecture": "tdnn 5x128", "temperature": 1.0, "seed": 1}
     return make_result(name, errors=errors, k=k, hard_weight=0.2, tail=tail, **facts)
+
+
+def make_sweep(*, num_settings: int = 30, num_seeds: int = 5) -> list[SystemResult]:
+    """What a sweep leaves: settings of students, each with several seeds."""
+    rng = np.random.default_rng(3)
+    results = []
+    for number in range(num_settings):
+        k, weight = 2 ** (number % 6), (0.0, 0.2, 0.5, 0.8, 0.9)[number // 6 % 5]
+        for seed in range(1, num_seeds + 1):
+            name = f"k={k}" + ("" if weight == 0.2 else f" hard={weight}") + f" seed={seed}"
+            errors = 200 + 12 * abs(number % 6 - 3) + int(60 * weight) + int(rng.normal(0, 7))
+            facts = {"architecture": "tdnn 5x128", "tail": "renormalize", "seed": seed}
+            results.append(make_result(name, errors=errors, k=k, hard_weight=weight, **facts))
+    hard = [
+        make_hard(f"hard labels seed={seed}", errors=250 + 3 * seed, seed=seed)
+        for seed in range(1, num_seeds + 1)
+    ]
+    return [*results, *hard, *make_members()]
 
 
 def make_members() -> list[SystemResult]:
@@ -269,4 +361,5 @@ def make_inputs(directory: Path, results: list[SystemResult] | None = None) -> R
         corpus_directory=directory,
         store=store,
         made=(Made(name="student k=8", fingerprint="ab" * 32, settings='{"k": 8, "tail": "<&>"}'),),
+        program="essence 0.1.0, commit 123",
     )

@@ -1,5 +1,6 @@
 """Makers of scored systems: real words of AN4, and counts that are made up."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def make_speakers(errors: Sequence[int], *, per_speaker: int = 1) -> list[Uttera
     ]
 
 
+def digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
 def make_scored_split(utterances: Sequence[UtteranceResult], split: str = "test") -> SplitResult:
     words = add_up([item.words for item in utterances])
     return SplitResult(
@@ -83,11 +88,11 @@ def make_scored(
             {
                 "name": name,
                 "kind": kind,
-                "fingerprint": f"{sum(repr((name, settings)).encode()):064x}",
+                "fingerprint": digest((name, settings)),
                 "model_directories": (Path("models") / name,),
                 "weights": (1.0,),
                 "facts": settings,
-                "group": f"group of {without_seed}" if kind == "student" else "",
+                "group": digest(without_seed) if kind == "student" else "",
                 "group_name": name.split(" seed")[0] if kind == "student" else "",
             }
         ),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from stages.errors import BadInput
 from stages.report.inputs import ReportInputs
-from stages.report.ranking import best_on_dev, of_role
 from stages.report.settings import ReportSettings
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
@@ -42,7 +41,9 @@ class Example:
     student: str | None
 
 
-def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | None:
+def read_example(
+    inputs: ReportInputs, settings: ReportSettings, *, student: SystemResult | None
+) -> Example | None:
     """The example of the page; None where no soft labels of dev are at hand."""
     if inputs.store is None:
         return None
@@ -54,7 +55,6 @@ def read_example(inputs: ReportInputs, settings: ReportSettings) -> Example | No
             return None
         row = corpus.utterances[index]
         soft = store.read_utterance(row.id, store.about.kept)
-        student = best_on_dev(of_role(inputs.results, "essence student"))
         prob_TC = _student_posteriors(student, corpus, index) if student else None
         teacher_TC = _dense(soft, corpus.about.num_classes)
         classes_R = most_active(teacher_TC, prob_TC, num_classes=settings.posteriorgram_classes)

@@ -1,84 +1,140 @@
-"""results -> headline: what the test set says of the essence student, and what it does not."""
+"""comparisons -> headline: what the test set shows of the essence student, and what it does not.
 
-from collections.abc import Sequence
+The student was chosen on dev. A difference is said to be shown where the bootstrap's p is below
+LEVEL; where MAPSSWE does not agree, that is said too.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.report.ranking import best_on_dev, of_role, word_error_rate
-from stages.speech.results import SplitResult, SystemResult
+from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
+from stages.report.statistics.groups import SystemGroup, of_role
+
+FEW_SPEAKERS = 20  # below, intervals are rough
+MINUS = "−"
+SMALLEST_P = 0.0001
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One sentence in large letters, and the figures that it rests on."""
+    """One or two sentences in large letters, and the figures that they rest on."""
 
     verdict: str
     figures: tuple[str, ...]
 
 
-def write_headline(results: Sequence[SystemResult]) -> Headline:
-    """Compare the essence student that is best on dev with hard labels and ensemble, on test."""
-    essence = of_role(results, "essence student")
-    student = best_on_dev(essence)
-    if student is None:
+def write_headline(comparisons: Comparisons) -> Headline:
+    """Compare the essence students that are best on dev with hard labels and ensemble, on test."""
+    chosen = comparisons.chosen
+    if chosen is None:
         return Headline("No essence student has been evaluated.", ())
-    if word_error_rate(student.test) is None:
+    if chosen.word_error_rate("test") is None:
         return Headline("The test set has no transcripts: no word error rate is known.", ())
-    hard = best_on_dev(of_role(results, "hard-label student"))
-    ensemble = best_on_dev(of_role(results, "ensemble"))
-    rivals = [("hard-label student", hard), ("ensemble", ensemble)]
-    found = [(what, rival) for what, rival in rivals if rival is not None]
-    missing = [what for what, rival in rivals if rival is None]
-    figures = [_own_figures(student, num_students=len(essence))]
-    figures += [_figures(student.test, rival, what) for what, rival in found]
-    figures += [f"There is no {what} to compare with." for what in missing]
-    return Headline(_verdict(student.test, found), tuple(figures))
+    found = [
+        (name, comparison)
+        for name, comparison in (
+            ("hard labels", comparisons.to_hard.get(chosen.key)),
+            ("the ensemble", comparisons.to_ensemble.get(chosen.key)),
+        )
+        if comparison is not None
+    ]
+    if not found:
+        verdict = "The essence student has nothing to be compared with."
+    else:
+        verdict = " ".join(_verdict(name, comparison) for name, comparison in found)
+    return Headline(verdict, tuple(_figures(comparisons, chosen)))
 
 
-def _verdict(ours: SplitResult, rivals: Sequence[tuple[str, SystemResult]]) -> str:
-    if not rivals:
-        return "The essence student has nothing to be compared with."
-    counts = [_count(ours, rival.test, what) for what, rival in rivals]
-    counts[0] = (
-        counts[0].replace(" than", " word errors than").replace(" many", " many word errors")
+def _verdict(name: str, comparison: Comparison) -> str:
+    found = comparison.difference
+    ours = comparison.group.name
+    evidence = (
+        f"{points(found.delta)} points (95 % {points(found.interval.low)} to "
+        f"{points(found.interval.high)}, {p_equals(found.p)}, {_seeds(comparison)})."
     )
-    text = f"On the test set, the essence student makes {' and '.join(counts)}."
-    within = [what for what, rival in rivals if not _apart(ours, rival.test)]
-    if not within:
-        beyond = "difference lies" if len(rivals) == 1 else "differences lie"
-        return f"{text} The {beyond} outside the 95 % intervals."
-    if len(within) == len(rivals) > 1:
-        return f"{text} Both differences are within the margin of error."
-    which = f" to the {within[0]}" if len(rivals) > 1 else ""
-    return f"{text} The difference{which} is within the margin of error."
+    if found.p >= LEVEL:
+        return f"No difference between {ours} and {name} is shown on test: {evidence}"
+    return f"{ours} is {'better' if found.delta < 0 else 'worse'} than {name} on test: {evidence}"
 
 
-def _count(ours: SplitResult, theirs: SplitResult, what: str) -> str:
-    if ours.words.rate == theirs.words.rate:
-        return f"as many as the {what}"
-    return f"{'fewer' if ours.words.rate < theirs.words.rate else 'more'} than the {what}"
+def _seeds(comparison: Comparison) -> str:
+    ours, theirs = len(comparison.group.results), len(comparison.rival.results)
+    if ours == theirs or comparison.rival.role == "ensemble":
+        return f"{ours} seed{'s' if ours > 1 else ''}"
+    return f"{ours} against {theirs} seeds"
 
 
-def _own_figures(student: SystemResult, *, num_students: int) -> str:
-    chosen = f", the best on dev of {num_students} essence students," if num_students > 1 else ""
-    return f"{student.system.name}{chosen} has a word error rate of {_rate(student.test)}."
+def _figures(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
+    num = len(of_role(comparisons.groups, "essence student"))
+    among = f" among {num} settings of essence students" if num > 1 else ""
+    yield (
+        f"{chosen.name} was chosen on dev{among}; the test set had no say in it. Word error rates "
+        f"on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."
+    )
+    for name, missing, comparison in (
+        ("hard labels", "are no students on hard labels", comparisons.to_hard.get(chosen.key)),
+        ("the ensemble", "is no ensemble", comparisons.to_ensemble.get(chosen.key)),
+    ):
+        if comparison is None:
+            yield f"There {missing} to compare with."
+        else:
+            yield _second_opinion(name, comparison)
+    yield from _warnings(comparisons, chosen)
 
 
-def _figures(ours: SplitResult, rival: SystemResult, what: str) -> str:
-    theirs = rival.test
-    text = f"The {what} ({rival.system.name}) has {_rate(theirs)}"
-    if theirs.words.rate > 0:
-        change = ours.words.rate / theirs.words.rate - 1
-        text += f"; against it the essence student makes {abs(change):.1%}".replace("%", " %")
-        text += " more errors" if change > 0 else " fewer errors"
-    if _apart(ours, theirs):
-        return f"{text}. The intervals do not overlap."
-    return f"{text}. The intervals overlap: this test set alone does not tell the two apart."
+def _rival_rates(comparisons: Comparisons) -> str:
+    rivals = (comparisons.baseline, comparisons.ensemble)
+    known = [rival for rival in rivals if rival and rival.word_error_rate("test") is not None]
+    return "".join(f"; {_rate(comparisons, rival)}" for rival in known)
 
 
-def _rate(split: SplitResult) -> str:
-    low, high = 100 * split.rate_low, 100 * split.rate_high
-    return f"{100 * split.words.rate:.2f} % (95 % interval {low:.2f} to {high:.2f})"
+def _rate(comparisons: Comparisons, group: SystemGroup) -> str:
+    text = f"{group.name} {100 * (group.word_error_rate('test') or 0):.2f} %"
+    interval = comparisons.intervals.get(group.key)
+    if interval is None:
+        return text
+    return f"{text} ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
 
 
-def _apart(one: SplitResult, other: SplitResult) -> bool:
-    return one.rate_high < other.rate_low or other.rate_high < one.rate_low
+def _second_opinion(name: str, comparison: Comparison) -> str:
+    found, segments = comparison.difference, comparison.segments
+    text = (
+        f"Against {name}: probability of improvement {found.improvement:.3f}; MAPSSWE over "
+        f"{segments.num_segments} segments {p_equals(segments.p)}"
+    )
+    if (segments.p < LEVEL) != (found.p < LEVEL):
+        text += ", which does not agree with the bootstrap: take neither as proof"
+    return f"{text}."
+
+
+def _warnings(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
+    if len(chosen.results) == 1:
+        yield (
+            "One seed was trained: another training would have given another student, and the "
+            "interval does not know that."
+        )
+    if comparisons.num_units and not comparisons.units_are_speakers:
+        yield "All of the test set is one speaker: the figures say nothing about other voices."
+    elif 0 < comparisons.num_units < FEW_SPEAKERS:
+        yield (
+            f"The test set has {comparisons.num_units} speakers: intervals from so few are rough, "
+            "and rather too narrow."
+        )
+
+
+def points(fraction: float) -> str:
+    """`−0.9`: percentage points with their sign."""
+    return f"{100 * fraction:+.2f}".replace("-", MINUS)
+
+
+def p_value(p: float) -> str:
+    """`0.013`, or `<0.0001`: no more digits than mean something."""
+    if p < SMALLEST_P:
+        return f"<{SMALLEST_P}"
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    """`p = 0.013`, or `p < 0.0001`."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

@@ -9,11 +9,16 @@ from stages.speech.results import CorpusSummary, SystemResult, TeacherSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What made something: `settings` is JSON text."""
+    """What made something: `settings` is JSON text.
+
+    Where several things differ in a seed alone, or in what they were made from, `parts` names
+    each with its fingerprint.
+    """
 
     name: str
     fingerprint: str
     settings: str
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +36,4 @@ class ReportInputs:
     store: Path | None = None
     histories: Mapping[str, Path] = field(default_factory=dict)
     made: tuple[Made, ...] = ()
+    program: str = "essence"  # version and commit of the program that writes the page

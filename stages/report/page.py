@@ -1,44 +1,72 @@
-"""results, histories, store -> report: one page that opens anywhere, and its pictures beside it."""
+"""results, histories, store -> report: a page that opens anywhere, its pictures and data beside."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from stages.report.costs import count_teacher_passes
+from stages.report.data_files import DATA_FILES
 from stages.report.drawing import house_style, to_png
 from stages.report.example import Example, read_example
+from stages.report.figures.calibration_figure import draw_calibration
+from stages.report.figures.difference_figure import MOST_ROWS, draw_differences
+from stages.report.figures.fidelity_figure import draw_fidelity, draw_gradients
+from stages.report.figures.kept_mass_figure import draw_kept_mass
+from stages.report.figures.pareto_figure import draw_pareto
+from stages.report.figures.posteriorgram_figure import draw_posteriorgram
+from stages.report.figures.rank_figures import MOST_FAMILIES, draw_bytes, draw_ranks, families_of
+from stages.report.figures.training_figure import draw_training
+from stages.report.group_table import (
+    DASH,
+    cells,
+    interval_text,
+    make_group_rows,
+    versus,
+)
 from stages.report.headline import write_headline
-from stages.report.histories import read_histories
+from stages.report.histories import History, read_histories
 from stages.report.inputs import ReportInputs
-from stages.report.posteriorgram_figure import draw_posteriorgram
-from stages.report.rank_figures import draw_bytes, draw_ranks
+from stages.report.kept_mass import read_kept_mass
 from stages.report.ranking import Role
 from stages.report.settings import ReportSettings
-from stages.report.statistics.comparisons import as_json as comparisons_as_json
-from stages.report.statistics.comparisons import compare
+from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
-from stages.report.table import (
-    DASH,
-    as_csv,
-    as_json,
-    change,
-    interval,
-    make_rows,
-    rates,
-)
-from stages.report.training_figure import draw_training
+from stages.report.table import make_rows
+from stages.report.word_page import word_sections
 from storage.publish import publish_file
 
 HERE = Path(__file__).parent
 HEADINGS: dict[Role, str] = {
     "member": "Members",
     "ensemble": "Ensemble",
-    "hard-label student": "Student on hard labels",
+    "hard-label student": "Students on hard labels",
     "essence student": "Students on the essence",
 }
-PICTURES = ("word-errors.png", "bytes.png", "training.png", "posteriorgram.png")
+PICTURES = (
+    "differences.png",
+    "word-errors.png",
+    "pareto.png",
+    "calibration.png",
+    "fidelity.png",
+    "gradients.png",
+    "kept-mass.png",
+    "bytes.png",
+    "training.png",
+    "posteriorgram.png",
+)
+COLUMNS = {  # of the table, where less is better: scale and digits
+    "frame_error_dev": (100, 2),
+    "cross_entropy_dev": (1, 3),
+    "wer_dev": (100, 2),
+    "wer_test": (100, 2),
+    "calibration_error": (100, 2),
+    "divergence": (1, 3),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +78,44 @@ class Picture:
 
 
 def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: Path) -> Path:
-    """Write index.html, the pictures, results.* and comparisons.json; returns the page's path.
+    """Write index.html, the pictures, and the figures as CSV and JSON; returns the page's path.
 
     The same inputs give the same bytes. The page needs no other file and asks for none.
+
+    Raises:
+        BadInput: where systems were not evaluated on the same utterances.
     """
-    example = read_example(inputs, settings)
-    pictures = _draw(settings, inputs, example)
-    rows = make_rows(inputs.results)
+    comparisons = compare(
+        group_results(inputs.results), samples=settings.bootstrap_samples, seed=settings.seed
+    )
+    chosen = comparisons.chosen
+    example = read_example(inputs, settings, student=chosen.first if chosen else None)
+    histories = read_histories(inputs.histories)
+    pictures = _draw(settings, inputs, comparisons, histories=histories, example=example)
     for name in PICTURES:  # none of an earlier, interrupted run stays
         (directory / name).unlink(missing_ok=True)
     for name, (content, _) in pictures.items():
         publish_file(directory / name, content)
-    publish_file(directory / "results.csv", as_csv(rows).encode())
-    publish_file(directory / "results.json", as_json(rows).encode())
-    comparisons = compare(
-        group_results(inputs.results), samples=settings.bootstrap_samples, seed=settings.seed
-    )
-    publish_file(directory / "comparisons.json", comparisons_as_json(comparisons).encode())
+    for name, as_text in DATA_FILES.items():
+        publish_file(directory / name, as_text(comparisons).encode())
     page = (
         _environment()
         .get_template("page.html")
         .render(
             title=settings.title,
             style=(HERE / "page.css").read_text(encoding="utf-8"),
-            headline=write_headline(inputs.results),
-            rows=rows,
-            headings=HEADINGS,
-            columns={
-                "frame_error_dev": rates(rows, "frame_error_dev", scale=100, digits=2),
-                "cross_entropy_dev": rates(rows, "cross_entropy_dev", scale=1, digits=3),
-                "wer_dev": rates(rows, "wer_dev", scale=100, digits=2),
-                "wer_test": rates(rows, "wer_test", scale=100, digits=2),
-            },
-            interval=interval,
-            change=change,
+            headline=write_headline(comparisons),
             pictures={name: _inline(*drawn) for name, drawn in pictures.items()},
             example=example,
             corpus=inputs.corpus,
             teacher=inputs.teacher,
+            passes=count_teacher_passes(comparisons, histories, inputs.corpus),
             made=inputs.made,
+            program=inputs.program,
             dash=DASH,
+            data_files=sorted(DATA_FILES),
+            **_table(comparisons),
+            **word_sections(comparisons),
         )
     )
     path = directory / "index.html"
@@ -97,16 +123,49 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
     return path
 
 
+def _table(comparisons: Comparisons) -> dict[str, Any]:
+    rows = make_group_rows(comparisons)
+    num_families = len(families_of(comparisons.groups))
+    return {
+        "rows": rows,
+        "systems": make_rows(comparisons.groups),
+        "headings": HEADINGS,
+        "columns": {
+            name: cells(rows, name, scale=scale, digits=digits)
+            for name, (scale, digits) in COLUMNS.items()
+        },
+        "interval": interval_text,
+        "to_hard": [versus(comparisons.to_hard.get(row.key)) for row in rows],
+        "to_ensemble": [versus(comparisons.to_ensemble.get(row.key)) for row in rows],
+        "comparisons": comparisons,
+        "num_grey": max(0, num_families - MOST_FAMILIES),
+        "num_not_drawn": max(0, len(comparisons.to_hard) - MOST_ROWS),
+    }
+
+
 def _draw(
-    settings: ReportSettings, inputs: ReportInputs, example: Example | None
+    settings: ReportSettings,
+    inputs: ReportInputs,
+    comparisons: Comparisons,
+    *,
+    histories: Mapping[str, History],
+    example: Example | None,
 ) -> dict[str, tuple[bytes, int]]:
+    mass = read_kept_mass(inputs.store) if inputs.store else None
     with house_style():
         drawn: dict[str, Figure | None] = {
-            "word-errors.png": draw_ranks(inputs.results, inputs.teacher),
+            "differences.png": draw_differences(comparisons),
+            "word-errors.png": draw_ranks(comparisons),
+            "pareto.png": draw_pareto(comparisons, inputs.teacher),
+            "calibration.png": draw_calibration(comparisons),
+            "fidelity.png": draw_fidelity(comparisons),
+            "gradients.png": draw_gradients(comparisons),
+            "kept-mass.png": draw_kept_mass(mass) if mass else None,
             "bytes.png": draw_bytes(inputs.teacher) if inputs.teacher else None,
-            "training.png": draw_training(inputs.results, read_histories(inputs.histories)),
+            "training.png": draw_training(comparisons, histories),
             "posteriorgram.png": draw_posteriorgram(example) if example else None,
         }
+        assert tuple(drawn) == PICTURES
         return {
             name: (to_png(figure, dots_per_inch=settings.dots_per_inch), _page_width(figure))
             for name, figure in drawn.items()

@@ -1,6 +1,5 @@
-"""Ranking: what role each system plays, in which order they stand, which one is best on dev."""
+"""Ranking: what role each system plays, in which order they stand, what tells them apart."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -39,28 +38,6 @@ def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
         results,
         key=lambda r: (ORDER.index(role_of(r)), kept_of(r) or 0, r.system.name),
     )
-
-
-def of_role(results: Sequence[SystemResult], role: Role) -> list[SystemResult]:
-    """The systems of one role, in order."""
-    return [result for result in in_order(results) if role_of(result) == role]
-
-
-def best_on_dev(results: Sequence[SystemResult]) -> SystemResult | None:
-    """Fewest word errors on dev, then fewest frame errors. The test set has no say."""
-
-    def badness(result: SystemResult) -> tuple[float, float]:
-        words, frames = word_error_rate(result.dev), result.dev.frame_error
-        return (math.inf if words is None else words, math.inf if frames is None else frames)
-
-    return min(in_order(results), key=badness, default=None)
-
-
-def differing_facts(results: Sequence[SystemResult]) -> list[str]:
-    """Which facts (k aside) tell these systems apart."""
-    return [
-        name for name in SHOWN_FACTS if len({str(r.system.facts.get(name)) for r in results}) > 1
-    ]
 
 
 def describe(result: SystemResult, facts: Sequence[str]) -> str:

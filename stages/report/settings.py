@@ -4,6 +4,8 @@ from pydantic import Field
 
 from stages.speech.settings import Settings
 
+PAGE_FORMAT = 2  # what the page shows: another number, and pages are written again
+
 
 class ReportSettings(Settings):
     """How the page looks, and how its intervals are drawn."""

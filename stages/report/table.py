@@ -1,4 +1,4 @@
-"""results -> table: one row a system, as numbers, as text, as results.csv and results.json."""
+"""results -> table: one row a system and seed, as results.csv and results.json."""
 
 import csv
 import io
@@ -6,20 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
+from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
 from stages.report.ranking import (
     SHOWN_FACTS,
-    best_on_dev,
     describe,
-    in_order,
     kept_of,
-    of_role,
     role_of,
     word_error_rate,
 )
+from stages.report.statistics.groups import SystemGroup
 from stages.speech.results import SystemResult
-
-DASH = "–"
-MINUS = "−"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +23,9 @@ class Row:
     """A system in figures. Rates are fractions; None is unknown, or does not apply."""
 
     system: str
+    group: str  # systems of one group differ in their seed alone
     kind: str
+    seed: int | None
     details: str
     k: int | None
     parameters: int | None
@@ -41,32 +39,30 @@ class Row:
     deletions_test: int
     substitutions_test: int
     reference_words_test: int
-    change_to_hard: float | None  # of a student's test WER, relative to the hard-label student
+    calibration_error: float | None  # of dev posteriors
+    agreement: float | None  # share of dev frames with the teacher's most probable class
+    divergence: float | None  # KL(teacher || system), nats a frame
+    real_time_factor: float | None
     acoustic_scale: float
     insertion_penalty: float
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Text of a cell. `is_best` where no other system has a smaller number."""
-
-    text: str
-    is_best: bool = False
+def make_rows(groups: Sequence[SystemGroup]) -> list[Row]:
+    """Rows in the order of the groups, each by seed."""
+    return [_row(result, group) for group in groups for result in group.results]
 
 
-def make_rows(results: Sequence[SystemResult]) -> list[Row]:
-    """Rows in order: members, ensemble, hard-label student, essence students by k."""
-    hard = best_on_dev(of_role(results, "hard-label student"))
-    return [_row(result, hard) for result in in_order(results)]
-
-
-def _row(result: SystemResult, hard: SystemResult | None) -> Row:
+def _row(result: SystemResult, group: SystemGroup) -> Row:
     test, rate = result.test, word_error_rate(result.test)
     known = rate is not None
+    seed = result.system.facts.get("seed")
+    alone = SystemGroup((result,))
     return Row(
         system=result.system.name,
+        group=group.name,
         kind=role_of(result),
+        seed=None if seed is None else int(seed),
         details=describe(result, SHOWN_FACTS),
         k=kept_of(result),
         parameters=result.num_parameters,
@@ -80,42 +76,14 @@ def _row(result: SystemResult, hard: SystemResult | None) -> Row:
         deletions_test=test.words.deletions,
         substitutions_test=test.words.substitutions,
         reference_words_test=test.words.reference_words,
-        change_to_hard=_change(result, hard),
+        calibration_error=expected_error(alone),
+        agreement=agreement(alone),
+        divergence=divergence(alone),
+        real_time_factor=real_time_factor(alone),
         acoustic_scale=result.acoustic_scale,
         insertion_penalty=result.insertion_penalty,
         fingerprint=result.system.fingerprint,
     )
-
-
-def _change(result: SystemResult, hard: SystemResult | None) -> float | None:
-    if hard is None or result is hard or result.system.kind != "student":
-        return None
-    rate, hard_rate = word_error_rate(result.test), word_error_rate(hard.test)
-    return rate / hard_rate - 1 if rate is not None and hard_rate else None
-
-
-def rates(rows: Sequence[Row], column: str, *, scale: float, digits: int) -> list[Cell]:
-    """The cells of a column where less is better; the smallest *shown* number is best."""
-    values = [getattr(row, column) for row in rows]
-    shown = [None if v is None else round(scale * v, digits) for v in values]
-    best = min((v for v in shown if v is not None), default=None)
-    return [
-        Cell(DASH if v is None else f"{v:.{digits}f}", v is not None and v == best) for v in shown
-    ]
-
-
-def interval(row: Row) -> str:
-    """`10.02 to 12.40`, in per cent."""
-    if row.wer_test_low is None or row.wer_test_high is None:
-        return DASH
-    return f"{100 * row.wer_test_low:.2f} to {100 * row.wer_test_high:.2f}"
-
-
-def change(row: Row) -> str:
-    """`−13.8`, in per cent, with its sign."""
-    if row.change_to_hard is None:
-        return DASH
-    return f"{100 * row.change_to_hard:+.1f}".replace("-", MINUS)
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -146,3 +146,11 @@ def test_the_order_of_the_results_does_not_count():
 def test_seeds_stand_in_their_order():
     (group,) = group_results([essence(8, [1], seed=10), essence(8, [1], seed=9)])
     assert group.seeds == (9, 10)
+
+
+def test_two_groups_of_one_name_are_told_apart():
+    other = essence(8, [1], seed=3, teacher_of_its_own=True)
+    groups = group_results([essence(8, [1], seed=1), essence(8, [1], seed=2), other, other])
+    names = [group.name for group in groups]
+    assert len(set(names)) == len(names) == 2
+    assert all(name.startswith("k=8 [") for name in names)

@@ -2,7 +2,10 @@
 
 import csv
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +14,21 @@ from makers_report import (
     make_essence,
     make_hard,
     make_inputs,
-    make_members,
     make_result,
+    make_sweep,
 )
 
+from stages.report.data_files import DATA_FILES
 from stages.report.example import most_active, read_example
-from stages.report.headline import write_headline
-from stages.report.ranking import best_on_dev, in_order, role_of
+from stages.report.group_table import cells, make_group_rows
+from stages.report.headline import p_value, points, write_headline
+from stages.report.ranking import in_order, role_of
 from stages.report.settings import ReportSettings
-from stages.report.table import as_csv, as_json, change, interval, make_rows, rates
+from stages.report.statistics.comparisons import Comparisons, compare
+from stages.report.statistics.groups import group_results
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
+from stages.speech.results import SystemResult
 from storage.corpus_file import CorpusFile
 from storage.store_reader import open_store
 
@@ -42,101 +49,116 @@ def test_a_student_of_hard_weight_one_is_no_essence_student() -> None:
     assert role_of(make_essence(8, errors=1)) == "essence student"
 
 
+def compared(*results: SystemResult, samples: int = 1000) -> Comparisons:
+    return compare(group_results(results), samples=samples, seed=1)
+
+
+def seeds(make: Callable[..., SystemResult], name: str, errors: int, **facts: Any):
+    return [make(f"{name} seed={s}", errors=errors + s, seed=s, **facts) for s in (1, 2, 3)]
+
+
+def essence(name: str, *, errors: int, seed: int = 1, k: int = 8) -> SystemResult:
+    facts = {"architecture": "tdnn 5x128", "hard_weight": 0.2, "k": k, "seed": seed}
+    return make_result(name, errors=errors, **facts)
+
+
+def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
+    found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
+    headline = write_headline(found)
+    to_hard = found.to_hard[found.chosen.key].difference
+    assert headline.verdict.startswith("k=8 is better than hard labels on test: −5.00 points (95 %")
+    assert f"{points(to_hard.interval.low)} to {points(to_hard.interval.high)}" in headline.verdict
+    assert "3 seeds). No difference between k=8 and the ensemble is shown" in headline.verdict
+    assert "hard labels 15.10 %" in headline.figures[0]
+    assert "9 speakers" in headline.figures[-1]
+
+
+def test_a_worse_student_is_said_to_be_worse() -> None:
+    headline = write_headline(compared(make_hard(errors=150), make_essence(8, errors=300)))
+    assert headline.verdict.startswith("k=8 is worse than hard labels on test: +7.50 points")
+    assert any(figure.startswith("One seed was trained") for figure in headline.figures)
+    assert "There is no ensemble to compare with." in headline.figures
+
+
+def test_a_difference_that_is_not_shown_is_not_claimed() -> None:
+    headline = write_headline(compared(make_hard(errors=222), make_essence(8, errors=220)))
+    assert headline.verdict.startswith("No difference between k=8 and hard labels is shown on test")
+
+
+def test_two_tests_that_disagree_are_named() -> None:
+    found = compared(make_hard(errors=222), make_essence(8, errors=220))
+    (key,) = found.to_hard
+    comparison = found.to_hard[key]
+    other = replace(comparison, segments=replace(comparison.segments, p=0.01))
+    headline = write_headline(replace(found, to_hard={key: other}))
+    assert any("does not agree with the bootstrap" in figure for figure in headline.figures)
+    assert not any("agree" in figure for figure in write_headline(found).figures)
+
+
 def test_the_student_of_the_headline_is_chosen_on_dev() -> None:
     lucky = make_essence(2, errors=100)
     lucky = lucky.model_copy(update={"dev": make_essence(2, errors=300).dev})
-    steady = make_essence(8, errors=200)
-    assert best_on_dev([lucky, steady]) is steady
-    assert "k=8, the best on dev of 2" in write_headline([lucky, steady, make_hard()]).figures[0]
-
-
-@pytest.mark.parametrize(
-    ("ours", "hard", "ensemble", "verdict", "margin"),
-    [
-        (
-            *(200, 300, 200),
-            "fewer word errors than the hard-label student and as many as the ensemble.",
-            "The difference to the ensemble is within the margin of error.",
-        ),
-        (
-            *(310, 300, 200),
-            "more word errors than the hard-label student and more than the ensemble.",
-            "The difference to the hard-label student is within the margin of error.",
-        ),
-        (
-            *(210, 220, 205),
-            "fewer word errors than the hard-label student and more than the ensemble.",
-            "Both differences are within the margin of error.",
-        ),
-        (
-            *(100, 300, 205),
-            "fewer word errors than the hard-label student and fewer than the ensemble.",
-            "The differences lie outside the 95 % intervals.",
-        ),
-        (
-            *(200, 200, 300),
-            "as many word errors as the hard-label student and fewer than the ensemble.",
-            "The difference to the hard-label student is within the margin of error.",
-        ),
-    ],
-)
-def test_the_headline_says_what_the_numbers_say(
-    ours: int, hard: int, ensemble: int, verdict: str, margin: str
-) -> None:
-    rivals = [make_hard(errors=hard), make_result("all", errors=ensemble, kind="ensemble")]
-    found = write_headline([*rivals, make_essence(8, errors=ours)]).verdict
-    assert found == f"On the test set, the essence student makes {verdict} {margin}"
-
-
-def test_the_headline_carries_intervals_and_what_they_mean() -> None:
-    headline = write_headline([make_hard(errors=300), make_essence(8, errors=200), ENSEMBLE])
-    own, hard, ensemble = headline.figures
-    assert own == "k=8 has a word error rate of 10.00 % (95 % interval 8.70 to 11.40)."
-    assert "15.00 % (95 % interval 13.70 to 16.40)" in hard
-    assert "makes 33.3 % fewer errors. The intervals do not overlap." in hard
-    assert "The intervals overlap: this test set alone does not tell the two apart." in ensemble
+    headline = write_headline(compared(lucky, make_essence(8, errors=200), make_hard()))
+    assert "k=8 was chosen on dev among 2 settings of essence students" in headline.figures[0]
+    assert headline.verdict.startswith("k=8 is better")
 
 
 def test_the_headline_says_what_is_missing() -> None:
-    student = make_essence(8, errors=200)
-    assert write_headline([make_hard()]).verdict == "No essence student has been evaluated."
-    assert "nothing to be compared with" in write_headline([student]).verdict
-    one = write_headline([student, make_hard(errors=290)])
-    assert one.verdict.endswith(
-        "fewer word errors than the hard-label student. "
-        "The difference lies outside the 95 % intervals."
-    )
-    assert "There is no ensemble to compare with." in one.figures
+    assert write_headline(compared(make_hard())).verdict == "No essence student has been evaluated."
+    alone = write_headline(compared(make_essence(8, errors=200)))
+    assert alone.verdict == "The essence student has nothing to be compared with."
+    assert "There are no students on hard labels to compare with." in alone.figures
 
 
-def test_change_is_relative_to_the_hard_label_student() -> None:
-    rows = make_rows([make_hard(errors=250), make_essence(8, errors=200), ENSEMBLE])
-    assert {row.system: change(row) for row in rows} == {
-        "ensemble": "–",
-        "hard labels": "–",
-        "k=8": "−20.0",
-    }
-    assert interval(rows[-1]) == "8.70 to 11.40"
-
-
-def test_without_a_hard_label_student_nothing_is_relative() -> None:
-    rows = make_rows([make_essence(8, errors=200), *make_members()])
-    assert {row.change_to_hard for row in rows} == {None}
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.5, "0.50"), (0.0499, "0.050"), (0.0123, "0.012"), (0.0004, "0.0004"), (1e-9, "<0.0001")],
+)
+def test_p_values_have_digits_that_mean_something(p: float, text: str) -> None:
+    assert p_value(p) == text
 
 
 def test_all_that_look_best_are_best() -> None:
-    rows = make_rows([make_essence(1, errors=210), make_essence(2, errors=210), make_hard()])
-    cells = rates(rows, "wer_test", scale=100, digits=2)
-    assert [cell.is_best for cell in cells] == [False, True, True]
+    found = compared(make_essence(1, errors=210), make_essence(2, errors=210), make_hard())
+    shown = cells(make_group_rows(found), "wer_test", scale=100, digits=2)
+    assert [(cell.text, cell.is_best) for cell in shown] == [
+        ("13.10", False), ("10.50", True), ("10.50", True),
+    ]  # fmt: skip
 
 
-def test_csv_and_json_hold_the_table() -> None:
-    rows = make_rows(make_all_results())
-    read = list(csv.DictReader(as_csv(rows).splitlines()))
-    assert [line["system"] for line in read] == [row.system for row in rows]
-    assert float(read[-1]["wer_test"]) == rows[-1].wer_test
-    assert read[0]["change_to_hard"] == ""
-    assert json.loads(as_json(rows))[-1]["k"] == 32
+def test_rows_of_groups_hold_means_and_comparisons() -> None:
+    found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
+    rows = {row.group: row for row in make_group_rows(found)}
+    assert rows.keys() == {"ensemble", "hard labels", "k=8"}
+    own = rows["k=8"]
+    assert (own.num_seeds, own.seeds, own.k, own.is_chosen) == (3, "1 2 3", 8, True)
+    assert own.wer_test == pytest.approx(0.101)
+    assert own.hard_delta == pytest.approx(-0.05)
+    assert own.hard_rival == "hard labels"
+    assert own.wer_test_low < own.wer_test < own.wer_test_high
+    assert own.agreement == pytest.approx(0.7 + 0.25 * (1 - 202 / 400))
+    assert rows["hard labels"].hard_delta is None
+    assert not rows["hard labels"].is_chosen
+    assert rows["ensemble"].ensemble_delta is None
+
+
+def test_data_files_hold_every_system_and_group() -> None:
+    found = compared(*make_sweep(num_settings=7, num_seeds=2), samples=200)
+    read = {
+        name: list(csv.DictReader(as_text(found).splitlines()))
+        for name, as_text in DATA_FILES.items()
+        if name.endswith(".csv")
+    }
+    assert len(read["results.csv"]) == 7 * 2 + 2 + 5
+    assert len(read["groups.csv"]) == 7 + 1 + 5
+    assert len(json.loads(DATA_FILES["comparisons.json"](found))["groups"]) == 13
+    assert len(json.loads(DATA_FILES["groups.json"](found))) == 13
+    assert len(json.loads(DATA_FILES["results.json"](found))) == 21
+    assert len(read["speakers.csv"]) == 9 * 13
+    speakers = [row for row in read["speakers.csv"] if row["group"] == "hard labels"]
+    total = sum(float(row["errors"]) for row in speakers) / sum(int(r["words"]) for r in speakers)
+    (hard,) = (row for row in read["groups.csv"] if row["group"] == "hard labels")
+    assert total == pytest.approx(float(hard["wer_test"]))
 
 
 def test_the_most_active_classes_stand_in_the_order_of_time() -> None:
@@ -150,7 +172,9 @@ def test_the_most_active_classes_stand_in_the_order_of_time() -> None:
 
 def test_the_example_shows_what_store_and_student_say(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
-    example = read_example(inputs, ReportSettings(posteriorgram_classes=4))
+    example = read_example(
+        inputs, ReportSettings(posteriorgram_classes=4), student=inputs.results[0]
+    )
     assert example is not None
     assert example.seconds_per_frame == 0.03
     model, _ = load_model(tmp_path / "model", "cpu")

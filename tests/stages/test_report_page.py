@@ -14,10 +14,12 @@ from makers_report import (
     make_members,
     make_result,
     make_split,
+    make_sweep,
 )
 from makers_store import tree_digest
 
 from stages.errors import BadInput, MissingPart
+from stages.report.data_files import DATA_FILES
 from stages.report.inputs import Made, ReportInputs
 from stages.report.page import PICTURES, write_report
 from stages.report.settings import ReportSettings
@@ -58,8 +60,24 @@ def parse(page: Path) -> Tags:
 
 def write(inputs: ReportInputs, directory: Path, **settings: object) -> Path:
     directory.mkdir(exist_ok=True)
-    quick = {"dots_per_inch": 50, **settings}
+    quick = {"dots_per_inch": 50, "bootstrap_samples": 200, **settings}
     return write_report(ReportSettings.model_validate(quick), inputs, directory=directory)
+
+
+def only_read(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
+    """The same with other systems."""
+    return replace(inputs, results=with_models(inputs, results), histories={})
+
+
+def with_models(
+    inputs: ReportInputs, results: tuple[SystemResult, ...]
+) -> tuple[SystemResult, ...]:
+    """As if trained where the inputs' own systems were."""
+    places = {"model_directories": inputs.results[0].system.model_directories}
+    return tuple(
+        result.model_copy(update={"system": result.system.model_copy(update=places)})
+        for result in results
+    )
 
 
 def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
@@ -67,8 +85,15 @@ def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
     return replace(inputs, results=results, histories={}, store=None)
 
 
-def test_the_page_needs_no_other_file_and_asks_for_none(tmp_path: Path) -> None:
-    page = write(make_inputs(tmp_path), tmp_path / "report")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all there is to show."""
+    directory = tmp_path_factory.mktemp("whole")
+    return write(make_inputs(directory), directory / "report")
+
+
+def test_the_page_needs_no_other_file_and_asks_for_none(whole: Path) -> None:
+    page = whole
     tags = parse(page)
     addresses = [
         value
@@ -86,10 +111,10 @@ def test_the_page_needs_no_other_file_and_asks_for_none(tmp_path: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_pictures_and_tables_lie_beside_the_page(tmp_path: Path) -> None:
-    page = write(make_inputs(tmp_path), tmp_path / "report")
+def test_pictures_and_tables_lie_beside_the_page(whole: Path) -> None:
+    page = whole
     names = {path.name for path in page.parent.iterdir()}
-    assert names == {"index.html", "results.csv", "results.json", "comparisons.json", *PICTURES}
+    assert names == {"index.html", *DATA_FILES, *PICTURES}
     for name in PICTURES:
         assert (page.parent / name).read_bytes().startswith(PNG)
 
@@ -101,15 +126,20 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree_digest(one) == tree_digest(other)
 
 
-def test_everything_that_was_given_is_on_the_page(tmp_path: Path) -> None:
-    text = parse(write(make_inputs(tmp_path), tmp_path / "report")).text
+def test_everything_that_was_given_is_on_the_page(whole: Path) -> None:
+    text = parse(whole).text
     for wanted in (
         "k=16 tail=bucket",
         "hard labels",
         "gru 5x256",
         "3,280,000",
-        "−16.8",
-        "9.60 to 12.30",
+        "(chosen on dev)",
+        "No difference between",
+        "essence 0.1.0, commit 123",
+        "MAPSSWE",
+        "speaker 7",
+        "EIGHTY",
+        "were saved",
         "no alignment",
         "utt-12",
         "student k=8",
@@ -126,7 +156,7 @@ def test_html_in_names_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     page = write(replace(inputs, corpus=corpus, made=made), tmp_path / "report", title=evil)
     tags = parse(page)
     assert "script" not in {tag for tag, _ in tags.tags}
-    assert tags.text.count(evil) >= 4
+    assert tags.text.count(evil) >= 6
     assert "please call <b>seven & nine</b>" in tags.text
 
 
@@ -158,16 +188,17 @@ def test_few_systems_make_a_page_too(tmp_path: Path, results: tuple[SystemResult
 
 def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     nothing = {"reference_words": 0, "insertions": 0, "deletions": 0, "substitutions": 0}
-    blank = make_split("dev", 10, frame_error=None, cross_entropy=None)
+    blank = make_split("dev", 10, frame_error=None, cross_entropy=None, utterances=())
     empty = blank.model_copy(update={"words": blank.words.model_copy(update=nothing)})
     results = [
-        r.model_copy(update={"dev": empty, "test": empty})
+        r.model_copy(update={"dev": empty, "test": empty, "frames": None})
         for r in (make_hard(), make_essence(2, errors=10))
     ]
     page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
     body = page.read_text(encoding="utf-8").split("<tbody>")[1].split("</tbody>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", body)
-    assert cells.count("–") == 2 * 9 + 1  # all but the parameters; and k of the hard-label student
+    # dev, test, interval, both differences with their p; and k of the hard-label student
+    assert cells.count("–") == 2 * 7 + 1
     assert "best" not in body
     assert "no word error rate is known" in parse(page).text
 
@@ -190,9 +221,9 @@ def test_a_missing_or_broken_history_is_named(tmp_path: Path) -> None:
         write(replace(inputs, histories={"hard labels": broken}), tmp_path / "r")
 
 
-def test_the_utterance_of_the_settings_is_shown(tmp_path: Path) -> None:
-    inputs = make_inputs(tmp_path)
-    assert "Utterance dev-1 of dev" in parse(write(inputs, tmp_path / "a")).text
+def test_the_utterance_of_the_settings_is_shown(tmp_path: Path, whole: Path) -> None:
+    assert "Utterance dev-1 of dev" in parse(whole).text
+    inputs = only_read(make_inputs(tmp_path), make_essence(8, errors=200))
     page = write(inputs, tmp_path / "b", utterance="dev-3")
     assert "Utterance dev-3 of dev" in parse(page).text
     for wrong in ("dev-9", "dev-2"):  # not there; without frames
@@ -211,6 +242,23 @@ def test_without_a_student_the_teacher_is_shown_alone(tmp_path: Path) -> None:
     page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
     assert (page.parent / "posteriorgram.png").exists()
     assert "or student" not in parse(page).text
+
+
+def test_a_sweep_of_many_seeds_is_a_page_of_groups(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, make_sweep(num_settings=30, num_seeds=5))
+    page = write(inputs, tmp_path / "report")
+    text = page.read_text(encoding="utf-8").split("</tbody>")[0]
+    assert text.count("<tr") == 1 + 4 + 30 + 1 + 5  # head, headings, essence, hard, others
+    assert "5 seeds" in parse(page).text
+    assert page.stat().st_size < 3_000_000
+
+
+def test_systems_that_were_not_asked_the_same_are_refused(tmp_path: Path) -> None:
+    hard, essence = make_hard(), make_essence(8, errors=200)
+    fewer = essence.test.model_copy(update={"utterances": essence.test.utterances[1:]})
+    inputs = make_inputs(tmp_path, [hard, essence.model_copy(update={"test": fewer})])
+    with pytest.raises(BadInput, match="not evaluated on the same utterances"):
+        write(inputs, tmp_path / "report")
 
 
 def test_many_models_have_curves_of_their_own(tmp_path: Path) -> None:

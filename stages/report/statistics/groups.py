@@ -1,7 +1,8 @@
 """SystemGroup: students that differ in their seed alone are one system, measured several times."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from stages.report.ranking import ORDER, Role, in_order, kept_of, role_of, word_error_rate
@@ -15,17 +16,12 @@ class SystemGroup:
     """Results of one system, by seed. A member and the ensemble are groups of one."""
 
     results: tuple[SystemResult, ...]
+    name: str = ""  # in tables: a student's without its seed, if there are several
 
     @property
     def first(self) -> SystemResult:
         """The one that stands for all where settings are shown."""
         return self.results[0]
-
-    @property
-    def name(self) -> str:
-        """Of the group in tables: a student's without its seed, if there are several."""
-        system = self.first.system
-        return system.name if len(self.results) == 1 else system.group_name or system.name
 
     @property
     def key(self) -> str:
@@ -87,8 +83,20 @@ def group_results(results: Sequence[SystemResult]) -> list[SystemGroup]:
     found: dict[str, list[SystemResult]] = {}
     for result in in_order(results):
         found.setdefault(group_key(result), []).append(result)
-    groups = [SystemGroup(tuple(sorted(same, key=_by_seed))) for same in found.values()]
-    return sorted(groups, key=lambda group: (ORDER.index(group.role), group.k or 0, group.name))
+    groups = [_make_group(sorted(same, key=_by_seed)) for same in found.values()]
+    twice = {name for name, num in Counter(group.name for group in groups).items() if num > 1}
+    named = [_with_key(group) if group.name in twice else group for group in groups]
+    return sorted(named, key=lambda group: (ORDER.index(group.role), group.k or 0, group.name))
+
+
+def _make_group(results: list[SystemResult]) -> SystemGroup:
+    system = results[0].system
+    name = system.name if len(results) == 1 else system.group_name or system.name
+    return SystemGroup(tuple(results), name)
+
+
+def _with_key(group: SystemGroup) -> SystemGroup:
+    return replace(group, name=f"{group.name} [{group.key[:6]}]")
 
 
 def _by_seed(result: SystemResult) -> tuple[int, str]:

@@ -1,0 +1,54 @@
+"""Data files: what stands beside the page for other programs, by name."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from stages.report.group_table import groups_as_csv, groups_as_json, make_group_rows
+from stages.report.statistics.comparisons import Comparisons, as_json
+from stages.report.table import as_csv, make_rows
+from stages.report.table import as_json as systems_as_json
+from stages.report.word_analysis import by_speaker, by_word_class, confusions
+
+MOST_CONFUSIONS = 1000  # of a group
+
+
+def _speakers(comparisons: Comparisons) -> str:
+    rows = [
+        (part.part, part.group, part.words, part.errors) for part in by_speaker(comparisons.groups)
+    ]
+    return _csv(("speaker", "group", "words", "errors"), rows)
+
+
+def _word_classes(comparisons: Comparisons) -> str:
+    rows = [
+        (part.part, part.group, part.words, part.errors)
+        for part in by_word_class(comparisons.groups)
+    ]
+    return _csv(("class", "group", "words", "errors"), rows)
+
+
+def _confusions(comparisons: Comparisons) -> str:
+    rows = [
+        (item.group, item.said, item.heard, item.count)
+        for item in confusions(comparisons.groups, most=MOST_CONFUSIONS)
+    ]
+    return _csv(("group", "said", "heard", "count"), rows)
+
+
+def _csv(head: tuple[str, ...], rows: Sequence[tuple[str | int | float, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()
+
+
+DATA_FILES: dict[str, Callable[[Comparisons], str]] = {
+    "results.csv": lambda found: as_csv(make_rows(found.groups)),
+    "results.json": lambda found: systems_as_json(make_rows(found.groups)),
+    "groups.csv": lambda found: groups_as_csv(make_group_rows(found)),
+    "groups.json": lambda found: groups_as_json(make_group_rows(found)),
+    "comparisons.json": as_json,
+    "speakers.csv": _speakers,
+    "word-classes.csv": _word_classes,
+    "confusions.csv": _confusions,
+}

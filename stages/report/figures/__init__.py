@@ -1,0 +1,1 @@
+"""figures: the pictures of the page."""

@@ -1,0 +1,54 @@
+"""comparisons -> picture: each group's difference to hard labels, with its interval."""
+
+from matplotlib.figure import Figure
+
+from stages.report.drawing import GREY, new_figure
+from stages.report.figures.looks import look_of
+from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
+
+MOST_ROWS = 40  # with more, the best on dev are shown
+ROW_INCHES = 0.26
+
+
+def draw_differences(comparisons: Comparisons) -> Figure | None:
+    """A row a group, in the order of the table; left of the line is better than hard labels."""
+    shown = rows_of_figure(comparisons)
+    if not shown:
+        return None
+    figure = new_figure(width=8.5, height=1.3 + ROW_INCHES * len(shown))
+    axes = figure.subplots()
+    axes.axvline(0, color=GREY, linewidth=1.2)
+    for row, comparison in enumerate(shown):
+        look = look_of(comparison.group, comparisons)
+        found = comparison.difference
+        low, high = 100 * found.interval.low, 100 * found.interval.high
+        axes.plot([low, high], [row, row], color=look.colour, linewidth=2)
+        axes.plot(
+            100 * found.delta,
+            row,
+            color=look.colour,
+            marker=look.marker,
+            markersize=7,
+            markerfacecolor=look.colour if found.p < LEVEL else "white",
+        )
+    names = [f"{c.group.name}  ({len(c.group.results)})" for c in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=8)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("points of test WER, less hard labels of the same architecture")
+    axes.set_title("Difference to hard labels: left is better")
+    return figure
+
+
+def rows_of_figure(comparisons: Comparisons) -> list[Comparison]:
+    """In the order of the groups; of too many the ones with the lowest dev word error rate."""
+    rows = [
+        comparisons.to_hard[group.key]
+        for group in comparisons.groups
+        if group.key in comparisons.to_hard
+    ]
+    if len(rows) <= MOST_ROWS:
+        return rows
+    by_dev = sorted(rows, key=lambda c: c.group.word_error_rate("dev") or 0.0)
+    best = {comparison.group.key for comparison in by_dev[:MOST_ROWS]}
+    return [row for row in rows if row.group.key in best]

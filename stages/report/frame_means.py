@@ -1,0 +1,86 @@
+"""Frame qualities of a group: means over its seeds, None where one of them was not measured."""
+
+from stages.report.statistics.groups import SystemGroup, mean_known
+from stages.speech.results import Fidelity, GradientMatch, ReliabilityBin
+
+
+def fidelities(group: SystemGroup) -> list[Fidelity]:
+    """Of all seeds; empty where one was not measured."""
+    found = [
+        result.frames.fidelity
+        for result in group.results
+        if result.frames and result.frames.fidelity is not None
+    ]
+    return found if len(found) == len(group.results) else []
+
+
+def agreement(group: SystemGroup) -> float | None:
+    """Share of frames with the teacher's most probable class."""
+    return mean_known([fidelity.agreement for fidelity in fidelities(group)])
+
+
+def divergence(group: SystemGroup) -> float | None:
+    """KL(teacher || group) in nats a frame."""
+    return mean_known([fidelity.divergence for fidelity in fidelities(group)])
+
+
+def expected_error(group: SystemGroup) -> float | None:
+    """ECE."""
+    return mean_known(
+        [
+            result.frames.calibration.expected_error
+            if result.frames and result.frames.calibration
+            else None
+            for result in group.results
+        ]
+    )
+
+
+def real_time_factor(group: SystemGroup) -> float | None:
+    """Seconds of one thread for a second of speech."""
+    return mean_known(
+        [result.frames.real_time_factor if result.frames else None for result in group.results]
+    )
+
+
+def mean_bins(group: SystemGroup) -> list[ReliabilityBin]:
+    """Reliability bins of all seeds together; empty where one was not measured."""
+    found = [
+        result.frames.calibration.bins
+        for result in group.results
+        if result.frames and result.frames.calibration
+    ]
+    if len(found) < len(group.results):
+        return []
+    return [_together(same) for same in zip(*found, strict=True)]
+
+
+def _together(bins: tuple[ReliabilityBin, ...]) -> ReliabilityBin:
+    total = sum(part.num_frames for part in bins)
+    shares = [part.num_frames / max(total, 1) for part in bins]
+    return ReliabilityBin(
+        num_frames=total,
+        confidence=sum(s * part.confidence for s, part in zip(shares, bins, strict=True)),
+        accuracy=sum(s * part.accuracy for s, part in zip(shares, bins, strict=True)),
+    )
+
+
+def gradient_curve(group: SystemGroup) -> dict[int, GradientMatch]:
+    """Gradient match of each k, mean over the seeds."""
+    found = fidelities(group)
+    shared = set.intersection(*(set(part.by_rank) for part in found)) if found else set()
+    return {k: _mean_match([part.by_rank[k] for part in found]) for k in sorted(shared)}
+
+
+def hard_label_match(group: SystemGroup) -> GradientMatch | None:
+    """The same of hard labels."""
+    matches = [part.hard_labels for part in fidelities(group)]
+    known = [match for match in matches if match is not None]
+    return _mean_match(known) if known and len(known) == len(matches) else None
+
+
+def _mean_match(matches: list[GradientMatch]) -> GradientMatch:
+    return GradientMatch(
+        overall=sum(match.overall for match in matches) / len(matches),
+        mean=sum(match.mean for match in matches) / len(matches),
+    )
