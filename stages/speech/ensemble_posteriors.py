@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import BadInput
+from stages.speech.posterior_gate import MAX_LOG_SUM
 
 Combine = Literal["arithmetic", "geometric"]
+BLOCK_VALUES = 1 << 18  # classes times frames worked on at once: 1 MiB stays in the cache
 SMALLEST_PROB = np.finfo(np.float32).tiny  # e^-87: keeps the logarithm of a mean finite
 
 
@@ -60,11 +62,27 @@ def add_member(
     *,
     weight: float,
     combine: Combine,
-) -> None:
-    """Add one member to `total_TC` in place. Begin with zeros, end with `finish_average`."""
-    values_TC = np.exp(logp_TC) if combine == "arithmetic" else logp_TC.copy()
-    values_TC *= np.float32(weight)
-    total_TC += values_TC
+) -> bool:
+    """Add one member to `total_TC` in place. Begin with zeros, end with `finish_average`.
+
+    Returns whether each row is a distribution beyond doubt: finite, and its probabilities, which
+    are at hand here, sum to one within half the gate's bound. Where not, ask the gate.
+    """
+    is_sound = True
+    step = max(1, BLOCK_VALUES // max(1, total_TC.shape[1]))
+    scratch_RC = np.empty((min(step, len(total_TC)), total_TC.shape[1]), np.float32)
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what is no distribution is told by `is_sound`
+        for start in range(0, len(total_TC), step):
+            logp_RC = logp_TC[start : start + step]
+            prob_RC = np.exp(logp_RC, out=scratch_RC[: len(logp_RC)])
+            off_R = np.abs(prob_RC.sum(axis=1) - 1)
+            is_sound &= bool(off_R.max() < MAX_LOG_SUM / 2 and logp_RC.min() > -np.inf)
+            values_RC = prob_RC if combine == "arithmetic" else logp_RC.copy()
+            values_RC *= np.float32(weight)
+            total_TC[start : start + step] += values_RC
+    return is_sound
 
 
 def finish_average(total_TC: NDArray[np.float32], *, combine: Combine) -> NDArray[np.float32]:

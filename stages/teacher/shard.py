@@ -22,7 +22,7 @@ from stages.teacher.members import LoadedShares, Share
 from storage.corpus_file import CorpusFile
 from storage.errors import EssenceError
 from storage.store_format import StoreAbout
-from storage.top_k import KeptBlock, keep_top_k
+from storage.top_k import KeptBlock, keep_top_k, keep_top_p
 
 BLOCK_FRAMES = 2048  # softened and truncated at once
 
@@ -80,21 +80,34 @@ def _sum_of_members(
     for share in loaded.shares:
         for index, logp_TC in _outputs(share, corpus, block, batch_frames=batch_frames):
             row = corpus.utterances[index]
-            try:
-                check_posteriors(
-                    logp_TC,
-                    num_frames=row.num_frames,
-                    num_classes=about.num_classes,
-                    member=f"{share.member.about.kind} {share.directory}",
-                    utterance=row.id,
-                )
-            except BadPosterior as error:
-                bad.setdefault(row.id, str(error))
-                continue
             rows = slice(first_of[index], first_of[index] + row.num_frames)
-            add_member(total_TC[rows], logp_TC, weight=share.weight, combine=_rule(about))
-            task.advance(row.num_frames)
+            fits = logp_TC.shape == total_TC[rows].shape
+            is_sound = fits and add_member(
+                total_TC[rows], logp_TC, weight=share.weight, combine=_rule(about)
+            )
+            why = "" if is_sound else _what_is_wrong(share, corpus, index, logp_TC)
+            if why:
+                bad.setdefault(row.id, why)
+            else:
+                task.advance(row.num_frames)
     return total_TC
+
+
+def _what_is_wrong(
+    share: Share, corpus: CorpusFile, index: int, logp_TC: NDArray[np.float32]
+) -> str:
+    row = corpus.utterances[index]
+    try:
+        check_posteriors(
+            logp_TC,
+            num_frames=row.num_frames,
+            num_classes=corpus.about.num_classes,
+            member=f"{share.member.about.kind} {share.directory}",
+            utterance=row.id,
+        )
+    except BadPosterior as error:
+        return str(error)
+    return ""
 
 
 def _outputs(
@@ -137,6 +150,9 @@ def _rule(about: StoreAbout) -> Combine:
 
 
 def _keep(about: StoreAbout, total_TC: NDArray[np.float32]) -> Iterator[KeptBlock]:
+    if _rule(about) == "arithmetic" and about.temperature == 1 and not about.temperatures:
+        yield keep_top_p(total_TC, about.kept, tiers=about.tiers)  # the quick way, and the usual
+        return
     for start in range(0, len(total_TC), BLOCK_FRAMES):
         logp_TC = finish_average(total_TC[start : start + BLOCK_FRAMES], combine=_rule(about))
         yield keep_top_k(
