@@ -7,6 +7,7 @@ from makers_store import make_logp
 from stages.errors import BadInput
 from stages.speech.ensemble_posteriors import (
     Combine,
+    add_member,
     average_log_posteriors,
     normalise_weights,
     soften,
@@ -74,3 +75,28 @@ def test_a_temperature_flattens_or_sharpens(temperature: float) -> None:
     p_TC = np.exp(MEMBERS[0].astype(np.float64)) ** (1 / temperature)
     p_TC /= p_TC.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(soften(MEMBERS[0], temperature), np.log(p_TC), atol=5e-6, rtol=5e-6)
+
+
+@pytest.mark.parametrize("combine", ["arithmetic", "geometric"])
+@pytest.mark.parametrize(
+    ("value", "is_sound"),
+    [(None, True), (np.nan, False), (np.inf, False), (-np.inf, False), (0.0, False)],
+)
+def test_who_adds_a_member_hears_whether_it_was_a_distribution(
+    combine: Combine, value: float | None, is_sound: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 16: in whichever block of rows it stands, at whichever frame."""
+    monkeypatch.setattr("stages.speech.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
+    for frame in (0, 4, 5, 30):
+        logp_TC = MEMBERS[0].copy()
+        if value is not None:
+            logp_TC[frame, 9] = value
+        total_TC = np.zeros_like(logp_TC)
+        assert add_member(total_TC, logp_TC, weight=0.5, combine=combine) is is_sound
+
+
+def test_a_sum_that_is_off_is_heard_of() -> None:
+    for shift, is_sound in ((1e-4, True), (1e-2, False), (-1e-2, False)):
+        logp_TC = MEMBERS[0] + np.float32(shift)
+        total_TC = np.zeros_like(logp_TC)
+        assert add_member(total_TC, logp_TC, weight=1.0, combine="arithmetic") is is_sound

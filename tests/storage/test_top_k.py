@@ -1,4 +1,4 @@
-"""keep_top_k against a sort in float64."""
+"""keep_top_k and keep_top_p against a sort in float64."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from makers_store import make_logp
 
 from storage.errors import StoreError
 from storage.tiers import plan_tiers
-from storage.top_k import join_blocks, keep_top_k, log_norm
+from storage.top_k import join_blocks, keep_top_k, keep_top_p, log_norm
 
 
 @given(st.integers(0, 50), st.integers(1, 19), st.integers(1, 13), st.data())
@@ -87,3 +87,44 @@ def test_nan_is_refused_with_its_frame() -> None:
     logp_TC[7, 2] = np.nan
     with pytest.raises(StoreError, match="frame 7"):
         keep_top_k(logp_TC, 2, tiers=plan_tiers(2))
+
+
+@given(st.integers(0, 50), st.integers(1, 19), st.integers(1, 13), st.data())
+def test_of_probabilities_the_same_are_kept(
+    seed: int, num_frames: int, num_classes: int, data: st.DataObject
+) -> None:
+    k = data.draw(st.integers(1, num_classes))
+    rng = np.random.default_rng(seed)
+    values = np.array([0.0, 1e-42, 1e-30, 1e-7, 0.25, 0.5], dtype=np.float32)
+    prob_TC = rng.choice(values, size=(num_frames, num_classes))
+    tiers = plan_tiers(k)
+    kept = keep_top_p(prob_TC.copy(), k, tiers=tiers)
+    order_TC = np.argsort(-prob_TC, axis=1, kind="stable")
+    np.testing.assert_array_equal(kept.ids_TK, order_TC[:, :k])
+    sorted_TC = np.take_along_axis(prob_TC, order_TC, axis=1).astype(np.float64)
+    smallest = np.finfo(np.float32).tiny
+    wanted_TK = np.log(np.maximum(sorted_TC[:, :k], smallest))
+    np.testing.assert_allclose(kept.logp_TK, wanted_TK, rtol=1e-6, atol=1e-6)
+    for column, tier in enumerate(tiers):
+        wanted_T = sorted_TC[:, tier.last :][:, ::-1].sum(axis=1)
+        np.testing.assert_allclose(kept.tail_TG[:, column], wanted_T, rtol=1e-5, atol=1e-38)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0, 9.0])
+def test_tails_of_probabilities_are_exact_to_a_thousandth_of_a_code_s_step(
+    sharpness: float,
+) -> None:
+    prob_TC = np.exp(make_logp(307, 2110, seed=5, sharpness=sharpness))
+    tiers = plan_tiers(32)
+    sorted_TC = -np.sort(-prob_TC.astype(np.float64), axis=1)
+    kept = keep_top_p(prob_TC, 32, tiers=tiers)
+    for column, tier in enumerate(tiers):
+        wanted_T = sorted_TC[:, tier.last :][:, ::-1].sum(axis=1)
+        np.testing.assert_allclose(kept.tail_TG[:, column], wanted_T, rtol=1e-5)
+
+
+def test_nan_among_probabilities_is_refused_with_its_frame() -> None:
+    prob_TC = np.full((41, 5), 0.2, np.float32)
+    prob_TC[37, 2] = np.nan
+    with pytest.raises(StoreError, match=r"frame 37: "):
+        keep_top_p(prob_TC, 2, tiers=plan_tiers(2))

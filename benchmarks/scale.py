@@ -1,0 +1,388 @@
+"""The teacher at scale: what the stage adds to its members' forward passes, and 1 and 2 workers.
+
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [--rounds 5] [--only overhead,workers,bytes,table]
+
+overhead   the whole stage (read features, label, keep the best, encode, flush, seal, read back,
+           summarise) against its members' forward passes on the same batches: processor time of
+           the process, in turns.
+workers    the same corpus by one and by two worker processes of one thread each: seconds of the
+           clock, in turns; and what two processes could do at that moment, by a plain loop.
+bytes      what a copy of k ranks out of 32 moves.
+table      opening, beginning and sealing stores of very many utterances: seconds and memory.
+
+Random features and weights: nothing here depends on what the models have learnt, save the bytes,
+which are those of realistic posteriors. A ratio is taken within its round.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from realistic_posteriors import realistic_posteriors
+from side_by_side import machine
+
+from pipeline.workers import Workers, workforce
+from stages.speech.architectures import ArchitectureSettings, build_model
+from stages.speech.member import open_member
+from stages.speech.model_file import ModelAbout, save_model
+from stages.speech.posteriors import consecutive_batches
+from stages.speech.progress import SilentProgress
+from stages.teacher.label import label_corpus
+from stages.teacher.settings import TeacherSettings
+from stages.teacher.workforce import ThisProcess, Workforce
+from storage.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus_writer import CorpusWriter
+from storage.manifest import ObjectRecord
+from storage.store_format import StoreAbout, StoreUtterance
+from storage.store_metadata import read_metadata
+from storage.store_reader import open_store
+from storage.store_writer import StoreWriter
+from storage.top_k import keep_top_k
+from storage.transfer_plan import Selection, plan_transfer, wanted_part
+from storage.transfer_source import open_source
+
+FEATURE_DIM = 120
+KEPT = 32
+SIZES = {  # members, classes, frames
+    "small: the default ensemble": (
+        [("tdnn", 192, 6), ("gru", 128, 2), ("conv", 192, 5)],
+        750,
+        24000,
+    ),
+    "usual: 4 TDNNs of 6 million": ([("tdnn", 512, 6)] * 4, 3000, 8192),
+    "large: 2 TDNNs of 17 million": ([("tdnn", 768, 6)] * 2, 9000, 8192),
+}
+
+
+def make_corpus(path: Path, num_frames: int, num_classes: int) -> None:
+    """Utterances of 1 to 12 seconds, at 100 frames a second."""
+    rng = np.random.default_rng(1)
+    about = CorpusAbout(
+        split="train",
+        feature_dim=FEATURE_DIM,
+        num_classes=num_classes,
+        class_inventory="made",
+        frame_shift_ms=10.0,
+        subsampling=1,
+        has_labels=True,
+        feature_settings={},
+    )
+    with CorpusWriter(path, about) as writer:
+        left, number = num_frames, 0
+        while left > 0:
+            length = min(left, int(rng.integers(100, 1200)))
+            writer.add(
+                f"utterance-{number:08d}",
+                speaker=f"speaker {number % 50}",
+                transcript="some words",
+                features_TF=rng.normal(size=(length, FEATURE_DIM)).astype(np.float32),
+                labels_T=rng.integers(0, num_classes, size=length),
+            )
+            left, number = left - length, number + 1
+
+
+def make_members(root: Path, shapes: list[tuple[str, int, int]], num_classes: int) -> list[Path]:
+    """Models of random weights."""
+    directories = []
+    for number, (kind, hidden, layers) in enumerate(shapes):
+        settings: dict[str, Any] = {"kind": kind, "hidden": hidden, "layers": layers}
+        architecture = ArchitectureSettings.model_validate(settings)
+        with torch.random.fork_rng():
+            torch.manual_seed(number)
+            model = build_model(architecture, FEATURE_DIM, num_classes)
+        with torch.no_grad():
+            model.output.weight *= 20  # peaked, as trained models are
+        directory = root / f"member-{number}"
+        directory.mkdir()
+        about = ModelAbout(
+            architecture=architecture,
+            feature_dim=FEATURE_DIM,
+            num_classes=num_classes,
+            class_inventory="made",
+            corpus_fingerprint="0" * 64,
+        )
+        save_model(directory, model, about)
+        directories.append(directory)
+    return directories
+
+
+def stage(root: Path, members: list[Path], workforce: Workforce, settings: TeacherSettings) -> None:
+    """What `essence teacher` does."""
+    directory = root / "teacher"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    label_corpus(
+        settings,
+        members=members,
+        corpus_directory=root,
+        directory=directory,
+        device="cpu",
+        progress=SilentProgress(),
+        workforce=workforce,
+    )
+
+
+def overhead(rounds: int) -> None:
+    """The stage against the bare forward passes of its members, on the same batches."""
+    print("\n| members | frames | forward passes, us a frame | the stage, times that |")
+    print("|---|---|---|---|")
+    settings = TeacherSettings(splits=("train",), kept=KEPT)
+    for name, (shapes, num_classes, num_frames) in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            make_corpus(root / "train.h5", num_frames, num_classes)
+            members = make_members(root, shapes, num_classes)
+            acts: dict[str, Callable[[], None]] = {
+                "forward": partial(forward, root, members, settings),
+                "stage": partial(stage, root, members, ThisProcess(), settings),
+            }
+            seconds = in_turns(acts, rounds, clock=time.process_time)
+        ratios = [a / b for a, b in zip(seconds["stage"], seconds["forward"], strict=True)]
+        per_frame = 1e6 * statistics.median(seconds["forward"]) / num_frames
+        row = f"{name}, C = {num_classes} | {num_frames} | {per_frame:.0f} | {spread(ratios)}"
+        print(f"| {row} |", flush=True)
+
+
+def forward(root: Path, members: list[Path], settings: TeacherSettings) -> None:
+    """Members are loaded, and give the log-posteriors of each batch to nobody."""
+    loaded = [open_member(path, device="cpu").loaded() for path in members]
+    with CorpusFile(root / "train.h5") as corpus:
+        everything, size = range(len(corpus.utterances)), settings.batch_frames
+        for batch in consecutive_batches(corpus, everything, batch_frames=size):
+            for member in loaded:
+                for _ in member.log_posteriors(corpus, batch, batch_frames=size):
+                    pass
+
+
+def workers(rounds: int) -> None:
+    """One and two worker processes, one thread each; seconds of the clock."""
+    shapes, num_classes, _ = SIZES["usual: 4 TDNNs of 6 million"]
+    settings = TeacherSettings(splits=("train",), kept=KEPT, shard_frames=1024, chunk_frames=1024)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        root = Path(folder)
+        make_corpus(root / "train.h5", 12000, num_classes)
+        members = make_members(root, shapes, num_classes)
+        crews = {
+            number: stack.enter_context(workforce(Workers(number=number), device="cpu", note=print))
+            for number in (1, 2)
+        }
+        acts: dict[str, Callable[[], None]] = {
+            "one": partial(stage, root, members, crews[1], settings),
+            "two": partial(stage, root, members, crews[2], settings),
+            "loop on one": partial(spin, 1),
+            "loops on two": partial(spin, 2),
+        }
+        seconds = in_turns(acts, rounds, clock=time.perf_counter)
+    ratios = [a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)]
+    pairs = zip(seconds["loop on one"], seconds["loops on two"], strict=True)
+    could = [2 * a / b for a, b in pairs]
+    print(f"\ntwo workers against one: {spread(ratios)}")
+    print(f"two processes that only count against one, at the same time: {spread(could)}")
+
+
+def _count() -> None:
+    total = 0
+    for number in range(20_000_000):
+        total += number
+
+
+def spin(processes: int) -> None:
+    """So many processes, each with the same work."""
+    started = [multiprocessing.Process(target=_count) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+
+
+def bytes_moved() -> None:
+    """What a copy of the first ranks moves, of a store of realistic posteriors."""
+    head = "C = 3000: bytes a frame | of the whole | C = 9000: bytes a frame | of the whole"
+    print(f"\n| k of 32 | {head} |")
+    print("|---|---|---|---|---|")
+    rows: dict[int, list[str]] = {k: [] for k in (1, 4, 8, 16, 32)}
+    for num_classes in (3000, 9000):
+        with tempfile.TemporaryDirectory() as folder:
+            store = fill_realistic(Path(folder) / "a.zarr", num_classes, 32768)
+            source = open_source(store.path)
+            for k, row in rows.items():
+                part = wanted_part(
+                    source.metadata, Selection(ks=(k,)), digest=source.digest, source=source.place
+                )
+                plan = plan_transfer(source.digest, source.records, part, is_there=nothing_is_there)
+                share = plan.num_bytes / plan.whole_bytes
+                row.append(f"{plan.num_bytes / store.num_frames:.2f} | {share:.3f}")
+    for k, row in rows.items():
+        print(f"| {k} | {' | '.join(row)} |")
+
+
+def nothing_is_there(_name: str, _record: ObjectRecord) -> bool:
+    """Of a first copy."""
+    return False
+
+
+def fill_realistic(path: Path, num_classes: int, num_frames: int) -> Any:
+    """A sealed store of posteriors as models give them."""
+    about = store_about(num_classes, shard_frames=num_frames, chunk_frames=8192)
+    rows = [StoreUtterance(id="all", num_frames=num_frames, digest="0" * 64)]
+    writer = StoreWriter.create(path, about, utterances=rows)
+    blocks = realistic_posteriors(num_frames, num_classes, seed=1)
+    writer.write_blocks(0, (keep_top_k(block, KEPT, tiers=about.tiers) for block in blocks))
+    writer.seal()
+    return open_store(path)
+
+
+def store_about(num_classes: int, *, shard_frames: int, chunk_frames: int) -> StoreAbout:
+    """What a store of an ensemble of eight would say of itself."""
+    return StoreAbout(
+        split="train",
+        corpus_fingerprint="c" * 64,
+        class_inventory="d" * 64,
+        num_classes=num_classes,
+        kept=KEPT,
+        members=tuple(f"{number:064x}" for number in range(8)),
+        weights=(0.125,) * 8,
+        combine="arithmetic",
+        temperature=1.0,
+        temperatures=(),
+        shard_frames=shard_frames,
+        chunk_frames=chunk_frames,
+        frame_shift_ms=10.0,
+        subsampling=1,
+        left_out=(),
+        program_version="0.1.0",
+    )
+
+
+def table() -> None:
+    """Stores of very many utterances: only what does not depend on the frames is made."""
+    print("\n| utterances | what | seconds | bytes an utterance in memory | on disk |")
+    print("|---|---|---|---|---|")
+    for what, num_utterances in (
+        (_corpus_table, 100_000),  # a million takes ten minutes to write
+        (_store_table, 100_000),
+        (_store_table, 1_000_000),
+    ):
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=what, args=(num_utterances,))
+        process.start()
+        process.join()
+
+
+def _corpus_table(num_utterances: int) -> None:
+    about = CorpusAbout(
+        split="train",
+        feature_dim=1,
+        num_classes=9000,
+        class_inventory="made",
+        frame_shift_ms=10.0,
+        subsampling=1,
+        has_labels=True,
+        feature_settings={},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.h5"
+        features_TF, labels_T = np.zeros((1, 1), np.float32), np.zeros(1, np.int32)
+        with CorpusWriter(path, about) as writer:
+            for number in range(num_utterances):
+                writer.add(
+                    f"speaker-{number % 5000:05d}-utterance-{number:08d}",
+                    speaker=f"speaker-{number % 5000:05d}",
+                    transcript="twelve words are what an utterance of four seconds has or so here",
+                    features_TF=features_TF,
+                    labels_T=labels_T,
+                )
+        on_disk = path.stat().st_size / num_utterances
+        measured("opening the corpus file", num_utterances, on_disk, lambda: CorpusFile(path))
+
+
+def _store_table(num_utterances: int) -> None:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(100, 700, size=num_utterances)
+    about = store_about(9000, shard_frames=1 << 18, chunk_frames=8192)
+    rows = [
+        StoreUtterance(
+            id=f"speaker-{number % 5000:05d}-utterance-{number:08d}",
+            num_frames=int(length),
+            digest=rng.bytes(32).hex(),
+        )
+        for number, length in enumerate(lengths)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.zarr"
+        create = partial(StoreWriter.create, path, about, utterances=rows)
+        measured("beginning a store", num_utterances, 0, create)
+        on_disk = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        read = partial(read_metadata, path)
+        measured("reading its utterance table", num_utterances, on_disk / num_utterances, read)
+
+
+def measured(what: str, num_utterances: int, on_disk: float, act: Callable[[], object]) -> None:
+    """One line: seconds of the processor, and by how much the process grew."""
+    before, started = memory_bytes(), time.process_time()
+    result = act()
+    seconds, grown = time.process_time() - started, memory_bytes() - before
+    disk = f"{on_disk:.0f}" if on_disk else ""
+    print(
+        f"| {num_utterances:,} | {what} | {seconds:.1f} | {grown / num_utterances:.0f} | {disk} |"
+    )
+    del result
+
+
+def memory_bytes() -> int:
+    """What the process holds at this moment."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def in_turns(
+    acts: dict[str, Callable[[], None]], rounds: int, *, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each act in each round, in an order that changes; one round is for warming up."""
+    rng = np.random.default_rng(3)
+    seconds: dict[str, list[float]] = {name: [] for name in acts}
+    for round_number in range(rounds + 1):
+        for name in rng.permutation(list(acts)):
+            started = clock()
+            acts[name]()
+            if round_number:
+                seconds[name].append(clock() - started)
+    return seconds
+
+
+def spread(ratios: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="overhead,workers,bytes,table")
+    asked = parser.parse_args()
+    print(f"{machine()}, torch {torch.__version__}; {asked.rounds} rounds")
+    parts = asked.only.split(",")
+    if "overhead" in parts:
+        overhead(asked.rounds)
+    if "workers" in parts:
+        workers(asked.rounds)
+    if "bytes" in parts:
+        bytes_moved()
+    if "table" in parts:
+        table()
+
+
+if __name__ == "__main__":
+    main()
