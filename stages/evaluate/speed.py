@@ -1,4 +1,4 @@
-"""model, corpus -> real-time factor: seconds of one processor thread for a second of speech.
+"""models, corpus -> real-time factor: seconds of one processor thread for a second of speech.
 
 The thread's own clock is read, which stands still while other programs run. Utterances go through
 one by one, as they do where somebody waits for them. Decoding is not counted.
@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 
 from stages.speech.archived_posteriors import is_archived
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
+from stages.speech.member import open_member
 from storage.corpus_file import CorpusFile
 
 MEASURED_SECONDS = 20.0  # of speech
@@ -42,11 +41,11 @@ def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
 
 
 def _quickest(directory: Path, corpus: CorpusFile, indices: Sequence[int]) -> float:
-    model, _ = load_model(directory, "cpu")
+    member = open_member(directory, device="cpu").loaded()
     taken = []
     for _ in range(REPEATS):
         start = time.thread_time()
-        for _ in log_posteriors(model, corpus, indices, batch_frames=1, device="cpu"):
+        for _ in member.log_posteriors(corpus, indices, batch_frames=1):
             pass
         taken.append(time.thread_time() - start)
     return min(taken)

@@ -13,6 +13,7 @@ from stages.evaluate.calibration import NUM_BINS, CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.speed import real_time_factor
+from stages.speech.folded_member import describe_folds, fold_directory
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.progress import SilentProgress
@@ -276,3 +277,14 @@ def test_speed_is_a_thread_s_seconds_for_a_second_of_speech(house, tmp_path, mon
         assert real_time_factor([house / "model"], corpus) == pytest.approx(1 / speech)
         assert real_time_factor([house / "model"] * 2, corpus) == pytest.approx(2 / speech)
         assert real_time_factor([house / "model", tmp_path / "archived"], corpus) is None
+
+
+def test_a_folded_member_s_speed_is_that_of_all_its_models(house, monkeypatch):
+    for fold in (0, 1):
+        save_student(fold_directory(house / "folded", fold))
+    describe_folds(house / "folded", {"anna": 0, "bert": 1})
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(ticks)))
+    with CorpusFile(house / "dev.h5") as corpus:
+        found = real_time_factor([house / "folded"], corpus)
+    assert found == pytest.approx(1 / (corpus.num_frames * 0.03))
