@@ -39,8 +39,16 @@ class _Work:
         """One line on stderr."""
         self._said, self._said_done = time.monotonic(), self._done
         share = self._done / self._total if self._total else 1.0
-        line = f"{self._title}: {share:4.0%}  {self.rate}  {self._facts}"
+        left = self._time_left()
+        line = f"{self._title}: {share:4.0%}  {self.rate}  {left}{self._facts}"
         print(line.rstrip(), file=sys.stderr, flush=True)
+
+    def _time_left(self) -> str:
+        """At the rate so far; nothing where nothing is left, or known."""
+        if not 0 < self._done < self._total:
+            return ""
+        seconds = (time.monotonic() - self._begin) * (self._total - self._done) / self._done
+        return f"{seconds / 60:.0f} min left  " if seconds >= 60 else f"{seconds:.0f} s left  "
 
     def end(self) -> None:
         """The last line, where the task was no trifle."""

@@ -86,3 +86,23 @@ def test_statistics_of_blocks_are_those_of_the_whole(sizes: tuple[int, ...]) -> 
     whole_TF = np.concatenate(blocks).astype(np.float64)
     np.testing.assert_allclose(mean_F, whole_TF.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std_F, whole_TF.std(axis=0), rtol=1e-9)
+
+
+def test_gain_shifts_a_whole_utterance_by_as_many_deviations_of_each_feature() -> None:
+    shifts = []
+    for seed in range(40):
+        result = _augmented(seed, gain=0.5)
+        for row, length in enumerate(LENGTHS):
+            moved_TF = (result - _features())[row, :length] / STD_F
+            np.testing.assert_allclose(moved_TF, moved_TF[0, 0], atol=1e-4)
+            shifts.append(float(moved_TF[0, 0]))
+            assert not result[row, length:].any()
+    assert 0.4 < max(shifts) <= 0.5
+    assert -0.5 <= min(shifts) < -0.4
+    assert abs(np.mean(shifts)) < 0.1
+
+
+@pytest.mark.parametrize("change", [{"gain": -0.1}, {"gain": 4.1}, {"noise": 5.0}])
+def test_amounts_have_bounds(change: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=r"less than or equal|greater than or equal"):
+        AugmentationSettings.model_validate(change)

@@ -165,6 +165,7 @@ def whole(corpus_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> W
         {"weight_decay": 0.3},
         {"clip": 0.01},
         {"augmentation": {"noise": 0.1}},
+        {"precision": "bf16"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -208,6 +209,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 
 GROUPS = ("best", "recent", "optimiser")  # of a checkpoint's tensors, beside the model
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # of the optimiser, for every weight
+OF_FP16 = {"loss_scale", "good_steps"}  # test_precision.py leaves them out
 EVERY_MOMENT = [f"every {moment}" for moment in MOMENTS]
 
 
@@ -244,7 +246,14 @@ def _forget(name: str) -> Callable[[TrainingState, Position, dict[str, Tensor]],
 
 @pytest.mark.parametrize(
     "piece",
-    ["", "model/output", "model/feature_mean", *GROUPS, *EVERY_MOMENT, *Position.model_fields],
+    [
+        "",
+        "model/output",
+        "model/feature_mean",
+        *GROUPS,
+        *EVERY_MOMENT,
+        *sorted(Position.model_fields.keys() - OF_FP16),
+    ],
 )
 def test_no_piece_of_the_state_can_be_left_out(
     corpus_directory: Path,
@@ -307,6 +316,21 @@ def test_a_crash_costs_no_more_than_an_epoch(corpus_directory: Path, tmp_path: P
 def test_a_loss_that_is_no_number_is_named(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"loss is nan at epoch 1, step 4.*learning_rate"):
         _train(corpus_directory, tmp_path, objective=_ThenBroken(3, crash=False))
+
+
+def test_what_a_kill_leaves_lying_about_is_swept(corpus_directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _train(corpus_directory, tmp_path, progress=_ctrl_c_at(20))
+    checkpoint = {path: path.read_bytes() for path in tmp_path.glob("checkpoint*")}
+    half_written = tmp_path / ".checkpoint-7.safetensors.4711.partial"
+    half_written.write_bytes(b"half")
+    _train(corpus_directory, tmp_path)
+    wanted = ["metrics.jsonl", "model.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == wanted
+    for path, content in checkpoint.items():  # killed when the model had just been written
+        path.write_bytes(content)
+    assert _train(corpus_directory, tmp_path).losses == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == wanted
 
 
 def test_a_finished_run_is_not_repeated(corpus_directory: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Augmentation: masks and noise on a batch's features. Every frame stays where it is.
+"""Augmentation: masks, noise and gain on a batch's features. Every frame stays where it is.
 
 Only what keeps frames aligned with their labels is here; time warping is not.
 
@@ -15,18 +15,22 @@ from stages.speech.settings import Settings
 
 
 class AugmentationSettings(Settings):
-    """Masks a training utterance gets, and noise. Zero is off."""
+    """Masks a training utterance gets, noise and gain. Zero is off.
+
+    Noise and gain are in standard deviations of each feature: 0.1 to 0.5 is much.
+    """
 
     time_masks: int = Field(0, ge=0)
     time_mask_frames: int = Field(20, ge=1)  # the widest
     feature_masks: int = Field(0, ge=0)
     feature_mask_dims: int = Field(8, ge=1)  # the widest
-    noise: float = Field(0.0, ge=0.0)  # in standard deviations of each feature
+    noise: float = Field(0.0, ge=0.0, le=4.0)  # of each frame and feature, normally distributed
+    gain: float = Field(0.0, ge=0.0, le=4.0)  # largest shift of a whole utterance: louder, softer
 
     @property
     def is_on(self) -> bool:
         """Whether anything is changed at all."""
-        return bool(self.time_masks or self.feature_masks or self.noise)
+        return bool(self.time_masks or self.feature_masks or self.noise or self.gain)
 
 
 def augment(
@@ -38,7 +42,7 @@ def augment(
     std_F: NDArray[np.float32],
     rngs: Sequence[np.random.Generator],
 ) -> NDArray[np.float32]:
-    """A changed copy: noise of `settings.noise` deviations, masked stretches set to the mean.
+    """A changed copy: noise added, the whole shifted, masked stretches set to the mean.
 
     Each utterance has a generator of its own.
     """
@@ -48,6 +52,8 @@ def augment(
         if settings.noise:
             noise_TF = rng.standard_normal(block_TF.shape, dtype=np.float32)
             block_TF += settings.noise * std_F * noise_TF
+        if settings.gain:
+            block_TF += np.float32(rng.uniform(-settings.gain, settings.gain)) * std_F
         for _ in range(settings.time_masks):
             first, last = _stretch(length, settings.time_mask_frames, rng)
             block_TF[first:last] = mean_F

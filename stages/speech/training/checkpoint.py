@@ -18,6 +18,7 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.speech.results import EpochMetrics
 from stages.speech.settings import Settings
+from stages.speech.training.precision import FIRST_SCALE
 from storage.fingerprint import file_digest, fingerprint
 from storage.publish import publish_file
 
@@ -36,6 +37,8 @@ class Position(Settings):
     epoch_loss: float = 0.0  # its sum over them
     epoch_parts: dict[str, float] = {}  # the sums of its parts
     metrics: tuple[EpochMetrics, ...] = ()
+    loss_scale: float = FIRST_SCALE  # of fp16
+    good_steps: int = 0
 
     def means(self) -> tuple[float, dict[str, float]]:
         """Loss and its parts a frame, since the epoch began."""

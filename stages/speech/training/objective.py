@@ -41,7 +41,7 @@ class Objective(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: those that extend it keep something
 class HardLabels:
     """Cross-entropy against the corpus's hard labels, nothing else; smoothed where asked."""
 
@@ -56,5 +56,5 @@ class HardLabels:
     ) -> BatchLoss:
         """Mean nats over the labelled frames."""
         num_frames = int((labels_N != NO_LABEL).sum())
-        total = hard_loss(output(hidden_NH), labels_N, smoothing=self.smoothing)
+        total = hard_loss(output(hidden_NH).float(), labels_N, smoothing=self.smoothing)
         return BatchLoss(total=total, num_frames=num_frames)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from stages.speech.architectures import AcousticModel
 from stages.speech.training.checkpoint import Position
+from stages.speech.training.precision import Precision
 
 Weights = dict[str, Tensor]
 
@@ -14,8 +15,16 @@ Weights = dict[str, Tensor]
 class TrainingState:
     """Model, optimiser, position, the best weights so far and those of the last epochs."""
 
-    def __init__(self, model: AcousticModel, *, weight_decay: float, average_last: int) -> None:
+    def __init__(
+        self,
+        model: AcousticModel,
+        *,
+        weight_decay: float,
+        average_last: int,
+        precision: Precision,
+    ) -> None:
         self.model = model
+        self.precision = precision
         self.optimiser = _adamw(model, weight_decay)
         self.position = Position()
         self.best: Weights = {}
@@ -47,11 +56,14 @@ class TrainingState:
             tensors |= _under(f"optimiser {name}", self.optimiser.state.get(parameter, {}))
         # safetensors refuses tensors that share memory; best and recent may be the same ones
         tensors = {name: value.detach().clone() for name, value in tensors.items()}
-        return self.position, tensors
+        scale, good_steps = self.precision.state
+        kept = {"loss_scale": scale, "good_steps": good_steps}
+        return self.position.model_copy(update=kept), tensors
 
     def restore(self, position: Position, tensors: Weights) -> None:
         """Stand where `capture` stood."""
         self.position = position
+        self.precision.restore(position.loss_scale, position.good_steps)
         self.model.load_state_dict(_below("model", tensors))
         device = self.model.feature_mean.device
         self.best = _below("best", tensors)

@@ -45,7 +45,7 @@ class Step:
         state.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(state, share)
         if loss is not None:
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            state.precision.backward(loss.total)
         own = StepLoss() if loss is None else StepLoss.of(loss)
         # All that may fail on one rank alone is done: from here the ranks go together.
         gradients = Gradients(state.model) if self._ranks.size > 1 else None
@@ -53,8 +53,7 @@ class Step:
         if gradients is not None:
             gradients.sum(self._ranks, weight=own.num_frames / max(1, whole.num_frames))
         _refuse_non_finite(whole.total, position.epoch, position.step)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), self._clip)
-        state.optimiser.step()
+        state.precision.update(state.optimiser, state.model, clip=self._clip)
         return whole
 
     def _loss(self, state: TrainingState, share: Share) -> BatchLoss | None:
@@ -62,10 +61,12 @@ class Step:
         if batch is None:
             return None
         live_BT = batch.live_BT.to(self._device)
-        hidden_BTH = state.model.hidden(batch.features_BTF.to(self._device), batch.lengths_B)
+        features_BTF = batch.features_BTF.to(self._device)
         labels_N = batch.labels_BT.to(self._device)[live_BT]
         targets = tuple(values.to(self._device) for values in share.targets)
-        return self._objective.loss(hidden_BTH[live_BT], state.model.output, labels_N, targets)
+        with state.precision.computed():
+            hidden_NH = state.model.hidden(features_BTF, batch.lengths_B)[live_BT]
+            return self._objective.loss(hidden_NH, state.model.output, labels_N, targets)
 
     def _seed_dropout(self, epoch: int, step: int) -> None:
         stream = [self._seed, epoch, step, DROPOUT, self._ranks.rank]

@@ -9,6 +9,7 @@ alone writes files.
 """
 
 import hashlib
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from stages.speech.normalisation import feature_statistics
 from stages.speech.own_architecture import source_digest
 from stages.speech.progress import Progress, Task
 from stages.speech.results import EpochMetrics
+from stages.speech.training.board import Show, opened_board
 from stages.speech.training.checkpoint import (
     Pace,
     Position,
@@ -36,8 +38,9 @@ from stages.speech.training.dev_score import score_model
 from stages.speech.training.finished_run import finish_run, is_finished
 from stages.speech.training.interrupts import Interrupt, noticed_interrupts
 from stages.speech.training.objective import Objective
+from stages.speech.training.precision import Precision, refuse_precision
 from stages.speech.training.ranks import ALONE, Ranks
-from stages.speech.training.schedule import learning_rate_at
+from stages.speech.training.schedule import learning_rate_at, plateau_rate_at
 from stages.speech.training.settings import TrainingSettings
 from stages.speech.training.shares import read_shares
 from stages.speech.training.state import TrainingState
@@ -99,6 +102,7 @@ def train_model(
         "corpus": [corpus.train.fingerprint, corpus.dev.fingerprint, sorted(corpus.left_out)],
         "facts": facts,
     }
+    refuse_precision(settings.precision, device)
     run_fingerprint = fingerprint(identity)
     if ranks.first(lambda: _tidied(directory, run=run_fingerprint)) == b"finished":
         return
@@ -121,10 +125,16 @@ def train_model(
             ranks=ranks,
         )
         state = _begin(run, architecture, title=title, progress=progress)
-        total = settings.epochs * corpus.num_frames
-        with progress.task(title, total=total, unit="frames") as task:
-            task.advance(state.position.frames_seen)
-            _train(run, state, task)
+        left = settings.epochs * corpus.num_frames - state.position.frames_seen
+        with (
+            progress.task(title, total=left, unit="frames") as task,
+            opened_board(
+                directory,
+                is_wanted=settings.tensorboard and ranks.is_first,
+                epochs_done=state.position.epoch,
+            ) as show,
+        ):
+            _train(run, state, task, show)
         finished = finish_run(
             state,
             corpus=corpus,
@@ -158,7 +168,10 @@ def _begin(
     about = run.corpus.train.about
     model = build_model(architecture, about.feature_dim, about.num_classes).to(run.device)
     state = TrainingState(
-        model, weight_decay=run.settings.weight_decay, average_last=run.settings.average_last
+        model,
+        weight_decay=run.settings.weight_decay,
+        average_last=run.settings.average_last,
+        precision=Precision(run.settings.precision, run.device),
     )
     if run.ranks.is_first:
         _read_or_prepare(run, state)
@@ -192,11 +205,12 @@ def _share_state(ranks: Ranks, state: TrainingState) -> None:
         state.restore(Position.model_validate_json(text), load(content))
 
 
-def _train(run: _Run, state: TrainingState, task: Task) -> None:
+def _train(run: _Run, state: TrainingState, task: Task, show: Show) -> None:
     try:
         while not _is_over(run.settings, state.position.metrics):
-            _train_epoch(run, state, task)
+            pace = _train_epoch(run, state, task)
             _end_epoch(run, state, task)
+            show(state.position.metrics[-1], pace)
             _save(run, state)
             _stop_if_asked(run)
     except _Stopped as cause:
@@ -225,7 +239,9 @@ def _is_over(settings: TrainingSettings, metrics: tuple[EpochMetrics, ...]) -> b
     return len(metrics) >= settings.epochs or stale >= settings.patience
 
 
-def _train_epoch(run: _Run, state: TrainingState, task: Task) -> None:
+def _train_epoch(run: _Run, state: TrainingState, task: Task) -> float:
+    """Take the steps of an epoch that are left; how many frames a second that went."""
+    began, seen = time.perf_counter(), state.position.frames_seen
     settings, model = run.settings, state.model
     step = Step(
         run.objective,
@@ -244,17 +260,22 @@ def _train_epoch(run: _Run, state: TrainingState, task: Task) -> None:
         mean_F=model.feature_mean,
         std_F=model.feature_std,
     )
+    metrics = state.position.metrics
+    last_dev = {"dev_error": metrics[-1].dev_frame_error} if metrics else {}
     with closing(shares):
         for share in shares:
             _stop_if_asked(run)
-            state.set_rate(_rate(run, state.position.frames_seen + share.num_frames))
+            state.set_rate(_rate(run, state.position, share.num_frames))
             loss = step.take(state, share, is_asked=run.interrupt.is_asked)
             state.position = position = _after(state.position, share.num_frames, loss)
             loss_mean, parts = position.means()
-            task.advance(share.num_frames, epoch=position.epoch + 1, loss=loss_mean, **parts)
+            task.advance(
+                share.num_frames, epoch=position.epoch + 1, loss=loss_mean, **parts, **last_dev
+            )
             if run.pace.is_due():
                 _save(run, state)
     _stop_if_asked(run)
+    return (state.position.frames_seen - seen) / max(1e-9, time.perf_counter() - began)
 
 
 def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
@@ -271,10 +292,15 @@ def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
     )
 
 
-def _rate(run: _Run, frames_seen: int) -> float:
+def _rate(run: _Run, position: Position, num_frames: int = 0) -> float:
+    """The rate of a step that goes on by so many frames."""
     settings = run.settings
-    share_done = frames_seen / (settings.epochs * run.corpus.num_frames)
-    return learning_rate_at(share_done, peak=settings.learning_rate, warmup=settings.warmup)
+    share_done = (position.frames_seen + num_frames) / (settings.epochs * run.corpus.num_frames)
+    peak, warmup = settings.learning_rate, settings.warmup
+    if settings.schedule == "cosine":
+        return learning_rate_at(share_done, peak=peak, warmup=warmup)
+    errors = [epoch.dev_frame_error for epoch in position.metrics]
+    return plateau_rate_at(share_done, peak=peak, warmup=warmup, dev_errors=errors)
 
 
 def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
@@ -296,7 +322,7 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
         train_loss=train_loss,
         dev_frame_error=score.frame_error,
         dev_cross_entropy=score.cross_entropy,
-        learning_rate=_rate(run, position.frames_seen),
+        learning_rate=_rate(run, position),
         train_parts=train_parts,
     )
     best_before = min((epoch.dev_frame_error for epoch in position.metrics), default=float("inf"))
