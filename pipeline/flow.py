@@ -100,6 +100,7 @@ def _soft_labels(job: Job, settings: StudentSettings) -> Root | None:
     if settings.hard_weight == 1:
         return None
     if settings.store is not None:
+        job.recipes.stores.refuse_changed(settings.store)
         return job.recipes.stores.root(settings.store, cache_bytes=settings.cache_bytes)
     return job.need(job.recipes.teacher) / "train.zarr"
 

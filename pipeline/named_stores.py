@@ -6,6 +6,7 @@ with the server away, or the copy removed.
 
 from pathlib import Path
 
+from pipeline.errors import Changed
 from storage.cached_folder import cached_folder
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import read_head
@@ -38,6 +39,19 @@ class NamedStores:
         if place not in self._digests:
             self._digests[place] = self._ask(place)
         return self._digests[place]
+
+    def refuse_changed(self, place: str) -> None:
+        """Make sure that the store is still the one whose digest was told: a run may take days.
+
+        Raises:
+            Changed: when another one lies there now.
+        """
+        found, wanted = self._ask(place), self.digest(place)
+        if found != wanted:
+            raise Changed(
+                f"{place} was replaced while this command ran: found the store {found}, wanted "
+                f"{wanted}: run the command again for students of the new one"
+            )
 
     def _ask(self, place: str) -> str:
         root = self.root(place, cache_bytes=0)

@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from makers_parts import split
 from makers_pipeline import TINY
 from makers_remote import http_place, read_objects
 from makers_transfer import copy
 
 from pipeline import flow
+from pipeline.errors import Changed
 from pipeline.job import Job
 from pipeline.settings import read_settings
 from stages.speech.progress import SilentProgress
 from storage import remote_folder
 from storage.errors import StoreError, StorePartial, StoreUnreachable
+from storage.store_reader import open_store
 from storage.transfer_plan import Selection
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
@@ -112,6 +115,26 @@ def test_a_pulled_part_teaches_the_same_student(store: Path, weights: bytes, bar
     shutil.rmtree(mine)
     assert train(bare, store=str(mine)) == weights
     assert not has_teacher(bare)
+
+
+def test_a_store_that_is_replaced_in_a_run_makes_no_student_of_the_other(
+    store: Path, weights: bytes, bare: Path
+) -> None:
+    """A student's name would say that it learned from the store that was there at first."""
+    mine = bare / "mine.zarr"
+    shutil.copytree(store, mine)
+    job = job_in(bare, store=str(mine))
+    recipe = job.recipes.student(job.settings.student)
+    ids = [row.id for row in open_store(store).utterances]
+    shutil.rmtree(mine)
+    split(store, mine, ids[::2])
+    with pytest.raises(Changed, match=r"mine\.zarr was replaced while this command ran"):
+        flow.student(job, job.settings.student)
+    assert not job.is_fresh(recipe)
+    assert train(bare, store=str(mine)) != weights  # of half of the utterances
+    shutil.rmtree(mine)
+    shutil.copytree(store, mine)
+    assert train(bare, store=str(mine)) == weights
 
 
 def test_a_store_that_was_never_seen_and_is_away_is_named(bare: Path) -> None:
