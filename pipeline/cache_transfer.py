@@ -93,8 +93,8 @@ def push(
     from storage.transfer_plan import EVERYTHING
 
     done = [
-        _copy(place, target, name, EVERYTHING, threads=threads, dry_run=dry_run, careful=check)
-        for place, target, name in _pairs(source, destination, splits, check=check)
+        _copy(place, target, EVERYTHING, threads=threads, dry_run=dry_run, careful=check)
+        for place, target in _pairs(source, destination, splits, check=check)
     ]
     _print(done, as_json=as_json)
 
@@ -145,10 +145,10 @@ def pull(
     selection = Selection(ks=_numbers(ks or ()), shards=shards or ())
     done = [
         _copy(
-            place, target, name, selection,
+            place, target, selection,
             threads=threads, dry_run=dry_run, careful=True, expect=expect,
         )
-        for place, target, name in _pairs(source, _here(destination), splits)
+        for place, target in _pairs(source, _here(destination), splits)
     ]  # fmt: skip
     _print(done, as_json=as_json)
 
@@ -170,19 +170,18 @@ def _here(destination: str) -> str:
 
 def _pairs(
     source: str, destination: str, splits: tuple[str, ...], *, check: bool = False
-) -> Iterator[tuple[str, "Target", str]]:
-    """(where from, where to, name to show) of every store."""
+) -> Iterator[tuple[str, "Target"]]:
+    """Where from, where to, of every store."""
     from storage.transfer_stores import find_stores, find_target
 
     for name, place in find_stores(source, splits).items():
         below = f"{destination.rstrip('/')}/{name}" if name else destination
-        yield place, find_target(below, check=check), below
+        yield place, find_target(below, check=check)
 
 
 def _copy(
     place: str,
     target: "Target",
-    shown: str,
     selection: "Selection",
     *,
     threads: int,
@@ -197,7 +196,7 @@ def _copy(
     from storage.transfer_source import open_source
     from storage.transfer_target import LocalTarget
 
-    progress, began = TerminalProgress(), time.monotonic()
+    progress, began, shown = TerminalProgress(), time.monotonic(), str(target)
     source = open_source(place, expect=expect)
     is_local = isinstance(target, LocalTarget)
     lock: AbstractContextManager[None] = nullcontext()

@@ -65,9 +65,19 @@ http {{
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {{ listen 127.0.0.1:{port}; root {root}; }}
+{server}
 }}
 """
+PAGE = Path(__file__).parent.parent / "docs" / "sharing.md"
+
+
+def documented_server(root: Path, port: int) -> str:
+    """The server of docs/sharing.md, at another port and folder."""
+    text = PAGE.read_text("utf-8").split("```nginx\n")[1].split("```")[0]
+    assert "listen 80;" in text
+    assert "root /srv/caches;" in text
+    text = text.replace("listen 80;", f"listen {LOOPBACK}:{port};")
+    return text.replace("root /srv/caches;", f"root {root};")
 
 
 @contextmanager
@@ -75,7 +85,7 @@ def nginx(root: Path, folder: Path) -> Iterator[int]:
     """nginx, giving the files below `root`. Its port; it logs to folder/access.log."""
     program, port = need("nginx"), free_port()
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, root=root))
+    config.write_text(NGINX.format(folder=folder, server=documented_server(root, port)))
     command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
     with running(command, port, folder / "nginx.log"):
         yield port

@@ -127,3 +127,17 @@ def test_help_has_an_example_that_parses() -> None:
     for command in ("push", "pull"):
         text = cache(command, "--help").stdout
         assert f"essence cache {command} " in text.split("Examples:")[1]
+
+
+def test_a_password_in_an_address_is_told_and_kept_nowhere(teacher: Path, tmp_path: Path) -> None:
+    url = "memory://me:secret@shelf/train.zarr"
+    pushed = cache("push", teacher / "train.zarr", url)
+    assert pushed.exit_code == 0
+    pulled = cache("pull", url, tmp_path / "a.zarr", "--k", "4")
+    assert "memory://***@shelf/train.zarr" in pushed.stdout
+    assert "memory://***@shelf/train.zarr" in (tmp_path / "a.zarr" / "part.json").read_text()
+    told = pushed.output + pulled.output + cache("info", tmp_path / "a.zarr").output
+    assert "secret" not in told
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and b"secret" in path.read_bytes()
+    ]

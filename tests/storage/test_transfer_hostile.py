@@ -204,7 +204,7 @@ def test_a_server_that_never_stops_is_stopped(
         timeout=60,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert (ran.returncode, ran.stderr) == (0, "")  # asyncio tells there of memory that is short
     assert name in ran.stdout
     assert "memory" not in ran.stdout
     assert not (tmp_path / "a.zarr" / name).exists()
