@@ -232,10 +232,12 @@ def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[
             f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
             "lower k, or keep more"
         )
-    if student.temperature != teacher.temperature:
+    given = [teacher.temperature * t for t in (1.0, *teacher.temperatures)]
+    if student.temperature not in given:
         yield (
             f"a student wants soft labels at temperature {student.temperature:g}, "
-            f"teacher.temperature is {teacher.temperature:g}: make the two the same"
+            f"the teacher gives {', '.join(f'{t:g}' for t in given)}: choose one of them, or add "
+            "to teacher.temperatures and run 'essence teacher'"
         )
     if "train" not in teacher.splits:
         yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"

@@ -6,11 +6,11 @@ The plan is a pure function; reading a batch touches the file. Utterances longer
 Shapes: B pieces, T frames of the longest, F feature dims, N real frames of a batch.
 """
 
-from collections import deque
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from storage.corpus_file import NO_LABEL, CorpusFile
 
 BUFFER_BATCHES = 32  # lengths are sorted within so many batches: 5 % padding, much shuffling
 BATCHES_AHEAD = 2
+PATIENCE_SECONDS = 5.0  # for a read that is under way when nobody wants it any more
 
 Planned = TypeVar("Planned")
 Ready = TypeVar("Ready")
@@ -73,22 +74,46 @@ def cut_pieces(lengths: Sequence[int], chunk_frames: int) -> list[Piece]:
 
 
 def plan_batches(
-    lengths: Sequence[int], batch_frames: int, seed: int, epoch: int
+    lengths: Sequence[int], batch_frames: int, seed: int, epoch: int, *, block_frames: int = 0
 ) -> list[list[int]]:
     """Which utterances go together, in which order. Each non-empty one comes exactly once.
 
     A batch has at most `batch_frames` real frames, or is one longer utterance. Utterances are
     shuffled, sorted by length within a buffer of BUFFER_BATCHES batches, cut into batches, and
     the batches are shuffled.
+
+    With `block_frames`, neighbours stay together, for disks on which every place costs: blocks
+    of so many frames are shuffled instead, then the utterances and the batches of each buffer.
     """
     rng = np.random.default_rng([seed, epoch])
+    if block_frames:
+        return _plan_by_blocks(lengths, batch_frames, block_frames, rng)
     order = [int(i) for i in rng.permutation(len(lengths)) if lengths[i] > 0]
     batches = [
         batch
         for buffer in _cut(order, lengths, BUFFER_BATCHES * batch_frames)
-        for batch in _cut(sorted(buffer, key=lambda i: lengths[i]), lengths, batch_frames)
+        for batch in _cut_by_length(buffer, lengths, batch_frames)
     ]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _plan_by_blocks(
+    lengths: Sequence[int], batch_frames: int, block_frames: int, rng: np.random.Generator
+) -> list[list[int]]:
+    blocks = _cut([i for i, length in enumerate(lengths) if length > 0], lengths, block_frames)
+    order = [i for block in rng.permutation(len(blocks)) for i in blocks[block]]
+    plan = []
+    for buffer in _cut(order, lengths, BUFFER_BATCHES * batch_frames):
+        shuffled = [buffer[i] for i in rng.permutation(len(buffer))]
+        batches = _cut_by_length(shuffled, lengths, batch_frames)
+        plan += [batches[i] for i in rng.permutation(len(batches))]
+    return plan
+
+
+def _cut_by_length(
+    buffer: Sequence[int], lengths: Sequence[int], batch_frames: int
+) -> list[list[int]]:
+    return _cut(sorted(buffer, key=lambda i: lengths[i]), lengths, batch_frames)
 
 
 def _cut(order: Iterable[int], lengths: Sequence[int], most_frames: int) -> list[list[int]]:
@@ -122,16 +147,35 @@ def read_batch(corpus: CorpusFile, pieces: Sequence[Piece]) -> Batch:
 
 
 def read_ahead(plan: Iterable[Planned], read: Callable[[Planned], Ready]) -> Generator[Ready]:
-    """`read` of each planned batch, in order; one thread reads while the last is worked on."""
-    waiting: deque[Future[Ready]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+    """`read` of each planned batch, in order; one thread reads while the last is worked on.
+
+    An error in the thread is raised here, as it is. At the end, or when the caller leaves, the
+    thread is waited for; not for ever: a disk that hangs must not keep a Ctrl-C from working.
+    """
+    ready: SimpleQueue[Ready | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(BATCHES_AHEAD + 1)
+    is_left = threading.Event()
+
+    def work() -> None:
         try:
             for planned in plan:
-                waiting.append(pool.submit(read, planned))
-                if len(waiting) > BATCHES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+                room.acquire()
+                if is_left.is_set():
+                    return
+                ready.put(read(planned))
+            ready.put(None)
+        except BaseException as error:  # noqa: BLE001  raised again by who waits
+            ready.put(error)
+
+    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+            room.release()
+    finally:
+        is_left.set()
+        room.release()
+        thread.join(PATIENCE_SECONDS)

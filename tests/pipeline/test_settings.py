@@ -146,7 +146,7 @@ def test_a_value_that_is_no_yaml_takes_one_line(value: str) -> None:
     ("changes", "message"),
     [
         (["student.k=33"], "k=33 ranks, teacher.kept is K=32"),
-        (["student.temperature=2"], "temperature 2, teacher.temperature is 1"),
+        (["student.temperature=2"], "temperature 2, the teacher gives 1: choose"),
         (["compare=[{k: 64}]"], "k=64"),
         (["teacher.weights=[1, 2]"], "2 weights, ensemble.members 3 members"),
         (["teacher.splits=[dev]"], "students learn from 'train'"),

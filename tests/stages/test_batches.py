@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +11,63 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers_training import FEATURE_DIM, LENGTHS, make_corpus
 
+from stages.speech import batches
 from stages.speech.batches import Piece, cut_pieces, plan_batches, read_ahead, read_batch
 from storage.corpus_file import NO_LABEL, CorpusFile
 
 lengths_strategy = st.lists(st.integers(0, 50), max_size=40)
 
 
-@given(lengths_strategy, st.integers(1, 90), st.integers(0, 5), st.integers(0, 5))
+@given(
+    lengths_strategy,
+    st.integers(1, 90),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.sampled_from([0, 1, 70, 10_000]),
+)
 def test_every_utterance_with_frames_comes_once_and_batches_keep_their_size(
-    lengths: list[int], batch_frames: int, seed: int, epoch: int
+    lengths: list[int], batch_frames: int, seed: int, epoch: int, block_frames: int
 ) -> None:
-    plan = plan_batches(lengths, batch_frames, seed, epoch)
+    plan = plan_batches(lengths, batch_frames, seed, epoch, block_frames=block_frames)
     assert sorted(i for batch in plan for i in batch) == [i for i, n in enumerate(lengths) if n]
     for batch in plan:
         assert batch
         assert len(batch) == 1 or sum(lengths[i] for i in batch) <= batch_frames
-    assert plan == plan_batches(lengths, batch_frames, seed, epoch)
+    assert plan == plan_batches(lengths, batch_frames, seed, epoch, block_frames=block_frames)
 
 
-def test_the_order_follows_seed_and_epoch() -> None:
+@pytest.mark.parametrize("block_frames", [0, 5003])
+def test_the_order_follows_seed_and_epoch(block_frames: int) -> None:
     lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=211)]
-    plans = [plan_batches(lengths, 3001, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    plans = [
+        plan_batches(lengths, 3001, seed, epoch, block_frames=block_frames)
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    ]
     assert all(plans[a] != plans[b] for a in range(4) for b in range(a))
 
 
-def test_there_is_little_padding() -> None:
+@pytest.mark.parametrize("block_frames", [0, 5003])
+def test_there_is_little_padding(block_frames: int) -> None:
     lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=997)]
-    plan = plan_batches(lengths, 3000, 0, 0)
+    plan = plan_batches(lengths, 3000, 0, 0, block_frames=block_frames)
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in plan)
     assert padded / sum(lengths) < 1.07
+
+
+def test_blocks_of_neighbours_stay_together_and_are_shuffled_inside() -> None:
+    lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=4999)]
+    block_of = (np.cumsum(lengths) // 8000).tolist()
+    plan = plan_batches(lengths, 1000, 0, 0, block_frames=8000)
+    lowest = []
+    for start in range(0, len(plan), 32):  # two buffers at most, of 4 to 6 blocks each
+        touched = {block_of[i] for batch in plan[start : start + 32] for i in batch}
+        assert len(touched) <= 24 < len(set(block_of)) / 4
+        lowest.append(min(touched))
+    assert lowest != sorted(lowest)
+    alike = plan_batches([100] * 2000, 1000, 0, 0, block_frames=8000)
+    neighbours = [abs(a - b) == 1 for batch in alike for a, b in pairwise(batch)]
+    assert np.mean(neighbours) < 0.1
 
 
 @given(lengths_strategy, st.integers(1, 60))
@@ -98,6 +127,38 @@ def test_an_error_while_reading_ahead_reaches_the_caller() -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         seen.extend(_each(read_ahead(range(9), read), into=seen))
     assert seen == [0, 1, 2, 3]
+
+
+def test_an_error_while_reading_ahead_is_the_very_one() -> None:
+    gone = OSError("the disk is gone")
+
+    def read(_: int) -> int:
+        raise gone
+
+    with pytest.raises(OSError, match="gone") as caught:
+        next(read_ahead(range(9), read))
+    assert caught.value is gone
+
+
+def test_a_disk_that_hangs_does_not_hold_who_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PATIENCE_SECONDS", 0.01)
+    hangs, mended = threading.Event(), threading.Event()
+
+    def read(number: int) -> int:
+        if number == 2:
+            hangs.set()
+            mended.wait()
+        return number
+
+    results = read_ahead(range(9), read)
+    assert next(results) == 0
+    hangs.wait()
+    results.close()  # what a Ctrl-C does
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    assert thread.daemon  # nor the end of the program
+    mended.set()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def _each(results: Iterator[int], *, into: list[int]) -> list[int]:

@@ -19,6 +19,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(6, ge=1)
     batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
     chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
+    block_frames: int = Field(0, ge=0)  # shuffle such blocks of neighbours: slow disks; 0: all
     learning_rate: float = Field(3e-3, gt=0.0)  # at the peak
     warmup: float = Field(0.1, ge=0.0, lt=1.0)  # share of all frames
     schedule: ScheduleName = "cosine"  # behind the warm-up; plateau: halved when dev is no better

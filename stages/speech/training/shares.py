@@ -50,7 +50,13 @@ def read_shares(
     """This rank's shares of the batches of an epoch that are still to come."""
     pieces = corpus.pieces(settings.chunk_frames)
     lengths = [piece.num_frames for piece in pieces]
-    plan = plan_batches(lengths, settings.batch_frames, settings.seed, epoch)
+    plan = plan_batches(
+        lengths,
+        settings.batch_frames,
+        settings.seed,
+        epoch,
+        block_frames=settings.block_frames,
+    )
     mean, std = mean_F.cpu().numpy(), std_F.cpu().numpy()
 
     def read(planned: tuple[int, list[int]]) -> Share:

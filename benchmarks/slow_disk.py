@@ -1,0 +1,104 @@
+"""A store on a slow disk: what reading ahead hides, and what an order of blocks saves.
+
+    python benchmarks/slow_disk.py [--milliseconds 5] [--frames 400000] [--step 40]
+
+Each read of the store takes so many milliseconds longer (a network, a turning disk). The cache
+holds a third of what the epoch decompresses, as if the corpus were larger than memory. A step
+is a pause of so many milliseconds: the work of a model, which a busy machine must not distort.
+Printed for each order: how often an epoch reads, the seconds it takes with its reading in the
+same thread, with reading ahead, and what its steps alone would take.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+from student import make_measured
+
+from pipeline.settings import read_settings
+from stages.speech.batches import Piece, plan_batches, read_ahead, read_batch
+from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
+from stages.student.essence import Essence
+from storage.object_handles import ObjectHandles
+from storage.store_reader import open_store
+
+NUM_CLASSES = 750
+BLOCK_FRAMES = 8192  # the store's chunks
+BYTES_A_FRAME = 25  # of 8 ranks, decompressed
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--milliseconds", type=float, default=5.0)
+    parser.add_argument("--frames", type=int, default=400_000)
+    parser.add_argument("--step", type=float, default=40.0, help="milliseconds of a step")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = make_measured(Path(scratch), NUM_CLASSES, options.frames).directory
+        with open_training_corpus(directory, needs_labels=True) as corpus:
+            print(f"{corpus.num_frames} frames, k = 8, {options.milliseconds:g} ms a read\n")
+            print("| order | reads | in one thread | read ahead | steps alone |")
+            print("|---|---|---|---|---|")
+            for name, block_frames in (("all shuffled", 0), ("blocks", BLOCK_FRAMES)):
+                row = measure(corpus, block_frames, options.milliseconds, options.step)
+                print(f"| {name} | {row[0]} | {row[1]:.1f} s | {row[2]:.1f} s | {row[3]:.1f} s |")
+
+
+def measure(
+    corpus: TrainingCorpus, block_frames: int, milliseconds: float, step: float
+) -> tuple[int, float, float, float]:
+    """Reads of an epoch; seconds in one thread, with reading ahead, of the steps alone."""
+    student = read_settings(Path("pipeline.yaml")).student
+    pieces = corpus.pieces(student.training.chunk_frames)
+    lengths = [piece.num_frames for piece in pieces]
+    plan = plan_batches(
+        lengths, student.training.batch_frames, seed=0, epoch=0, block_frames=block_frames
+    )
+    batches = [[pieces[i] for i in chosen] for chosen in plan]
+    disk = SlowDisk(milliseconds)
+    with mock.patch.object(ObjectHandles, "read", disk.read):
+        aside = epoch(corpus, batches, step, ahead=False)
+        num_reads = disk.num_reads
+        ahead = epoch(corpus, batches, step, ahead=True)
+    return num_reads, aside, ahead, len(batches) * step / 1000
+
+
+def epoch(
+    corpus: TrainingCorpus, batches: Sequence[Sequence[Piece]], step: float, *, ahead: bool
+) -> float:
+    """Seconds of an epoch whose steps are pauses, from a store that nothing was read of."""
+    student = read_settings(Path("pipeline.yaml")).student
+    cache_bytes = corpus.num_frames * BYTES_A_FRAME // 3
+    store = open_store(corpus.train.path.with_name("train.zarr"), cache_bytes=cache_bytes)
+    essence = Essence(student, store)
+
+    def read(chosen: Sequence[Piece]) -> object:
+        return essence.read(read_batch(corpus.train, chosen))
+
+    begun = time.perf_counter()
+    for _ in read_ahead(batches, read) if ahead else map(read, batches):
+        time.sleep(step / 1000)
+    return time.perf_counter() - begun
+
+
+class SlowDisk:
+    """Reads as the store does, and waits each time."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.num_reads = 0
+        really = ObjectHandles.read
+
+        def read(handles: ObjectHandles, name: str, num_bytes: int, offset: int) -> bytes:
+            self.num_reads += 1
+            time.sleep(milliseconds / 1000)
+            return really(handles, name, num_bytes, offset)
+
+        self.read = read
+
+
+if __name__ == "__main__":
+    main()
