@@ -88,7 +88,8 @@ def compare(posteriors: Posteriors, ks: Sequence[int], rounds: int) -> None:
             stores[chunk_frames] = path
         memmap = Memmap.write(directory, kept)
         naive = NaiveZarr(directory / "naive.zarr", memmap)
-        dense = DenseHdf5(directory / "dense.h5", posteriors.dense_TC)
+        dense = DenseHdf5(directory / "dense.h5", posteriors.dense_TC, resizable=False)
+        growing = DenseHdf5(directory / "growing.h5", posteriors.dense_TC, resizable=True)
         print(f"## C = {num_classes}, K = {num_kept}: {len(lengths)} utterances, ", end="")
         print(f"{sum(lengths)} frames\n")
         print_sizes(open_store(stores[8192]), naive, num_classes)
@@ -98,7 +99,9 @@ def compare(posteriors: Posteriors, ks: Sequence[int], rounds: int) -> None:
             return
         print("| speed | ours, million frames/s | against | ratio |\n|---|---|---|---|")
         some = [k for k in ks if k <= num_kept]
-        for title, contestants in measurements(stores, memmap, naive, dense, kept, lengths, some):
+        for title, contestants in measurements(
+            stores, memmap, naive, dense, growing, kept, lengths, some
+        ):
             print_ratios(title, contestants, rounds)
         print()
 
@@ -150,6 +153,7 @@ def measurements(
     memmap: Memmap,
     naive: NaiveZarr,
     dense: DenseHdf5,
+    growing: DenseHdf5,
     kept: KeptBlock,
     lengths: Sequence[int],
     ks: Sequence[int],
@@ -190,7 +194,8 @@ def measurements(
     spans = list(pairwise(np.cumsum([0, *lengths]).tolist()))
     some = [spans[u] for u in rng.permutation(len(lengths))[:NUM_RANDOM]]
     few = some[:NUM_RANDOM_SLOW]
-    dense_spans = [(a % (dense.num_frames - (b - a)), b - a) for a, b in some]
+    first = [(a % (dense.num_frames - (b - a)), b - a) for a, b in some]
+    dense_spans = [(a, a + num_frames) for a, num_frames in first]
     for k in ks:
         for frames, opened in cold.items():
             yield (
@@ -198,7 +203,8 @@ def measurements(
                 {
                     "ours": each(lambda a, b, k=k, s=opened: s.read(range(a, b), k=k), some),
                     "memmap": each(lambda a, b, k=k: memmap.decoded([(a, b)], k), some),
-                    "dense HDF5": each(dense.rows, [(a, a + n) for a, n in dense_spans]),
+                    "dense HDF5": each(dense.rows, dense_spans),
+                    "dense HDF5, resizable": each(growing.rows, dense_spans),
                 },
             )
         yield (

@@ -4,7 +4,8 @@
     memmap     ids as uint16 and log-probabilities as float16, (T, K), one .npy each
     zarr       zarr-python reading our own arrays
     naive      the memmap's two arrays as a plain Zarr array with its default codec (zstd)
-    dense      all classes as float32, contiguous HDF5, uncompressed: read with no decoding at all
+    dense      all classes as float32 in HDF5, uncompressed: read with no decoding at all;
+               contiguous, which is the fastest there is, or resizable
 
 Shapes: T frames, C classes, K kept ranks, k ranks asked for.
 """
@@ -181,11 +182,12 @@ class NaiveZarr:
 
 
 class DenseHdf5:
-    """(T, C) float32."""
+    """(T, C) float32. `resizable`: in the chunks that h5py chooses, as who appends must have it."""
 
-    def __init__(self, path: Path, logp_TC: NDArray[np.float32]) -> None:
+    def __init__(self, path: Path, logp_TC: NDArray[np.float32], *, resizable: bool) -> None:
         with h5py.File(path, "w") as file:
-            file["logp"] = logp_TC
+            most = (None, logp_TC.shape[1]) if resizable else None
+            file.create_dataset("logp", data=logp_TC, maxshape=most)
         self._file = h5py.File(path)
         self._logp_TC = self._file["logp"]
         self.num_frames = len(logp_TC)

@@ -92,11 +92,11 @@ class RankReader(threading.local):
     ) -> Iterator[list[Rows]]:
         """Batches of the places; from a server, those that the cache could hold come together."""
         size = self._about.chunk_frames
-        chunk_bytes = size * sum(array.row_bytes for array in arrays)
         cut = batches(places, chunk_frames=size, room=room)
         if not self._chunks.is_remote:
             yield from cut
             return
+        chunk_bytes = size * sum(array.row_bytes for array in arrays)
         for group in groups(cut, chunk_frames=size, most_chunks=self._cache_bytes // chunk_bytes):
             self._chunks.expect(arrays, [place for batch in group for place in batch])
             yield from group
