@@ -108,18 +108,17 @@ def _second_opinion(name: str, comparison: Comparison) -> str:
 
 
 def _warnings(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
-    if len(chosen.results) == 1:
+    baseline = comparisons.baseline
+    once = [group.name for group in (chosen, baseline) if group and len(group.results) == 1]
+    if once:
         yield (
-            "One seed was trained: another training would have given another student, and the "
-            "interval does not know that."
+            f"One seed was trained of {' and of '.join(once)}: another training would have given "
+            "another student, which neither interval nor p knows. Take this for a hint."
         )
     if comparisons.num_units and not comparisons.units_are_speakers:
         yield "All of the test set is one speaker: the figures say nothing about other voices."
     elif 0 < comparisons.num_units < FEW_SPEAKERS:
-        yield (
-            f"The test set has {comparisons.num_units} speakers: intervals from so few are rough, "
-            "and rather too narrow."
-        )
+        yield f"The test set has {comparisons.num_units} speakers: intervals from so few are rough."
 
 
 def points(fraction: float) -> str:

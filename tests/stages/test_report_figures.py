@@ -71,12 +71,20 @@ def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
     assert "3 seeds). No difference between k=8 and the ensemble is shown" in headline.verdict
     assert "hard labels 15.10 %" in headline.figures[0]
     assert "9 speakers" in headline.figures[-1]
+    assert not any("One seed" in figure for figure in headline.figures)
+
+
+def test_a_baseline_of_one_seed_is_named() -> None:
+    found = compared(make_hard(errors=300), *seeds(essence, "k=8", 200))
+    figures = write_headline(found).figures
+    assert any(figure.startswith("One seed was trained of hard labels:") for figure in figures)
 
 
 def test_a_worse_student_is_said_to_be_worse() -> None:
     headline = write_headline(compared(make_hard(errors=150), make_essence(8, errors=300)))
     assert headline.verdict.startswith("k=8 is worse than hard labels on test: +7.50 points")
-    assert any(figure.startswith("One seed was trained") for figure in headline.figures)
+    once = "One seed was trained of k=8 and of hard labels:"
+    assert any(figure.startswith(once) for figure in headline.figures)
     assert "There is no ensemble to compare with." in headline.figures
 
 

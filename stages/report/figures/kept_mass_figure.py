@@ -22,7 +22,7 @@ def draw_kept_mass(mass: KeptMass) -> Figure:
     )
     axes.plot(ks, curves[2], color=BLUE, marker="o", markersize=4, label="median frame")
     ranks_along_x(axes, ks)
-    powers = [k for k in ks if k & (k - 1) == 0][:MOST_TICKS]
+    powers = [k for k in ks if k & (k - 1) == 0 or k == ks[-1]][:MOST_TICKS]
     axes.set_xticks(powers, [str(k) for k in powers])
     axes.set_ylim(top=101)
     axes.set_ylabel("probability in the first k ranks (%)")

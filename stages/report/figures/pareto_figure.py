@@ -98,7 +98,7 @@ def _draw_panel(
             color=look.colour,
             markeredgecolor="white",
             markersize=9 if is_chosen else 7,
-            zorder=3 if is_chosen else 2,
+            zorder=4 if is_chosen else 2 if group.role == "essence student" else 3,
             label=look.plural,
         )
     costs = [cost for _, (cost, _) in points]
