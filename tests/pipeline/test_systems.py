@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.job import Job
 from pipeline.settings import PipelineSettings
-from pipeline.systems import students_of
+from pipeline.systems import ensemble_of, students_of
 from stages.speech.progress import SilentProgress
 
 
@@ -32,3 +32,35 @@ def test_students_that_differ_in_their_seed_alone_are_one_group(tmp_path: Path) 
     assert groups["hard labels"] == ["hard labels", "hard labels seed=2"]
     assert groups["k=3"] == ["k=3 seed=2"]
     assert len(groups["mine"]) == 2
+
+
+def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -> None:
+    def job_with(kept: int) -> Job:
+        tree = {"work_dir": tmp_path, "teacher": {"kept": kept}}
+        return Job(PipelineSettings.model_validate(tree), SilentProgress())
+
+    first, second = job_with(32), job_with(16)
+    ours, theirs = ensemble_of(first), ensemble_of(second)
+    assert first.recipes.evaluation(ours) == second.recipes.evaluation(theirs)
+    assert "teacher" not in first.recipes.frames(ours).inputs  # no labels are here yet
+    for job in (first, second):
+        job.shelf.make(job.recipes.teacher, lambda directory: (directory / "dev.zarr").mkdir())
+        wanted = job.recipes.teacher.fingerprint
+        assert job.recipes.frames(ours).inputs["teacher"] == wanted
+        student = job.settings.student
+        job.shelf.make(job.recipes.student(student), lambda directory: None)
+    found = list(students_of(second))
+    assert len(found) == 2
+    for system in found:  # each by the labels that it learnt from, whatever the settings say now
+        assert second.recipes.frames(system).inputs["teacher"] == system.teacher
+    assert {system.teacher for system in found} == {
+        job.recipes.teacher.fingerprint for job in (first, second)
+    }
+    assert len({system.group for system in found}) == 2
+
+
+def test_labels_of_dev_that_are_not_here_are_not_measured_against(tmp_path: Path) -> None:
+    settings = PipelineSettings.model_validate({"work_dir": tmp_path})
+    job = Job(settings, SilentProgress())
+    job.shelf.make(job.recipes.teacher, lambda directory: (directory / "train.zarr").mkdir())
+    assert job.recipes.dev_labels(ensemble_of(job)) is None
