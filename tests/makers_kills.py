@@ -38,7 +38,7 @@ def spoil(corpus_directory: Path, directory: Path, job: dict[str, Any]) -> dict[
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

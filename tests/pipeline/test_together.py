@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from makers_pipeline import essence
 from makers_ranks import environment, torchrun
 from makers_training import make_corpus_directory
 
@@ -47,14 +48,7 @@ def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
     assert done.stderr.count("2 ranks") == 1
     files = {path.name for path in student.iterdir()}
     assert files == {*NEW, "files.sha256", "made.json"}
-    again = subprocess.run(
-        [sys.executable, "-m", "pipeline", "student"],
-        cwd=house,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    again = essence(house, "student")
     assert "fresh" in again.stderr  # with one rank it is the same student
 
 
@@ -81,7 +75,7 @@ def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> N
         page.read_text("utf-8").split("```python\n")[1].split("```")[0]
     )
     own = "student.architecture={kind: 'my_models:Window', width: 9}"
-    done = torchrun(2, "-m", "pipeline", "student", "--set", own, cwd=house)
+    done = essence(house, "student", "--set", own)
     assert done.returncode == 0, done.stderr
     (student,) = _made(house, "student")
     assert "my_models:Window" in (student / "model.json").read_text()
