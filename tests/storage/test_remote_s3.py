@@ -20,7 +20,7 @@ URL = "s3://shelf/deep/a.zarr"
 LACKING = [name for name in ("s3fs", "moto", "flask") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.skipif(
-        bool(LACKING), reason=f"not installed: {LACKING}: pip install -e .[test-servers]"
+        bool(LACKING), reason=f"not installed: {LACKING}: pip install -e .[test]"
     ),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # moto's and botocore's own
 ]
