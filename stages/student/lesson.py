@@ -18,8 +18,8 @@ class Lesson:
     """Targets of N frames. `share_N` is what a frame counts in the mean, `hard_share_N` in the
     mean of the hard loss. `known_N` is 1 where there is a label. No `soft`: hard_weight is 1.
 
-    `unit` is 1, or the sum of all frames' weights: gradients are computed as multiples of 1 / unit.
-    In float16 the gradient of a mean would be too small to be anything but 0.
+    `unit` is what gradients are still to be divided by: the sum of all frames' weights in float16,
+    where the gradient of a mean would be too small to be anything but 0; else None.
     """
 
     index_NJ: Tensor
@@ -30,7 +30,7 @@ class Lesson:
     live_N: Tensor
     share_N: Tensor
     hard_share_N: Tensor
-    unit: Tensor
+    unit: Tensor | None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -40,7 +40,11 @@ class Lesson:
     @property
     def pull_share_N(self) -> Tensor:
         """What a frame counts in the gradient, in its unit."""
-        return self.share_N * self.unit
+        return self.share_N if self.unit is None else self.share_N * self.unit
+
+    def factor_for(self, scale: Tensor) -> Tensor:
+        """What a computed gradient is multiplied by, when that of the loss is `scale`."""
+        return scale if self.unit is None else scale / self.unit
 
     @property
     def num_live_frames(self) -> int:
@@ -99,15 +103,18 @@ def make_lesson(
     assert temperature > 0
     dtype = torch.promote_types(logits_dtype, torch.float32)
     known_N = (labels_N >= 0).to(dtype)
-    weights_N = torch.ones_like(known_N) if frame_weights_N is None else frame_weights_N.to(dtype)
-    live_N = weights_N * known_N if hard_weight == 1 else weights_N
+    live_N = torch.ones_like(known_N) if frame_weights_N is None else frame_weights_N.to(dtype)
+    hard_N = known_N if frame_weights_N is None else live_N * known_N
+    if hard_weight == 1:
+        live_N = hard_N
     index_NJ, soft = labels_N.clamp(min=0).long()[:, None], None
     if hard_weight < 1:
         index_NJ = torch.cat([ids_NK.long(), index_NJ], dim=1)
         soft = soft_target(
             logp_NK.to(dtype), tail_N.to(dtype), known_N, tail=tail, num_classes=num_classes
         )
-    whole, hard_N = _whole(live_N), live_N * known_N
+    whole = _whole(live_N)
+    share_N = live_N / whole
     return Lesson(
         index_NJ=index_NJ,
         known_N=known_N,
@@ -115,9 +122,9 @@ def make_lesson(
         hard_weight=hard_weight,
         temperature=temperature,
         live_N=live_N,
-        share_N=live_N / whole,
-        hard_share_N=hard_N / _whole(hard_N),
-        unit=whole if logits_dtype == torch.float16 else torch.ones_like(whole),
+        share_N=share_N,
+        hard_share_N=share_N if hard_weight == 1 else hard_N / _whole(hard_N),
+        unit=whole if logits_dtype == torch.float16 else None,
     )
 
 

@@ -116,7 +116,7 @@ class _LinearEssenceLoss(torch.autograd.Function):
                 plan.chunk_frames,
             )
             total, hard_mean, soft_mean = lesson.means(hard_N, soft_N)
-        ctx.unit = lesson.unit
+        ctx.factor_for = lesson.factor_for
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden_NH, weight_CH, bias_C)]
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(hard_mean, soft_mean)
@@ -125,7 +125,7 @@ class _LinearEssenceLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        factor = scale / ctx.unit
+        factor = ctx.factor_for(scale)
         gradients = [
             None if gradient is None else scaled_once(gradient, factor).to(dtype)
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)

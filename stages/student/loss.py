@@ -120,7 +120,7 @@ class _EssenceLoss(torch.autograd.Function):
             logits_NC, lesson, gradient_NC=gradient_NC, block_frames=block_frames
         )
         total, hard_mean, soft_mean = lesson.means(hard_N, soft_N)
-        ctx.unit = lesson.unit
+        ctx.factor_for = lesson.factor_for
         ctx.save_for_backward(gradient_NC)
         ctx.mark_non_differentiable(hard_mean, soft_mean)
         return total, hard_mean, soft_mean
@@ -129,7 +129,7 @@ class _EssenceLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_NC,) = ctx.saved_tensors
-        return scaled_once(gradient_NC, scale / ctx.unit), None, None, None
+        return scaled_once(gradient_NC, ctx.factor_for(scale)), None, None, None
 
 
 def scaled_once(gradient: Tensor, factor: Tensor) -> Tensor:

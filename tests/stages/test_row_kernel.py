@@ -43,7 +43,8 @@ def means_and_gradient(
     in_place = kernel.row_losses(logits_NC, lesson, gradient_NC=logits_NC)
     assert all(map(torch.equal, losses, in_place))
     assert torch.equal(logits_NC, gradient_NC)
-    return lesson.means(*losses), gradient_NC / lesson.unit.to(gradient_NC.dtype)
+    factor = lesson.factor_for(torch.ones(()))
+    return lesson.means(*losses), gradient_NC * factor.to(gradient_NC.dtype)
 
 
 @pytest.mark.parametrize(("tail", "hard_weight", "temperature"), EVERYTHING)
