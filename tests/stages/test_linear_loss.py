@@ -34,6 +34,7 @@ def make_layer(
 def test_it_is_the_loss_of_the_layers_logits(
     tail: TailPolicy, hard_weight: float, temperature: float, weighted: bool
 ) -> None:
+    """RELIABILITY 29."""
     frames, layer = make_frames(num_frames=13, num_classes=11, k=3), make_layer(13, 11)
     weights_N = torch.linspace(0, 2, 13, dtype=torch.float64) if weighted else None
     how = {"hard_weight": hard_weight, "tail": tail, "temperature": temperature}

@@ -30,6 +30,7 @@ def gradient_of(total: Tensor, logits_NC: Tensor) -> Tensor:
 def test_value_and_gradient_are_those_of_the_dense_definition(
     tail: TailPolicy, hard_weight: float, temperature: float, k: int, num_classes: int
 ) -> None:
+    """RELIABILITY 29."""
     frames = make_frames(k=k, num_classes=num_classes, temperature=temperature)
     weights_N = torch.tensor([1.0, 0.25, 2.0, 0.0, 1.0, 3.0, 0.5], dtype=torch.float64)
     logits = frames.logits_NC.requires_grad_()

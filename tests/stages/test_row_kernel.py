@@ -57,6 +57,7 @@ def test_it_is_the_dense_definition(
     k: int,
     num_classes: int,
 ) -> None:
+    """RELIABILITY 29."""
     frames = make_frames(k=k, num_classes=num_classes, dtype=torch.float32)
     weights_N = torch.tensor([1.0, 0.25, 2.0, 0.0, 1.0, 3.0, 0.5])
     how = {"hard_weight": hard_weight, "tail": tail, "temperature": temperature}
