@@ -13,7 +13,7 @@ from stages.speech.training.train import train_model
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
-from storage.remote_folder import Root
+from storage.remote_folder import RemoteFolder, Root
 from storage.store_reader import SoftLabelStore, open_store
 
 
@@ -48,6 +48,7 @@ def train_student(
             corpus = replace(corpus, left_out=match.without_soft_labels)
             if not match.is_whole:
                 progress.note(str(match))
+            _note_a_small_cache(settings, labels, progress)
         train_model(
             settings.training,
             title=_title(settings),
@@ -74,6 +75,19 @@ def _open_labels(settings: StudentSettings, store: Root | None) -> SoftLabelStor
             "run 'essence teacher', or set student.hard_weight to 1"
         )
     return open_store(store)
+
+
+def _note_a_small_cache(
+    settings: StudentSettings, labels: SoftLabelStore, progress: Progress
+) -> None:
+    """Objects that do not fit are fetched anew in every epoch."""
+    needed = next(n for last, n in labels.bytes_by_tier().items() if settings.k <= last)
+    if isinstance(labels.path, RemoteFolder) and needed > settings.cache_bytes:
+        progress.note(
+            f"{labels.path}: k={settings.k} reads {needed:,} bytes, student.cache_bytes is "
+            f"{settings.cache_bytes:,}: each epoch will fetch them again: raise it, or copy that "
+            f"part with 'essence cache pull --k {settings.k}'"
+        )
 
 
 def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:

@@ -112,7 +112,11 @@ def test_a_pulled_part_teaches_the_same_student(store: Path, weights: bytes, bar
     assert train(bare, store=str(mine)) == weights
     with pytest.raises(StorePartial, match="without k=1"):
         train(bare, store=str(mine), k=1)
-    shutil.rmtree(mine)
+    job, moved = job_in(bare, store=str(mine)), mine.rename(bare / "moved.zarr")
+    wanted = job.recipes.student(job.settings.student).fingerprint  # by its digest, wherever it is
+    job = job_in(bare, store=str(moved), cache_bytes=7)
+    assert job.recipes.student(job.settings.student).fingerprint == wanted
+    shutil.rmtree(moved)
     assert train(bare, store=str(mine)) == weights
     assert not has_teacher(bare)
 
@@ -135,6 +139,17 @@ def test_a_store_that_is_replaced_in_a_run_makes_no_student_of_the_other(
     shutil.rmtree(mine)
     shutil.copytree(store, mine)
     assert train(bare, store=str(mine)) == weights
+
+
+def test_a_cache_that_is_too_small_is_said(store: Path, weights: bytes, bare: Path) -> None:
+    with http_place() as place:
+        place.objects = read_objects(store)
+        job = job_in(bare, store=place.url, cache_bytes=1000)
+        notes: list[str] = []
+        job.progress.note = notes.append  # type: ignore[method-assign]
+        directory = flow.student(job, job.settings.student)
+    assert (directory / WEIGHTS).read_bytes() == weights
+    assert [note for note in notes if "student.cache_bytes is 1,000" in note]
 
 
 def test_a_store_that_was_never_seen_and_is_away_is_named(bare: Path) -> None:
