@@ -19,9 +19,7 @@ LENGTHS = (70, 0, 190, 33, 400, 1, 250)
 URL = "s3://shelf/deep/a.zarr"
 LACKING = [name for name in ("s3fs", "moto", "flask") if importlib.util.find_spec(name) is None]
 pytestmark = [
-    pytest.mark.skipif(
-        bool(LACKING), reason=f"not installed: {LACKING}: pip install -e .[test]"
-    ),
+    pytest.mark.skipif(bool(LACKING), reason=f"not installed: {LACKING}: pip install -e .[test]"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # moto's and botocore's own
 ]
 
