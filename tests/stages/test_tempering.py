@@ -58,7 +58,8 @@ def test_a_small_tail_is_better_than_one_minus_the_sum(k: int) -> None:
     exact_NC = np.exp(logp_NC / 0.4)
     exact_N = exact_NC[:, k:].sum(1) / exact_NC.sum(1)
     assert np.median(exact_N) < 1e-3
-    kept_NK, tail_N = temper(*from_store(logp_NC, k, 0.4), temperature=0.4, num_classes=NUM_CLASSES)
+    stored = from_store(logp_NC, k, 0.4)
+    kept_NK, tail_N = temper(*stored, temperature=0.4, num_classes=NUM_CLASSES)
     complement_N = 1 - np.exp(kept_NK.double().numpy()).sum(1)
     assert (complement_N < 0).mean() > 0.2
     error_N = np.abs(tail_N.numpy() - exact_N)
@@ -66,6 +67,21 @@ def test_a_small_tail_is_better_than_one_minus_the_sum(k: int) -> None:
     assert (error_N <= of_complement_N + 1e-6).all()
     assert (error_N < 0.1 * of_complement_N).mean() > 0.2
     assert (tail_N > 0).all()
+    last_N, mass_N, norm_N = stored[0][:, -1].exp(), stored[1], stored[2].exp()
+    few_N = mass_N * last_N**1.5 / norm_N
+    alike_N = (NUM_CLASSES - k) * (mass_N / (NUM_CLASSES - k)) ** 2.5 / norm_N
+    assert (tail_N <= 1.2 * few_N).all()
+    assert (tail_N >= alike_N / 1.2).all()
+
+
+def test_what_a_tail_can_have_become_allows_for_its_code() -> None:
+    # The first rank has no coding error and the rest are alike: 1 - sum is right, the bound tight.
+    logp_N1 = LOGP_OF_CODE[20:121, None].astype(np.float64)
+    others = np.log(-np.expm1(logp_N1) / 36).repeat(36, axis=1)
+    logp_NC = np.concatenate([logp_N1, others], axis=1)
+    exact_N = np.exp(others / 0.4).sum(1) / np.exp(logp_NC / 0.4).sum(1)
+    _, tail_N = temper(*from_store(logp_NC, 1, 0.4), temperature=0.4, num_classes=NUM_CLASSES)
+    assert np.abs(tail_N.numpy() - exact_N).max() < 1e-6
 
 
 def test_a_tail_below_the_floor_may_be_anything_below_it() -> None:
@@ -74,6 +90,9 @@ def test_a_tail_below_the_floor_may_be_anything_below_it() -> None:
     _, tail_N = temper(*stored, temperature=2.0, num_classes=NUM_CLASSES)
     exact = 36e-6 / (1 + 36e-6)
     assert abs(float(tail_N) - exact) < 1e-6
+    stored = from_store(np.log(np.array([[1 - 2e-12, 1e-12, 1e-12]])), 2, 2.0)
+    _, tail_N = temper(*stored, temperature=2.0, num_classes=3)
+    assert abs(float(tail_N) - 1e-6) < 1e-5
 
 
 def test_all_classes_kept_leave_no_tail() -> None:
