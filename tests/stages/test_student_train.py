@@ -140,6 +140,18 @@ def test_a_student_learns_under_every_tail_policy(
     assert (facts["k"], facts["hard_weight"], facts["tail"]) == (3, 0.5, tail)
 
 
+@pytest.mark.parametrize("tail", ["renormalize", "bucket"])
+def test_a_student_learns_in_half_precision(
+    corpus_directory: Path, store: Path, tmp_path: Path, tail: str
+) -> None:
+    training = make_settings(epochs=4, precision="bf16")
+    half = _train(corpus_directory, store, tmp_path / "half", tail=tail, training=training)
+    whole = _train(corpus_directory, store, tmp_path / "whole", tail=tail)
+    assert half.losses != whole.losses
+    np.testing.assert_allclose(half.losses, whole.losses, rtol=0.1)
+    assert _best_error(tmp_path / "half") < 0.2
+
+
 def test_soft_labels_alone_teach_it(store: Path, corpus_directory: Path, tmp_path: Path) -> None:
     _train(corpus_directory, store, tmp_path, hard_weight=0.0)
     assert _best_error(tmp_path) < 0.2
