@@ -1,11 +1,12 @@
 """Verify: every object of a store against what it must be."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StoreCorrupt, StoreError
+from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.manifest import (
     HEAD,
     STAGE,
@@ -229,10 +230,21 @@ def _digest(handle: int) -> str:
 
 
 def _files(root: Path) -> set[str]:
-    """Everything below the store but folders and the stage."""
-    names = (path.relative_to(root) for path in root.rglob("*") if not _is_folder(path))
-    return {name.as_posix() for name in names if name.parts[0] != STAGE}
+    """Everything below the store but folders and the stage, which a writer may remove just now.
 
+    Raises:
+        StoreUnreachable: when the system does not let us look.
+    """
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise StoreUnreachable(f"{error.filename} cannot be listed ({error.strerror})")
+
+    found: set[str] = set()
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        below = Path(folder).relative_to(root)
+        if below == Path():
+            folders[:] = [name for name in folders if name != STAGE]
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        found.update((below / name).as_posix() for name in (*names, *links))
+    return found

@@ -1,6 +1,7 @@
 """Processes on one store: writers who agree, writers who do not, readers in between."""
 
 import multiprocessing
+import os
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from makers_store import (
     tree_digest,
 )
 
-from storage.errors import EssenceError, StoreError, StoreIncomplete
+from storage.errors import EssenceError, StoreError, StoreIncomplete, StoreUnreachable
 from storage.store_reader import open_store
 from storage.store_verify import verify_store
 from storage.store_writer import StoreWriter
@@ -113,3 +114,44 @@ def test_a_reader_of_a_part_is_told_what_is_absent(tmp_path: Path) -> None:
             store.read_shard(shard, 1)
     (path / "val_1" / "c" / "2" / "0").unlink()
     assert 2 in open_store(path, allow_partial=True).absent_shards
+
+
+def test_a_folder_that_goes_while_it_is_listed_is_no_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 12: a writer that seals removes its stage, and another one may have left one."""
+    path = tmp_path / "a.zarr"
+    fill_store(path, ABOUT, LENGTHS)
+    stage = path / "_stage"
+    stage.mkdir()
+    (path / "gone").mkdir()
+    scan = os.scandir
+
+    def scan_late(folder: str) -> object:
+        for name in ("_stage", "gone"):
+            if str(folder) == str(path / name):
+                (path / name).rmdir()
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scan_late)
+    open_store(path).verify()
+    assert not (path / "gone").exists()
+    assert stage.exists()  # nobody looked
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 13: what nobody may look at is not taken for sound."""
+    path = tmp_path / "a.zarr"
+    fill_store(path, ABOUT, LENGTHS)
+    scan = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder).endswith("ids_0"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StoreUnreachable, match="cannot be listed"):
+        open_store(path).verify()
