@@ -36,7 +36,8 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     """Train what is not fresh, `num_jobs` at a time, and evaluate. A failure stops no other.
 
     Raises:
-        SettingsError: where the teacher keeps too few ranks, or lacks a temperature.
+        SettingsError: where the teacher keeps too few ranks, or lacks a temperature, or this
+            machine the device.
         NotMadeYet: where the corpus or the teacher's stores are not here.
     """
     students = plan_sweep(job, grid)
@@ -44,6 +45,7 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     job.need(job.recipes.corpus)
     if any(student.hard_weight < 1 and student.store is None for student in students):
         job.need(job.recipes.teacher)
+    job.progress.note(f"sweep: {len(students)} students on {job.device}")
     if num_jobs == 1:
         failures = _train_in_turn(job, students)
     else:

@@ -158,7 +158,7 @@ def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
     assert again.exit_code == 0, again.output
     assert tree_digests(here / "work") == now
     notes = again.stderr.splitlines()
-    assert all(": fresh (" in note or note.startswith("sweep: student ") for note in notes), notes
+    assert all(": fresh (" in note or note.startswith("sweep: ") for note in notes), notes
     rows = json.loads(again.stdout)
     for row, line in zip(rows, lines, strict=True):
         assert row["num_seeds"] == 2
@@ -290,6 +290,10 @@ def test_without_the_teacher_only_hard_labels_are_swept(here: Path) -> None:
     ran = sweep("--k", "1,2", "--hard-weight", "0.5,1")
     assert ran.exit_code == 1
     assert f"{teacher.name} is not there: run 'essence teacher' first" in ran.stderr
+    assert made(here) == before
+    ran = sweep("--hard-weight", "1", "--device", "cuda:99")
+    assert ran.exit_code == 2
+    assert "device cuda:99" in ran.stderr
     assert made(here) == before
     ran = sweep("--k", "1,2", "--hard-weight", "1", "--no-evaluate")
     assert ran.exit_code == 0, ran.output
