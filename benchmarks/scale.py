@@ -1,6 +1,6 @@
 """The teacher at scale: what the stage adds to its members' forward passes, and 1 and 2 workers.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py [--rounds 5] [--only overhead,workers,bytes,table]
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [--rounds 5] [--only overhead,workers,...]
 
 overhead   the whole stage (read features, label, keep the best, encode, flush, seal, read back,
            summarise) against its members' forward passes on the same batches: processor time of
@@ -8,6 +8,8 @@ overhead   the whole stage (read features, label, keep the best, encode, flush, 
 workers    the same corpus by one and by two worker processes of one thread each: seconds of the
            clock, in turns; and what two processes could do at that moment, by a plain loop.
 bytes      what a copy of k ranks out of 32 moves.
+streaming  an epoch in random order at k = 8, from a server on loopback, without and with the cache
+           of objects on disk, against the same store on disk: seconds of the clock, in turns.
 table      opening, beginning and sealing stores of very many utterances: seconds and memory.
 
 Random features and weights: nothing here depends on what the models have learnt, save the bytes,
@@ -16,6 +18,7 @@ which are those of realistic posteriors. A ratio is taken within its round.
 
 import argparse
 import multiprocessing
+import re
 import resource
 import shutil
 import statistics
@@ -24,6 +27,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +45,13 @@ from stages.speech.progress import SilentProgress
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
+from storage.cached_folder import cached_folder
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
 from storage.manifest import ObjectRecord
 from storage.store_format import StoreAbout, StoreUtterance
 from storage.store_metadata import read_metadata
-from storage.store_reader import open_store
+from storage.store_reader import SoftLabelStore, open_store
 from storage.store_writer import StoreWriter
 from storage.top_k import keep_top_k
 from storage.transfer_plan import Selection, plan_transfer, wanted_part
@@ -227,15 +232,99 @@ def bytes_moved() -> None:
         print(f"| {k} | {' | '.join(row)} |")
 
 
+class RangeServer(SimpleHTTPRequestHandler):
+    """Files with byte ranges, over connections that stay."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: else each answer waits 40 ms for the client
+
+    def do_GET(self) -> None:
+        """One range, or all."""
+        try:
+            content = Path(self.translate_path(self.path)).read_bytes()
+        except OSError:
+            self.send_error(404)
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked:
+            content = content[int(asked[1]) : int(asked[2]) + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def serve(folder: str, port: "multiprocessing.Queue[int]") -> None:
+    """A server of a folder, until it is killed."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeServer, directory=folder)) as server:
+        port.put(server.server_port)
+        server.serve_forever()
+
+
+def streaming(rounds: int) -> None:
+    """Epochs over the network and from disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store = fill_realistic(root / "a.zarr", 9000, 65536, utterance_frames=400)
+        ids = [row.id for row in store.utterances]
+        port: multiprocessing.Queue[int] = multiprocessing.Queue()
+        server = multiprocessing.Process(target=serve, args=(folder, port), daemon=True)
+        server.start()
+        url = f"http://127.0.0.1:{port.get()}/a.zarr"
+        number = iter(range(1000))
+
+        def cold() -> SoftLabelStore:
+            return open_store(cached_folder(url, root / f"cold-{next(number)}", 1 << 30))
+
+        def warm() -> SoftLabelStore:
+            return open_store(cached_folder(url, root / "warm", 1 << 30))
+
+        opened: dict[str, Callable[[], SoftLabelStore]] = {
+            "disk": lambda: open_store(root / "a.zarr"),
+            "server": lambda: open_store(url),
+            "server, cache filled on the way": cold,
+            "server, second epoch": warm,
+        }
+        acts: dict[str, Callable[[], None]] = {
+            name: partial(epoch, open_it, ids) for name, open_it in opened.items()
+        }
+        seconds = in_turns(acts, rounds, clock=time.perf_counter)
+        server.terminate()
+    frames = store.num_frames / statistics.median(seconds["disk"])
+    print(f"\nan epoch at k = 8 from disk: {frames / 1e6:.2f} million frames a second")
+    for name in list(acts)[1:]:
+        ratios = [a / b for a, b in zip(seconds[name], seconds["disk"], strict=True)]
+        print(f"{name}: {spread(ratios)} times as long")
+
+
+def epoch(open_it: Callable[[], SoftLabelStore], ids: list[str]) -> None:
+    """Every utterance once, in random order, 16 a batch; the store is opened anew."""
+    store = open_it()
+    order = np.random.default_rng(5).permutation(len(ids))
+    for start in range(0, len(ids), 16):
+        store.read([ids[index] for index in order[start : start + 16]], k=8)
+
+
 def nothing_is_there(_name: str, _record: ObjectRecord) -> bool:
     """Of a first copy."""
     return False
 
 
-def fill_realistic(path: Path, num_classes: int, num_frames: int) -> Any:
+def fill_realistic(
+    path: Path, num_classes: int, num_frames: int, *, utterance_frames: int | None = None
+) -> SoftLabelStore:
     """A sealed store of posteriors as models give them."""
     about = store_about(num_classes, shard_frames=num_frames, chunk_frames=8192)
-    rows = [StoreUtterance(id="all", num_frames=num_frames, digest="0" * 64)]
+    step = utterance_frames or num_frames
+    rows = [
+        StoreUtterance(
+            id=str(start), num_frames=min(step, num_frames - start), digest=f"{start:064x}"
+        )
+        for start in range(0, num_frames, step)
+    ]
     writer = StoreWriter.create(path, about, utterances=rows)
     blocks = realistic_posteriors(num_frames, num_classes, seed=1)
     writer.write_blocks(0, (keep_top_k(block, KEPT, tiers=about.tiers) for block in blocks))
@@ -370,7 +459,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="overhead,workers,bytes,table")
+    parser.add_argument("--only", default="overhead,workers,bytes,streaming,table")
     asked = parser.parse_args()
     print(f"{machine()}, torch {torch.__version__}; {asked.rounds} rounds")
     parts = asked.only.split(",")
@@ -380,6 +469,8 @@ def main() -> None:
         workers(asked.rounds)
     if "bytes" in parts:
         bytes_moved()
+    if "streaming" in parts:
+        streaming(asked.rounds)
     if "table" in parts:
         table()
 
