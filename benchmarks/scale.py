@@ -5,12 +5,12 @@
 overhead   the whole stage (read features, label, keep the best, encode, flush, seal, read back,
            summarise) against its members' forward passes on the same batches: processor time of
            the process, in turns.
-workers    the same corpus by one and by two worker processes of one thread each: seconds of the
-           clock, in turns; and what two processes could do at that moment, by a plain loop.
+workers    the same corpus by one and by two worker processes of one thread each, in turns.
 bytes      what a copy of k ranks out of 32 moves.
 streaming  an epoch in random order at k = 8, from a server on loopback, without and with the cache
            of objects on disk, against the same store on disk: seconds of the clock, in turns.
-table      opening, beginning and sealing stores of very many utterances: seconds and memory.
+table      opening and beginning stores of very many utterances, and the manifest of very many
+           shards: seconds of the processor, and memory.
 
 Random features and weights: nothing here depends on what the models have learnt, save the bytes,
 which are those of realistic posteriors. A ratio is taken within its round.
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from realistic_posteriors import realistic_posteriors
 from side_by_side import machine
@@ -48,7 +49,8 @@ from stages.teacher.workforce import ThisProcess, Workforce
 from storage.cached_folder import cached_folder
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
-from storage.manifest import ObjectRecord
+from storage.manifest import ObjectRecord, decode_records, encode_records
+from storage.store_contents import frame_objects
 from storage.store_format import StoreAbout, StoreUtterance
 from storage.store_metadata import read_metadata
 from storage.store_reader import SoftLabelStore, open_store
@@ -63,7 +65,7 @@ SIZES = {  # members, classes, frames
     "small: the default ensemble": (
         [("tdnn", 192, 6), ("gru", 128, 2), ("conv", 192, 5)],
         750,
-        24000,
+        72000,
     ),
     "usual: 4 TDNNs of 6 million": ([("tdnn", 512, 6)] * 4, 3000, 8192),
     "large: 2 TDNNs of 17 million": ([("tdnn", 768, 6)] * 2, 9000, 8192),
@@ -138,12 +140,14 @@ def stage(root: Path, members: list[Path], workforce: Workforce, settings: Teach
     )
 
 
-def overhead(rounds: int) -> None:
+def overhead(rounds: int, sizes: list[str]) -> None:
     """The stage against the bare forward passes of its members, on the same batches."""
     print("\n| members | frames | forward passes, us a frame | the stage, times that |")
     print("|---|---|---|---|")
     settings = TeacherSettings(splits=("train",), kept=KEPT)
     for name, (shapes, num_classes, num_frames) in SIZES.items():
+        if name.partition(":")[0] not in sizes:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             make_corpus(root / "train.h5", num_frames, num_classes)
@@ -171,44 +175,44 @@ def forward(root: Path, members: list[Path], settings: TeacherSettings) -> None:
 
 
 def workers(rounds: int) -> None:
-    """One and two worker processes, one thread each; seconds of the clock."""
+    """One and two worker processes, one thread each: seconds of the longest way through.
+
+    That is the command's own processor time (with the scheduler in it), and the busiest worker's:
+    what a clock would show on two cores that nobody else uses.
+    """
     shapes, num_classes, _ = SIZES["usual: 4 TDNNs of 6 million"]
-    settings = TeacherSettings(splits=("train",), kept=KEPT, shard_frames=1024, chunk_frames=1024)
+    settings = TeacherSettings(splits=("train",), kept=KEPT, shard_frames=512, chunk_frames=512)
+    longest: dict[int, list[float]] = {1: [], 2: []}
+    clock: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         root = Path(folder)
-        make_corpus(root / "train.h5", 12000, num_classes)
+        make_corpus(root / "train.h5", 6144, num_classes)
         members = make_members(root, shapes, num_classes)
         crews = {
             number: stack.enter_context(workforce(Workers(number=number), device="cpu", note=print))
             for number in (1, 2)
         }
-        acts: dict[str, Callable[[], None]] = {
-            "one": partial(stage, root, members, crews[1], settings),
-            "two": partial(stage, root, members, crews[2], settings),
-            "loop on one": partial(spin, 1),
-            "loops on two": partial(spin, 2),
-        }
-        seconds = in_turns(acts, rounds, clock=time.perf_counter)
-    ratios = [a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)]
-    pairs = zip(seconds["loop on one"], seconds["loops on two"], strict=True)
-    could = [2 * a / b for a, b in pairs]
-    print(f"\ntwo workers against one: {spread(ratios)}")
-    print(f"two processes that only count against one, at the same time: {spread(could)}")
+        for round_number in range(rounds + 1):
+            for number, crew in crews.items():
+                before, started = processor_seconds(), time.perf_counter()
+                stage(root, members, crew, settings)
+                own, *others = (
+                    seconds - before.get(pid, 0.0) for pid, seconds in processor_seconds().items()
+                )
+                if round_number:  # the first one loads the members
+                    longest[number].append(own + max(others))
+                    clock[number].append(time.perf_counter() - started)
+    for name, seconds in (("processor, longest way", longest), ("clock", clock)):
+        ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
+        print(f"two workers against one, {name}: {spread(ratios)}", flush=True)
 
 
-def _count() -> None:
-    total = 0
-    for number in range(20_000_000):
-        total += number
-
-
-def spin(processes: int) -> None:
-    """So many processes, each with the same work."""
-    started = [multiprocessing.Process(target=_count) for _ in range(processes)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
+def processor_seconds() -> dict[int, float]:
+    """Of this process first, then of those that it has started, by process id."""
+    this = psutil.Process()
+    times = {child.pid: child.cpu_times() for child in this.children(recursive=True)}
+    used = {pid: found.user + found.system for pid, found in times.items()}
+    return {this.pid: time.process_time(), **used}
 
 
 def bytes_moved() -> None:
@@ -356,12 +360,14 @@ def store_about(num_classes: int, *, shard_frames: int, chunk_frames: int) -> St
 
 def table() -> None:
     """Stores of very many utterances: only what does not depend on the frames is made."""
-    print("\n| utterances | what | seconds | bytes an utterance in memory | on disk |")
+    print("\n| utterances (shards) | what | seconds | bytes of each in memory | on disk |")
     print("|---|---|---|---|---|")
     for what, num_utterances in (
         (_corpus_table, 100_000),  # a million takes ten minutes to write
         (_store_table, 100_000),
         (_store_table, 1_000_000),
+        (_manifest, 4_578),  # 1.2 thousand million frames in shards of 262144
+        (_manifest, 36_622),  # and in shards of 32768
     ):
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=what, args=(num_utterances,))
@@ -417,6 +423,26 @@ def _store_table(num_utterances: int) -> None:
         measured("reading its utterance table", num_utterances, on_disk / num_utterances, read)
 
 
+def _manifest(num_shards: int) -> None:
+    shard_frames = 1_200_000_000 // num_shards // 8192 * 8192
+    about = store_about(9000, shard_frames=shard_frames, chunk_frames=8192)
+    chunks = tuple(range(4_000_000_000, 4_000_000_000 + shard_frames // 8192))
+    records = {
+        name: ObjectRecord(num_bytes=1_000_000, sha256="e" * 64, chunks=chunks)
+        for shard in range(num_shards)
+        for name in frame_objects(about, shard)
+    }
+    content = encode_records(records)
+    del records
+    read = partial(decode_records, content, where="the manifest")
+    measured(
+        f"reading the manifest of {num_shards:,} shards",
+        num_shards,
+        len(content) / num_shards,
+        read,
+    )
+
+
 def measured(what: str, num_utterances: int, on_disk: float, act: Callable[[], object]) -> None:
     """One line: seconds of the processor, and by how much the process grew."""
     before, started = memory_bytes(), time.process_time()
@@ -459,12 +485,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", default="small,usual,large")
     parser.add_argument("--only", default="overhead,workers,bytes,streaming,table")
     asked = parser.parse_args()
     print(f"{machine()}, torch {torch.__version__}; {asked.rounds} rounds")
     parts = asked.only.split(",")
     if "overhead" in parts:
-        overhead(asked.rounds)
+        overhead(asked.rounds, asked.sizes.split(","))
     if "workers" in parts:
         workers(asked.rounds)
     if "bytes" in parts:
