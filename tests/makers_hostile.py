@@ -18,11 +18,23 @@ def reseal(
     """Put an object into a store so that all checksums and digests agree with it."""
     (path / name).write_bytes(content)
     manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
-    record = record_of(content)
-    manifest["objects"][name] |= {"bytes": record.num_bytes, "sha256": record.sha256}
+    _describe(manifest, name, content)
     if chunks is not None:
         manifest["objects"][name]["chunks"] = list(chunks)
+    for place in path.glob("commits/*.json"):
+        committed = place.relative_to(path).as_posix()
+        commit = {"objects": {}} if committed == name else json.loads(place.read_bytes())
+        if name in commit["objects"]:
+            commit["objects"][name] = manifest["objects"][name]
+            encoded = (canonical_json(commit) + "\n").encode()
+            place.write_bytes(encoded)
+            _describe(manifest, committed, encoded)
     publish_manifest(path, manifest)
+
+
+def _describe(manifest: Any, name: str, content: bytes) -> None:
+    record = record_of(content)
+    manifest["objects"][name] |= {"bytes": record.num_bytes, "sha256": record.sha256}
 
 
 def publish_manifest(path: Path, manifest: Any) -> None:
