@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dask
+import distributed
 import psutil
 import pytest
 from makers_cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
@@ -29,6 +30,7 @@ from storage.errors import StoreIncomplete
 from storage.store_reader import open_store
 
 SLOWLY = "time.sleep(0.02)"
+assert distributed.config  # its defaults are read before a test sets any: else they go with it
 
 
 @pytest.fixture(scope="module")
