@@ -17,7 +17,7 @@ from pipeline.cache_transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
-    from storage.remote_folder import Root
+    from storage.remote.folder import Root
     from storage.store_verify import Subset
 
 DAMAGED, UNDER_CONSTRUCTION = 3, 4
@@ -65,7 +65,7 @@ class StorePlace(click.ParamType):  # type: ignore[type-arg]  # as above
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Root":
         """The text https://host/train.zarr -> RemoteFolder, anything else -> Path."""
-        from storage.remote_folder import find_root
+        from storage.remote.folder import find_root
 
         return find_root(value)
 

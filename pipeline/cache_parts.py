@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from storage.derived_plan import DerivedPlan, Source
+    from storage.derived.plan import DerivedPlan, Source
 
 STORE = click.argument("store", metavar="STORE")
 
@@ -23,7 +23,7 @@ class PlaceHere(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """A path, or a file:// URL."""
-        from storage.remote_folder import find_root
+        from storage.remote.folder import find_root
 
         place = find_root(value)
         if not isinstance(place, Path):
@@ -58,8 +58,8 @@ def merge(
     """
     from importlib.metadata import version
 
-    from storage.derived_plan import open_source
-    from storage.store_merge import plan_merge
+    from storage.derived.merge import plan_merge
+    from storage.derived.plan import open_source
 
     sources = [open_source(store) for store in stores]
     plan = plan_merge(sources, recode=recode, program_version=version("essence"))
@@ -100,8 +100,8 @@ def split(
     """
     from importlib.metadata import version
 
-    from storage.derived_plan import open_source
-    from storage.store_split import find_rows, plan_parts, plan_split
+    from storage.derived.plan import open_source
+    from storage.derived.split import find_rows, plan_parts, plan_split
 
     source = open_source(store)
     if num_parts is None and utterances is not None:
@@ -155,7 +155,7 @@ def _make(
     place: Path, plan: "DerivedPlan", sources: "Sequence[Source]", *, dry_run: bool
 ) -> dict[str, Any]:
     from pipeline.progress import TerminalProgress
-    from storage.derived_store import write_derived
+    from storage.derived.store import write_derived
 
     digest = None
     if not dry_run:

@@ -8,12 +8,12 @@ import numpy as np
 
 from pipeline.columns import aligned
 from storage.partial_copy import read_part
-from storage.remote_folder import Root
+from storage.remote.folder import Root
 from storage.soft_labels import SoftLabels
 from storage.store_audit import StoreAudit
 from storage.store_reader import SoftLabelStore
 from storage.store_verify import Verified
-from storage.transfer_plan import what_is_here
+from storage.transfer.plan import what_is_here
 
 if TYPE_CHECKING:  # matplotlib would be loaded with it
     from stages.report.soft_label_figure import Shown

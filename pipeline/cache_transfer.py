@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from storage.transfer_plan import Selection, TransferPlan
-    from storage.transfer_target import Target
+    from storage.transfer.plan import Selection, TransferPlan
+    from storage.transfer.target import Target
 
 
 class RangesType(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
@@ -90,7 +90,7 @@ def push(
               essence cache push work/teacher-5a7227487ef6/train.zarr sftp://host/data/train.zarr
               essence cache push --dry-run work/teacher-5a7227487ef6 /media/disk/an4
     """
-    from storage.transfer_plan import EVERYTHING
+    from storage.transfer.plan import EVERYTHING
 
     done = [
         _copy(place, target, EVERYTHING, threads=threads, dry_run=dry_run, careful=check)
@@ -140,7 +140,7 @@ def pull(
               essence cache pull s3://bucket/an4 an4 --splits train --shards 0-3,7
               essence cache pull https://host/an4/train.zarr an4/train.zarr --expect DIGEST
     """
-    from storage.transfer_plan import Selection
+    from storage.transfer.plan import Selection
 
     selection = Selection(ks=_numbers(ks or ()), shards=shards or ())
     done = [
@@ -159,7 +159,7 @@ def _numbers(ranges: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 
 def _here(destination: str) -> str:
-    from storage.remote_folder import find_root
+    from storage.remote.folder import find_root
 
     if not isinstance(find_root(destination), Path):
         raise click.UsageError(
@@ -172,7 +172,7 @@ def _pairs(
     source: str, destination: str, splits: tuple[str, ...], *, check: bool = False
 ) -> Iterator[tuple[str, "Target"]]:
     """Where from, where to, of every store."""
-    from storage.transfer_stores import find_stores, find_target
+    from storage.transfer.stores import find_stores, find_target
 
     for name, place in find_stores(source, splits).items():
         below = f"{destination.rstrip('/')}/{name}" if name else destination
@@ -191,10 +191,10 @@ def _copy(
 ) -> dict[str, Any]:
     """Look, plan, move. Returns what was done, or would be."""
     from pipeline.progress import TerminalProgress
-    from storage.transfer import carry_out, choose, survey
-    from storage.transfer_plan import choose_objects
-    from storage.transfer_source import open_source
-    from storage.transfer_target import LocalTarget
+    from storage.transfer.copy import carry_out, choose, survey
+    from storage.transfer.plan import choose_objects
+    from storage.transfer.source import open_source
+    from storage.transfer.target import LocalTarget
 
     progress, began, shown = TerminalProgress(), time.monotonic(), str(target)
     source = open_source(place, expect=expect)

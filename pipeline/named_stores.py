@@ -7,11 +7,11 @@ with the server away, or the copy removed.
 from pathlib import Path
 
 from pipeline.errors import Changed
-from storage.cached_folder import cached_folder
 from storage.errors import StoreCorrupt, StoreError
 from storage.manifest import read_head
-from storage.object_cache import ObjectCache
-from storage.remote_folder import RemoteFolder, Root, find_root
+from storage.remote.cached_folder import cached_folder
+from storage.remote.folder import RemoteFolder, Root, find_root
+from storage.remote.object_cache import ObjectCache
 
 CACHE = "store-cache"
 

@@ -12,8 +12,8 @@ import google_crc32c
 from storage.errors import StoreCorrupt
 from storage.manifest import Records
 from storage.object_handles import ObjectHandles, ObjectReader
-from storage.remote_folder import ByteRange, RemoteFolder, Root
-from storage.remote_objects import RemoteObjects
+from storage.remote.folder import ByteRange, RemoteFolder, Root
+from storage.remote.objects import RemoteObjects
 from storage.shard_object import (
     ABSENT,
     CRC_BYTES,

@@ -18,7 +18,7 @@ from storage.chunk_bytes import ChunkBytes
 from storage.errors import StoreCorrupt
 from storage.frame_map import Rows
 from storage.manifest import Records
-from storage.remote_folder import RemoteFolder, Root
+from storage.remote.folder import RemoteFolder, Root
 from storage.shard_object import Buffer, decompress
 from storage.store_format import FrameArray
 

@@ -15,7 +15,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, shown
 from storage.fingerprint import canonical_json
 from storage.object_file import read_whole
 from storage.partial_copy import UNFINISHED, read_part
-from storage.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder, Root
+from storage.remote.folder import REQUEST_BYTES, ByteRange, RemoteFolder, Root
 from storage.store_format import FORMAT_NAME, FORMAT_VERSION, commit_name
 from storage.strict_json import parse_json
 

@@ -15,7 +15,7 @@ from storage.errors import StoreCorrupt
 from storage.frame_map import FrameMap, Rows, batches, count_frames, groups
 from storage.manifest import Records
 from storage.rank_join import RankJoin
-from storage.remote_folder import Root
+from storage.remote.folder import Root
 from storage.soft_labels import SoftLabelCodes
 from storage.store_format import FrameArray, StoreAbout, tier_arrays
 from storage.tiers import tier_of

@@ -14,7 +14,7 @@ from storage.manifest import (
     record_of,
 )
 from storage.object_file import is_there
-from storage.remote_folder import RemoteFolder, Root
+from storage.remote.folder import RemoteFolder, Root
 from storage.store_encoding import encode_metadata
 from storage.store_format import StoreAbout, commit_name, frame_arrays
 from storage.store_metadata import StoreMetadata, read_metadata, read_sealed_metadata

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt, shown
 from storage.manifest import GROUP, Records, read_object, read_objects
-from storage.remote_folder import Root
+from storage.remote.folder import Root
 from storage.shard_object import check_crc, decompress
 from storage.shard_plan import ShardPlan
 from storage.store_format import StoreAbout, StoreUtterance, from_attributes

@@ -18,7 +18,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.frame_map import FrameMap, Rows, Wanted, count_frames
 from storage.partial_copy import read_part, refuse_left_out
 from storage.rank_reader import RankReader
-from storage.remote_folder import Root, find_root
+from storage.remote.folder import Root, find_root
 from storage.soft_labels import SoftLabelCodes, SoftLabels
 from storage.store_contents import read_contents
 from storage.store_format import FrameArray, log_norm_array, refuse_difference, tier_arrays

@@ -18,11 +18,11 @@ from storage.manifest import (
 )
 from storage.object_file import is_there, opened, patiently
 from storage.partial_copy import PART, only_here
-from storage.remote_folder import RemoteFolder, Root
-from storage.remote_verify import look_at_bytes, look_at_sizes
+from storage.remote.folder import RemoteFolder, Root
+from storage.remote.verify import look_at_bytes, look_at_sizes
 from storage.store_contents import read_commit, read_contents
 from storage.store_format import commit_name
-from storage.transfer_plan import refuse_odd_objects
+from storage.transfer.plan import refuse_odd_objects
 
 NAMED = 10  # problems that a message spells out
 READ_BYTES = 1 << 20

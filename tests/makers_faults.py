@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 from makers_store import fill_store, make_about, make_utterances
 
-from storage.derived_plan import open_source
-from storage.derived_store import write_derived
+from storage.derived.merge import plan_merge
+from storage.derived.plan import open_source
+from storage.derived.store import write_derived
 from storage.errors import EssenceError
-from storage.store_merge import plan_merge
 
 TESTS = Path(__file__).parent
 LENGTHS = (5, 0, 6, 3)

@@ -10,12 +10,12 @@ import zarr
 from makers_store import fill_store, make_about, make_utterances
 from numpy.typing import NDArray
 
-from storage.derived_plan import open_source
-from storage.derived_store import write_derived
+from storage.derived.merge import plan_merge
+from storage.derived.plan import open_source
+from storage.derived.split import find_rows, plan_split
+from storage.derived.store import write_derived
 from storage.store_format import StoreUtterance, frame_arrays
-from storage.store_merge import plan_merge
 from storage.store_reader import open_store
-from storage.store_split import find_rows, plan_split
 
 VERSION = "0.3.0"
 ABOUT = make_about(temperatures=(2.0, 0.5), left_out=("utt-7",))

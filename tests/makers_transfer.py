@@ -5,10 +5,10 @@ from pathlib import Path
 from makers_store import fill_store, make_about
 
 from storage.manifest import read_head
-from storage.transfer import Moved, carry_out, choose, survey
-from storage.transfer_plan import EVERYTHING, Selection, TransferPlan
-from storage.transfer_source import Source, open_source
-from storage.transfer_target import LocalTarget, Target
+from storage.transfer.copy import Moved, carry_out, choose, survey
+from storage.transfer.plan import EVERYTHING, Selection, TransferPlan
+from storage.transfer.source import Source, open_source
+from storage.transfer.target import LocalTarget, Target
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)  # ten utterances in four shards
 KEPT = 40

@@ -13,7 +13,7 @@ from stages.speech.training.train import train_model
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
-from storage.remote_folder import RemoteFolder, Root
+from storage.remote.folder import RemoteFolder, Root
 from storage.store_reader import SoftLabelStore, open_store
 
 

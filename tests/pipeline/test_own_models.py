@@ -110,7 +110,7 @@ def test_own_and_foreign_members_go_all_the_way(here: Path) -> None:
     page = (here / "work" / "report" / "index.html").read_text(encoding="utf-8")
     assert "archived posteriors" in page
     assert "posteriors_are" in page
-    assert ",member,archived posteriors,," in (here / "work/report/results.csv").read_text()
+    assert ",member,,archived posteriors,," in (here / "work/report/results.csv").read_text()
     again = job(here, [TRAINED, FOREIGN | {"posteriors": "noisy"}])
     flow.run(again)
     assert all(": fresh (" in note for note in notes_of(again).splitlines())
@@ -180,6 +180,6 @@ def test_a_bad_archive_is_one_line_for_the_user(here: Path) -> None:
 
 
 def test_a_trained_member_s_name_does_not_depend_on_archives(here: Path) -> None:
-    """Members that were made before there were posteriors in the settings stay fresh."""
+    """What is said of archives does not count for a model that is trained here."""
     (recipe,) = job(here, [TRAINED]).recipes.members
-    assert set(recipe.settings) == {"architecture", "training"}
+    assert set(recipe.settings) == {"architecture", "training", "folds"}

@@ -15,10 +15,10 @@ from pipeline.errors import Changed
 from pipeline.job import Job
 from pipeline.settings import read_settings
 from stages.speech.progress import SilentProgress
-from storage import remote_folder
 from storage.errors import StoreError, StorePartial, StoreUnreachable
+from storage.remote import folder as remote_folder
 from storage.store_reader import open_store
-from storage.transfer_plan import Selection
+from storage.transfer.plan import Selection
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 pytest.importorskip("aiohttp", reason="pip install aiohttp")

@@ -24,11 +24,11 @@ from makers_remote import (
 )
 from makers_store import fill_store, make_about
 
-from storage import remote_folder
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
-from storage.remote_folder import RemoteFolder, find_root
-from storage.remote_objects import RemoteObjects
+from storage.remote import folder as remote_folder
+from storage.remote.folder import RemoteFolder, find_root
+from storage.remote.objects import RemoteObjects
 from storage.soft_labels import SoftLabels
 from storage.store_reader import SoftLabelStore, open_store
 from storage.store_verify import Subset, num_bytes_to_check, verify_store

@@ -27,8 +27,9 @@ from makers_parts import (
 )
 from makers_store import make_about, make_block, make_utterances, tree_digest
 
-from storage.derived_plan import Source, open_source
-from storage.derived_store import write_derived
+from storage.derived.plan import Source, open_source
+from storage.derived.split import plan_parts, plan_split
+from storage.derived.store import write_derived
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.manifest import read_head
 from storage.shard_encoder import ShardObject, encode_chunk, shard_values
@@ -37,7 +38,6 @@ from storage.store_contents import StoreContents
 from storage.store_format import frame_arrays
 from storage.store_metadata import StoreMetadata
 from storage.store_reader import open_store
-from storage.store_split import plan_parts, plan_split
 from storage.store_verify import verify_store
 
 

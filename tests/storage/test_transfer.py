@@ -12,7 +12,6 @@ import pytest
 from makers_store import make_about, make_utterances
 from makers_transfer import KEPT, copy, files_of, make_store, same_store
 
-from storage import transfer_target
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -27,10 +26,11 @@ from storage.store_repair import plan_repair
 from storage.store_verify import verify_store
 from storage.store_writer import StoreWriter
 from storage.top_k import keep_top_k
-from storage.transfer import carry_out, choose, survey
-from storage.transfer_plan import EVERYTHING, Selection
-from storage.transfer_source import open_source
-from storage.transfer_target import LocalTarget
+from storage.transfer import target as transfer_target
+from storage.transfer.copy import carry_out, choose, survey
+from storage.transfer.plan import EVERYTHING, Selection
+from storage.transfer.source import open_source
+from storage.transfer.target import LocalTarget
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 K4 = Selection(ks=(4,))

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from makers_transfer import copy, files_of, make_store, same_store
 
-from storage import remote_folder
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.fingerprint import canonical_json
 from storage.manifest import HEAD, manifest_name, record_of
-from storage.transfer_source import open_source
+from storage.remote import folder as remote_folder
+from storage.transfer.source import open_source
 
 ROOT = Path(__file__).parent.parent.parent
 GIB = 1 << 30

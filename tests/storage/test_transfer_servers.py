@@ -18,7 +18,6 @@ import pytest
 from makers_servers import link, nginx, s3_server, sshd
 from makers_transfer import copy, make_store, same_store
 
-from storage import remote_connection, remote_folder, transfer_remote
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -28,11 +27,14 @@ from storage.errors import (
 )
 from storage.manifest import HEAD
 from storage.partial_copy import UNFINISHED, PartialCopy
+from storage.remote import connection as remote_connection
+from storage.remote import folder as remote_folder
 from storage.store_reader import open_store
-from storage.transfer_plan import Selection
-from storage.transfer_remote import RemoteTarget
-from storage.transfer_source import object_pieces, open_source
-from storage.transfer_stores import find_stores
+from storage.transfer import server as transfer_remote
+from storage.transfer.plan import Selection
+from storage.transfer.server import RemoteTarget
+from storage.transfer.source import object_pieces, open_source
+from storage.transfer.stores import find_stores
 
 ROOT = Path(__file__).parent.parent.parent
 K4 = Selection(ks=(4,))

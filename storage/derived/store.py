@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
-from storage.derived_plan import DerivedPlan, ShardRecipe, Source
-from storage.derived_shard import ShardRecoder, taken_objects
+from storage.derived.plan import DerivedPlan, ShardRecipe, Source
+from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
 from storage.manifest import GROUP, HEAD, is_something_else
 from storage.partial_copy import in_words, joined, read_part

@@ -14,9 +14,9 @@ from storage.errors import StoreCorrupt, StoreMismatch, StorePartial
 from storage.manifest import ObjectRecord, Records, manifest_name, read_head, read_manifest
 from storage.object_file import open_plain, patiently
 from storage.partial_copy import PART, PartialCopy, decode_part, read_part
-from storage.remote_folder import ByteRange, RemoteFolder, Root, find_root
+from storage.remote.folder import ByteRange, RemoteFolder, Root, find_root
 from storage.store_metadata import StoreMetadata, read_sealed_metadata
-from storage.transfer_plan import refuse_odd_objects
+from storage.transfer.plan import refuse_odd_objects
 
 PIECE_BYTES = 1 << 21  # of one read or request: progress moves, a stop is heard
 KEPT_BYTES = 1 << 24  # of a small object that is read for its content and then moved

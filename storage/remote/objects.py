@@ -6,7 +6,7 @@ What a read wants is asked for together, neighbours in one request, and kept unt
 from collections.abc import Iterable, Iterator
 
 from storage.errors import StoreCorrupt
-from storage.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder
+from storage.remote.folder import REQUEST_BYTES, ByteRange, RemoteFolder
 
 
 class RemoteObjects:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storage.manifest import ObjectRecord, Records, group_by_size
-from storage.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder
+from storage.remote.folder import REQUEST_BYTES, ByteRange, RemoteFolder
 
 MAX_TOGETHER = 256  # requests on their way at once
 

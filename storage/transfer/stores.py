@@ -4,9 +4,9 @@ from pathlib import Path
 
 from storage.errors import StoreError, StoreIncomplete
 from storage.manifest import read_head
-from storage.remote_folder import RemoteFolder, Root, find_root
-from storage.transfer_remote import RemoteTarget
-from storage.transfer_target import LocalTarget, Target, is_store_folder
+from storage.remote.folder import RemoteFolder, Root, find_root
+from storage.transfer.server import RemoteTarget
+from storage.transfer.target import LocalTarget, Target, is_store_folder
 
 SUFFIX = ".zarr"
 SPLITS = ("train", "dev", "test")  # asked for where a server cannot be asked what it has

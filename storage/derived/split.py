@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.derived_plan import (
+from storage.derived.plan import (
     DerivedPlan,
     Pick,
     ShardRecipe,

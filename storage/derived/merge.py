@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from storage.derived_plan import (
+from storage.derived.plan import (
     DerivedPlan,
     Source,
     derived_about,

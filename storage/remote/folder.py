@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.object_file import ATTEMPTS, MAX_OBJECT_BYTES, PAUSE_SECONDS
-from storage.remote_connection import connect
+from storage.remote.connection import connect
 
 GONE = 410  # HTTP: as 404, which fsspec names itself
 PAST_THE_END = 416

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.chunk_reader import ChunkReader
-from storage.derived_plan import ShardRecipe, Source, Take
+from storage.derived.plan import ShardRecipe, Source, Take
 from storage.errors import StoreCorrupt
 from storage.frame_map import FrameMap, Rows, cut_at_chunks
 from storage.manifest import read_objects

@@ -64,7 +64,7 @@ def _words(cause: Exception) -> str:
 
 def _manners() -> dict[str, Any]:
     """Options of fsspec's HTTP file system."""
-    from storage.http_answer import ShortAnswer
+    from storage.remote.http_answer import ShortAnswer
 
     return {
         "headers": IDENTITY,
@@ -74,7 +74,7 @@ def _manners() -> dict[str, Any]:
 
 
 def _ssh(url: str) -> tuple[Any, str]:
-    from storage.ssh_files import SshFiles
+    from storage.remote.ssh_files import SshFiles
 
     parts = urlsplit(url)
     with _lock:

@@ -22,9 +22,9 @@ from storage.manifest import (
     group_by_size,
     manifest_name,
 )
-from storage.object_cache import ObjectCache
 from storage.object_file import MAX_OBJECT_BYTES
-from storage.remote_folder import ByteRange, RemoteFolder
+from storage.remote.folder import ByteRange, RemoteFolder
+from storage.remote.object_cache import ObjectCache
 
 MAX_OPEN = 32  # objects that stay readable though they were dropped meanwhile
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from storage.fingerprint import fingerprint
 from storage.origin import Origin
-from storage.remote_folder import Root, find_root
+from storage.remote.folder import Root, find_root
 from storage.shard_plan import ShardPlan, plan_shards
 from storage.store_contents import StoreContents, read_contents
 from storage.store_format import StoreAbout, StoreUtterance

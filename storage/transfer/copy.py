@@ -1,7 +1,7 @@
 """Transfer: copy a store, object by object, each verified before it gets its name.
 
     survey     what of the source is there already: it is not moved again
-    plan       what is to be moved (transfer_plan.py)
+    plan       what is to be moved (plan.py)
     carry out  objects, by several threads; then manifest, part.json, HEAD
 
 A killed transfer leaves a copy without HEAD, or one that says what it holds. The same transfer
@@ -17,15 +17,15 @@ from threading import Event, Lock, Thread
 from storage.errors import StoreCorrupt
 from storage.manifest import ObjectRecord, Records
 from storage.partial_copy import PartialCopy
-from storage.transfer_plan import (
+from storage.transfer.plan import (
     Selection,
     TransferPlan,
     part_afterwards,
     plan_transfer,
     wanted_part,
 )
-from storage.transfer_source import Source, object_pieces
-from storage.transfer_target import Target
+from storage.transfer.source import Source, object_pieces
+from storage.transfer.target import Target
 
 NUM_THREADS = 8
 

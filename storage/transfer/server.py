@@ -18,16 +18,16 @@ from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreach
 from storage.manifest import HEAD, STAGE, ObjectRecord, manifest_name, read_head
 from storage.object_file import ATTEMPTS, PAUSE_SECONDS
 from storage.partial_copy import PART, UNFINISHED, PartialCopy, decode_part, encode_part
-from storage.remote_connection import connect
-from storage.remote_folder import RemoteFolder
-from storage.transfer_source import object_pieces
+from storage.remote.connection import connect
+from storage.remote.folder import RemoteFolder
+from storage.transfer.source import object_pieces
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 T = TypeVar("T")
 
 
 class RemoteTarget:
-    """A place behind a URL; see `Target` of transfer_target. `check`: read back what was sent."""
+    """A place behind a URL; see `Target` of target.py. `check`: read back what was sent."""
 
     def __init__(self, url: str, *, check: bool) -> None:
         self._folder = RemoteFolder(url)

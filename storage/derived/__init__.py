@@ -1,0 +1,1 @@
+"""derived: stores made of sealed stores: merged, or cut out, without coding anything anew."""

@@ -1,0 +1,1 @@
+"""transfer: copies of stores between machines, whole or in part, each object verified."""
