@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,10 +37,16 @@ def array_digest(*arrays: NDArray[np.generic]) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, read in blocks."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(READ_BYTES):
-            digest.update(block)
+        return handle_digest(file.fileno())
+
+
+def handle_digest(handle: int) -> str:
+    """SHA-256 of an open file's bytes, from the first on; its position stays where it is."""
+    digest, at = hashlib.sha256(), 0
+    while block := os.pread(handle, READ_BYTES, at):
+        digest.update(block)
+        at += len(block)
     return digest.hexdigest()
 
 

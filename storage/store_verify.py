@@ -1,12 +1,12 @@
 """Verify: every object of a store against what it must be."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
+from storage.fingerprint import handle_digest
 from storage.manifest import (
     HEAD,
     STAGE,
@@ -25,7 +25,6 @@ from storage.store_format import commit_name
 from storage.transfer.plan import refuse_odd_objects
 
 NAMED = 10  # problems that a message spells out
-READ_BYTES = 1 << 20
 COMMITS = "commits/"
 
 
@@ -210,7 +209,7 @@ def _look_here(root: Path, name: str, record: ObjectRecord, *, data: bool) -> st
         with opened(root, name) as (handle, found):
             if found != record.num_bytes:
                 return f"{path} has {found} bytes, written were {record.num_bytes}"
-            if data and _digest(handle) != record.sha256:
+            if data and handle_digest(handle) != record.sha256:
                 return f"{path}: its sha256 differs from the manifest's"
         return None
 
@@ -218,15 +217,6 @@ def _look_here(root: Path, name: str, record: ObjectRecord, *, data: bool) -> st
         return patiently(look, where=str(path))
     except StoreCorrupt as error:
         return str(error)
-
-
-def _digest(handle: int) -> str:
-    digest = hashlib.sha256()
-    with open(handle, "rb", closefd=False) as file:
-        file.seek(0)
-        while block := file.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _files(root: Path) -> set[str]:

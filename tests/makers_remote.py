@@ -157,14 +157,22 @@ def http_place() -> Iterator[Place]:
     class Server(ThreadingHTTPServer):
         request_queue_size = 128  # the default of 5 makes clients that come together wait
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with served(Handler, Server) as place.url:
+        yield place
+
+
+@contextmanager
+def served(
+    handler: type[BaseHTTPRequestHandler], kind: type[ThreadingHTTPServer] = ThreadingHTTPServer
+) -> Iterator[str]:
+    """A server of this machine, in threads; yields the address of a store on it."""
+    with kind(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        place.url = f"http://127.0.0.1:{server.server_port}/a.zarr"
         try:
-            yield place
+            yield f"http://127.0.0.1:{server.server_port}/a.zarr"
         finally:
             server.shutdown()
             thread.join()

@@ -128,7 +128,7 @@ def sshd(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
+def s3_server(bucket: str = "bucket") -> Iterator[str]:
     """moto's server with one empty bucket; the environment says where it is. Its s3:// address."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install s3fs")
     pytest.importorskip("flask", reason="pip install 'moto[server]'")
@@ -146,9 +146,9 @@ def s3_server() -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("bucket")
+        s3fs.S3FileSystem().mkdir(bucket)
         try:
-            yield "s3://bucket"
+            yield f"s3://{bucket}"
         finally:
             s3fs.S3FileSystem.clear_instance_cache()
             server.stop()

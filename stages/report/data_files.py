@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, fields
 
-from stages.report.group_table import groups_as_csv, groups_as_json, make_group_rows
+from stages.report.group_table import GroupRow, make_group_rows
 from stages.report.statistics.comparisons import Comparisons, as_json
-from stages.report.table import as_csv, make_rows
-from stages.report.table import as_json as systems_as_json
+from stages.report.table import Row, make_rows
 from stages.report.word_analysis import by_speaker, by_word_class, confusions
 
 MOST_CONFUSIONS = 1000  # of a group
@@ -36,17 +37,26 @@ def _confusions(comparisons: Comparisons) -> str:
     return _csv(("group", "said", "heard", "count"), rows)
 
 
-def _csv(head: tuple[str, ...], rows: Sequence[tuple[str | int | float, ...]]) -> str:
+def _rows_as_csv(kind: type[Row | GroupRow], rows: Sequence[Row | GroupRow]) -> str:
+    return _csv(tuple(field.name for field in fields(kind)), map(astuple, rows))
+
+
+def _rows_as_json(rows: Sequence[Row | GroupRow]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    """A line a row; unknown values (None) are empty."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
     return text.getvalue()
 
 
 DATA_FILES: dict[str, Callable[[Comparisons], str]] = {
-    "results.csv": lambda found: as_csv(make_rows(found.groups)),
-    "results.json": lambda found: systems_as_json(make_rows(found.groups)),
-    "groups.csv": lambda found: groups_as_csv(make_group_rows(found)),
-    "groups.json": lambda found: groups_as_json(make_group_rows(found)),
+    "results.csv": lambda found: _rows_as_csv(Row, make_rows(found.groups)),
+    "results.json": lambda found: _rows_as_json(make_rows(found.groups)),
+    "groups.csv": lambda found: _rows_as_csv(GroupRow, make_group_rows(found)),
+    "groups.json": lambda found: _rows_as_json(make_group_rows(found)),
     "comparisons.json": as_json,
     "speakers.csv": _speakers,
     "word-classes.csv": _word_classes,

@@ -1,10 +1,7 @@
 """comparisons -> table: one row a group of seeds, as the page shows it and as groups.csv."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
 from stages.report.headline import p_value, points
@@ -162,17 +159,3 @@ def interval_text(row: GroupRow) -> str:
     if row.wer_test_low is None or row.wer_test_high is None:
         return DASH
     return f"{100 * row.wer_test_low:.2f} to {100 * row.wer_test_high:.2f}"
-
-
-def groups_as_csv(rows: Sequence[GroupRow]) -> str:
-    """The rows as CSV; unknown values are empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(GroupRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
-
-
-def groups_as_json(rows: Sequence[GroupRow]) -> str:
-    """The rows as a JSON list."""
-    return json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n"

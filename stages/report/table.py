@@ -1,10 +1,7 @@
 """results -> table: one row a system and seed, as results.csv and results.json."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
 from stages.report.ranking import (
@@ -84,17 +81,3 @@ def _row(result: SystemResult, group: SystemGroup) -> Row:
         insertion_penalty=result.insertion_penalty,
         fingerprint=result.system.fingerprint,
     )
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV; unknown values are empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
-
-
-def as_json(rows: Sequence[Row]) -> str:
-    """The rows as a JSON list."""
-    return json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False) + "\n"

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from storage.fingerprint import handle_digest
 from storage.object_file import PLAIN
-from storage.publish import publish_file
+from storage.publish import publish_file, write_and_sync
 
 NUM_STRIPES = 64
 PARTIAL = ".partial"
-READ_BYTES = 1 << 20
 
 
 class ObjectCache:
@@ -41,7 +41,7 @@ class ObjectCache:
             return None
         try:
             found = os.fstat(handle).st_size == num_bytes
-            if found and (sha256 in self._seen or _digest(handle) == sha256):
+            if found and (sha256 in self._seen or handle_digest(handle) == sha256):
                 self._seen.add(sha256)
                 os.utime(handle)
                 return handle
@@ -59,10 +59,7 @@ class ObjectCache:
         with self._locked("lock"):
             self._make_room(len(content))
             beside = self.folder / f"{sha256}{PARTIAL}"
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_and_sync(beside, content)
             os.replace(beside, self.folder / sha256)
 
     @contextmanager
@@ -116,11 +113,3 @@ class ObjectCache:
             yield
         finally:
             os.close(handle)
-
-
-def _digest(handle: int) -> str:
-    digest, at = hashlib.sha256(), 0
-    while block := os.pread(handle, READ_BYTES, at):
-        digest.update(block)
-        at += len(block)
-    return digest.hexdigest()

@@ -6,7 +6,6 @@ _stage/copy.json of what it is going to be: the same transfer goes on there, no 
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,12 +15,11 @@ from typing import Protocol
 
 from storage.commit import clear_stage, publish
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.fingerprint import handle_digest
 from storage.manifest import GROUP, HEAD, STAGE, ObjectRecord, manifest_name, read_head
 from storage.object_file import is_there, opened, patiently
 from storage.partial_copy import PART, UNFINISHED, PartialCopy, encode_part, read_part
-from storage.publish import sync_directory, write_and_sync
-
-READ_BYTES = 1 << 20
+from storage.publish import publish_file, sync_directory
 
 
 class Target(Protocol):
@@ -142,9 +140,7 @@ class LocalTarget:
             )
         place = self._root / UNFINISHED
         self._make_folder(place.parent)
-        write_and_sync(place.with_name(f"{place.name}.new"), encode_part(part))
-        os.replace(place.with_name(f"{place.name}.new"), place)
-        sync_directory(place.parent)
+        publish_file(place, encode_part(part))
 
     def write(self, name: str, record: ObjectRecord, pieces: Iterable[bytes]) -> None:
         """See `Target`. What is compared is what the disk gives back."""
@@ -200,11 +196,8 @@ class LocalTarget:
 
     def _digest(self, name: str) -> str:
         def read() -> str:
-            digest = hashlib.sha256()
-            with opened(self._root, name) as (handle, _), open(handle, "rb", closefd=False) as file:
-                while block := file.read(READ_BYTES):
-                    digest.update(block)
-            return digest.hexdigest()
+            with opened(self._root, name) as (handle, _):
+                return handle_digest(handle)
 
         return patiently(read, where=str(self._root / name))
 

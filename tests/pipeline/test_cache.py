@@ -1,7 +1,6 @@
 """essence cache: what it prints of sound, damaged and unfinished stores, and its exit codes."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from makers_cache import cache
 from makers_store import (
     fill_store,
     make_about,
@@ -20,29 +19,17 @@ from makers_store import (
 )
 
 from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
-from pipeline.cli import main
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
 from storage.store_reader import open_store
 from storage.store_writer import StoreWriter
 
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+
+
 COMMANDS = ("info", "verify", "audit", "show", "repair")
 LENGTHS = (5, 0, 20, 33, 1, 10)
 PNG = b"\x89PNG\r\n"
-
-
-def cache(*words: str | Path) -> Result:
-    """The command, as a user calls it, in this process."""
-    result = CliRunner().invoke(main, ["cache", *map(str, words)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,21 @@
 """essence cache merge | split, as a user calls them."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner, Result
+from makers_cache import cache
 from makers_parts import ROWS, assert_same_values, make_part, shard_bytes, stored_values
 from makers_store import tree_digest
 
 from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
 from pipeline.cache_parts import read_ids
-from pipeline.cli import main
 from pipeline.errors import SettingsError
 from storage.manifest import read_head
 from storage.store_reader import open_store
 
-
-def cache(*words: str | Path, stdin: str | bytes | None = None) -> Result:
-    result = CliRunner().invoke(main, ["cache", *map(str, words)], input=stdin)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")

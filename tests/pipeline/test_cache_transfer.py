@@ -1,33 +1,18 @@
 """essence cache push | pull: what they print, what they refuse, exit codes."""
 
 import json
-import os
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from makers_cache import cache
 from makers_transfer import make_store, same_store
 
 from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
-from pipeline.cli import main
 from storage.manifest import HEAD
 
-
-def cache(*words: str | Path) -> Result:
-    """The command, as a user calls it, in this process."""
-    result = CliRunner().invoke(main, ["cache", *map(str, words)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")

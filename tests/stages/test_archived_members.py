@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,11 @@ from stages.teacher.workforce import ThisProcess
 from storage.corpus_file import CorpusFile
 from storage.store_reader import open_store
 
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+
+
 Matrices = dict[str, NDArray[np.float32]]
 SPLITS = ("train", "dev")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
 """label_corpus: small real models over a small corpus, into stores that are read back."""
 
 import json
-import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,7 @@ from storage.errors import StoreError, StoreIncomplete
 from storage.store_reader import open_store
 from storage.value_code import LOGP_OF_CODE, encode_logp
 
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
 """Reading over S3's protocol, through s3fs: moto's server on this machine answers."""
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from makers_servers import s3_server
 from makers_store import fill_store, make_about
 from test_remote import run_processes
 
@@ -36,28 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bucket(folder: Path) -> Iterator[Any]:
     """A file system in which the bucket `shelf` holds deep/a.zarr. Not to be changed."""
     import s3fs
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "me")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_server("shelf"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote_folder, "PAUSE_SECONDS", 0)
-        s3fs.S3FileSystem.clear_instance_cache()
         files = s3fs.S3FileSystem()
-        files.mkdir("shelf")
         files.put(str(folder), "shelf/deep/a.zarr", recursive=True)
-        try:
-            yield files
-        finally:
-            s3fs.S3FileSystem.clear_instance_cache()
-            server.stop()
+        yield files
 
 
 def assert_same(found: SoftLabelStore, wanted: SoftLabelStore, *, k: int) -> None:

@@ -4,7 +4,7 @@ import os
 import runpy
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,6 @@ from storage.transfer.target import LocalTarget
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 K4 = Selection(ks=(4,))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
+from makers_remote import served
 from makers_transfer import copy, files_of, make_store, same_store
 
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
@@ -96,17 +96,8 @@ def serving(stranger: Stranger) -> Iterator[Stranger]:
         def log_message(self, *args: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        stranger.url = f"http://127.0.0.1:{server.server_port}/a.zarr"
-        try:
-            yield stranger
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as stranger.url:
+        yield stranger
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +112,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stranger(store: Path) -> Iterator[Stranger]:
     with serving(Stranger(files_of(store))) as stranger:
         yield stranger
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 @pytest.fixture(autouse=True)
