@@ -9,7 +9,7 @@
 Utterances lie one after the other. CorpusWriter makes it (corpus_writer.py). The file knows nothing
 of models or soft labels.
 
-Shapes: T frames, F feature dims.
+Shapes: T frames, F feature dims, U utterances.
 """
 
 import hashlib
@@ -147,6 +147,19 @@ class CorpusFile:
         labels_T = self._read(self._labels, slice(None), "all")
         known_T = labels_T[labels_T != NO_LABEL]
         return np.bincount(known_T, minlength=self.about.num_classes).astype(np.int64)
+
+    def labelled_frames(self, frames: int = 1 << 20) -> NDArray[np.int64]:
+        """How many frames of each utterance carry a hard label, (utterances,)."""
+        # A frame is that of the first utterance that ends behind it: none is of an empty one.
+        ends_U = np.array([row.first_frame + row.num_frames for row in self.utterances], np.int64)
+        counts_U = np.zeros(len(ends_U), np.int64)
+        for start in range(0, self.num_frames, frames):
+            labels_T = self._read(self._labels, slice(start, start + frames), "all")
+            known = start + np.flatnonzero(labels_T != NO_LABEL)
+            counts_U += np.bincount(
+                np.searchsorted(ends_U, known, side="right"), minlength=len(ends_U)
+            )
+        return counts_U
 
     def _read(self, data: h5py.Dataset, frames: slice, id: str) -> NDArray[Any]:
         try:

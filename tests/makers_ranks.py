@@ -18,11 +18,13 @@ from makers_training import RecordingProgress, make_settings
 from torch import Tensor, nn
 
 from stages.speech.architectures import ArchitectureSettings
+from stages.speech.frame_loss import hard_loss
 from stages.speech.training.corpus import open_training_corpus
 from stages.speech.training.launched import leave
 from stages.speech.training.objective import BatchLoss, HardLabels
 from stages.speech.training.ranks import ALONE, Ranks, joined_ranks
 from stages.speech.training.train import train_model
+from storage.corpus_file import NO_LABEL
 from storage.errors import EssenceError
 
 STILL = ArchitectureSettings(hidden=9, layers=2, dropout=0.0)  # dropout differs from rank to rank
@@ -43,7 +45,13 @@ class FailsOnOne(HardLabels):
         if self._left == 0 and self._ranks.rank == self._rank:
             raise MemoryError("no room on this one")
         loss = super().loss(hidden_NH, output, labels_N, targets)
-        return replace(loss, parts={"hard": 0.75 * float(loss.total.detach())})
+        zeros_N = labels_N.where(labels_N == 0, NO_LABEL)  # a part that not all frames have
+        zero = float(hard_loss(output(hidden_NH).float().detach(), zeros_N))
+        return replace(
+            loss,
+            parts={"hard": 0.75 * float(loss.total.detach()), "zero": zero},
+            part_frames={"zero": int((zeros_N == 0).sum())},
+        )
 
 
 def train(job: dict[str, Any], ranks: Ranks = ALONE) -> RecordingProgress:

@@ -1,4 +1,7 @@
-"""corpus -> member: an acoustic model on hard labels; with folds several, each deaf to some."""
+"""corpus -> member: an acoustic model on hard labels; with folds several, each deaf to some.
+
+Utterances without any hard label are left out of training; the speakers of all have their fold.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,13 +32,19 @@ def train_member(
     Goes on where an interrupted run of the same settings left off.
 
     Raises:
-        BadInput: when the corpus has fewer speakers than the member has folds.
+        BadInput: when the corpus has fewer speakers than the member has folds, or hard labels of
+            one speaker alone.
     """
-    with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
+    with open_training_corpus(corpus_directory, needs_labels=True) as whole:
+        corpus = whole.labelled_part()
+        if whole.unlabelled:
+            progress.note(
+                f"member {settings.name}: of {whole.describe_labels()}, learns from those"
+            )
         if settings.folds == 1:
             _train(settings, corpus, directory, device=device, progress=progress, ranks=ranks)
             return
-        fold_of = plan_folds(corpus.train.utterances, settings.folds)
+        fold_of = plan_folds(corpus.train.utterances, settings.folds, unlabelled=whole.unlabelled)
         for fold, heard in enumerate(_without_each(corpus, fold_of, settings.folds)):
             _train(
                 settings,
@@ -57,7 +66,7 @@ def _without_each(
     for fold in range(num_folds):
         rows = corpus.train.utterances
         unheard = frozenset(row.id for row in rows if fold_of[row.speaker] == fold)
-        yield replace(corpus, left_out=unheard)
+        yield replace(corpus, left_out=corpus.left_out | unheard)
 
 
 def _train(

@@ -5,31 +5,42 @@ member is n models; each is trained without the speakers of one fold, and labels
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from stages.errors import BadInput
 from storage.corpus_file import Utterance
 
 
-def plan_folds(utterances: Iterable[Utterance], num_folds: int) -> dict[str, int]:
+def plan_folds(
+    utterances: Iterable[Utterance], num_folds: int, *, unlabelled: Container[str]
+) -> dict[str, int]:
     """The fold of every speaker, 0 to num_folds - 1: like amounts of speech, the same each time.
 
-    The longest speaker first, each into the fold that has least.
+    The speaker with most labelled speech first, then those with most of all, each into the fold
+    that has least: so labelled speech is spread, too. `unlabelled` are ids of utterances.
 
     Raises:
-        BadInput: when there are fewer speakers than folds.
+        BadInput: when there are fewer speakers than folds, or one alone has hard labels.
     """
     frames: Counter[str] = Counter()
+    labelled: Counter[str] = Counter()
     for row in utterances:
         frames[row.speaker] += row.num_frames
+        labelled[row.speaker] += 0 if row.id in unlabelled else row.num_frames
     if len(frames) < num_folds:
         raise BadInput(
             f"found {len(frames)} speakers for {num_folds} folds: give every utterance its speaker "
             "(utt2spk), or lower the member's folds"
         )
+    if sum(count > 0 for count in labelled.values()) < 2:
+        raise BadInput(
+            f"found hard labels of one speaker for {num_folds} folds, wanted two speakers at "
+            "least: the model that is not to hear that one would hear nobody: label more "
+            "(corpus.labelled_share), or set the member's folds to 1"
+        )
     held = [0] * num_folds
     fold_of = {}
-    for speaker in sorted(frames, key=lambda name: (-frames[name], name)):
+    for speaker in sorted(frames, key=lambda name: (-labelled[name], -frames[name], name)):
         fold_of[speaker] = held.index(min(held))
         held[fold_of[speaker]] += frames[speaker]
     return fold_of

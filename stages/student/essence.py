@@ -19,6 +19,7 @@ from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.tempering import exponent_for, temper
+from storage.corpus_file import NO_LABEL
 from storage.frame_map import Span
 from storage.store_reader import SoftLabelStore
 from storage.value_code import LOGP_OF_CODE
@@ -99,6 +100,7 @@ class Essence:
             total=parts.total,
             num_frames=parts.num_frames,
             parts={"hard": float(parts.hard), "soft": float(parts.soft)},
+            part_frames={"hard": int((labels_N != NO_LABEL).sum())},
         )
 
 

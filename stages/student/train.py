@@ -29,8 +29,8 @@ def train_student(
 ) -> None:
     """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
 
-    `store` may be None when hard_weight is 1: it is not read then. Goes on where an interrupted
-    run of the same settings left off.
+    `store` may be None when hard_weight is 1: it is not read then, and utterances without any hard
+    label are left out. Goes on where an interrupted run of the same settings left off.
 
     Raises:
         MissingPart: when soft labels are needed and no store is named.
@@ -48,7 +48,12 @@ def train_student(
             corpus = replace(corpus, left_out=match.without_soft_labels)
             if not match.is_whole:
                 progress.note(str(match))
+            if corpus.unlabelled - corpus.left_out:
+                progress.note(f"{_title(settings)}: {corpus.describe_labels()}")
             _note_a_small_cache(settings, labels, progress)
+        elif corpus.unlabelled:
+            progress.note(f"{_title(settings)}: of {corpus.describe_labels()}, learns from those")
+            corpus = corpus.labelled_part()
         train_model(
             settings.training,
             title=_title(settings),

@@ -46,7 +46,8 @@ class WithParts(HardLabels):
 
     def loss(self, *given: Any) -> BatchLoss:
         loss = super().loss(*given)
-        return replace(loss, parts={"hard": 0.75 * float(loss.total.detach())})
+        parts = {"hard": 0.75 * float(loss.total.detach()), "odd": 0.5 * float(loss.total.detach())}
+        return replace(loss, parts=parts, part_frames={"odd": loss.num_frames // 3})
 
 
 def _train(
@@ -352,6 +353,13 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
     assert not list((tmp_path / "a").glob("checkpoint*"))
 
 
+def _same_numbers(one: bytes, other: bytes) -> bool:
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("name", ["checkpoint.json", "checkpoint-*.safetensors"])
 def test_any_changed_byte_of_a_checkpoint_is_named(
     corpus_directory: Path, tmp_path: Path, name: str
@@ -362,7 +370,10 @@ def test_any_changed_byte_of_a_checkpoint_is_named(
     whole = path.read_bytes()
     places = np.random.default_rng(0).integers(len(whole) - 1, size=25)
     for place in (0, *places.tolist()):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        if _same_numbers(changed, whole):
+            continue  # the 17th digit of a double may be another and the number the same
+        path.write_bytes(changed)
         with pytest.raises(BadInput, match=r"checkpoint.*remove .* to train from the start"):
             _train(corpus_directory, tmp_path)
     path.write_bytes(whole[: len(whole) // 2])

@@ -109,6 +109,17 @@ def test_labels_are_counted_without_the_unknown(tmp_path: Path) -> None:
         assert corpus.label_counts().tolist() == wanted
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 37), min_size=1, max_size=9), st.integers(1, 50))
+def test_labelled_frames_are_counted_by_utterance(lengths: list[int], block: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = write_corpus(Path(folder) / "a.h5", lengths)
+        with CorpusFile(path) as corpus:
+            known = [int((corpus.labels(i) != NO_LABEL).sum()) for i in range(len(lengths))]
+            assert corpus.labelled_frames(frames=block).tolist() == known
+            assert corpus.labelled_frames().tolist() == known
+
+
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     def fingerprint(name: str, about: CorpusAbout | None = None, **changes: Any) -> str:
         with CorpusWriter(tmp_path / name, about or make_about()) as writer:

@@ -36,6 +36,7 @@ class Position(Settings):
     epoch_frames: int = 0  # that gave a loss since the epoch began
     epoch_loss: float = 0.0  # its sum over them
     epoch_parts: dict[str, float] = {}  # the sums of its parts
+    epoch_part_frames: dict[str, int] = {}  # over so many frames, where not over all
     metrics: tuple[EpochMetrics, ...] = ()
     loss_scale: float = FIRST_SCALE  # of fp16
     good_steps: int = 0
@@ -44,7 +45,8 @@ class Position(Settings):
         """Loss and its parts a frame, since the epoch began."""
         frames = max(1, self.epoch_frames)
         return self.epoch_loss / frames, {
-            name: value / frames for name, value in self.epoch_parts.items()
+            name: value / max(1, self.epoch_part_frames.get(name, frames))
+            for name, value in self.epoch_parts.items()
         }
 
 
@@ -73,7 +75,10 @@ class _Head(Settings):
     digest: str = ""
 
     def digest_of_rest(self) -> str:
-        return fingerprint(self.model_dump(mode="json", exclude={"digest"}))
+        # Heads of before that field was there have the digest of one without it.
+        absent = set() if self.position.epoch_part_frames else {"epoch_part_frames"}
+        rest = self.model_dump(mode="json", exclude={"digest": True, "position": absent})
+        return fingerprint(rest)
 
 
 def write_checkpoint(

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from stages.errors import BadInput
 from stages.speech.batches import Piece, cut_pieces
 from storage.corpus_file import CorpusFile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: `unlabelled` is kept
 class TrainingCorpus:
     """Two open splits with the same features and classes.
 
@@ -25,6 +27,25 @@ class TrainingCorpus:
     def num_frames(self) -> int:
         """Frames of one epoch."""
         return sum(self._lengths())
+
+    @cached_property
+    def unlabelled(self) -> frozenset[str]:
+        """Utterances of train, with frames, none of which has a hard label: untranscribed speech.
+
+        All that learns from hard labels alone leaves them out.
+        """
+        counts = self.train.labelled_frames()
+        rows = zip(self.train.utterances, counts, strict=True)
+        return frozenset(row.id for row, count in rows if row.num_frames and not count)
+
+    def labelled_part(self) -> Self:
+        """The same without the unlabelled utterances: neither read nor counted."""
+        return replace(self, left_out=self.left_out | self.unlabelled)
+
+    def describe_labels(self) -> str:
+        """5,574 utterances, 1,858 with hard labels: of those that are trained on."""
+        used = {row.id for row in self.train.utterances if row.num_frames} - self.left_out
+        return f"{len(used):,} utterances, {len(used - self.unlabelled):,} with hard labels"
 
     def pieces(self, chunk_frames: int) -> list[Piece]:
         """What one epoch trains on: utterances, or pieces of those that are longer."""

@@ -18,11 +18,15 @@ from storage.corpus_file import NO_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLoss:
-    """The mean loss over `num_frames` frames of a batch; `parts` stand beside the bar."""
+    """The mean loss over `num_frames` frames of a batch; `parts` stand beside the bar.
+
+    `part_frames` has the frames that a part is the mean over, where that may be fewer.
+    """
 
     total: Tensor
     num_frames: int
     parts: dict[str, float] = field(default_factory=dict)
+    part_frames: dict[str, int] = field(default_factory=dict)
 
 
 class Objective(Protocol):

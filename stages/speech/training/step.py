@@ -78,24 +78,38 @@ class StepLoss:
     """Sums over live frames: of one rank's share, then of the whole batch."""
 
     def __init__(
-        self, num_frames: int = 0, total: float = 0.0, parts: dict[str, float] | None = None
+        self,
+        num_frames: int = 0,
+        total: float = 0.0,
+        parts: dict[str, float] | None = None,
+        part_frames: dict[str, int] | None = None,
     ) -> None:
         self.num_frames = num_frames
         self.total = total
         self.parts = parts or {}
+        self.part_frames = part_frames or {}
 
     @classmethod
     def of(cls, loss: BatchLoss) -> "StepLoss":
         """The sums behind a share's means."""
         frames = loss.num_frames
-        parts = {name: value * frames for name, value in loss.parts.items()}
-        return cls(frames, float(loss.total.detach()) * frames, parts)
+        parts = {
+            name: value * loss.part_frames.get(name, frames) for name, value in loss.parts.items()
+        }
+        return cls(frames, float(loss.total.detach()) * frames, parts, loss.part_frames)
 
     def over(self, ranks: Ranks, *, is_asked: bool) -> "StepLoss":
         """The sums over all ranks. A rank without a share learns no names of parts."""
         numbers = [float(self.num_frames), self.total, *self.parts.values()]
-        frames, total, *parts = ranks.exchange(numbers, is_asked=is_asked)
-        return StepLoss(int(frames), total, dict(zip(self.parts, parts, strict=True)))
+        numbers += map(float, self.part_frames.values())
+        frames, total, *sums = ranks.exchange(numbers, is_asked=is_asked)
+        parts, counts = sums[: len(self.parts)], map(int, sums[len(self.parts) :])
+        return StepLoss(
+            int(frames),
+            total,
+            dict(zip(self.parts, parts, strict=True)),
+            dict(zip(self.part_frames, counts, strict=True)),
+        )
 
 
 class Gradients:

@@ -280,7 +280,7 @@ def _train_epoch(run: _Run, state: TrainingState, task: Task) -> float:
 
 def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
     """Where a run stands one step later."""
-    sums = position.epoch_parts
+    sums, counts = position.epoch_parts, position.epoch_part_frames
     return position.model_copy(
         update={
             "step": position.step + 1,
@@ -288,6 +288,10 @@ def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
             "epoch_frames": position.epoch_frames + loss.num_frames,
             "epoch_loss": position.epoch_loss + loss.total,
             "epoch_parts": {name: sums.get(name, 0.0) + part for name, part in loss.parts.items()},
+            "epoch_part_frames": {
+                name: counts.get(name, position.epoch_frames) + frames
+                for name, frames in loss.part_frames.items()
+            },
         }
     )
 
@@ -335,6 +339,7 @@ def _end_epoch(run: _Run, state: TrainingState, task: Task) -> None:
             "epoch_frames": 0,
             "epoch_loss": 0.0,
             "epoch_parts": {},
+            "epoch_part_frames": {},
             "metrics": (*position.metrics, metrics),
         }
     )
