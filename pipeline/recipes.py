@@ -15,7 +15,6 @@ from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
 from pipeline.settings import PipelineSettings
 from stages.corpus.build import source_fingerprint
-from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.report.settings import PAGE_FORMAT
@@ -36,11 +35,6 @@ def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, A
 def _trained(settings: MemberSettings | StudentSettings, *, without: set[str]) -> dict[str, Any]:
     """Settings of a model; how often it writes a checkpoint, and the like, do not count."""
     return {**_json(settings, without=without), "training": settings.training.identity()}
-
-
-def _other_source(corpus: CorpusSettings) -> str:
-    """The branch of the settings that this source does not read."""
-    return "kaldi" if corpus.source == "spoken" else "spoken"
 
 
 class Recipes:
@@ -65,7 +59,7 @@ class Recipes:
         corpus = self._settings.corpus
         recipe = Recipe(
             stage="corpus",
-            settings=_json(corpus, without={"path", _other_source(corpus)}),
+            settings=corpus.identity(),
             remarks={"path": str(corpus.path or "")},
         )
         if corpus.path is not None and not corpus.path.exists():

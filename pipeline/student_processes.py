@@ -24,7 +24,7 @@ from pipeline.errors import in_words
 from pipeline.job import Job
 from pipeline.settings import PipelineSettings
 from stages.speech.progress import Task
-from stages.speech.results import CorpusSummary
+from stages.speech.results import CorpusSummary, SplitSummary
 from stages.speech.training.interrupts import noticed_interrupts
 from stages.student.settings import StudentSettings
 
@@ -46,7 +46,8 @@ def train_side_by_side(
     """
     waiting = [student for student in students if not job.is_fresh(job.recipes.student(student))]
     crew = _Crew(job, waiting, num_jobs=num_jobs)
-    frames = _epoch_frames(job) * sum(student.training.epochs for student in waiting)
+    train = _train_summary(job)
+    frames = sum(_epoch_frames(train, each) * each.training.epochs for each in waiting)
     title = f"sweep: {len(waiting)} students, {num_jobs} at a time"
     with (
         noticed_interrupts() as interrupt,
@@ -64,9 +65,16 @@ def train_side_by_side(
     return crew.failures
 
 
-def _epoch_frames(job: Job) -> int:
+def _train_summary(job: Job) -> SplitSummary:
     summary = read_json(CorpusSummary, job.shelf.place(job.recipes.corpus) / "summary.json")
-    return sum(split.num_frames for split in summary.splits if split.split == "train")
+    return next(split for split in summary.splits if split.split == "train")
+
+
+def _epoch_frames(train: SplitSummary, student: StudentSettings) -> int:
+    """Hard labels alone teach nothing of untranscribed speech: it is not read then."""
+    if train.labelled is not None and student.hard_weight == 1:
+        return train.labelled.num_frames
+    return train.num_frames
 
 
 class _Crew:

@@ -85,6 +85,25 @@ def make_kaldi_directory(
     return directory
 
 
+def add_unlabelled_folder(
+    directory: Path, name: str, *, sentences: int = 7, speakers: int = 2, noise: float = 0.3
+) -> list[str]:
+    """feats.scp and utt2spk of speech that nobody transcribed, beside train; gives its ids."""
+    rng = np.random.default_rng(len(name))
+    centroids = 3 * np.random.default_rng(5).normal(size=(NUM_PDFS, FEATURE_DIM)) + 4
+    features = {}
+    for number in range(sentences):
+        words = " ".join(rng.choice(["AB", "BA", "C", "ABC"], size=1 + number % 3))
+        said = path_of(words, rng)
+        noisy = centroids[said] + noise * rng.normal(size=(len(said), FEATURE_DIM))
+        features[f"{name}-s{number % speakers}-u{number}"] = noisy.astype(np.float32)
+    folder = directory / name
+    folder.mkdir()
+    (folder / "utt2spk").write_text("".join(f"{id} {id.rsplit('-', 1)[0]}\n" for id in features))
+    write_archive(folder, "feats", features)
+    return list(features)
+
+
 def write_archive(folder: Path, name: str, arrays: dict[str, NDArray[np.generic]]) -> None:
     """NAME.ark and NAME.scp, whose paths are relative to the folder."""
     ark, scp = folder / f"{name}.ark", folder / f"{name}.scp"

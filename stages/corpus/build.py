@@ -22,6 +22,7 @@ from stages.corpus.front_end import (
 )
 from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
 from stages.corpus.kaldi_source import KaldiSource
+from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim
 from stages.corpus.raw import RawUtterance
 from stages.corpus.settings import CorpusSettings
@@ -31,7 +32,7 @@ from stages.errors import BadInput
 from stages.speech.graph import checked_grammar
 from stages.speech.lang import write_lang
 from stages.speech.progress import Progress
-from stages.speech.results import CorpusSummary, SplitSummary
+from stages.speech.results import CorpusSummary, LabelledPart, SplitSummary
 from storage.corpus_file import CorpusAbout
 from storage.corpus_writer import CorpusWriter
 from storage.publish import publish_file
@@ -54,7 +55,7 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
         wanted = None  # feature dims: those of train hold for dev and test
         for split in SPLITS:
             figures, wanted = _write_split(
-                split, source, settings.features, normaliser, wanted=wanted, directory=directory
+                split, source, settings, normaliser, wanted=wanted, directory=directory
             )
             splits.append(figures)
     write_lang(source.lang, directory / "lang")
@@ -95,6 +96,12 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         f"{split.hours:>8.2f}{split.num_frames:>10}{split.num_words:>8}"
         for split in summary.splits
     ]
+    lines += [
+        f"hard labels in {split.split}: {split.labelled.num_utterances} of {split.num_utterances} "
+        f"utterances, {split.labelled.hours:.2f} of {split.hours:.2f} hours"
+        for split in summary.splits
+        if split.labelled is not None
+    ]
     for split in summary.splits:
         for reason, ids in split.left_out.items():
             shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
@@ -132,6 +139,13 @@ class _Tally:
     milliseconds: float = 0.0
     speakers: set[str] = field(default_factory=set)
 
+    @property
+    def hours(self) -> float:
+        return self.milliseconds / MS_PER_HOUR
+
+    def as_part(self) -> LabelledPart:
+        return LabelledPart(num_utterances=self.utterances, num_frames=self.rows, hours=self.hours)
+
     def count(self, raw: RawUtterance, *, num_rows: int) -> None:
         """One more utterance."""
         self.utterances += 1
@@ -144,7 +158,7 @@ class _Tally:
 def _write_split(
     split: str,
     source: Source,
-    settings: FrontEndSettings,
+    settings: CorpusSettings,
     normaliser: Normaliser,
     *,
     wanted: int | None,
@@ -154,29 +168,36 @@ def _write_split(
     normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
     raws = _with_frames(source.utterances(split), left_out)
+    if split == "train" and settings.labelled_share < 1:
+        labelled = choose_labelled(source.labelled_speakers(split), settings.labelled_share)
+        raws = with_labels_of(labelled, raws)
     first = next(raws, None)
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
         raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
     wanted = wanted or first.features_TF.shape[1]
     check_dim(first, wanted=wanted)
-    about = _about(split, source, settings, first)
-    tally = _Tally()
-    with CorpusWriter(directory / f"{split}.h5", about, dtype=settings.dtype) as writer:
+    front_end = settings.features
+    about = _about(split, source, front_end, first)
+    tally, labelled_tally = _Tally(), _Tally()
+    with CorpusWriter(directory / f"{split}.h5", about, dtype=front_end.dtype) as writer:
         for raw in chain([first], raws):
             check_dim(raw, wanted=wanted)
-            rows_TD = to_rows(normaliser(raw), settings)
-            _add(raw, rows_TD, settings, writer)
+            rows_TD = to_rows(normaliser(raw), front_end)
+            _add(raw, rows_TD, front_end, writer)
             tally.count(raw, num_rows=len(rows_TD))
+            if raw.labels_T is not None:
+                labelled_tally.count(raw, num_rows=len(rows_TD))
     figures = SplitSummary(
         split=split,
         num_utterances=tally.utterances,
         num_speakers=len(tally.speakers),
         num_frames=tally.rows,
-        hours=tally.milliseconds / MS_PER_HOUR,
+        hours=tally.hours,
         num_words=tally.words,
         left_out={reason: tuple(ids) for reason, ids in left_out.items()},
         trimmed=tuple(source.trimmed(split)),
+        labelled=None if labelled_tally == tally else labelled_tally.as_part(),
     )
     return figures, wanted
 

@@ -7,6 +7,7 @@ keeps the size and misses every block is not seen: remove the corpus directory t
 from pathlib import Path
 
 from stages.corpus.kaldi_alignments import alignment_files
+from stages.corpus.kaldi_plan import UNLABELLED_FILES, refuse_missing_tables
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.errors import BadInput
 from stages.speech.kaldi_tables import read_scp
@@ -30,6 +31,8 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
     }
     for name in (settings.train, settings.dev, settings.test):
         content[f"split {len(content)}"] = _split(path / name)
+    for number, name in enumerate(settings.unlabelled):
+        content[f"unlabelled {number}"] = _unlabelled(path / name)
     return fingerprint(content)
 
 
@@ -40,6 +43,12 @@ def _split(directory: Path) -> list[str]:
         digests.append(_text(path) if path.suffix == ".scp" else sampled_digest(path))
         archives += _archives(path) if path.suffix == ".scp" else []
     return digests + [sampled_digest(path) for path in dict.fromkeys(archives)]
+
+
+def _unlabelled(directory: Path) -> list[str]:
+    refuse_missing_tables(directory)
+    tables = [file_digest(directory / name) for name in UNLABELLED_FILES]
+    return tables + [sampled_digest(path) for path in _archives(directory / "feats.scp")]
 
 
 def _archives(scp: Path) -> list[Path]:

@@ -1,19 +1,35 @@
 """KaldiSettings: how a Kaldi data directory is read."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.speech.settings import LengthDifference, Settings
 
 
 class KaldiSettings(Settings):
-    """How a Kaldi data directory is read. The folder names are below `corpus.path`."""
+    """How a Kaldi data directory is read. The folder names are below `corpus.path`.
+
+    `unlabelled` are folders of speech that nobody has transcribed or aligned: feats.scp and utt2spk
+    are enough. It joins the train split; only soft labels say what it is.
+    """
 
     train: str = "train"
     dev: str = "dev"
     test: str = "test"
+    unlabelled: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     lang: str = "lang"
     frame_shift_ms: float = Field(default=10.0, gt=0)
     max_length_difference: LengthDifference = 0  # features, labels; 1: the longer one is trimmed
     unknown_words: Literal["fail", "keep"] = "fail"
+
+    @model_validator(mode="after")
+    def _unlabelled_folders_are_others(self) -> Self:
+        taken = [self.train, self.dev, self.test]
+        for name in self.unlabelled:
+            if name in taken:
+                raise ValueError(
+                    f"unlabelled: the folder {name!r} is read already: name each folder once"
+                )
+            taken.append(name)
+        return self

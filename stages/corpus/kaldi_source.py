@@ -2,48 +2,35 @@
 
     DIR/train, dev, test   feats.scp  text  utt2spk  ali.scp | ali.ark | ali.*.gz (pdf ids)
     DIR/lang               lexicon.txt  units.txt  lm.arpa     DIR/num_pdfs or DIR/lang/num_pdfs
+    DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read behind that of train
 
-What an utterance lacks is decided from the tables: it is left out with its reason. What is
-there and wrong is an error. dev and test keep utterances without an alignment: their words count.
+What an utterance lacks is decided from the tables (kaldi_plan.py): it is left out with its reason.
+What is there and wrong is an error. dev and test keep utterances without an alignment: their words
+count.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.kaldi_alignments import Alignments, open_alignments
+from stages.corpus.kaldi_plan import (
+    Entry,
+    FolderPlan,
+    plan_split,
+    plan_unlabelled,
+    refuse_shared,
+)
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.raw import RawUtterance
 from stages.errors import BadInput
-from stages.speech.kaldi_objects import Location, read_matrix
-from stages.speech.kaldi_tables import read_scp, read_table
+from stages.speech.kaldi_objects import read_matrix
 from stages.speech.lang import Lang, read_lang
 from stages.speech.progress import Progress
 
 SHOWN = 5  # words or ids that a message lists
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """An utterance that will be read."""
-
-    id: str
-    speaker: str
-    transcript: str
-    features: Location
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitPlan:
-    """What is read of a split, and what is left out and why."""
-
-    directory: Path
-    entries: tuple[Entry, ...]
-    alignments: Alignments | None
-    left_out: dict[str, list[str]]
 
 
 class KaldiSource:
@@ -56,19 +43,35 @@ class KaldiSource:
         self._progress = progress
         self.lang: Lang = read_lang(path / settings.lang)
         names = {"train": settings.train, "dev": settings.dev, "test": settings.test}
-        self._plans = {split: plan_split(split, path / name) for split, name in names.items()}
+        self._plans = {split: [plan_split(split, path / name)] for split, name in names.items()}
+        for name in settings.unlabelled:
+            plan = plan_unlabelled(path / name)
+            refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
+            self._plans["train"].append(plan)
         self._remarks: dict[str, list[str]] = {split: [] for split in names}
         self._trimmed: dict[str, set[str]] = {split: set() for split in names}
-        self._refuse_empty()
         self._judge_unknown_words()
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
-        return self._plans[split].alignments is not None
+        return any(plan.alignments is not None for plan in self._plans[split])
+
+    def labelled_speakers(self, split: str) -> set[str]:
+        """Those of whom an utterance has an alignment."""
+        return {
+            entry.speaker
+            for plan in self._plans[split]
+            for entry in plan.entries
+            if plan.alignments is not None and entry.id in plan.alignments
+        }
 
     def left_out(self, split: str) -> dict[str, list[str]]:
         """Reason -> ids of the utterances that are not given."""
-        return self._plans[split].left_out
+        left_out: dict[str, list[str]] = defaultdict(list)
+        for plan in self._plans[split]:
+            for reason, ids in plan.left_out.items():
+                left_out[reason] += ids
+        return dict(left_out)
 
     def trimmed(self, split: str) -> list[str]:
         """Ids of utterances whose features or labels lost their last frame."""
@@ -80,20 +83,20 @@ class KaldiSource:
         return self._remarks[split] + ([f"{trimmed} utterances trimmed by a frame"] * bool(trimmed))
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
-        """The utterances of a split, in the order of feats.scp.
+        """The utterances of a split, in the order of feats.scp, folder by folder.
 
         Raises:
             BadInput: naming file, utterance and frame.
         """
-        plan = self._plans[split]
-        total = len(plan.entries)
+        plans = self._plans[split]
+        total = sum(len(plan.entries) for plan in plans)
         with self._progress.task(f"read {split}", total=total, unit="utterances") as task:
-            for entry in plan.entries:
-                yield self._read(entry, split)
-                task.advance()
+            for plan in plans:
+                for entry in plan.entries:
+                    yield self._read(entry, plan, split)
+                    task.advance()
 
-    def _read(self, entry: Entry, split: str) -> RawUtterance:
-        plan = self._plans[split]
+    def _read(self, entry: Entry, plan: FolderPlan, split: str) -> RawUtterance:
         features_TF = read_matrix(entry.features)
         _refuse_not_finite(features_TF, entry)
         labels_T = None
@@ -113,18 +116,9 @@ class KaldiSource:
             frame_shift_ms=self._settings.frame_shift_ms,
         )
 
-    def _refuse_empty(self) -> None:
-        for split, plan in self._plans.items():
-            if not plan.entries:
-                struck = ", ".join(f"{len(ids)} with {why}" for why, ids in plan.left_out.items())
-                raise BadInput(
-                    f"{plan.directory}: the {split} split holds no utterance "
-                    f"(left out: {struck or 'none'}): are its tables of the same utterances?"
-                )
-
     def _judge_unknown_words(self) -> None:
         known = set(self.lang.words)
-        for split, plan in self._plans.items():
+        for split, (plan, *_) in self._plans.items():  # untranscribed speech has no words
             spoken = [word for entry in plan.entries for word in entry.transcript.split()]
             unknown = sorted({word for word in spoken if word not in known})
             if not unknown:
@@ -139,42 +133,6 @@ class KaldiSource:
             self._remarks[split].append(f"{found}: kept; they cannot be recognised")
 
 
-def plan_split(split: str, directory: Path) -> SplitPlan:
-    """Read the tables of a split and decide what is read.
-
-    Raises:
-        BadInput: where a table is missing or damaged, or train or dev has no alignments.
-    """
-    located = read_scp(directory / "feats.scp")
-    texts = read_table(directory / "text")
-    speakers = read_table(directory / "utt2spk")
-    alignments = open_alignments(directory)
-    if alignments is None and split != "test":
-        raise BadInput(
-            f"{directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz with pdf ids"
-        )
-    lacking = {
-        "no transcript": [id for id in located if id not in texts],
-        "no speaker": [id for id in located if id in texts and not speakers.get(id)],
-        "no features": [id for id in texts if id not in located],
-    }
-    if split == "train" and alignments is not None:
-        lacking["no alignment"] = [
-            id for id in located if id in texts and speakers.get(id) and id not in alignments
-        ]
-    struck = {id for ids in lacking.values() for id in ids}
-    return SplitPlan(
-        directory=directory,
-        entries=tuple(
-            Entry(id=id, speaker=speakers[id], transcript=texts[id], features=location)
-            for id, location in located.items()
-            if id not in struck
-        ),
-        alignments=alignments,
-        left_out={reason: ids for reason, ids in lacking.items() if ids},
-    )
-
-
 def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
     finite_T = np.isfinite(features_TF).all(axis=1)
     if not finite_T.all():
@@ -185,7 +143,7 @@ def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
 
 
 def _refuse_out_of_range(
-    labels_T: NDArray[np.int32], entry: Entry, plan: SplitPlan, *, num_classes: int
+    labels_T: NDArray[np.int32], entry: Entry, plan: FolderPlan, *, num_classes: int
 ) -> None:
     wrong_T = (labels_T < 0) | (labels_T >= num_classes)
     if wrong_T.any():

@@ -1,9 +1,9 @@
 """CorpusSettings: which speech, and what is done to its features."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
@@ -18,7 +18,27 @@ class CorpusSettings(Settings):
     path: Path | None = None
     spoken: SpokenSettings = SpokenSettings()
     kaldi: KaldiSettings = KaldiSettings()
+    # Of train's speakers so many keep their hard labels; the others are as if nobody had
+    # transcribed them.
+    labelled_share: float = Field(1.0, gt=0.0, le=1.0)
     features: FrontEndSettings = FrontEndSettings()
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the corpus, beside the content of its source.
+
+        What leaves all speech as it is does not count: corpora from before it was there stay fresh.
+        """
+        settings = self.model_dump(mode="json", exclude={"path", self._other_source})
+        if self.labelled_share == 1:
+            del settings["labelled_share"]
+        if self.source == "kaldi" and not self.kaldi.unlabelled:
+            del settings["kaldi"]["unlabelled"]
+        return settings
+
+    @property
+    def _other_source(self) -> str:
+        """The branch of the settings that this source does not read."""
+        return "kaldi" if self.source == "spoken" else "spoken"
 
     @model_validator(mode="after")
     def _kaldi_needs_a_path(self) -> Self:

@@ -1,6 +1,6 @@
 """Source: where raw utterances come from, whoever made them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from stages.corpus.raw import RawUtterance
@@ -19,6 +19,9 @@ class Source(Protocol):
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
+
+    def labelled_speakers(self, split: str) -> Set[str]:
+        """Who has an utterance with an alignment in the split."""
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, always in the same order."""

@@ -51,6 +51,13 @@ class SpokenSource:
         """The synthesiser says when every phone begins."""
         return True
 
+    def labelled_speakers(self, split: str) -> set[str]:
+        """All who speak in the split; it is spoken for that, where it was not before."""
+        if split not in self._kept:
+            for _ in self._speak(split):
+                pass
+        return {row.speaker for row in self._kept[split]}
+
     def left_out(self, split: str) -> dict[str, list[str]]:
         """Nothing is."""
         return {}

@@ -172,8 +172,16 @@ class CorpusSummary(Settings):
     splits: tuple["SplitSummary", ...]
 
 
+class LabelledPart(Settings):
+    """The utterances of a split that have hard labels."""
+
+    num_utterances: int
+    num_frames: int
+    hours: float
+
+
 class SplitSummary(Settings):
-    """One split in figures."""
+    """One split in figures. `labelled` is None where all of it has hard labels."""
 
     split: str
     num_utterances: int
@@ -183,3 +191,4 @@ class SplitSummary(Settings):
     num_words: int
     left_out: dict[str, tuple[str, ...]]
     trimmed: tuple[str, ...] = ()  # utterances whose features and labels differed by a frame
+    labelled: LabelledPart | None = None
