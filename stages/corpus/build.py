@@ -1,5 +1,7 @@
 """speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
 
+Where a part of train has no hard labels, train-labelled.txt has the ids of the utterances that do.
+
 The statistics of a speaker need a pass over the split before the one that writes. One utterance
 is in memory at a time.
 """
@@ -39,6 +41,7 @@ from storage.publish import publish_file
 
 MS_PER_HOUR = 3_600_000
 NO_FRAMES = "no frames"
+LABELLED_FILE = "train-labelled.txt"
 
 
 def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progress) -> CorpusSummary:
@@ -177,7 +180,7 @@ def _write_split(
         raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
     wanted = wanted or first.features_TF.shape[1]
     check_dim(first, wanted=wanted)
-    front_end = settings.features
+    front_end, labelled_ids = settings.features, list[str]()
     about = _about(split, source, front_end, first)
     tally, labelled_tally = _Tally(), _Tally()
     with CorpusWriter(directory / f"{split}.h5", about, dtype=front_end.dtype) as writer:
@@ -188,6 +191,10 @@ def _write_split(
             tally.count(raw, num_rows=len(rows_TD))
             if raw.labels_T is not None:
                 labelled_tally.count(raw, num_rows=len(rows_TD))
+                labelled_ids.append(raw.id)
+    if split == "train" and labelled_tally != tally:
+        lines = "".join(f"{id}\n" for id in labelled_ids)
+        publish_file(directory / LABELLED_FILE, lines.encode())
     figures = SplitSummary(
         split=split,
         num_utterances=tally.utterances,

@@ -87,6 +87,22 @@ def test_from_a_folder_without_a_text_to_the_report(here: Path) -> None:
     assert "to do" not in status_table(again)
 
 
+def test_a_store_of_the_labelled_speech_alone_is_cut_by_the_list(here: Path) -> None:
+    """The control: the essence of the speech that hard labels teach, no more."""
+    made = job(here, labelled_share=0.6)
+    corpus = flow.corpus(made)
+    flow.ensemble(made)
+    store = flow.teacher(made) / "train.zarr"
+    listed = corpus / "train-labelled.txt"
+    ran = essence(here, "cache", "split", str(store), "few.zarr", "--utterances", str(listed))
+    assert ran.returncode == 0, ran.stderr
+    assert open_store(here / "few.zarr").num_frames == frames_of(corpus, labelled=True)
+    taught = essence(here, "student", "--set", "student.store=few.zarr")
+    assert taught.returncode == 0, taught.stderr
+    assert "have no soft labels and are left out" in taught.stderr
+    assert "with hard labels" not in taught.stderr
+
+
 def test_new_speech_makes_a_new_corpus_and_its_absence_the_old_one(here: Path) -> None:
     before = flow.corpus(job(here))
     shutil.rmtree(here / "data" / "more")

@@ -79,6 +79,9 @@ def test_an_unlabelled_folder_joins_train_behind_its_own(data: Path, tmp_path: P
         assert summary.labelled.num_frames == plain.num_frames
     assert (summary.num_utterances, summary.labelled.num_utterances) == (27, 17)
     assert summary.labelled.hours < summary.hours
+    listed = (tmp_path / "out" / "train-labelled.txt").read_text()
+    assert listed == "".join(f"{row.id}\n" for row in plain.utterances)
+    assert not (tmp_path / "plain" / "train-labelled.txt").exists()
     assert summary.num_words > 0
 
 
