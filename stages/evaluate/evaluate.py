@@ -13,7 +13,7 @@ from stages.evaluate.frames import log_priors
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
-from stages.evaluate.tune import search
+from stages.evaluate.tune import describe_edges, search
 from stages.speech.graph import read_words
 from stages.speech.progress import Progress
 from stages.speech.results import System, SystemResult
@@ -71,9 +71,8 @@ def evaluate_system(
                 settings=settings,
                 progress=progress,
             )
-        point = search(
-            settings.acoustic_scales, settings.insertion_penalties, ready["dev"].num_errors
-        )
+        grid = settings.acoustic_scales, settings.insertion_penalties
+        point = search(*grid, ready["dev"].num_errors)
         result = SystemResult(
             system=system,
             num_parameters=num_parameters,
@@ -88,6 +87,8 @@ def evaluate_system(
         f"{result.test.words.rate:.1%} on test (scale {point.acoustic_scale:g}, "
         f"penalty {point.insertion_penalty:g}, chosen on dev)"
     )
+    for edge in describe_edges(point, *grid):
+        progress.note(f"{system.name}: {edge}")
     return result
 
 

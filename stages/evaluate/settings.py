@@ -13,7 +13,7 @@ class EvaluateSettings(Settings):
     beam: float = Field(default=11.0, gt=0)  # nats, after the acoustic scale
     max_active: int = Field(default=1000, ge=50)  # states alive in a frame
     acoustic_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56), min_length=1
+        default=(0.025, 0.035, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56), min_length=1
     )
     insertion_penalties: tuple[float, ...] = Field(
         default=(-3.0, -2.0, -1.0, 0.0, 1.0, 2.0), min_length=1

@@ -1,6 +1,6 @@
 """Tune acoustic scale and insertion penalty: downhill on their grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -40,3 +40,16 @@ def search(
         if best == here:
             return Point(scales[i], penalties[j])
         here = best
+
+
+def describe_edges(
+    point: Point, scales: Sequence[float], penalties: Sequence[float]
+) -> Iterator[str]:
+    """Where the point lies on the edge of its grid, so that a better one may lie beyond."""
+    for name, value, grid in (
+        ("acoustic_scales", point.acoustic_scale, scales),
+        ("insertion_penalties", point.insertion_penalty, penalties),
+    ):
+        if len(set(grid)) > 1 and value in (min(grid), max(grid)):
+            end = "lowest" if value == min(grid) else "highest"
+            yield f"{value:g} is the {end} of evaluate.{name}: a better one may lie beyond"

@@ -212,6 +212,7 @@ def test_partial_paths_are_counted_in_a_note(house, tmp_path):
     )
     assert notes.notes[0].startswith("a system: 20 of 20 utterances of dev end within a word")
     assert len([note for note in notes.notes if "end within a word" in note]) == 2
+    assert "est of evaluate.insertion_penalties" in notes.notes[-1], "two points: each an edge"
 
 
 def test_a_model_of_other_classes_is_refused(house, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.evaluate.frames import FrameTally, log_priors
 from stages.evaluate.score import add_up, rate_interval, word_errors
-from stages.evaluate.tune import Point, search
+from stages.evaluate.tune import Point, describe_edges, search
 from stages.speech.results import UtteranceResult, WordErrors
 from storage.corpus_file import NO_LABEL
 
@@ -161,3 +161,21 @@ def test_a_flat_grid_is_left_at_once():
 
 def test_a_grid_of_one_point_is_that_point():
     assert search([0.5], [2.0], lambda point: 0) == Point(0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("point", "found"),
+    [
+        (Point(0.2, 0.0), []),
+        (Point(0.1, 0.0), ["0.1 is the lowest of evaluate.acoustic_scales"]),
+        (
+            Point(0.4, 1.0),
+            ["0.4 is the highest of evaluate.acoustic_sc", "1 is the highest of evaluate.inserti"],
+        ),
+    ],
+)
+def test_a_point_on_the_edge_is_named(point, found):
+    edges = list(describe_edges(point, SCALES, PENALTIES))
+    assert len(edges) == len(found)
+    assert all(edge.startswith(start) for edge, start in zip(edges, found, strict=True))
+    assert not list(describe_edges(Point(0.5, 2.0), [0.5], [2.0])), "there is nothing beside it"
