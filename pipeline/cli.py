@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cache import cache
+from pipeline.cache.commands import cache
 from pipeline.errors import SettingsError
-from pipeline.sweep_grid import SweepGrid, with_grid
+from pipeline.sweep.grid import SweepGrid, with_grid
 from stages.speech.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 
@@ -277,8 +277,8 @@ def sweep(
     \b
     Example: essence sweep --k 1,2,4,8 --hard-weight 0.2,0.5 --seeds 3 --jobs 2
     """
-    from pipeline.sweep import sweep as train_grid
-    from pipeline.sweep_table import as_csv, as_json, as_table, failures
+    from pipeline.sweep.run import sweep as train_grid
+    from pipeline.sweep.table import as_csv, as_json, as_table, failures
 
     outcomes = train_grid(job, grid, num_jobs=num_jobs, evaluate=not no_evaluate)
     click.echo({None: as_table, "json": as_json, "csv": as_csv}[form](outcomes))

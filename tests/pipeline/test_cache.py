@@ -18,7 +18,7 @@ from makers_store import (
     utterances_of,
 )
 
-from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
+from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
 from storage.store_reader import open_store

@@ -9,8 +9,8 @@ from makers_cache import cache
 from makers_parts import ROWS, assert_same_values, make_part, shard_bytes, stored_values
 from makers_store import tree_digest
 
-from pipeline.cache import DAMAGED, UNDER_CONSTRUCTION
-from pipeline.cache_parts import read_ids
+from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
+from pipeline.cache.parts import read_ids
 from pipeline.errors import SettingsError
 from storage.manifest import read_head
 from storage.store_reader import open_store

@@ -21,8 +21,8 @@ from makers_pipeline import ROOT, essence, tree_digests, write_tiny
 from pipeline.cli import main
 from pipeline.job import Job
 from pipeline.settings import read_settings
-from pipeline.sweep import plan_sweep, repeat_command
-from pipeline.sweep_grid import SweepGrid
+from pipeline.sweep.grid import SweepGrid
+from pipeline.sweep.run import plan_sweep, repeat_command
 from pipeline.systems import students_of
 from stages.speech.progress import SilentProgress
 

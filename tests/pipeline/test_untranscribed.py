@@ -14,7 +14,7 @@ from makers_training import RecordingProgress
 from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings import read_settings
-from pipeline.student_processes import train_side_by_side
+from pipeline.sweep.processes import train_side_by_side
 from pipeline.tables import results_table, status_table
 from storage.corpus_file import CorpusFile
 from storage.store_reader import open_store

@@ -12,8 +12,8 @@ from pipeline import flow
 from pipeline.errors import in_words
 from pipeline.job import Job
 from pipeline.settings import refuse_misfits, with_changes
-from pipeline.student_processes import train_side_by_side
-from pipeline.sweep_grid import SweepGrid
+from pipeline.sweep.grid import SweepGrid
+from pipeline.sweep.processes import train_side_by_side
 from pipeline.systems import student_name, students_of
 from stages.speech.model_file import read_model_about
 from stages.speech.results import SystemResult

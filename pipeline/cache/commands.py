@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cache_parts import merge, split
-from pipeline.cache_transfer import pull, push
+from pipeline.cache.parts import merge, split
+from pipeline.cache.transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def info(store: "Root", *, as_json: bool) -> None:
     \b
     Example: essence cache info --json https://host/stores/train.zarr
     """
-    from pipeline.cache_tables import describe_info, gather_info
+    from pipeline.cache.tables import describe_info, gather_info
     from storage.store_reader import open_store
 
     facts = gather_info(open_store(store, allow_partial=True))
@@ -150,7 +150,7 @@ def verify(
     \b
     Example: essence cache verify s3://bucket/train.zarr
     """
-    from pipeline.cache_tables import describe_verified
+    from pipeline.cache.tables import describe_verified
     from pipeline.progress import TerminalProgress
     from storage.store_verify import num_bytes_to_check, verify_store
 
@@ -178,7 +178,7 @@ def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> No
     Example: essence cache audit --corpus work/corpus-da37a61b1938/train.h5 \\
                  work/teacher-5a7227487ef6/train.zarr
     """
-    from pipeline.cache_tables import describe_audit
+    from pipeline.cache.tables import describe_audit
     from pipeline.progress import TerminalProgress
     from stages.report.audit_figure import draw_audit
     from storage.store_audit import audit_store
@@ -224,7 +224,7 @@ def show(
     \b
     Example: essence cache show work/teacher-5a7227487ef6/dev.zarr dev-00003 --k 8
     """
-    from pipeline.cache_tables import describe_shown
+    from pipeline.cache.tables import describe_shown
     from stages.report.soft_label_figure import choose_classes, draw_soft_labels
     from storage.corpus_match import match_corpus
     from storage.store_reader import open_store
@@ -261,7 +261,7 @@ def repair(store: "Root", *, as_json: bool, dry_run: bool) -> None:
     \b
     Example: essence cache repair work/teacher-5a7227487ef6/train.zarr
     """
-    from pipeline.cache_repair import describe_repair, repair_in_place
+    from pipeline.cache.repair import describe_repair, repair_in_place
 
     if not isinstance(store, Path):
         raise StoreError(f"{store} lies on a server: copy it here, or repair it there")

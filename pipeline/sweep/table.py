@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.columns import aligned
-from pipeline.sweep import Outcome, repeat_command
+from pipeline.sweep.run import Outcome, repeat_command
 
 MEASURES = {
     "dev_frame_error": "frame err dev",

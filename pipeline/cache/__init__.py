@@ -1,0 +1,1 @@
+"""cache: `essence cache`: soft-label stores, looked at, checked, mended, passed on."""
