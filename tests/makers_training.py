@@ -18,6 +18,20 @@ INVENTORY = "an inventory of five classes"
 LENGTHS = (31, 0, 17, 44, 23, 1, 38, 29)
 
 
+def make_corpus_about(split: str, *, num_classes: int = NUM_CLASSES) -> CorpusAbout:
+    """What holds for every utterance of a made split."""
+    return CorpusAbout(
+        split=split,
+        feature_dim=FEATURE_DIM,
+        num_classes=num_classes,
+        class_inventory=INVENTORY,
+        frame_shift_ms=10.0,
+        subsampling=1,
+        has_labels=True,
+        feature_settings={},
+    )
+
+
 def make_corpus(
     path: Path,
     *,
@@ -34,18 +48,8 @@ def make_corpus(
     """
     centroids = np.random.default_rng(99).normal(size=(num_classes, FEATURE_DIM)) * 3 + 5
     rng = np.random.default_rng(seed)
-    about = CorpusAbout(
-        split=path.stem,
-        feature_dim=FEATURE_DIM,
-        num_classes=num_classes,
-        class_inventory=INVENTORY,
-        frame_shift_ms=10.0,
-        subsampling=1,
-        has_labels=True,
-        feature_settings={},
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with CorpusWriter(path, about) as writer:
+    with CorpusWriter(path, make_corpus_about(path.stem, num_classes=num_classes)) as writer:
         for number, length in enumerate(lengths):
             labels = np.repeat(rng.integers(num_classes, size=length // 3 + 1), 3)[:length]
             features = centroids[labels] + noise * rng.normal(size=(length, FEATURE_DIM))

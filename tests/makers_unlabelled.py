@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from makers_store import make_about
-from makers_training import FEATURE_DIM, INVENTORY, NUM_CLASSES
+from makers_training import FEATURE_DIM, INVENTORY, NUM_CLASSES, make_corpus_about
 from numpy.typing import NDArray
 
-from storage.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus_file import CorpusFile
 from storage.corpus_writer import CorpusWriter
 from storage.store_format import StoreUtterance
 from storage.store_writer import StoreWriter
@@ -26,7 +26,7 @@ def make_partly_labelled(directory: Path, *, labelled_speakers: int = 3) -> Trut
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(8)
     truth: Truth = {}
-    with CorpusWriter(directory / "train.h5", _about("train")) as writer:
+    with CorpusWriter(directory / "train.h5", make_corpus_about("train")) as writer:
         for number, length in enumerate(LABELLED):
             id, speaker = f"said-{number}", f"speaker {number % labelled_speakers}"
             truth[id] = _add(writer, id, speaker, length, rng, num_classes=RARE, is_labelled=True)
@@ -35,7 +35,7 @@ def make_partly_labelled(directory: Path, *, labelled_speakers: int = 3) -> Trut
             truth[id] = _add(
                 writer, id, speaker, length, rng, num_classes=NUM_CLASSES, is_labelled=False
             )
-    with CorpusWriter(directory / "dev.h5", _about("dev")) as writer:
+    with CorpusWriter(directory / "dev.h5", make_corpus_about("dev")) as writer:
         for number, length in enumerate((35, 28, 41)):
             id = f"dev-{number}"
             _add(writer, id, "d", length, rng, num_classes=NUM_CLASSES, is_labelled=True)
@@ -76,19 +76,6 @@ def _posteriors(truth_T: NDArray[np.int32]) -> NDArray[np.float32]:
     logits_TC[np.arange(len(truth_T)), truth_T] += 6.0
     total_T1 = np.log(np.exp(logits_TC).sum(axis=1, keepdims=True))
     return (logits_TC - total_T1).astype(np.float32)
-
-
-def _about(split: str) -> CorpusAbout:
-    return CorpusAbout(
-        split=split,
-        feature_dim=FEATURE_DIM,
-        num_classes=NUM_CLASSES,
-        class_inventory=INVENTORY,
-        frame_shift_ms=10.0,
-        subsampling=1,
-        has_labels=True,
-        feature_settings={},
-    )
 
 
 def _add(
