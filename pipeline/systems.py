@@ -1,5 +1,6 @@
 """Systems: what can be evaluated, and under which name people find it in the tables."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -36,25 +37,33 @@ def ensemble_of(job: Job) -> System:
 
 def students_of(job: Job) -> Iterator[System]:
     """Every student of this corpus that is here; no two have the same name."""
+    usual = _usual_inputs(job)
     default = job.settings.student.model_dump(mode="json")
     taken: set[str] = set()
     for recipe in job.recipes.students_found():
-        name = recipe.shown_as or student_name(recipe.settings, default)
+        elsewhere = "".join(f" {what}={x[:6]}" for what, x in recipe.inputs.items() - usual)
+        name = recipe.shown_as or student_name(recipe.settings, default) + elsewhere
         if name in taken:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
         system = _one_model(job, recipe, kind="student", name=name)
-        yield system.model_copy(update=_group(recipe, default))
+        yield system.model_copy(update=_group(recipe, default, elsewhere))
 
 
-def _group(recipe: Recipe, default: dict[str, Any]) -> dict[str, str | None]:
+def _usual_inputs(job: Job) -> set[tuple[str, str]]:
+    """What a student of the settings is made from; another's store or teacher is named."""
+    students = (item for recipe in job.recipes.students for item in recipe.inputs.items())
+    return {("teacher", job.recipes.teacher.fingerprint), *students}
+
+
+def _group(recipe: Recipe, default: dict[str, Any], elsewhere: str) -> dict[str, str | None]:
     """What students share that differ in their seed alone: the report pools them."""
     training = {**recipe.settings["training"], "seed": default["training"]["seed"]}
     settings = {**recipe.settings, "training": training}
     return {
         "teacher": recipe.inputs.get("teacher"),
         "group": fingerprint({"settings": settings, "inputs": recipe.inputs}),
-        "group_name": recipe.shown_as or student_name(settings, default),
+        "group_name": recipe.shown_as or student_name(settings, default) + elsewhere,
     }
 
 
@@ -85,6 +94,8 @@ def _differences(
     for key, value in found.items():
         if key in passed_over or value == default.get(key):
             continue
+        if key == "patience" and value >= found.get("epochs", math.inf):
+            continue  # it never came to that
         if isinstance(value, dict):
             yield from _differences(value, default.get(key) or {}, set())
         else:

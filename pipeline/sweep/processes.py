@@ -66,8 +66,7 @@ def train_side_by_side(
 
 
 def _train_summary(job: Job) -> SplitSummary:
-    summary = read_json(CorpusSummary, job.shelf.place(job.recipes.corpus) / "summary.json")
-    return next(split for split in summary.splits if split.split == "train")
+    return read_json(CorpusSummary, job.shelf.place(job.recipes.corpus) / "summary.json").train
 
 
 def _epoch_frames(train: SplitSummary, student: StudentSettings) -> int:

@@ -45,10 +45,9 @@ def count_teacher_passes(
     ]
     if not epochs:
         return None
-    speech = sum(split.hours for split in corpus.splits if split.split == "train")
     factor = real_time_factor(comparisons.ensemble) if comparisons.ensemble else None
     return TeacherPasses(
         num_students=len(epochs),
         num_epochs=sum(epochs),
-        hours=None if factor is None else factor * speech,
+        hours=None if factor is None else factor * corpus.train.hours,
     )

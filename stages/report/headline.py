@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
 from stages.report.statistics.groups import SystemGroup, of_role
+from stages.speech.results import SplitSummary
 
 FEW_SPEAKERS = 20  # below, intervals are rough
 MINUS = "−"
@@ -23,8 +24,11 @@ class Headline:
     figures: tuple[str, ...]
 
 
-def write_headline(comparisons: Comparisons) -> Headline:
-    """Compare the essence students that are best on dev with hard labels and ensemble, on test."""
+def write_headline(comparisons: Comparisons, *, train: SplitSummary) -> Headline:
+    """Compare the essence students that are best on dev with hard labels and ensemble, on test.
+
+    Where a part of `train` has no hard labels, that is said too: it is what the figures mean.
+    """
     chosen = comparisons.chosen
     if chosen is None:
         return Headline("No essence student has been evaluated.", ())
@@ -42,7 +46,7 @@ def write_headline(comparisons: Comparisons) -> Headline:
         verdict = "The essence student has nothing to be compared with."
     else:
         verdict = " ".join(_verdict(name, comparison) for name, comparison in found)
-    return Headline(verdict, tuple(_figures(comparisons, chosen)))
+    return Headline(verdict, (*_figures(comparisons, chosen), *_transcribed(train)))
 
 
 def _verdict(name: str, comparison: Comparison) -> str:
@@ -114,6 +118,15 @@ def _second_opinion(name: str, comparison: Comparison) -> str:
     if (segments.p < LEVEL) != (found.p < LEVEL):
         text += ", which does not agree with the bootstrap: take neither as proof"
     return f"{text}."
+
+
+def _transcribed(train: SplitSummary) -> Iterator[str]:
+    if train.labelled is not None:
+        yield (
+            f"{train.labelled.hours:.2f} of {train.hours:.2f} hours of training speech have hard "
+            "labels: members and students on hard labels learnt from these, essence students from "
+            "all."
+        )
 
 
 def _warnings(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:

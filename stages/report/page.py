@@ -104,7 +104,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
         .render(
             title=settings.title,
             style=(HERE / "page.css").read_text(encoding="utf-8"),
-            headline=write_headline(comparisons),
+            headline=write_headline(comparisons, train=inputs.corpus.train),
             pictures={name: _inline(*drawn) for name, drawn in pictures.items()},
             example=example,
             corpus=inputs.corpus,

@@ -171,6 +171,11 @@ class CorpusSummary(Settings):
     num_words: int
     splits: tuple["SplitSummary", ...]
 
+    @property
+    def train(self) -> "SplitSummary":
+        """The training split."""
+        return next(split for split in self.splits if split.split == "train")
+
 
 class LabelledPart(Settings):
     """The utterances of a split that have hard labels."""

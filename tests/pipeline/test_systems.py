@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pipeline.job import Job
 from pipeline.settings import PipelineSettings
-from pipeline.systems import ensemble_of, students_of
+from pipeline.systems import ensemble_of, student_name, students_of
 from stages.speech.progress import SilentProgress
+from stages.student.settings import StudentSettings
 
 
 def test_students_that_differ_in_their_seed_alone_are_one_group(tmp_path: Path) -> None:
@@ -57,6 +58,20 @@ def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -
         job.recipes.teacher.fingerprint for job in (first, second)
     }
     assert len({system.group for system in found}) == 2
+    other = first.recipes.teacher.fingerprint
+    assert [s.group_name for s in found] == ["k=8", f"k=8 teacher={other[:6]}"]
+    assert [s.name for s in found] == ["k=8", f"k=8 teacher={other[:6]}"]
+
+
+def test_patience_that_was_never_used_up_is_not_in_a_name() -> None:
+    default = StudentSettings().model_dump(mode="json")
+
+    def name_with(**training: int) -> str:
+        student = {**default, "training": {**default["training"], **training}}
+        return student_name(student, default)
+
+    assert name_with(epochs=72, patience=72) == "k=8 epochs=72"
+    assert name_with(epochs=72, patience=71) == "k=8 epochs=72 patience=71"
 
 
 def test_labels_of_dev_that_are_not_here_are_not_measured_against(tmp_path: Path) -> None:

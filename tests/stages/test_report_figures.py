@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from makers_report import (
     make_all_results,
+    make_corpus_summary,
     make_essence,
     make_hard,
     make_inputs,
@@ -21,14 +22,14 @@ from makers_report import (
 from stages.report.data_files import DATA_FILES
 from stages.report.example import most_active, read_example
 from stages.report.group_table import cells, make_group_rows
-from stages.report.headline import p_value, points, write_headline
+from stages.report.headline import Headline, p_value, points, write_headline
 from stages.report.ranking import in_order, role_of
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
-from stages.speech.results import SystemResult
+from stages.speech.results import LabelledPart, SystemResult
 from storage.corpus_file import CorpusFile
 from storage.store_reader import open_store
 
@@ -62,9 +63,13 @@ def essence(name: str, *, errors: int, seed: int = 1, k: int = 8) -> SystemResul
     return make_result(name, errors=errors, **facts)
 
 
+def headline_of(comparisons: Comparisons) -> Headline:
+    return write_headline(comparisons, train=make_corpus_summary().train)
+
+
 def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
     found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
-    headline = write_headline(found)
+    headline = headline_of(found)
     to_hard = found.to_hard[found.chosen.key].difference
     assert headline.verdict.startswith("k=8 is better than hard labels on test: −5.00 points (95 %")
     assert f"{points(to_hard.interval.low)} to {points(to_hard.interval.high)}" in headline.verdict
@@ -74,32 +79,42 @@ def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
     assert not any("One seed" in figure for figure in headline.figures)
 
 
+def test_speech_without_hard_labels_is_named_beside_the_figures() -> None:
+    found = compared(make_hard(errors=300), make_essence(8, errors=200))
+    whole = make_corpus_summary().train
+    part = LabelledPart(num_utterances=300, num_frames=103_500, hours=0.29)
+    untold = headline_of(found).figures
+    told = write_headline(found, train=whole.model_copy(update={"labelled": part})).figures
+    assert told[:-1] == untold
+    assert told[-1].startswith("0.29 of 0.86 hours of training speech have hard labels:")
+
+
 def test_a_baseline_of_one_seed_is_named() -> None:
     found = compared(make_hard(errors=300), *seeds(essence, "k=8", 200))
-    figures = write_headline(found).figures
+    figures = headline_of(found).figures
     assert any(figure.startswith("One seed was trained of hard labels:") for figure in figures)
 
 
 def test_a_worse_student_is_said_to_be_worse() -> None:
     found = compared(*seeds(make_hard, "hard labels", 150), *seeds(essence, "k=8", 300))
-    verdict = write_headline(found).verdict
+    verdict = headline_of(found).verdict
     assert verdict.startswith("k=8 is worse than hard labels on test: +7.50 points")
 
 
 def test_one_seed_is_a_hint_however_small_p_is() -> None:
-    headline = write_headline(compared(make_hard(errors=150), make_essence(8, errors=300)))
+    headline = headline_of(compared(make_hard(errors=150), make_essence(8, errors=300)))
     assert headline.verdict.startswith(
         "A hint, no proof: k=8 makes more word errors than hard labels"
     )
     found = compared(*seeds(make_hard, "hard labels", 150), make_essence(8, errors=300))
-    assert write_headline(found).verdict.startswith("A hint, no proof: k=8 makes more")
+    assert headline_of(found).verdict.startswith("A hint, no proof: k=8 makes more")
     once = "One seed was trained of k=8 and of hard labels:"
     assert any(figure.startswith(once) for figure in headline.figures)
     assert "There is no ensemble to compare with." in headline.figures
 
 
 def test_a_difference_that_is_not_shown_is_not_claimed() -> None:
-    headline = write_headline(compared(make_hard(errors=222), make_essence(8, errors=220)))
+    headline = headline_of(compared(make_hard(errors=222), make_essence(8, errors=220)))
     assert headline.verdict.startswith("No difference between k=8 and hard labels is shown on test")
 
 
@@ -108,22 +123,22 @@ def test_two_tests_that_disagree_are_named() -> None:
     (key,) = found.to_hard
     comparison = found.to_hard[key]
     other = replace(comparison, segments=replace(comparison.segments, p=0.01))
-    headline = write_headline(replace(found, to_hard={key: other}))
+    headline = headline_of(replace(found, to_hard={key: other}))
     assert any("does not agree with the bootstrap" in figure for figure in headline.figures)
-    assert not any("agree" in figure for figure in write_headline(found).figures)
+    assert not any("agree" in figure for figure in headline_of(found).figures)
 
 
 def test_the_student_of_the_headline_is_chosen_on_dev() -> None:
     lucky = make_essence(2, errors=100)
     lucky = lucky.model_copy(update={"dev": make_essence(2, errors=300).dev})
-    headline = write_headline(compared(lucky, make_essence(8, errors=200), make_hard()))
+    headline = headline_of(compared(lucky, make_essence(8, errors=200), make_hard()))
     assert "k=8 was chosen on dev among 2 settings of essence students" in headline.figures[0]
     assert headline.verdict.startswith("A hint, no proof: k=8 makes fewer")
 
 
 def test_the_headline_says_what_is_missing() -> None:
-    assert write_headline(compared(make_hard())).verdict == "No essence student has been evaluated."
-    alone = write_headline(compared(make_essence(8, errors=200)))
+    assert headline_of(compared(make_hard())).verdict == "No essence student has been evaluated."
+    alone = headline_of(compared(make_essence(8, errors=200)))
     assert alone.verdict == "The essence student has nothing to be compared with."
     assert "There are no students on hard labels to compare with." in alone.figures
 
