@@ -179,12 +179,12 @@ def corpus(job: "Job") -> None:
 
     Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
     test.h5, lang/ and summary.json. Speech that nobody transcribed joins train from the folders
-    corpus.kaldi.unlabelled; corpus.labelled_share tries that out (docs/unlabelled.md), and
+    corpus.kaldi.unlabelled; corpus.kaldi.labelled_share tries that out (docs/unlabelled.md), and
     train-labelled.txt lists what has hard labels then.
 
     \b
     Example: essence corpus --set corpus.spoken.hours=0.2
-    Example: essence corpus --set corpus.labelled_share=0.3
+    Example: essence corpus --set corpus.spoken.labelled_share=0.3
     """
     from pipeline import flow
 

@@ -11,13 +11,15 @@ class KaldiSettings(Settings):
     """How a Kaldi data directory is read. The folder names are below `corpus.path`.
 
     `unlabelled` are folders of speech that nobody has transcribed or aligned: feats.scp and utt2spk
-    are enough. It joins the train split; only soft labels say what it is.
+    are enough. It joins the train split; only soft labels say what it is. `labelled_share` of the
+    speakers of `train` keep their hard labels; the others are as if nobody had transcribed them.
     """
 
     train: str = "train"
     dev: str = "dev"
     test: str = "test"
     unlabelled: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    labelled_share: float = Field(1.0, gt=0.0, le=1.0)
     lang: str = "lang"
     frame_shift_ms: float = Field(default=10.0, gt=0)
     max_length_difference: LengthDifference = 0  # features, labels; 1: the longer one is trimmed

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
@@ -18,9 +18,6 @@ class CorpusSettings(Settings):
     path: Path | None = None
     spoken: SpokenSettings = SpokenSettings()
     kaldi: KaldiSettings = KaldiSettings()
-    # Of train's speakers so many keep their hard labels; the others are as if nobody had
-    # transcribed them.
-    labelled_share: float = Field(1.0, gt=0.0, le=1.0)
     features: FrontEndSettings = FrontEndSettings()
 
     def identity(self) -> dict[str, Any]:
@@ -29,11 +26,17 @@ class CorpusSettings(Settings):
         What leaves all speech as it is does not count: corpora from before it was there stay fresh.
         """
         settings = self.model_dump(mode="json", exclude={"path", self._other_source})
-        if self.labelled_share == 1:
-            del settings["labelled_share"]
+        del settings[self.source]["labelled_share"]
+        if self.labelled_share < 1:
+            settings["labelled_share"] = self.labelled_share
         if self.source == "kaldi" and not self.kaldi.unlabelled:
             del settings["kaldi"]["unlabelled"]
         return settings
+
+    @property
+    def labelled_share(self) -> float:
+        """Of train's speakers, how many keep their hard labels."""
+        return self.spoken.labelled_share if self.source == "spoken" else self.kaldi.labelled_share
 
     @property
     def _other_source(self) -> str:

@@ -120,4 +120,5 @@ def spoken_fingerprint(settings: SpokenSettings) -> str:
         synthesiser = version(SYNTHESISER)
     except PackageNotFoundError:
         synthesiser = "absent"
-    return fingerprint({"spoken": settings.model_dump(mode="json"), SYNTHESISER: synthesiser})
+    spoken = settings.model_dump(mode="json", exclude={"labelled_share"})  # says nothing aloud
+    return fingerprint({"spoken": spoken, SYNTHESISER: synthesiser})

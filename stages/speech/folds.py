@@ -36,7 +36,7 @@ def plan_folds(
         raise BadInput(
             f"found hard labels of one speaker for {num_folds} folds, wanted two speakers at "
             "least: the model that is not to hear that one would hear nobody: label more "
-            "(corpus.labelled_share), or set the member's folds to 1"
+            "(labelled_share), or set the member's folds to 1"
         )
     held = [0] * num_folds
     fold_of = {}

@@ -22,16 +22,15 @@ from storage.store_reader import open_store
 BASE: dict[str, Any] = dict(TINY)
 
 
-def job(directory: Path, **corpus: Any) -> Job:
+def job(directory: Path, **kaldi: Any) -> Job:
     """The tiny pipeline over the Kaldi directory, and the speech beside it."""
     settings = BASE | {
         "work_dir": str(directory / "work"),
         "corpus": {
             "source": "kaldi",
             "path": str(directory / "data"),
-            "kaldi": {"unlabelled": ["more"]},
+            "kaldi": {"unlabelled": ["more"], **kaldi},
             "features": {"subsample": 2},
-            **corpus,
         },
         "ensemble": {"members": [BASE["ensemble"]["members"][0] | {"folds": 2}]},
         "teacher": {"kept": 3, "shard_frames": 300, "chunk_frames": 100},

@@ -18,8 +18,10 @@ from pipeline.freshness import Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
 from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
+from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.labelled_share import choose_labelled
 from stages.corpus.settings import CorpusSettings
+from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken_source import SpokenSource
 from stages.errors import BadInput
 from stages.speech.progress import SilentProgress
@@ -37,10 +39,10 @@ def data(tmp_path: Path) -> Path:
     return directory
 
 
-def settings_for(data: Path, *unlabelled: str, **changes: Any) -> CorpusSettings:
-    kaldi = {"unlabelled": unlabelled} if unlabelled else {}
+def settings_for(data: Path, *unlabelled: str, labelled_share: float = 1.0) -> CorpusSettings:
+    kaldi = {"unlabelled": unlabelled, "labelled_share": labelled_share}
     fields = {"source": "kaldi", "path": data, "kaldi": kaldi, "features": {"splice_left": 0}}
-    return CorpusSettings.model_validate(fields | changes)
+    return CorpusSettings.model_validate(fields)
 
 
 def build(out: Path, settings: CorpusSettings) -> CorpusSummary:
@@ -293,8 +295,9 @@ def test_the_share_is_of_train_s_own_speakers(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
 def test_no_share_and_more_than_all_are_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="labelled_share"):
-        CorpusSettings(labelled_share=share)
+    for settings in (SpokenSettings, KaldiSettings):
+        with pytest.raises(ValueError, match="labelled_share"):
+            settings(labelled_share=share)
 
 
 def recipe_of(corpus: CorpusSettings) -> dict[str, Any]:
@@ -308,15 +311,20 @@ def test_corpora_from_before_stay_fresh(data: Path) -> None:
     kaldi = recipe_of(settings_for(data))
     assert set(kaldi) == {"source", "kaldi", "features"}
     assert "unlabelled" not in kaldi["kaldi"]
-    assert recipe_of(CorpusSettings(labelled_share=0.5))["labelled_share"] == 0.5
+    assert "labelled_share" not in {*recipe_of(CorpusSettings())["spoken"], *kaldi["kaldi"]}
+    spoken = [CorpusSettings(spoken=SpokenSettings(labelled_share=share)) for share in (0.5, 1)]
+    assert len({source_fingerprint(settings) for settings in spoken}) == 1  # the same is spoken
+    assert len({str(recipe_of(settings)) for settings in spoken}) == 2
+    few = recipe_of(settings_for(data, labelled_share=0.5))
+    assert (few.pop("labelled_share"), few) == (0.5, kaldi)
     assert recipe_of(settings_for(data, "more"))["kaldi"]["unlabelled"] == ["more"]
 
 
 def test_spoken_speech_loses_its_labels_in_the_same_way(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     spoken = tiny_spoken(hours=0.006, dev_minutes=0.05, test_minutes=0.05, train_voices=5)
-    settings = CorpusSettings(spoken=spoken, labelled_share=0.4)
-    summary = build(tmp_path / "out", settings)
+    few = spoken.model_copy(update={"labelled_share": 0.4})
+    summary = build(tmp_path / "out", CorpusSettings(spoken=few))
     labelled = speakers_with_labels(tmp_path / "out" / "train.h5")
     assert (len(labelled), summary.splits[0].num_speakers) == (2, 5)
     source = SpokenSource(spoken, scratch=tmp_path, progress=SilentProgress())

@@ -38,6 +38,7 @@ class SpokenSettings(Settings):
     test_minutes: float = Field(12.0, gt=0, le=6000)
     seed: int = Field(1, ge=0)
     train_voices: int = Field(48, ge=1, le=400)
+    labelled_share: float = Field(1.0, gt=0.0, le=1.0)  # of them; the others: not transcribed
     dev_voices: int = Field(8, ge=1, le=80)
     test_voices: int = Field(12, ge=1, le=80)
     words_per_minute_low: int = Field(130, ge=80, le=300)
