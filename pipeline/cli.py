@@ -276,6 +276,7 @@ def sweep(
 
     \b
     Example: essence sweep --k 1,2,4,8 --hard-weight 0.2,0.5 --seeds 3 --jobs 2
+    All that the settings compare, for a claim: essence sweep --compare --seeds 5 --jobs 2
     """
     from pipeline.sweep.run import sweep as train_grid
     from pipeline.sweep.table import as_csv, as_json, as_table, failures

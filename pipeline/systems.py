@@ -1,6 +1,5 @@
 """Systems: what can be evaluated, and under which name people find it in the tables."""
 
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -85,27 +84,35 @@ def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
     on_hard_labels = student["hard_weight"] == 1
     first = "hard labels" if on_hard_labels else f"k={student['k']}"
     passed_over = {"k", "name"} | ({"hard_weight"} if on_hard_labels else set())
-    return " ".join([first, *_differences(student, default, passed_over)])
+    if student["training"]["patience"] >= student["training"]["epochs"]:
+        passed_over.add("training.patience")  # it was never used up
+    unlike = differences(student, default)
+    return " ".join([first, *(_said(key, x) for key, x in unlike if key not in passed_over)])
 
 
-def _differences(
-    found: dict[str, Any], default: dict[str, Any], passed_over: set[str]
-) -> Iterator[str]:
+def differences(
+    found: dict[str, Any], default: dict[str, Any], *, below: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Key, as `--set` has it, and value of every setting that is another one in `default`."""
     for key, value in found.items():
-        if key in passed_over or value == default.get(key):
-            continue
-        if key == "patience" and value >= found.get("epochs", math.inf):
-            continue  # it never came to that
         if isinstance(value, dict):
-            yield from _differences(value, default.get(key) or {}, set())
-        else:
-            yield f"{SHORT_NAMES.get(key, key)}={value}"
+            yield from differences(value, default.get(key) or {}, below=f"{below}{key}.")
+        elif value != default.get(key):
+            yield f"{below}{key}", value
+
+
+def _said(key: str, value: Any) -> str:
+    last = key.rpartition(".")[2]
+    return f"{SHORT_NAMES.get(last, last)}={value}"
 
 
 def _architecture(architecture: dict[str, Any]) -> str:
-    if architecture["kind"] in BUILT_IN:
-        return f"{architecture['kind']} {architecture['layers']}x{architecture['hidden']}"
-    return " ".join([architecture["kind"], *_differences(architecture, {}, {"kind"})])
+    kind = architecture["kind"]
+    if kind in BUILT_IN:
+        return f"{kind} {architecture['layers']}x{architecture['hidden']}"
+    return " ".join(
+        [kind, *(_said(*unlike) for unlike in differences(architecture, {"kind": kind}))]
+    )
 
 
 def _facts(settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,17 @@ import click
 
 @dataclass(frozen=True, kw_only=True)
 class SweepGrid:
-    """Values of each setting; an empty tuple means the one of the settings file."""
+    """Values of each setting of `student`; an empty tuple means the one of the settings file."""
 
     k: tuple[int, ...] = ()
     hard_weight: tuple[float, ...] = ()
     tail: tuple[str, ...] = ()
     temperature: tuple[float, ...] = ()
     num_seeds: int = 1
+    with_compared: bool = False  # and the students that `compare` lists, as they are there
 
-    def changes(self, *, first_seed: int) -> Iterator[dict[str, Any]]:
-        """Changes to a student: the product of all values, and the seeds of each."""
+    def changes(self) -> Iterator[dict[str, Any]]:
+        """Changes to `student`: the product of all values."""
         axes = {
             "k": self.k,
             "hard_weight": self.hard_weight,
@@ -29,9 +30,7 @@ class SweepGrid:
             "temperature": self.temperature,
         }
         named = [[(name, value) for value in values] for name, values in axes.items() if values]
-        for values in itertools.product(*named):
-            for seed in range(first_seed, first_seed + self.num_seeds):
-                yield {**dict(values), "training": {"seed": seed}}
+        yield from map(dict, itertools.product(*named))
 
 
 class ListOf(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
@@ -98,6 +97,12 @@ def with_grid(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="How many seeds each setting is trained with, from student.training.seed on.",
     )
+    @click.option(
+        "--compare",
+        "with_compared",
+        is_flag=True,
+        help="The students that the settings' `compare` lists as well, with as many seeds.",
+    )
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -106,10 +111,16 @@ def with_grid(command: Callable[..., None]) -> Callable[..., None]:
         tail: tuple[str, ...],
         temperature: tuple[float, ...],
         num_seeds: int,
+        with_compared: bool,
         **others: Any,
     ) -> None:
         grid = SweepGrid(
-            k=k, hard_weight=hard_weight, tail=tail, temperature=temperature, num_seeds=num_seeds
+            k=k,
+            hard_weight=hard_weight,
+            tail=tail,
+            temperature=temperature,
+            num_seeds=num_seeds,
+            with_compared=with_compared,
         )
         command(*args, grid=grid, **others)
 

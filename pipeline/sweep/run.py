@@ -5,8 +5,9 @@ A student of a sweep is a student as any other: what is here already is not trai
 """
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline import flow
 from pipeline.errors import in_words
@@ -14,10 +15,12 @@ from pipeline.job import Job
 from pipeline.settings import refuse_misfits, with_changes
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.processes import train_side_by_side
-from pipeline.systems import student_name, students_of
+from pipeline.systems import differences, student_name, students_of
 from stages.speech.model_file import read_model_about
 from stages.speech.results import SystemResult
 from stages.student.settings import StudentSettings
+
+NAMED = {"k", "hard_weight", "tail", "temperature", "training.seed"}  # columns of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Outcome:
 
     student: StudentSettings
     name: str
+    other: str  # what else is unlike the student of the settings
+    repeat: str  # the command that trains it alone
     directory: str
     failure: str = ""
     dev_frame_error: float | None = None
@@ -59,27 +64,37 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
 
 def plan_sweep(job: Job, grid: SweepGrid) -> tuple[StudentSettings, ...]:
     """The students of a grid, each once: what means the same student has the same recipe."""
-    first = job.settings.student
-    default = first.model_dump(mode="json")
+    default = job.settings.student.model_dump(mode="json")
     planned: dict[str, StudentSettings] = {}
-    for change in grid.changes(first_seed=first.training.seed):
-        student = with_changes(first, change)
-        recipe = job.recipes.student(student)
-        name = student_name(recipe.settings, default)
-        planned.setdefault(recipe.fingerprint, student.model_copy(update={"name": name}))
+    for setting in _settings_of(job, grid):
+        first_seed = setting.training.seed
+        for seed in range(first_seed, first_seed + grid.num_seeds):
+            student = with_changes(setting, {"training": {"seed": seed}})
+            recipe = job.recipes.student(student)
+            name = student_name(recipe.settings, default)
+            planned.setdefault(recipe.fingerprint, student.model_copy(update={"name": name}))
     return tuple(planned.values())
 
 
-def repeat_command(student: StudentSettings) -> str:
-    """The command that trains one student of a sweep alone."""
-    values: dict[str, object] = {
-        "hard_weight": student.hard_weight,
-        "training.seed": student.training.seed,
-    }
-    if student.hard_weight < 1:
-        values |= {"k": student.k, "tail": student.tail, "temperature": student.temperature}
-    words = [word for key, value in values.items() for word in ("--set", f"student.{key}={value}")]
-    return shlex.join(["essence", "student", *words])
+def _settings_of(job: Job, grid: SweepGrid) -> Iterator[StudentSettings]:
+    """What is trained with several seeds each."""
+    for change in grid.changes():
+        yield with_changes(job.settings.student, change)
+    if grid.with_compared:
+        yield from job.settings.students[1:]
+
+
+def repeat_command(student: StudentSettings, default: StudentSettings) -> str:
+    """The command that trains one student of a sweep alone, where `default` is the settings'."""
+    changes = [
+        f"student.{key}={'null' if x is None else x}" for key, x in _unlike(student, default)
+    ]
+    return shlex.join(["essence", "student", *(w for change in changes for w in ("--set", change))])
+
+
+def _unlike(student: StudentSettings, default: StudentSettings) -> list[tuple[str, Any]]:
+    found = student.model_dump(mode="json", exclude={"name"})
+    return list(differences(found, default.model_dump(mode="json")))
 
 
 def _train_in_turn(job: Job, students: Sequence[StudentSettings]) -> dict[StudentSettings, str]:
@@ -116,7 +131,7 @@ def _outcome(
     failures: dict[StudentSettings, str],
     results: dict[StudentSettings, SystemResult],
 ) -> Outcome:
-    recipe = job.recipes.student(student)
+    recipe, default = job.recipes.student(student), job.settings.student
     place = job.shelf.place(recipe)
     frame_error = None
     if job.shelf.is_fresh(recipe):
@@ -124,6 +139,8 @@ def _outcome(
     return Outcome(
         student=student,
         name=student.name or "",
+        other=" ".join(f"{key}={x}" for key, x in _unlike(student, default) if key not in NAMED),
+        repeat=repeat_command(student, default),
         directory=str(place),
         failure=failures.get(student, ""),
         dev_frame_error=frame_error,

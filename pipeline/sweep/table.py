@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.columns import aligned
-from pipeline.sweep.run import Outcome, repeat_command
+from pipeline.sweep.run import Outcome
 
 MEASURES = {
     "dev_frame_error": "frame err dev",
@@ -20,8 +20,18 @@ Setting = dict[str, Any]
 
 def as_table(outcomes: Sequence[Outcome]) -> str:
     """Mean and standard deviation over the seeds, in per cent; how many seeds there were."""
-    head = ("k", "hard weight", "tail", "temperature", "seeds", *MEASURES.values())
+    head = (
+        "k",
+        "hard weight",
+        "tail",
+        "temperature",
+        "seeds",
+        *MEASURES.values(),
+        "other settings",
+    )
     rows = [_row(setting, several) for setting, several in _by_setting(outcomes)]
+    if not any(outcome.other for outcome in outcomes):
+        head, rows = head[:-1], [row[:-1] for row in rows]
     return aligned([head, *rows])
 
 
@@ -59,7 +69,7 @@ def failures(outcomes: Sequence[Outcome]) -> str:
         return ""
     lines = [f"{len(failed)} of {len(outcomes)} students failed; one alone, and the same options:"]
     for outcome in failed:
-        lines += [f"  {outcome.name}: {outcome.failure}", f"    {repeat_command(outcome.student)}"]
+        lines += [f"  {outcome.name}: {outcome.failure}", f"    {outcome.repeat}"]
     return "\n".join(lines)
 
 
@@ -68,7 +78,8 @@ def _setting(outcome: Outcome) -> Setting:
     student = outcome.student
     soft = ("k", "tail", "temperature")
     values = {key: getattr(student, key) if student.hard_weight < 1 else None for key in soft}
-    return {"k": values["k"], "hard_weight": student.hard_weight, **values}
+    values = {"k": values["k"], "hard_weight": student.hard_weight, **values}
+    return {**values, "other": outcome.other}
 
 
 def _by_setting(outcomes: Sequence[Outcome]) -> list[tuple[Setting, list[Outcome]]]:
@@ -84,9 +95,9 @@ def _by_setting(outcomes: Sequence[Outcome]) -> list[tuple[Setting, list[Outcome
 
 
 def _row(setting: Setting, several: Sequence[Outcome]) -> tuple[str, ...]:
-    named = ["-" if value is None else f"{value}" for value in setting.values()]
+    *named, other = ["-" if value is None else f"{value}" for value in setting.values()]
     figures = [_shown(_spread(several, measure)) for measure in MEASURES]
-    return (*named, str(len(_whole(several))), *figures)
+    return (*named, str(len(_whole(several))), *figures, other)
 
 
 def _shown(spread: dict[str, float | None]) -> str:

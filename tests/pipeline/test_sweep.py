@@ -56,6 +56,23 @@ def test_the_plan_is_the_product_and_names_say_what_differs(tmp_path: Path) -> N
     assert names(job_in(tmp_path, "student.name=mine"), SweepGrid()) == ["k=5"]
 
 
+LONGER = "compare=[{hard_weight: 1.0, training: {epochs: 6, patience: 6}}, {k: 1}, {k: 5}]"
+
+
+def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path, LONGER)
+    assert names(job, SweepGrid(num_seeds=2, with_compared=True)) == [
+        *("k=5", "k=5 seed=4"),
+        *("hard labels epochs=6", "hard labels epochs=6 seed=4"),
+        *("k=1", "k=1 seed=4"),
+    ]
+    assert names(job, SweepGrid(k=(2, 1), with_compared=True)) == [
+        *("k=2", "k=1", "hard labels epochs=6")
+    ]
+    assert names(job, SweepGrid()) == ["k=5"]
+
+
 def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path)
@@ -67,10 +84,12 @@ def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
 
 def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    job = job_in(tmp_path)
-    grid = SweepGrid(k=(2,), hard_weight=(0.2, 1.0), tail=("bucket",), num_seeds=2)
+    job = job_in(tmp_path, LONGER)
+    grid = SweepGrid(
+        k=(2,), hard_weight=(0.2, 1.0), tail=("bucket",), num_seeds=2, with_compared=True
+    )
     for student in plan_sweep(job, grid):
-        words = repeat_command(student).split()
+        words = repeat_command(student, job.settings.student).split()
         assert words[:2] == ["essence", "student"]
         alone = job_in(tmp_path, *words[3::2])
         wanted = job.recipes.student(student).fingerprint
@@ -172,6 +191,19 @@ def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
             assert wanted in line
 
 
+def test_students_unlike_in_other_settings_are_not_pooled(here: Path) -> None:
+    compared = "compare=[{hard_weight: 1.0}, {hard_weight: 1.0, training: {epochs: 3}}]"
+    ran = sweep("--compare", "--no-evaluate", "--seeds", "2", "--set", compared)
+    assert ran.exit_code == 0, ran.output
+    head, *lines = ran.stdout.splitlines()
+    assert head.endswith("other settings")
+    assert [(line.split()[0], line.split()[4], line.split()[-1]) for line in lines] == [
+        ("-", "2", "-"),
+        ("-", "2", "training.epochs=3"),
+        ("5", "2", "-"),
+    ]
+
+
 def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
     ran = sweep("--k", "2", "--seeds", "2", "--no-evaluate", "--csv")
     assert ran.exit_code == 0, ran.output
@@ -207,7 +239,7 @@ def test_a_student_that_fails_is_listed_and_stops_no_other(here: Path, num_jobs:
     said = ran.stderr.partition("essence: ")[2]
     assert said.startswith("1 of 3 students failed")
     assert f"{spoilt.name} is there without its made.json" in said
-    assert "essence student --set student.hard_weight=0.5" in said
+    assert "essence student --set student.k=2" in said
     spoilt.rmdir()
     again = sweep(*words)
     assert again.exit_code == 0, again.output
