@@ -16,6 +16,7 @@ from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import EnsembleSettings
 from stages.evaluate.settings import EvaluateSettings
 from stages.report.settings import ReportSettings
+from stages.speech.architectures import BUILT_IN
 from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
@@ -41,7 +42,7 @@ class PipelineSettings(Settings):
     @cached_property
     def students(self) -> tuple[StudentSettings, ...]:
         """`student`, then every change to it that `compare` lists; each once."""
-        changed = [with_changes(self.student, change) for change in self.compare]
+        changed = [_compared(self.student, change) for change in self.compare]
         return tuple(dict.fromkeys([self.student, *changed]))
 
     @property
@@ -77,7 +78,7 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     # What is wrong with a student or fits no other branch is said here, not after hours of a run.
     for number, compared in enumerate(settings.compare):
         try:
-            with_changes(settings.student, compared)
+            _compared(settings.student, compared)
         except ValidationError as error:
             below = ("compare", number)
             words = _in_words(error, said_by, model=StudentSettings, below=below)
@@ -173,12 +174,24 @@ def with_changes(student: StudentSettings, changes: Mapping[str, Any]) -> Studen
     return StudentSettings.model_validate(tree)
 
 
+def _compared(student: StudentSettings, changes: Mapping[str, Any]) -> StudentSettings:
+    """A student of `compare`; the name of `student` is not its."""
+    return with_changes(student, {"name": None, **changes})
+
+
 def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
+        known = tree.get(key)
+        if isinstance(value, Mapping) and isinstance(known, dict) and not _replaces(known, value):
+            _merge(known, value)
         else:
             tree[key] = value
+
+
+def _replaces(known: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Another kind of architecture has other options, where one of the two is the user's own."""
+    kinds = {known.get("kind"), value.get("kind", known.get("kind"))}
+    return len(kinds) > 1 and not kinds <= set(BUILT_IN)
 
 
 @dataclass(frozen=True)

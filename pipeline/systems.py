@@ -1,6 +1,6 @@
 """Systems: what can be evaluated, and under which name people find it in the tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Literal
 
 from pipeline.freshness import Recipe
@@ -38,32 +38,44 @@ def students_of(job: Job) -> Iterator[System]:
     """Every student of this corpus that is here; no two have the same name."""
     usual = _usual_inputs(job)
     default = job.settings.student.model_dump(mode="json")
+    recipes = list(job.recipes.students_found())
+    given = {_group(recipe, default): recipe.shown_as for recipe in recipes if recipe.shown_as}
     taken: set[str] = set()
-    for recipe in job.recipes.students_found():
+    for recipe in recipes:
         elsewhere = "".join(f" {what}={x[:6]}" for what, x in recipe.inputs.items() - usual)
         name = recipe.shown_as or student_name(recipe.settings, default) + elsewhere
         if name in taken:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
-        system = _one_model(job, recipe, kind="student", name=name)
-        yield system.model_copy(update=_group(recipe, default, elsewhere))
+        group = _group(recipe, default)
+        group_name = student_name(_with_one_seed(recipe.settings, default), default) + elsewhere
+        yield _one_model(job, recipe, kind="student", name=name).model_copy(
+            update={
+                "teacher": recipe.inputs.get("teacher"),
+                "group": group,
+                "group_name": given.get(group) or group_name,
+            }
+        )
 
 
-def _usual_inputs(job: Job) -> set[tuple[str, str]]:
-    """What a student of the settings is made from; another's store or teacher is named."""
-    students = (item for recipe in job.recipes.students for item in recipe.inputs.items())
-    return {("teacher", job.recipes.teacher.fingerprint), *students}
-
-
-def _group(recipe: Recipe, default: dict[str, Any], elsewhere: str) -> dict[str, str | None]:
-    """What students share that differ in their seed alone: the report pools them."""
-    training = {**recipe.settings["training"], "seed": default["training"]["seed"]}
-    settings = {**recipe.settings, "training": training}
+def _usual_inputs(job: Job) -> Set[tuple[str, str]]:
+    """What the student of the settings learns from; another's store or teacher is named."""
+    if job.settings.student.store is not None:
+        return job.recipes.student(job.settings.student).inputs.items()
     return {
-        "teacher": recipe.inputs.get("teacher"),
-        "group": fingerprint({"settings": settings, "inputs": recipe.inputs}),
-        "group_name": recipe.shown_as or student_name(settings, default) + elsewhere,
+        ("corpus", job.recipes.corpus.fingerprint),
+        ("teacher", job.recipes.teacher.fingerprint),
     }
+
+
+def _group(recipe: Recipe, default: dict[str, Any]) -> str:
+    """What students share that differ in their seed alone: the report pools them."""
+    settings = _with_one_seed(recipe.settings, default)
+    return fingerprint({"settings": settings, "inputs": recipe.inputs})
+
+
+def _with_one_seed(student: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    return {**student, "training": {**student["training"], "seed": default["training"]["seed"]}}
 
 
 def _one_model(
@@ -93,15 +105,22 @@ def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
 def differences(
     found: dict[str, Any], default: dict[str, Any], *, below: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Key, as `--set` has it, and value of every setting that is another one in `default`."""
+    """Key, as `--set` has it, and value of every setting that is another one in `default`.
+
+    An architecture of the user's own is one value: its options are not those of another.
+    """
     for key, value in found.items():
-        if isinstance(value, dict):
-            yield from differences(value, default.get(key) or {}, below=f"{below}{key}.")
-        elif value != default.get(key):
+        usual = default.get(key)
+        whole = key == "architecture" and not {value["kind"], default[key]["kind"]} <= set(BUILT_IN)
+        if isinstance(value, dict) and isinstance(usual, dict) and not whole:
+            yield from differences(value, usual, below=f"{below}{key}.")
+        elif value != usual:
             yield f"{below}{key}", value
 
 
 def _said(key: str, value: Any) -> str:
+    if key == "architecture":
+        return _architecture(value)
     last = key.rpartition(".")[2]
     return f"{SHORT_NAMES.get(last, last)}={value}"
 
@@ -110,9 +129,7 @@ def _architecture(architecture: dict[str, Any]) -> str:
     kind = architecture["kind"]
     if kind in BUILT_IN:
         return f"{kind} {architecture['layers']}x{architecture['hidden']}"
-    return " ".join(
-        [kind, *(_said(*unlike) for unlike in differences(architecture, {"kind": kind}))]
-    )
+    return " ".join([kind, *(f"{key}={x}" for key, x in architecture.items() if key != "kind")])
 
 
 def _facts(settings: dict[str, Any]) -> dict[str, Any]:

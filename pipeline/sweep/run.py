@@ -4,13 +4,16 @@ A student of a sweep is a student as any other: what is here already is not trai
 `essence report` shows those of a sweep beside the rest. The teacher is never touched.
 """
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline import flow
-from pipeline.errors import in_words
+from pipeline.errors import SettingsError, in_words
 from pipeline.job import Job
 from pipeline.settings import refuse_misfits, with_changes
 from pipeline.sweep.grid import SweepGrid
@@ -69,7 +72,7 @@ def plan_sweep(job: Job, grid: SweepGrid) -> tuple[StudentSettings, ...]:
     for setting in _settings_of(job, grid):
         first_seed = setting.training.seed
         for seed in range(first_seed, first_seed + grid.num_seeds):
-            student = with_changes(setting, {"training": {"seed": seed}})
+            student = _changed(setting, {"training": {"seed": seed}})
             recipe = job.recipes.student(student)
             name = student_name(recipe.settings, default)
             planned.setdefault(recipe.fingerprint, student.model_copy(update={"name": name}))
@@ -79,17 +82,29 @@ def plan_sweep(job: Job, grid: SweepGrid) -> tuple[StudentSettings, ...]:
 def _settings_of(job: Job, grid: SweepGrid) -> Iterator[StudentSettings]:
     """What is trained with several seeds each."""
     for change in grid.changes():
-        yield with_changes(job.settings.student, change)
+        yield _changed(job.settings.student, change)
     if grid.with_compared:
         yield from job.settings.students[1:]
 
 
+def _changed(student: StudentSettings, change: dict[str, Any]) -> StudentSettings:
+    if change.get("hard_weight", 1) < 1:  # smoothed labels are for students without a teacher
+        change = {**change, "label_smoothing": 0.0}
+    try:
+        return with_changes(student, change)
+    except ValidationError as error:
+        message = f"a student of the sweep, {change}: {error.errors()[0]['msg']}"
+        raise SettingsError(message) from error
+
+
 def repeat_command(student: StudentSettings, default: StudentSettings) -> str:
     """The command that trains one student of a sweep alone, where `default` is the settings'."""
-    changes = [
-        f"student.{key}={'null' if x is None else x}" for key, x in _unlike(student, default)
-    ]
+    changes = [f"student.{key}={_as_yaml(value)}" for key, value in _unlike(student, default)]
     return shlex.join(["essence", "student", *(w for change in changes for w in ("--set", change))])
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _unlike(student: StudentSettings, default: StudentSettings) -> list[tuple[str, Any]]:

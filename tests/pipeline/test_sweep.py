@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,34 @@ def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Pat
     assert names(job, SweepGrid()) == ["k=5"]
 
 
+OWN = "student.architecture={kind: 'm:W', width: 16, block: {a: 1}}"
+
+
+def test_a_student_of_one_s_own_architecture_is_planned_and_repeated(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    compared = "compare=[{architecture: {kind: gru, hidden: 16}}, {architecture: {kind: 'n:V'}}]"
+    job = job_in(tmp_path, OWN, compared)
+    planned = plan_sweep(job, SweepGrid(k=(5,), with_compared=True))
+    assert [student.architecture.options for student in planned] == [
+        {"width": 16, "block": {"a": 1}},
+        {"hidden": 16, "layers": 5, "dropout": 0.1},
+        {},
+    ]
+    assert [student.name for student in planned] == ["k=5", "k=5 gru 5x16", "k=5 n:V"]
+    for student in planned:
+        words = shlex.split(repeat_command(student, job.settings.student))
+        alone = job_in(tmp_path, OWN, *words[3::2])
+        wanted = job.recipes.student(student).fingerprint
+        assert alone.recipes.student(alone.settings.student).fingerprint == wanted
+
+
+def test_soft_labels_leave_no_smoothing_of_the_settings(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path, "student.hard_weight=1", "student.label_smoothing=0.1")
+    for student in plan_sweep(job, SweepGrid(hard_weight=(0.5, 1.0))):
+        assert student.label_smoothing == (0.1 if student.hard_weight == 1 else 0)
+
+
 def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path)
@@ -89,7 +118,7 @@ def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
         k=(2,), hard_weight=(0.2, 1.0), tail=("bucket",), num_seeds=2, with_compared=True
     )
     for student in plan_sweep(job, grid):
-        words = repeat_command(student, job.settings.student).split()
+        words = shlex.split(repeat_command(student, job.settings.student))
         assert words[:2] == ["essence", "student"]
         alone = job_in(tmp_path, *words[3::2])
         wanted = job.recipes.student(student).fingerprint
@@ -109,6 +138,7 @@ def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
         (["--jobs", "0"], "--jobs"),
         (["--k", "4,9"], "k=9 ranks, teacher.kept is K=8"),
         (["--temperature", "1,2"], "temperature 2"),
+        (["--seeds", "2", "--set", f"student.training.seed={2**63 - 1}"], "less than"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_before_anything_runs(

@@ -63,6 +63,48 @@ def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -
     assert [s.name for s in found] == ["k=8", f"k=8 teacher={other[:6]}"]
 
 
+def test_a_store_that_the_settings_name_leaves_the_teacher_s_students_their_name(
+    tmp_path: Path,
+) -> None:
+    job = Job(PipelineSettings(work_dir=tmp_path), SilentProgress())
+    student = job.settings.student
+    job.shelf.make(job.recipes.student(student), lambda directory: None)
+    teacher = job.recipes.teacher.fingerprint
+    named = PipelineSettings.model_validate({"work_dir": tmp_path, "student": {"store": "here"}})
+    elsewhere = Job(named, SilentProgress())
+    elsewhere.recipes.stores.digest = lambda place: "5" * 64  # type: ignore[method-assign]
+    elsewhere.shelf.make(elsewhere.recipes.student(named.student), lambda directory: None)
+    names = [system.name for system in students_of(elsewhere)]
+    assert names == ["k=8", f"k=8 teacher={teacher[:6]}"]
+    assert [s.name for s in students_of(job)] == ["k=8", "k=8 store=555555"]
+
+
+def test_the_settings_student_names_its_seeds_and_no_other_student(tmp_path: Path) -> None:
+    tree = {"work_dir": tmp_path, "student": {"name": "mine"}, "compare": [{"k": 1}]}
+    job = Job(PipelineSettings.model_validate(tree), SilentProgress())
+    later = job.settings.student.model_copy(
+        update={"training": job.settings.student.training.model_copy(update={"seed": 7})}
+    )
+    for student in (*job.settings.students, later):
+        job.shelf.make(job.recipes.student(student), lambda directory: None)
+    assert {(s.name, s.group_name) for s in students_of(job)} == {
+        ("mine", "mine"),
+        ("k=1", "k=1"),
+        ("k=8 seed=7", "mine"),
+    }
+
+
+def test_an_architecture_of_one_s_own_is_named_whole() -> None:
+    default = StudentSettings().model_dump(mode="json")
+    own = StudentSettings.model_validate({"architecture": {"kind": "m:W", "width": 128}})
+    found = own.model_dump(mode="json")
+    assert student_name(found, default) == "k=8 m:W width=128"
+    assert student_name(default, found) == "k=8 tdnn 5x128"
+    other = {**found, "architecture": {"kind": "m:W"}}
+    assert student_name(found, other) == "k=8 m:W width=128"
+    assert student_name(other, found) == "k=8 m:W"
+
+
 def test_patience_that_was_never_used_up_is_not_in_a_name() -> None:
     default = StudentSettings().model_dump(mode="json")
 
