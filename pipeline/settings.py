@@ -268,10 +268,7 @@ def _in_words(
     place = ".".join(str(part) for part in (*below, *finding["loc"]))
     source = said_by.of(place)
     if finding["type"] == "extra_forbidden":
-        known = _names_beside(finding["loc"], model)
-        near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        return f"{source}: {place} is not a setting: {hint}"
+        return f"{source}: {place} is not a setting: {_hint(finding['loc'], model)}"
     wanted = str(finding["msg"]).removeprefix("Value error, ")
     found = finding["input"]
     found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {_short(found)}"
@@ -283,12 +280,21 @@ def _short(value: object) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
-def _names_beside(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """Names of the settings where an unknown key stands: by walking the models below `model`."""
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
+def _hint(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """What may be meant by an unknown key: by walking the models below `model` to where it is."""
+    *parents, name = map(str, location)
+    for part in parents:
+        field = model.model_fields.get(part)
         model = _model_in(field.annotation, otherwise=model) if field else model
-    return sorted(model.model_fields)
+    known = sorted(model.model_fields)
+    deeper = [
+        f"{branch}.{name}"
+        for branch in known
+        if name
+        in _model_in(model.model_fields[branch].annotation, otherwise=BaseModel).model_fields
+    ]
+    near = deeper or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
 
 
 def _model_in(annotation: Any, *, otherwise: type[BaseModel]) -> type[BaseModel]:

@@ -35,7 +35,7 @@ from stages.speech.graph import checked_grammar
 from stages.speech.lang import write_lang
 from stages.speech.progress import Progress
 from stages.speech.results import CorpusSummary, LabelledPart, SplitSummary
-from storage.corpus_file import CorpusAbout
+from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
 from storage.publish import publish_file
 
@@ -60,7 +60,8 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
             figures, wanted = _write_split(
                 split, source, settings, normaliser, wanted=wanted, directory=directory
             )
-            splits.append(figures)
+            heard = 0 if split == "train" else _count_heard(directory, split)
+            splits.append(figures.model_copy(update={"heard_speakers": heard}))
     write_lang(source.lang, directory / "lang")
     summary = CorpusSummary(
         source=settings.source,
@@ -104,6 +105,12 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         f"utterances, {split.labelled.hours:.2f} of {split.hours:.2f} hours"
         for split in summary.splits
         if split.labelled is not None
+    ]
+    lines += [
+        f"{split.heard_speakers} of {split.num_speakers} speakers of {split.split} are in train, "
+        "too: its errors are not those of new voices"
+        for split in summary.splits
+        if split.heard_speakers
     ]
     for split in summary.splits:
         for reason, ids in split.left_out.items():
@@ -207,6 +214,15 @@ def _write_split(
         labelled=None if labelled_tally == tally else labelled_tally.as_part(),
     )
     return figures, wanted
+
+
+def _count_heard(directory: Path, split: str) -> int:
+    """How many speakers of the split are in train too."""
+    speakers = []
+    for name in (split, "train"):
+        with CorpusFile(directory / f"{name}.h5") as written:
+            speakers.append({row.speaker for row in written.utterances})
+    return len(speakers[0] & speakers[1])
 
 
 def _add(

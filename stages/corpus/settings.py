@@ -44,6 +44,15 @@ class CorpusSettings(Settings):
         return "kaldi" if self.source == "spoken" else "spoken"
 
     @model_validator(mode="after")
+    def _kaldi_says_something(self) -> Self:
+        if self.source == "spoken" and self.kaldi != KaldiSettings():
+            raise ValueError(
+                "kaldi says how a Kaldi directory is read, source is spoken: give "
+                "--set corpus.source=kaldi --set corpus.path=DIR, or leave kaldi out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _kaldi_needs_a_path(self) -> Self:
         if self.source == "kaldi" and self.path is None:
             raise ValueError(

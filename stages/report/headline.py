@@ -1,17 +1,18 @@
 """comparisons -> headline: what the test set shows of the essence student, and what it does not.
 
 The student was chosen on dev. A difference is said to be shown where the bootstrap's p is below
-LEVEL and there are several seeds; where MAPSSWE does not agree, that is said too.
+LEVEL and there are HINT_SEEDS at least; where MAPSSWE does not agree, that is said too.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
-from stages.report.statistics.groups import SystemGroup, of_role
+from stages.report.statistics.groups import SystemGroup, electable, of_role
 from stages.speech.results import SplitSummary
 
 FEW_SPEAKERS = 20  # below, intervals are rough
+HINT_SEEDS = 3  # below, a difference is a hint
 MINUS = "−"
 SMALLEST_P = 0.0001
 
@@ -58,16 +59,16 @@ def _verdict(name: str, comparison: Comparison) -> str:
     )
     if found.p >= LEVEL:
         return f"No difference between {ours} and {name} is shown on test: {evidence}"
-    if _is_single(comparison):  # the interval knows nothing of another training
+    if _few_seeds(comparison):  # the interval knows little of another training
         fewer = "fewer" if found.delta < 0 else "more"
         return f"A hint, no proof: {ours} makes {fewer} word errors than {name} on test: {evidence}"
     return f"{ours} is {'better' if found.delta < 0 else 'worse'} than {name} on test: {evidence}"
 
 
-def _is_single(comparison: Comparison) -> bool:
-    """Was one side trained once only? An ensemble is what it is: it has no seeds."""
+def _few_seeds(comparison: Comparison) -> bool:
+    """Was one side trained once or twice only? An ensemble is what it is: it has no seeds."""
     sides = [comparison.group, comparison.rival]
-    return any(len(side.results) == 1 for side in sides if side.role != "ensemble")
+    return any(len(side.results) < HINT_SEEDS for side in sides if side.role != "ensemble")
 
 
 def _seeds(comparison: Comparison) -> str:
@@ -78,14 +79,20 @@ def _seeds(comparison: Comparison) -> str:
 
 
 def _figures(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
-    num = len(of_role(comparisons.groups, "essence student"))
+    essence = of_role(comparisons.groups, "essence student")
+    num = len(electable(essence))
     among = f" among {num} settings of essence students" if num > 1 else ""
+    barred = f" ({len(essence) - num} more have too few seeds)" if len(essence) > num else ""
     yield (
-        f"{chosen.name} was chosen on dev{among}; the test set had no say in it. Word error rates "
-        f"on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."
+        f"{chosen.name} was chosen on dev{among}{barred}; the test set had no say in it. Word "
+        f"error rates on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."
     )
     for name, missing, comparison in (
-        ("hard labels", "are no students on hard labels", comparisons.to_hard.get(chosen.key)),
+        (
+            "hard labels",
+            "are no students of this architecture on hard labels",
+            comparisons.to_hard.get(chosen.key),
+        ),
         ("the ensemble", "is no ensemble", comparisons.to_ensemble.get(chosen.key)),
     ):
         if comparison is None:
@@ -124,8 +131,7 @@ def _transcribed(train: SplitSummary) -> Iterator[str]:
     if train.labelled is not None:
         yield (
             f"{train.labelled.hours:.2f} of {train.hours:.2f} hours of training speech have hard "
-            "labels: members and students on hard labels learnt from these, essence students from "
-            "all."
+            "labels; what the rest teaches comes by soft labels alone."
         )
 
 

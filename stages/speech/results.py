@@ -186,7 +186,10 @@ class LabelledPart(Settings):
 
 
 class SplitSummary(Settings):
-    """One split in figures. `labelled` is None where all of it has hard labels."""
+    """One split in figures. `labelled` is None where all of it has hard labels.
+
+    `heard_speakers` counts those of dev and test whom train has too.
+    """
 
     split: str
     num_utterances: int
@@ -197,3 +200,4 @@ class SplitSummary(Settings):
     left_out: dict[str, tuple[str, ...]]
     trimmed: tuple[str, ...] = ()  # utterances whose features and labels differed by a frame
     labelled: LabelledPart | None = None
+    heard_speakers: int = 0

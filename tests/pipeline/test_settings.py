@@ -36,6 +36,12 @@ def test_every_file_that_we_ship_is_valid(path: Path) -> None:
         ("studnet.k=4", "studnet is not a setting: did you mean 'student'?"),
         ("corpus.featurs.deltas=1", "did you mean 'features'?"),
         ("corpus.features.delta=1", "did you mean 'deltas'?"),
+        ("student.epochs=3", "did you mean 'training.epochs'?"),
+        (
+            "corpus.labelled_share=0.3",
+            "did you mean 'kaldi.labelled_share' or 'spoken.labelled_share'?",
+        ),
+        ("corpus.kaldi.labelled_share=0.3", "corpus: kaldi says how a Kaldi directory is read"),
         ("ensemble.members.0.nam=x", "did you mean 'name'?"),
         ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
     ],

@@ -86,7 +86,7 @@ def test_speech_without_hard_labels_is_named_beside_the_figures() -> None:
     untold = headline_of(found).figures
     told = write_headline(found, train=whole.model_copy(update={"labelled": part})).figures
     assert told[:-1] == untold
-    assert told[-1].startswith("0.29 of 0.86 hours of training speech have hard labels:")
+    assert told[-1].startswith("0.29 of 0.86 hours of training speech have hard labels;")
 
 
 def test_a_baseline_of_one_seed_is_named() -> None:
@@ -111,6 +111,21 @@ def test_one_seed_is_a_hint_however_small_p_is() -> None:
     once = "One seed was trained of k=8 and of hard labels:"
     assert any(figure.startswith(once) for figure in headline.figures)
     assert "There is no ensemble to compare with." in headline.figures
+
+
+def test_two_seeds_are_a_hint_too() -> None:
+    hard, ours = seeds(make_hard, "hard labels", 300), seeds(essence, "k=8", 150)
+    assert headline_of(compared(*hard, *ours)).verdict.startswith("k=8 is better than")
+    few = headline_of(compared(*hard, *ours[:2])).verdict
+    assert few.startswith("A hint, no proof: k=8 makes fewer word errors than hard labels")
+
+
+def test_settings_that_could_not_be_chosen_are_not_counted_among_those_that_could() -> None:
+    ours, once = seeds(essence, "k=8", 200), essence("k=4", k=4, errors=100)
+    other = seeds(lambda name, **facts: essence(name, k=2, **facts), "k=2", 210)
+    figure = headline_of(compared(*ours, *other, once)).figures[0]
+    assert "chosen on dev among 2 settings of essence students (1 more have too few" in figure
+    assert figure.startswith("k=8 was chosen")
 
 
 def test_a_difference_that_is_not_shown_is_not_claimed() -> None:
@@ -140,7 +155,10 @@ def test_the_headline_says_what_is_missing() -> None:
     assert headline_of(compared(make_hard())).verdict == "No essence student has been evaluated."
     alone = headline_of(compared(make_essence(8, errors=200)))
     assert alone.verdict == "The essence student has nothing to be compared with."
-    assert "There are no students on hard labels to compare with." in alone.figures
+    assert (
+        "There are no students of this architecture on hard labels to compare with."
+        in alone.figures
+    )
 
 
 @pytest.mark.parametrize(

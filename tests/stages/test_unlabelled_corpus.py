@@ -293,6 +293,18 @@ def test_the_share_is_of_train_s_own_speakers(data: Path, tmp_path: Path) -> Non
     assert (summary.splits[0].num_utterances, len(labelled)) == (24, 2)
 
 
+def test_a_test_speaker_among_the_unlabelled_is_named(data: Path, tmp_path: Path) -> None:
+    """Train hears them, if without a word of theirs: test is no longer of new voices."""
+    unheard = build(tmp_path / "one", settings_for(data, "more"))
+    assert [split.heard_speakers for split in unheard.splits] == [0, 0, 0]
+    speakers = (data / "more" / "utt2spk").read_text().replace(" more-s0", " test-s0")
+    (data / "more" / "utt2spk").write_text(speakers)
+    heard = build(tmp_path / "two", settings_for(data, "more"))
+    assert [split.heard_speakers for split in heard.splits] == [0, 0, 1]
+    lines = summary_lines(heard)
+    assert any(line.startswith("1 of ") and "of test are in train, too" in line for line in lines)
+
+
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
 def test_no_share_and_more_than_all_are_refused(share: float) -> None:
     for settings in (SpokenSettings, KaldiSettings):

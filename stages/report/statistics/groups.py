@@ -109,14 +109,17 @@ def of_role(groups: Sequence[SystemGroup], role: Role) -> list[SystemGroup]:
 
 
 def best_on_dev(groups: Sequence[SystemGroup]) -> SystemGroup | None:
-    """Lowest mean word error rate on dev, then fewest frame errors. The test set has no say.
+    """Lowest mean word error rate on dev, then fewest frame errors. The test set has no say."""
+    return min(electable(groups), key=_badness, default=None)
 
-    Groups with too few seeds do not stand for election: of many systems tried once, the best is
-    mostly the luckiest. CLAIM_SEEDS are enough, or as many as the group with most of them has.
+
+def electable(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
+    """Groups with enough seeds: of many systems tried once, the best is mostly the luckiest.
+
+    CLAIM_SEEDS are enough, or as many as the group with most of them has.
     """
     most = max((len(group.results) for group in groups), default=0)
-    enough = [group for group in groups if len(group.results) >= min(CLAIM_SEEDS, most)]
-    return min(enough, key=_badness, default=None)
+    return [group for group in groups if len(group.results) >= min(CLAIM_SEEDS, most)]
 
 
 def _badness(group: SystemGroup) -> tuple[float, float]:
