@@ -80,8 +80,10 @@ def with_grid(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--tail",
         type=ListOf(TailName(), "renormalize,bucket"),
+        metavar="renormalize,bucket",
         default=(),
-        help="What becomes of the mass outside the k ranks.",
+        help="What becomes of the mass outside the k ranks: renormalize, bucket, uniform, truth, "
+        "drop.",
     )
     @click.option(
         "--temperature",

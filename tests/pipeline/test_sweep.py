@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.run import plan_sweep, repeat_command
 from pipeline.systems import students_of
 from stages.speech.progress import SilentProgress
+from stages.student.targets import TailPolicy
 
 SEED = 3  # of the tiny settings' student
 
@@ -123,6 +125,11 @@ def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
         alone = job_in(tmp_path, *words[3::2])
         wanted = job.recipes.student(student).fingerprint
         assert alone.recipes.student(alone.settings.student).fingerprint == wanted
+
+
+def test_the_help_lists_every_tail_policy() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["sweep", "--help"]).output.split())
+    assert f"outside the k ranks: {', '.join(get_args(TailPolicy))}." in shown
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from stages.speech.settings import Settings
 class AugmentationSettings(Settings):
     """Masks a training utterance gets, noise and gain. Zero is off.
 
-    Noise and gain are in standard deviations of each feature: 0.1 to 0.5 is much.
+    Noise and gain are in standard deviations of each feature: 0.1 is little, 0.5 is much.
     """
 
     time_masks: int = Field(0, ge=0)
