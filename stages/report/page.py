@@ -125,7 +125,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
 
 def _table(comparisons: Comparisons) -> dict[str, Any]:
     rows = make_group_rows(comparisons)
-    num_families = len(families_of(comparisons.groups))
+    num_families = len(families_of(comparisons))
     return {
         "rows": rows,
         "systems": make_rows(comparisons.groups),

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from stages.speech.settings import Settings
 
-PAGE_FORMAT = 4  # what the page shows: another number, and pages are written again
+PAGE_FORMAT = 5  # what the page shows: another number, and pages are written again
 
 
 class ReportSettings(Settings):

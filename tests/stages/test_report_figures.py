@@ -21,6 +21,7 @@ from makers_report import (
 
 from stages.report.data_files import DATA_FILES
 from stages.report.example import most_active, read_example
+from stages.report.figures.rank_figures import draw_ranks, families_of
 from stages.report.group_table import cells, make_group_rows
 from stages.report.headline import Headline, p_value, points, write_headline
 from stages.report.ranking import in_order, role_of
@@ -111,6 +112,25 @@ def test_one_seed_is_a_hint_however_small_p_is() -> None:
     once = "One seed was trained of k=8 and of hard labels:"
     assert any(figure.startswith(once) for figure in headline.figures)
     assert "There is no ensemble to compare with." in headline.figures
+
+
+def test_the_curve_over_k_is_of_one_architecture_and_its_own_baseline() -> None:
+    def wide(name: str, *, errors: int, weight: float) -> SystemResult:
+        facts = {"architecture": "conv 5x192", "hard_weight": weight, "k": 8, "seed": 1}
+        return make_result(name, errors=errors, **facts)
+
+    narrow = [essence(f"k={k}", k=k, errors=200) for k in (1, 2)]
+    best = [wide("k=8 kind=conv", errors=100, weight=0.2), wide("hard", errors=150, weight=1)]
+    found = compared(make_hard(errors=300), *best, *narrow)
+    assert found.chosen
+    assert found.baseline
+    assert (found.chosen.architecture, found.baseline.name) == ("conv 5x192", "hard")
+    assert [list(family) for family in families_of(found).values()] == [[1, 2]]
+    (axes,) = draw_ranks(found).axes
+    assert "tdnn 5x128" in axes.get_title()
+    (line,) = [line for line in axes.lines if line.get_label() == "hard labels"]
+    assert line.get_ydata()[0] == pytest.approx(15.0)  # 300 of 2,000 words
+    assert [list(family) for family in families_of(compared(*best, narrow[0])).values()] == [[8]]
 
 
 def test_two_seeds_are_a_hint_too() -> None:

@@ -110,7 +110,7 @@ def test_families_are_the_settings_beside_k():
         make_group(("A B SEVEN", ""), name="k=2", k=2),
         make_group(("A B SEVEN", "PLEASE E NINE 42"), name="k=2 hard=0.2", k=2, weight=0.2),
     ]
-    families = families_of(compared(*groups).groups)
+    families = families_of(compared(*groups))
     assert {name: list(family) for name, family in families.items()} == {
         "hard=0.2": [2], "": [2, 8],
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """comparisons, store figures -> pictures over k: word errors, kept mass, bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,13 +27,16 @@ Family = dict[int, SystemGroup]  # by k
 
 
 def draw_ranks(comparisons: Comparisons) -> Figure | None:
-    """Test WER against k, a line for each family of students; None without such students."""
-    families = families_of(comparisons.groups)
+    """Test WER against k, a line for each family of students; None without such students.
+
+    Of one architecture: a curve over k beside another one's hard labels would show what is not so.
+    """
+    families = families_of(comparisons)
     if not families:
         return None
     figure = new_figure(width=8.5, height=5)
     axes = figure.subplots()
-    _draw_rivals(axes, comparisons)
+    _draw_rivals(axes, comparisons, architecture_of(families))
     names = list(families)
     for name in names[MOST_FAMILIES:]:
         family = families[name]
@@ -44,21 +47,37 @@ def draw_ranks(comparisons: Comparisons) -> Figure | None:
         _draw_family(axes, families[name], comparisons, name=name, offset=offset, number=number)
     ranks_along_x(axes, sorted({k for family in families.values() for k in family}))
     axes.set_ylabel("test word error rate (%)")
-    axes.set_title("Word errors against k, with 95 % intervals over speakers and seeds")
+    axes.set_title(f"Word errors of {architecture_of(families)} against k, with 95 % intervals")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     return figure
 
 
-def families_of(groups: Sequence[SystemGroup]) -> dict[str, Family]:
+def families_of(comparisons: Comparisons) -> dict[str, Family]:
     """Essence groups by what their names say beside k; the best on dev first, each by k.
 
-    Of two with one k and one name the one that is better on dev is drawn.
+    Those of the architecture that was tried with most k; of two such, the chosen group's. Of two
+    groups with one k and one name the one that is better on dev is drawn.
     """
+    found = [
+        group
+        for group in sorted(of_role(comparisons.groups, "essence student"), key=_dev_rate)
+        if group.k is not None and group.word_error_rate("test") is not None
+    ]
+    tried: dict[str, set[int | None]] = {}
+    for group in found:
+        tried.setdefault(group.architecture, set()).add(group.k)
+    chosen = comparisons.chosen.architecture if comparisons.chosen else ""
+    most = max(tried, key=lambda name: (len(tried[name]), name == chosen), default="")
     families: dict[str, Family] = {}
-    for group in sorted(of_role(groups, "essence student"), key=_dev_rate):
-        if group.k is not None and group.word_error_rate("test") is not None:
+    for group in found:
+        if group.k is not None and group.architecture == most:
             families.setdefault(family_name(group), {}).setdefault(group.k, group)
     return {name: dict(sorted(family.items())) for name, family in families.items()}
+
+
+def architecture_of(families: Mapping[str, Family]) -> str:
+    """That of all of them."""
+    return next(group.architecture for family in families.values() for group in family.values())
 
 
 def family_name(group: SystemGroup) -> str:
@@ -72,9 +91,14 @@ def _dev_rate(group: SystemGroup) -> float:
     return float("inf") if rate is None else rate
 
 
-def _draw_rivals(axes: Axes, comparisons: Comparisons) -> None:
+def _draw_rivals(axes: Axes, comparisons: Comparisons, architecture: str) -> None:
+    hard = [
+        found.rival
+        for found in comparisons.to_hard.values()
+        if found.group.architecture == architecture and found.group.k is not None
+    ]
     for rival, name, colour, dash in (
-        (comparisons.baseline, "hard labels", BLACK, "--"),
+        (next(iter(hard), None), "hard labels", BLACK, "--"),
         (comparisons.ensemble, "ensemble", ORANGE, "-."),
     ):
         rate = rival.word_error_rate("test") if rival else None
