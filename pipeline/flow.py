@@ -23,8 +23,7 @@ from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.readiness import why_not
 from stages.report.page import write_report
-from stages.speech.graph import build_graph
-from stages.speech.lang import read_lang
+from stages.speech.lang_folder import build_decoding_graph, read_lang_folder
 from stages.speech.results import FrameQuality, System, SystemResult
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
@@ -156,8 +155,8 @@ def _frames(job: Job, system: System) -> FrameQuality | None:
 
 
 def _graph(job: Job) -> Path:
-    lang = read_lang(job.need(job.recipes.corpus) / "lang")
-    return job.shelf.make(job.recipes.graph, partial(build_graph, lang))
+    lang = read_lang_folder(job.need(job.recipes.corpus) / "lang")
+    return job.shelf.make(job.recipes.graph, partial(build_decoding_graph, lang))
 
 
 def report(job: Job, results: list[SystemResult]) -> Path:

@@ -18,6 +18,7 @@ from stages.corpus.build import source_fingerprint
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.report.settings import PAGE_FORMAT
+from stages.speech.graph import GRAPH_FORMAT
 from stages.speech.posterior_archive import posteriors_fingerprint
 from stages.speech.results import System
 from stages.speech.settings import Settings
@@ -152,7 +153,11 @@ class Recipes:
     @cached_property
     def graph(self) -> Recipe:
         """The decoding graph of the corpus's lang."""
-        return Recipe(stage="graph", settings={}, inputs={"corpus": self.corpus.fingerprint})
+        return Recipe(
+            stage="graph",
+            settings={"format": GRAPH_FORMAT},
+            inputs={"corpus": self.corpus.fingerprint},
+        )
 
     def evaluation(self, system: System) -> Recipe:
         """One system's results; its name does not count."""

@@ -1,6 +1,7 @@
 """Atomic publication: write beside, flush to the disk, then rename. A reader never sees half."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -15,21 +16,37 @@ def sync_directory(directory: Path) -> None:
 
 def write_and_sync(path: Path, content: bytes) -> None:
     """Write a file and wait until its bytes are on the disk. Not atomic: see `publish_file`."""
+    _write_pieces(path, [content])
+
+
+def _write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.write(content)
+        for piece in pieces:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
 
 
 def publish_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all."""
+    publish_pieces(path, [content])
+
+
+def publish_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """The same of a content that need not be in memory at once."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        write_and_sync(beside, content)
+        _write_pieces(beside, pieces)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def remove_leavings(directory: Path) -> None:
+    """Remove what a killed `publish_file` left beside its file, in every folder below."""
+    for leaving in directory.rglob(".*.partial"):
+        leaving.unlink()
 
 
 def sync_tree(directory: Path) -> None:

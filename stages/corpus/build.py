@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stages.corpus.front_end import (
     FrontEndSettings,
+    count_visits,
     row_dim,
     to_row_labels,
     to_rows,
@@ -31,15 +32,15 @@ from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
 from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
 from stages.errors import BadInput
-from stages.speech.graph import checked_grammar
-from stages.speech.lang import write_lang
+from stages.speech.lang_folder import check_lang, write_lang_folder
 from stages.speech.progress import Progress
 from stages.speech.results import CorpusSummary, LabelledPart, SplitSummary
 from storage.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus_writer import CorpusWriter
-from storage.publish import publish_file
+from storage.publish import publish_file, remove_leavings
 
 MS_PER_HOUR = 3_600_000
+SHOWN_LOSS = 0.01  # share of state visits
 NO_FRAMES = "no frames"
 LABELLED_FILE = "train-labelled.txt"
 
@@ -52,7 +53,7 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     """
     with _scratch(directory) as scratch:
         source = _open_source(settings, scratch=scratch, progress=progress)
-        checked_grammar(source.lang)  # a damaged one is said here, not after the training
+        check_lang(source.lang)  # a damaged one is said here, not after the training
         normaliser = Normaliser(settings.features, source)
         splits: list[SplitSummary] = []
         wanted = None  # feature dims: those of train hold for dev and test
@@ -62,7 +63,7 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
             )
             heard = 0 if split == "train" else _count_heard(directory, split)
             splits.append(figures.model_copy(update={"heard_speakers": heard}))
-    write_lang(source.lang, directory / "lang")
+    write_lang_folder(source.lang, directory / "lang")
     summary = CorpusSummary(
         source=settings.source,
         num_classes=source.lang.num_classes,
@@ -112,6 +113,14 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         for split in summary.splits
         if split.heard_speakers
     ]
+    if summary.source == "kaldi":  # the spoken corpus has units that fit its frames
+        lines += [
+            f"{split.lost_visits:.1%} of the state visits in the alignment of {split.split} are "
+            "shorter than corpus.features.subsample and vanish: a path through the decoding graph "
+            "may not fit what is left: set corpus.features.subsample=1"
+            for split in summary.splits
+            if split.lost_visits >= SHOWN_LOSS
+        ]
     for split in summary.splits:
         for reason, ids in split.left_out.items():
             shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
@@ -130,8 +139,7 @@ def _scratch(directory: Path) -> Iterator[Path]:
     """A folder for raw speech, gone at the end, as are the leavings of a killed run."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    for leaving in directory.glob(".*.partial"):
-        leaving.unlink()
+    remove_leavings(directory)
     scratch.mkdir()
     try:
         yield scratch
@@ -146,6 +154,8 @@ class _Tally:
     utterances: int = 0
     rows: int = 0
     words: int = 0
+    visits: int = 0
+    lost_visits: int = 0
     milliseconds: float = 0.0
     speakers: set[str] = field(default_factory=set)
 
@@ -163,6 +173,12 @@ class _Tally:
         self.words += len(raw.transcript.split())
         self.milliseconds += len(raw.features_TF) * raw.frame_shift_ms
         self.speakers.add(raw.speaker)
+
+    def count_visits(self, labels_T: NDArray[np.int32], settings: FrontEndSettings) -> None:
+        """States visited by one more alignment, and those of which no row is taken."""
+        visits, lost = count_visits(labels_T, settings)
+        self.visits += visits
+        self.lost_visits += lost
 
 
 def _write_split(
@@ -197,9 +213,11 @@ def _write_split(
             _add(raw, rows_TD, front_end, writer)
             tally.count(raw, num_rows=len(rows_TD))
             if raw.labels_T is not None:
+                tally.count_visits(raw.labels_T, front_end)
                 labelled_tally.count(raw, num_rows=len(rows_TD))
                 labelled_ids.append(raw.id)
-    if split == "train" and labelled_tally != tally:
+    is_labelled = labelled_tally.utterances == tally.utterances
+    if split == "train" and not is_labelled:
         lines = "".join(f"{id}\n" for id in labelled_ids)
         publish_file(directory / LABELLED_FILE, lines.encode())
     figures = SplitSummary(
@@ -211,7 +229,8 @@ def _write_split(
         num_words=tally.words,
         left_out={reason: tuple(ids) for reason, ids in left_out.items()},
         trimmed=tuple(source.trimmed(split)),
-        labelled=None if labelled_tally == tally else labelled_tally.as_part(),
+        labelled=None if is_labelled else labelled_tally.as_part(),
+        lost_visits=tally.lost_visits / max(tally.visits, 1),
     )
     return figures, wanted
 

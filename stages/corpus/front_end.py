@@ -90,3 +90,11 @@ def to_rows(features_TF: NDArray[np.float32], settings: FrontEndSettings) -> NDA
 def to_row_labels(labels_T: NDArray[np.int32], settings: FrontEndSettings) -> NDArray[np.int32]:
     """The labels of the frames that `to_rows` takes, (R,)."""
     return labels_T[:: settings.subsample]
+
+
+def count_visits(labels_T: NDArray[np.int32], settings: FrontEndSettings) -> tuple[int, int]:
+    """How many runs of one label there are, and of how many `to_row_labels` takes no frame."""
+    starts = np.flatnonzero(np.diff(labels_T, prepend=-1))  # labels are at least 0
+    ends = np.append(starts[1:], len(labels_T))
+    rows_before_start, rows_before_end = (-(-at // settings.subsample) for at in (starts, ends))
+    return len(starts), int((rows_before_start == rows_before_end).sum())

@@ -1,7 +1,8 @@
 """Identity of a Kaldi data directory's content, without reading its archives whole.
 
-Text tables and lang count byte by byte; an archive by its size and 16 blocks of it. An edit that
-keeps the size and misses every block is not seen: remove the corpus directory then.
+Text tables and a lang's text count byte by byte; an archive, and Kaldi's HCLG.fst, by its size and
+16 blocks of it. An edit that keeps the size and misses every block is not seen: remove the corpus
+directory then.
 """
 
 from pathlib import Path
@@ -10,7 +11,12 @@ from stages.corpus.kaldi_alignments import alignment_files
 from stages.corpus.kaldi_plan import UNLABELLED_FILES, refuse_missing_tables
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.errors import BadInput
+from stages.speech.graph import WORDS_FILE
+from stages.speech.kaldi_graph import HCLG_FILE, TRANSITIONS_FILE, refuse_missing_files
 from stages.speech.kaldi_tables import read_scp
+from stages.speech.lang import FILES as LEXICON_FILES
+from stages.speech.lang import WANTED
+from stages.speech.lang_folder import holds_kaldi_graph
 from storage.fingerprint import file_digest, fingerprint, sampled_digest
 
 
@@ -22,7 +28,7 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
     """
     lang = path / settings.lang
     content = {
-        "lang": [_text(lang / name) for name in ("lexicon.txt", "units.txt", "lm.arpa")],
+        "lang": _lang(lang),
         "num_pdfs": [
             file_digest(place / "num_pdfs")
             for place in (lang, path)
@@ -34,6 +40,14 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
     for number, name in enumerate(settings.unlabelled):
         content[f"unlabelled {number}"] = _unlabelled(path / name)
     return fingerprint(content)
+
+
+def _lang(directory: Path) -> list[str]:
+    if holds_kaldi_graph(directory):
+        refuse_missing_files(directory)
+        tables = [file_digest(directory / name) for name in (WORDS_FILE, TRANSITIONS_FILE)]
+        return [sampled_digest(directory / HCLG_FILE), *tables]
+    return [_text(directory / name, wanted=WANTED) for name in LEXICON_FILES]
 
 
 def _split(directory: Path) -> list[str]:
@@ -55,7 +69,7 @@ def _archives(scp: Path) -> list[Path]:
     return list(dict.fromkeys(location.path for location in read_scp(scp).values()))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, *, wanted: str = "is corpus.path a Kaldi data directory?") -> str:
     if not path.is_file():
-        raise BadInput(f"{path} is missing: is corpus.path a Kaldi data directory?")
+        raise BadInput(f"{path} is missing: {wanted}")
     return file_digest(path)

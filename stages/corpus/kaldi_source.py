@@ -1,7 +1,9 @@
 """Kaldi data directory -> raw utterances: the tables first, then one matrix at a time.
 
     DIR/train, dev, test   feats.scp  text  utt2spk  ali.scp | ali.ark | ali.*.gz (pdf ids)
-    DIR/lang               lexicon.txt  units.txt  lm.arpa     DIR/num_pdfs or DIR/lang/num_pdfs
+    DIR/lang               HCLG.fst  words.txt  transitions.txt: Kaldi's own decoding graph,
+                           or lexicon.txt  units.txt  lm.arpa
+    DIR/num_pdfs           or DIR/lang/num_pdfs
     DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read behind that of train
 
 What an utterance lacks is decided from the tables (kaldi_plan.py): it is left out with its reason.
@@ -27,7 +29,7 @@ from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.raw import RawUtterance
 from stages.errors import BadInput
 from stages.speech.kaldi_objects import read_matrix
-from stages.speech.lang import Lang, read_lang
+from stages.speech.lang_folder import AnyLang, holds_kaldi_graph, read_lang_folder
 from stages.speech.progress import Progress
 
 SHOWN = 5  # words or ids that a message lists
@@ -41,7 +43,7 @@ class KaldiSource:
             raise BadInput(f"{path} is no directory: set corpus.path to a Kaldi data directory")
         self._settings = settings
         self._progress = progress
-        self.lang: Lang = read_lang(path / settings.lang)
+        self.lang: AnyLang = read_lang_folder(path / settings.lang)
         names = {"train": settings.train, "dev": settings.dev, "test": settings.test}
         self._plans = {split: [plan_split(split, path / name)] for split, name in names.items()}
         for name in settings.unlabelled:
@@ -50,7 +52,7 @@ class KaldiSource:
             self._plans["train"].append(plan)
         self._remarks: dict[str, list[str]] = {split: [] for split in names}
         self._trimmed: dict[str, set[str]] = {split: set() for split in names}
-        self._judge_unknown_words()
+        self._judge_unknown_words(path / settings.lang)
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
@@ -116,8 +118,11 @@ class KaldiSource:
             frame_shift_ms=self._settings.frame_shift_ms,
         )
 
-    def _judge_unknown_words(self) -> None:
+    def _judge_unknown_words(self, folder: Path) -> None:
         known = set(self.lang.words)
+        cure = f"add them to {self._settings.lang}/lexicon.txt"
+        if holds_kaldi_graph(folder):
+            cure = f"make the graph and its {self._settings.lang}/words.txt with them"
         for split, (plan, *_) in self._plans.items():  # untranscribed speech has no words
             spoken = [word for entry in plan.entries for word in entry.transcript.split()]
             unknown = sorted({word for word in spoken if word not in known})
@@ -126,10 +131,7 @@ class KaldiSource:
             found = f"{plan.directory / 'text'}: {len(unknown)} words are not in the lexicon ("
             found += ", ".join(unknown[:SHOWN]) + (", ...)" if len(unknown) > SHOWN else ")")
             if self._settings.unknown_words == "fail":
-                raise BadInput(
-                    f"{found}: add them to {self._settings.lang}/lexicon.txt, "
-                    "or set corpus.kaldi.unknown_words to keep"
-                )
+                raise BadInput(f"{found}: {cure}, or set corpus.kaldi.unknown_words to keep")
             self._remarks[split].append(f"{found}: kept; they cannot be recognised")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from stages.corpus.raw import RawUtterance
-from stages.speech.lang import Lang
+from stages.speech.lang_folder import AnyLang
 
 SPLITS = ("train", "dev", "test")
 
@@ -14,8 +14,8 @@ class Source(Protocol):
     and shows its own progress."""
 
     @property
-    def lang(self) -> Lang:
-        """Lexicon, units, language model."""
+    def lang(self) -> AnyLang:
+        """What decoding needs, and what the classes mean."""
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stages.evaluate.tune import Point
 from stages.speech.graph import read_graph
 
-MAX_GRAPHS = 2  # in memory: one for each insertion penalty in use
+MAX_GRAPHS = 3  # in memory: one for each insertion penalty in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +42,19 @@ class Heard:
 
 
 class GraphShelf:
-    """The graph, with the insertion penalties in use added to every word."""
+    """The graph, with the insertion penalties in use added to every word. One may take a GB."""
 
     def __init__(self, directory: Path) -> None:
-        self._graph = read_graph(directory)
-        self._penalised: dict[float, kaldifst.StdVectorFst] = {0.0: self._graph}
+        self._directory = directory
+        self._graphs: dict[float, kaldifst.StdConstFst] = {}
 
-    def with_penalty(self, penalty: float) -> kaldifst.StdVectorFst:
+    def with_penalty(self, penalty: float) -> kaldifst.StdConstFst:
         """The graph in which every word costs `penalty` more."""
-        if penalty not in self._penalised:
-            if len(self._penalised) > MAX_GRAPHS:
-                self._penalised = {0.0: self._graph}
-            self._penalised[penalty] = add_penalty(self._graph, penalty)
-        return self._penalised[penalty]
+        if penalty not in self._graphs:
+            while len(self._graphs) >= MAX_GRAPHS:
+                del self._graphs[next(iter(self._graphs))]  # the oldest
+            self._graphs[penalty] = read_graph(self._directory, word_cost=penalty)
+        return self._graphs[penalty]
 
 
 _shelf: list[GraphShelf] = []  # one, filled when the process starts
@@ -76,7 +76,7 @@ def decode(job: DecodeJob) -> Heard:
 
 
 def decode_matrix(
-    graph: kaldifst.StdVectorFst, scaled_TC: NDArray[np.float32], *, beam: float, max_active: int
+    graph: kaldifst.StdConstFst, scaled_TC: NDArray[np.float32], *, beam: float, max_active: int
 ) -> Heard:
     """Viterbi beam search. Where no final state is reached, the best partial path is taken."""
     if not len(scaled_TC):
@@ -92,17 +92,3 @@ def decode_matrix(
         return Heard((), reached_final=False)
     _, _, words, _ = kaldifst.get_linear_symbol_sequence(path)
     return Heard(tuple(words), reached_final=decoder.reached_final())
-
-
-def add_penalty(graph: kaldifst.StdVectorFst, penalty: float) -> kaldifst.StdVectorFst:
-    """A copy of `graph` in which every arc with a word costs `penalty` more."""
-    copy = kaldifst.StdVectorFst()
-    for state in range(graph.num_states):
-        copy.add_state()
-        copy.set_final(state, graph.final(state))
-    copy.start = graph.start
-    for state in range(graph.num_states):
-        for arc in kaldifst.ArcIterator(graph, state):
-            cost = arc.weight.value + (penalty if arc.olabel else 0.0)
-            copy.add_arc(state, kaldifst.StdArc(arc.ilabel, arc.olabel, cost, arc.nextstate))
-    return copy

@@ -12,19 +12,23 @@ with probability 0.5: a constant for every frame, which no path can avoid.
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import kaldifst
+import numpy as np
 
 from stages.errors import BadInput
 from stages.speech.grammar import BACKOFF, compile_grammar, symbol_table
 from stages.speech.lang import Lang
 from stages.speech.lexicon_fst import LexiconSymbols, lexicon_fst
+from stages.speech.openfst_file import Arcs, encode_const, read_fst
 from storage.publish import publish_file
 
 GRAPH_FILE = "HLG.fst"
+GRAPH_FORMAT = 2  # 2: an OpenFst const file; 1: vector
 WORDS_FILE = "words.txt"
 EPSILON = 0
 STEP_COST = math.log(2)  # nats: of staying in a state, and of leaving it
@@ -46,7 +50,7 @@ def build_graph(lang: Lang, directory: Path) -> None:
     graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
     with TemporaryDirectory(prefix=".graph-", dir=directory) as folder:
         beside = Path(folder) / GRAPH_FILE
-        if not graph.write(os.fspath(beside)):
+        if not kaldifst.StdConstFst(graph).write(os.fspath(beside)):
             raise BadInput(f"{directory}: the decoding graph cannot be written: is the disk full?")
         publish_file(directory / WORDS_FILE, symbol_table(words).encode())
         publish_file(directory / GRAPH_FILE, beside.read_bytes())
@@ -95,17 +99,34 @@ def read_words(directory: Path) -> list[str]:
     return [word for word, _, _ in pairs]
 
 
-def read_graph(directory: Path) -> kaldifst.StdVectorFst:
-    """The decoding graph of a directory.
+def read_graph(directory: Path, *, word_cost: float = 0.0) -> kaldifst.StdConstFst:
+    """The decoding graph of a directory, in which every word costs `word_cost` more.
 
     Raises:
         BadInput: where the file is missing or damaged.
     """
     path = directory / GRAPH_FILE
-    graph = kaldifst.StdVectorFst.read(os.fspath(path))
+    if word_cost:
+        return _read_pieces(encode_const(read_fst(path), change=partial(_add, cost=word_cost)))
+    graph = kaldifst.StdConstFst.read(os.fspath(path))
     if graph is None:
         raise BadInput(f"{path} is missing or damaged: remove {directory}; it is made again")
     return graph
+
+
+def _add(arcs: Arcs, *, cost: float) -> Arcs:
+    dearer = arcs.copy()
+    dearer["cost"] = np.where(arcs["output"], arcs["cost"].astype(np.float64) + cost, arcs["cost"])
+    return dearer
+
+
+def _read_pieces(pieces: Iterable[bytes]) -> kaldifst.StdConstFst:
+    """The graph of a const file that only memory holds: the bindings read nothing but files."""
+    with os.fdopen(os.memfd_create("essence-graph"), "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        return kaldifst.StdConstFst.read(f"/proc/self/fd/{file.fileno()}")
 
 
 def topology_fst(lang: Lang, symbols: LexiconSymbols) -> kaldifst.StdVectorFst:

@@ -16,7 +16,11 @@ from storage.fingerprint import fingerprint
 from storage.publish import publish_file
 
 SILENCE = "SIL"
+FILES = ("lexicon.txt", "units.txt", "lm.arpa")
 RESERVED = frozenset({"<eps>", "#0", "<s>", "</s>"})  # what words.txt holds beside the words
+WANTED = (
+    "a lang needs lexicon.txt, units.txt and lm.arpa, or HCLG.fst, words.txt and transitions.txt"
+)
 MAX_CLASSES = 1 << 20  # more is a damaged number: an output layer of gigabytes
 SHOWN = 20  # characters of a wrong number that a message repeats
 
@@ -58,7 +62,8 @@ def read_lang(directory: Path) -> Lang:
     """
     lexicon_path, units_path = directory / "lexicon.txt", directory / "units.txt"
     units = _read_units(units_path)
-    num_classes = _read_num_classes(directory, units)
+    largest_pdf = max((max(pdfs) for pdfs in units.values()), default=-1)
+    num_classes = read_num_classes(directory, largest_pdf=largest_pdf)
     for unit, pdfs in units.items():
         if max(pdfs) >= num_classes:
             raise BadInput(f"{units_path}: unit {unit} has pdf {max(pdfs)}, classes {num_classes}")
@@ -82,7 +87,7 @@ def write_lang(lang: Lang, directory: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    return read_text(path, wanted="a lang needs lexicon.txt, units.txt and lm.arpa")
+    return read_text(path, wanted=WANTED)
 
 
 def _fields(path: Path) -> list[tuple[int, list[str]]]:
@@ -103,7 +108,12 @@ def _read_units(path: Path) -> dict[str, tuple[int, ...]]:
     return units
 
 
-def _read_num_classes(directory: Path, units: dict[str, tuple[int, ...]]) -> int:
+def read_num_classes(directory: Path, *, largest_pdf: int) -> int:
+    """What num_pdfs in the lang, or beside it, says; where there is none, all pdfs in use.
+
+    Raises:
+        BadInput: where it holds no such number.
+    """
     for path in (directory / "num_pdfs", directory.parent / "num_pdfs"):
         if path.is_file():
             text = _text(path).strip()
@@ -112,7 +122,7 @@ def _read_num_classes(directory: Path, units: dict[str, tuple[int, ...]]) -> int
             if not 1 <= int(text) <= MAX_CLASSES:
                 raise BadInput(f"{path}: wanted 1 to {MAX_CLASSES} classes, found {text}")
             return int(text)
-    return 1 + max((max(pdfs) for pdfs in units.values()), default=0)
+    return 1 + max(largest_pdf, 0)
 
 
 def _read_lexicon(path: Path, units: dict[str, tuple[int, ...]]) -> tuple[Pronunciation, ...]:

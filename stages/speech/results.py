@@ -188,7 +188,8 @@ class LabelledPart(Settings):
 class SplitSummary(Settings):
     """One split in figures. `labelled` is None where all of it has hard labels.
 
-    `heard_speakers` counts those of dev and test whom train has too.
+    `heard_speakers` counts those of dev and test whom train has too; `lost_visits` is the share of
+    the alignment's state visits of which subsampling leaves no frame.
     """
 
     split: str
@@ -201,3 +202,4 @@ class SplitSummary(Settings):
     trimmed: tuple[str, ...] = ()  # utterances whose features and labels differed by a frame
     labelled: LabelledPart | None = None
     heard_speakers: int = 0
+    lost_visits: float = 0.0

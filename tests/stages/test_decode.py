@@ -10,7 +10,7 @@ import pytest
 from makers_kaldi import LEXICON, NUM_PDFS, make_lang, path_of
 
 from stages.evaluate.decode import decoding_pool
-from stages.evaluate.decode_worker import DecodeJob, Heard, add_penalty, decode_matrix
+from stages.evaluate.decode_worker import DecodeJob, Heard, decode_matrix
 from stages.evaluate.tune import Point
 from stages.speech.graph import build_graph, read_graph, read_words
 from stages.speech.lang import read_lang
@@ -82,12 +82,11 @@ def test_a_decoding_process_imports_no_torch():
 
 
 def test_a_penalty_is_added_to_every_word(graph_directory):
-    graph = read_graph(graph_directory)
     path = path_of("AB BA C", np.random.default_rng(2))
     loglike_TC = loglike_of(path)
     costs = {}
     for penalty in (0.0, 2.5):
-        words, cost = cost_of_best(add_penalty(graph, penalty), loglike_TC)
+        words, cost = cost_of_best(read_graph(graph_directory, word_cost=penalty), loglike_TC)
         assert len(words) == 3
         costs[penalty] = cost
     assert costs[2.5] - costs[0.0] == pytest.approx(3 * 2.5, abs=1e-3)
@@ -103,13 +102,12 @@ def cost_of_best(graph, loglike_TC):
 
 
 def test_a_higher_penalty_hears_fewer_words(graph_directory):
-    graph = read_graph(graph_directory)
     rng = np.random.default_rng(3)
     loglike_TC = rng.normal(size=(60, NUM_PDFS)).astype(np.float32)
-    lengths = [
-        len(decode_matrix(add_penalty(graph, penalty), loglike_TC, beam=50, max_active=5000).words)
-        for penalty in (-20.0, 0.0, 20.0)
-    ]
+    lengths = []
+    for penalty in (-20.0, 0.0, 20.0):
+        graph = read_graph(graph_directory, word_cost=penalty)
+        lengths.append(len(decode_matrix(graph, loglike_TC, beam=50, max_active=5000).words))
     assert lengths[0] > lengths[1] > lengths[2]
 
 

@@ -1,12 +1,19 @@
 """Publication: a name holds the old content or the new, and never half of it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storage import publish
-from storage.publish import publish_directory, publish_file, sync_tree, write_and_sync
+from storage.publish import (
+    publish_directory,
+    publish_file,
+    publish_pieces,
+    remove_leavings,
+    sync_tree,
+    write_and_sync,
+)
 
 
 def names(directory: Path) -> list[str]:
@@ -26,19 +33,18 @@ def test_a_failure_leaves_the_old_content(
 ) -> None:
     publish_file(tmp_path / "file", b"old")
 
-    def torn(path: Path, content: bytes) -> None:
-        path.write_bytes(content[:1])
-        raise OSError("disk full")
+    def torn() -> Iterator[bytes]:
+        yield b"new"
+        if step == "write":
+            raise OSError("disk full")
 
     def refuse(*_: object) -> None:
         raise OSError("disk full")
 
-    if step == "write":
-        monkeypatch.setattr(publish, "write_and_sync", torn)
-    else:
+    if step == "replace":
         monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
-        publish_file(tmp_path / "file", b"new content")
+        publish_pieces(tmp_path / "file", torn())
     assert (tmp_path / "file").read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
@@ -90,3 +96,12 @@ def test_a_directory_never_replaces_another(tmp_path: Path) -> None:
         publish_directory(tmp_path / "a.partial", tmp_path / "a")
     assert (tmp_path / "a" / "file").read_text() == "a"
     assert (tmp_path / "a.partial" / "file").read_text() == "a.partial"
+
+
+def test_leavings_go_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    kept = [tmp_path / "file", tmp_path / "inner" / "a.partial", tmp_path / ".hidden"]
+    for path in [*kept, tmp_path / ".file.17.partial", tmp_path / "inner" / ".x.9.partial"]:
+        path.touch()
+    remove_leavings(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)

@@ -1,0 +1,76 @@
+"""The whole pipeline with Kaldi's own graph: the results of the lexicon that it was made from."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from makers_hclg import an4_with_kaldi_graph, swap_lang
+from makers_kaldi import AN4, make_kaldi_directory
+from makers_pipeline import TINY
+
+from pipeline.cli import main
+
+COMMANDS = ("corpus", "ensemble", "teacher", "student", "evaluate")
+QUICK = {"epochs": 1, "batch_frames": 700}
+
+
+def write_settings(directory: Path, data: Path, **evaluate: object) -> None:
+    member = {
+        "name": "one",
+        "architecture": {"kind": "tdnn", "hidden": 16, "layers": 1},
+        "training": {**QUICK, "seed": 1, "learning_rate": 0.01},
+    }
+    settings = TINY | {
+        "corpus": {"source": "kaldi", "path": str(data), "features": {"subsample": 1}},
+        "ensemble": {"members": [member]},
+        "teacher": {**TINY["teacher"], "kept": 5},
+        "student": {"k": 3, **{key: member[key] for key in ("architecture", "training")}},
+        "compare": [],
+        "evaluate": {**TINY["evaluate"], "processes": 1, **evaluate},
+    }
+    (directory / "pipeline.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def results_of(directory: Path) -> dict[str, object]:
+    """What was found of every system: scale, penalty, errors, and each utterance's hypothesis."""
+    found = {}
+    for path in sorted(directory.glob("work/evaluation-*/result.json")):
+        result = json.loads(path.read_text())
+        system = result.pop("system")
+        found[system["name"]] = result
+    return found
+
+
+def run(directory: Path, data: Path, *commands: str, **evaluate: object) -> dict[str, object]:
+    directory.mkdir()
+    write_settings(directory, data, **evaluate)
+    for command in commands:
+        words = [command, "--config", str(directory / "pipeline.yaml")]
+        done = CliRunner().invoke(main, [*words, "--set", f"work_dir={directory / 'work'}"])
+        assert done.exit_code == 0, done.stderr
+    return results_of(directory)
+
+
+def test_kaldi_s_graph_gives_the_words_of_the_lexicon(tmp_path: Path) -> None:
+    data = make_kaldi_directory(tmp_path / "data", sentences=23, noise=0.8)
+    grid = {"acoustic_scales": [0.1, 0.4], "insertion_penalties": [0.0, 1.5], "max_active": 1000}
+    wanted = run(tmp_path / "lexicon", data, *COMMANDS, **grid)
+    found = run(tmp_path / "kaldi", swap_lang(data, type="vector"), *COMMANDS, **grid)
+    assert found == wanted
+    assert len(wanted) == 3
+    student = wanted["k=3"]
+    assert student["test"]["words"]["reference_words"] > 20
+    assert any(row["hypothesis"] for row in student["test"]["utterances"])
+
+
+@pytest.mark.an4
+@pytest.mark.slow
+@pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
+def test_an4_through_kaldi_s_graph_has_the_word_errors_of_its_lexicon(tmp_path: Path) -> None:
+    assert AN4 is not None
+    wanted = run(tmp_path / "lexicon", AN4, *COMMANDS)
+    found = run(tmp_path / "kaldi", an4_with_kaldi_graph(tmp_path / "data"), *COMMANDS)
+    assert found == wanted
+    assert any(row["hypothesis"] for row in wanted["k=3"]["test"]["utterances"])
