@@ -7,10 +7,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from makers_hclg import an4_with_kaldi_graph, swap_lang
-from makers_kaldi import AN4, make_kaldi_directory
-from makers_pipeline import TINY
+from makers_kaldi import AN4, add_unlabelled_folder, make_kaldi_directory
+from makers_pipeline import ROOT, TINY
 
 from pipeline.cli import main
+from stages.speech.transitions import read_transitions
 
 COMMANDS = ("corpus", "ensemble", "teacher", "student", "evaluate")
 QUICK = {"epochs": 1, "batch_frames": 700}
@@ -63,6 +64,29 @@ def test_kaldi_s_graph_gives_the_words_of_the_lexicon(tmp_path: Path) -> None:
     student = wanted["k=3"]
     assert student["test"]["words"]["reference_words"] > 20
     assert any(row["hypothesis"] for row in student["test"]["utterances"])
+
+
+def test_the_example_reads_a_directory_as_the_document_draws_it(tmp_path: Path) -> None:
+    data = swap_lang(make_kaldi_directory(tmp_path / "data"))
+    add_unlabelled_folder(data, "more")
+    (data / "num_pdfs").rename(data / "lang" / "num_pdfs")
+    path = data / "train" / "text"
+    path.write_text(path.read_text().replace(" BA", " <UNK>", 1))
+    words = ["corpus", "--config", str(ROOT / "examples" / "kaldi.yaml")]
+    for change in (f"corpus.path={data}", f"work_dir={tmp_path}", "corpus.kaldi.unlabelled=[more]"):
+        words += ["--set", change]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.stderr
+    assert "1 words are not in the lexicon (<UNK>): kept" in done.stderr
+    assert "vanish" not in done.stderr
+
+
+def test_the_document_s_transitions_are_what_is_parsed(tmp_path: Path) -> None:
+    lines = (ROOT / "docs" / "kaldi.md").read_text().splitlines()
+    shown = [line for line in lines if line.startswith(("    Transition-", "     Transition-"))]
+    (tmp_path / "transitions.txt").write_text("\n".join(shown))
+    assert len(shown) == 3
+    assert read_transitions(tmp_path / "transitions.txt").pdfs == (0, 0)
 
 
 @pytest.mark.an4
