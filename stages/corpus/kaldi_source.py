@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.kaldi_plan import (
     Entry,
     FolderPlan,
@@ -28,10 +29,12 @@ from stages.corpus.kaldi_plan import (
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.raw import RawUtterance
 from stages.errors import BadInput
+from stages.speech.kaldi_graph import KaldiGraph
 from stages.speech.kaldi_objects import read_matrix
-from stages.speech.lang_folder import AnyLang, holds_kaldi_graph, read_lang_folder
+from stages.speech.lang_folder import AnyLang, read_lang_folder
 from stages.speech.progress import Progress
 
+FITTING = 0.99  # of the steps of an alignment: all are, where it is of the graph's tree
 SHOWN = 5  # words or ids that a message lists
 
 
@@ -52,7 +55,11 @@ class KaldiSource:
             self._plans["train"].append(plan)
         self._remarks: dict[str, list[str]] = {split: [] for split in names}
         self._trimmed: dict[str, set[str]] = {split: set() for split in names}
-        self._judge_unknown_words(path / settings.lang)
+        self._steps: dict[str, HmmSteps] = {}
+        if isinstance(self.lang, KaldiGraph):
+            transitions, num_classes = self.lang.transitions, self.lang.num_classes
+            self._steps = {s: HmmSteps(transitions, num_classes=num_classes) for s in names}
+        self._judge_unknown_words()
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
@@ -82,7 +89,15 @@ class KaldiSource:
     def remarks(self, split: str) -> list[str]:
         """What a person should know about the split; complete after `utterances` was read."""
         trimmed = len(self._trimmed[split])
-        return self._remarks[split] + ([f"{trimmed} utterances trimmed by a frame"] * bool(trimmed))
+        remarks = [f"{trimmed} utterances trimmed by a frame"] * bool(trimmed)
+        if split in self._steps and self._steps[split].share < FITTING:
+            remarks.append(
+                f"{self._steps[split].share:.0%} of the steps from pdf to pdf in the alignment are "
+                f"steps of the HMMs in {self._settings.lang}/transitions.txt, wanted all: "
+                "alignment and graph are of two trees, no word will be right: make both with one "
+                "final.mdl"
+            )
+        return self._remarks[split] + remarks
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, in the order of feats.scp, folder by folder.
@@ -105,6 +120,8 @@ class KaldiSource:
         if plan.alignments is not None and entry.id in plan.alignments:
             labels_T = plan.alignments.read(entry.id)
             _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
+            if split in self._steps:
+                self._steps[split].count(labels_T)
             if len(labels_T) != len(features_TF):
                 allowed = self._settings.max_length_difference
                 features_TF, labels_T = _trimmed(features_TF, labels_T, entry, allowed=allowed)
@@ -118,10 +135,10 @@ class KaldiSource:
             frame_shift_ms=self._settings.frame_shift_ms,
         )
 
-    def _judge_unknown_words(self, folder: Path) -> None:
+    def _judge_unknown_words(self) -> None:
         known = set(self.lang.words)
         cure = f"add them to {self._settings.lang}/lexicon.txt"
-        if holds_kaldi_graph(folder):
+        if isinstance(self.lang, KaldiGraph):
             cure = f"make the graph and its {self._settings.lang}/words.txt with them"
         for split, (plan, *_) in self._plans.items():  # untranscribed speech has no words
             spoken = [word for entry in plan.entries for word in entry.transcript.split()]

@@ -11,7 +11,7 @@ its own (chain models), a self loop stands for that one.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.errors import BadInput
@@ -21,14 +21,14 @@ from stages.speech.text_file import read_text
 SHOWN = 60  # characters of a wrong line that a message repeats
 WANTED = "wanted what 'show-transitions phones.txt final.mdl' prints"
 _STATE = re.compile(
-    r"Transition-state \d+: phone = (?P<phone>\S+) hmm-state = (?P<state>\d+)"
+    r"Transition-state \d+: phone = (?P<phone>\S+) hmm-state = (?P<state>\d{1,9})"
     r"(?: pdf = (?P<pdf>\d{1,9})"
     r"| forward-pdf = (?P<forward>\d{1,9}) self-loop-pdf = (?P<loop>\d{1,9}))",
     re.ASCII,
 )
 _ID = re.compile(
     r"Transition-id = (?P<id>\d{1,9}) p = \S+(?: count of pdf = \S+)?"
-    r" \[(?:(?P<loop>self-loop)|\d+ -> \d+)\]",
+    r" \[(?:(?P<loop>self-loop)|\d{1,9} -> (?P<target>\d{1,9}))\]",
     re.ASCII,
 )
 
@@ -38,9 +38,10 @@ class TransitionState:
     """One HMM state of a phone in one context: the pdf of leaving it, the pdf of staying."""
 
     phone: str
-    hmm_state: str
+    hmm_state: int
     forward_pdf: int
     loop_pdf: int
+    targets: tuple[int, ...] = ()  # HMM states to leave it for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ def read_transitions(path: Path) -> Transitions:
                     f"{path}:{number}: transition-id {found['id']}, wanted {len(pdfs) + 1}: "
                     "a part is missing or comes twice: run show-transitions again"
                 )
-            pdfs.append(states[-1].loop_pdf if found["loop"] else states[-1].forward_pdf)
+            state = states[-1]
+            pdfs.append(state.loop_pdf if found["loop"] else state.forward_pdf)
+            if not found["loop"]:
+                states[-1] = replace(state, targets=(*state.targets, int(found["target"])))
         else:
             raise BadInput(f"{path}:{number}: {WANTED}, found {text[:SHOWN]!r}")
     if not pdfs:
@@ -88,4 +92,4 @@ def _state(found: re.Match[str], *, where: str) -> TransitionState:
     forward, loop = int(found["forward"] or found["pdf"]), int(found["loop"] or found["pdf"])
     if max(forward, loop) >= MAX_CLASSES:
         raise BadInput(f"{where}: pdf {max(forward, loop)}, wanted one below {MAX_CLASSES}")
-    return TransitionState(found["phone"], found["state"], forward, loop)
+    return TransitionState(found["phone"], int(found["state"]), forward, loop)

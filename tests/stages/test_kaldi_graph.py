@@ -1,10 +1,13 @@
 """Kaldi's HCLG.fst decodes as the lexicon's graph does, is copied whole, is refused by name."""
 
 import os
+import re
 import struct
 from contextlib import suppress
+from itertools import pairwise
 
 import kaldifst
+import kaldiio
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,9 +19,18 @@ from makers_hclg import (
     swap_lang,
     write_fst,
 )
-from makers_kaldi import AN4, LEXICON, NUM_PDFS, make_kaldi_directory, make_lang
+from makers_kaldi import (
+    AN4,
+    LEXICON,
+    NUM_PDFS,
+    UNITS,
+    make_kaldi_directory,
+    make_lang,
+    write_archive,
+)
 
 from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
+from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.settings import CorpusSettings
 from stages.errors import BadInput
 from stages.evaluate.decode_worker import GraphShelf, decode_matrix
@@ -89,7 +101,7 @@ def test_probabilities_do_not_change_what_a_class_means_but_states_do(graph):
     text = path.read_text()
     path.write_text(text.replace("p = 0.75", "p = 0.5"))
     assert read_lang_folder(graph).class_inventory == before
-    path.write_text(text.replace("P1_0 hmm-state = 0", "P1_0 hmm-state = 1"))
+    path.write_text(text.replace("phone = a hmm-state = 0", "phone = a hmm-state = 1"))
     assert read_lang_folder(graph).class_inventory != before
 
 
@@ -392,14 +404,14 @@ def test_the_lines_of_words_may_stand_in_any_order(tmp_path, graph):
 
 def test_self_loops_may_have_a_pdf_of_their_own_and_counts_are_passed_over(tmp_path):
     path = tmp_path / "transitions.txt"
-    texts = [show_transitions(NUM_PDFS, with_counts=counts) for counts in (False, True)]
+    texts = [show_transitions(UNITS, with_counts=counts) for counts in (False, True)]
     found = []
     for text in texts:
         path.write_text(text)
         found.append(read_transitions(path))
     assert found[0] == found[1]
-    assert found[0].pdfs[:6] == (0, 0, 0, 0, 1, 0)  # context 2: staying is the next pdf
-    assert found[0].pdfs[-2:] == (0, NUM_PDFS - 1)
+    assert found[0].pdfs[:6] == (0, 0, 1, 1, 2, 2)
+    assert found[0].pdfs[-4:] == (5, 4, 0, 5)  # staying has the next pdf
     path.write_text(
         "Transition-state 1: phone = 4 hmm-state = 2 forward-pdf = 0 self-loop-pdf = 51\n"
         " Transition-id = 1 p = 0.5 [self-loop]\n Transition-id = 2 p = 1e-05 [2 -> 3]\n"
@@ -523,6 +535,89 @@ def test_states_that_subsampling_loses_are_said(tmp_path):
     assert (lost_of_test, num_lines) == (0, 2)  # test has no alignment
 
 
+def corpus_notes(data, out):
+    out.mkdir()
+    notes = Notes()
+    build_corpus(settings_for(data), directory=out, progress=notes)
+    return [note for note in notes.notes if "of two trees" in note]
+
+
+class Notes(SilentProgress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_an_alignment_of_another_tree_is_said(tmp_path):
+    data = swap_lang(make_kaldi_directory(tmp_path / "data"), chain=False)
+    assert corpus_notes(data, tmp_path / "fitting") == []
+    labels = {id: np.array(labels_T) for id, labels_T in kaldiio.load_ark(f"{data}/dev/ali.ark")}
+    other = np.random.default_rng(1).permutation(NUM_PDFS).astype(np.int32)
+    write_archive(data / "dev", "ali", {id: other[labels_T] for id, labels_T in labels.items()})
+    (note,) = corpus_notes(data, tmp_path / "other")
+    assert re.match(r"dev: [1-8]?\d% of the steps from pdf to pdf in the alignment are", note)
+
+
+STEPS = """Transition-state 1: phone = A hmm-state = 0 pdf = 0
+ Transition-id = 1 p = 0.5 [self-loop]
+ Transition-id = 2 p = 0.25 [0 -> 1]
+ Transition-id = 3 p = 0.25 [0 -> 2]
+Transition-state 2: phone = A hmm-state = 1 pdf = 1
+ Transition-id = 4 p = 0.5 [self-loop]
+ Transition-id = 5 p = 0.5 [1 -> 2]
+Transition-state 3: phone = A hmm-state = 2 pdf = 2
+ Transition-id = 6 p = 0.5 [self-loop]
+ Transition-id = 7 p = 0.5 [2 -> 3]
+Transition-state 4: phone = B hmm-state = 0 forward-pdf = 3 self-loop-pdf = 4
+ Transition-id = 8 p = 0.5 [self-loop]
+ Transition-id = 9 p = 0.5 [0 -> 1]
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "fitting"),
+    [
+        ([0, 0, 1, 1, 2, 0, 1, 2], 5),
+        ([0, 2, 3, 4, 4, 3, 0], 5),  # a skip, and staying before or after leaving
+        ([3, 3, 3], 0),
+        ([1, 0], 0),
+        ([2, 1, 2, 2], 1),  # a phone begins with its first state
+        ([0, 3], 0),
+        ([4, 0, 1, 4], 2),
+        ([], 0),
+    ],
+)
+def test_steps_of_an_alignment_are_those_of_the_hmms(tmp_path, labels, fitting):
+    (tmp_path / "transitions.txt").write_text(STEPS)
+    steps = HmmSteps(read_transitions(tmp_path / "transitions.txt"), num_classes=5)
+    assert steps.share == 1
+    steps.count(np.array(labels, np.int32))
+    changes = sum(one != two for one, two in pairwise(labels))
+    assert (steps.num_fitting, steps.num_steps) == (fitting, changes)
+
+
+def test_staying_with_a_pdf_of_its_own_is_a_step_in_any_state(tmp_path):
+    (tmp_path / "transitions.txt").write_text(
+        "Transition-state 1: phone = A hmm-state = 0 pdf = 0\n"
+        " Transition-id = 1 p = 0.5 [self-loop]\n Transition-id = 2 p = 0.5 [0 -> 1]\n"
+        "Transition-state 2: phone = A hmm-state = 1 forward-pdf = 1 self-loop-pdf = 2\n"
+        " Transition-id = 3 p = 0.5 [self-loop]\n Transition-id = 4 p = 0.5 [1 -> 2]\n"
+    )
+    steps = HmmSteps(read_transitions(tmp_path / "transitions.txt"), num_classes=3)
+    steps.count(np.array([0, 1, 2, 2, 0, 2, 1, 0], np.int32))
+    assert (steps.num_fitting, steps.num_steps) == (6, 6)
+
+
+def test_a_topology_of_very_many_states_is_not_judged(tmp_path):
+    text = STEPS.replace("phone = B hmm-state = 0", "phone = B hmm-state = 63")
+    (tmp_path / "transitions.txt").write_text(text)
+    steps = HmmSteps(read_transitions(tmp_path / "transitions.txt"), num_classes=5)
+    steps.count(np.array([1, 0], np.int32))
+    assert steps.share == 1
+
+
 def test_a_header_is_where_we_say_it_is(graph):
     assert struct.unpack_from("<i", (graph / "HCLG.fst").read_bytes()) == (MAGIC,)
 
@@ -536,3 +631,18 @@ def test_an4_through_kaldi_s_graph_is_an4(tmp_path):
     build_graph(read_lang(AN4 / "lang"), tmp_path / "ours")
     same(read_fst(theirs / "HLG.fst"), read_fst(tmp_path / "ours" / "HLG.fst"))
     assert read_words(theirs) == read_words(tmp_path / "ours")
+
+
+@pytest.mark.an4
+@pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
+def test_an4_s_alignments_walk_through_its_hmms(tmp_path):
+    data = an4_with_kaldi_graph(tmp_path / "data", chain=False)
+    transitions = read_kaldi_graph(data / "lang").transitions
+    fitting, other = (HmmSteps(transitions, num_classes=329) for _ in range(2))
+    shuffled = np.random.default_rng(1).permutation(329).astype(np.int32)
+    for _, labels_T in kaldiio.load_ark(str(AN4 / "dev" / "ali.ark")):
+        fitting.count(labels_T)
+        other.count(shuffled[labels_T])
+    assert fitting.num_steps > 5000
+    assert fitting.share == 1
+    assert other.share < 0.6
