@@ -27,9 +27,16 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
 
     Raises:
         StoreCorrupt: when what is read back is not what was written.
+        FileNotFoundError: when another writer clears the stage at this moment.
     """
     folder = root / STAGE
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as cause:
+        if folder.exists():
+            raise
+        # It was there, and was cleared before mkdir could see that it is a folder.
+        raise FileNotFoundError(errno.ENOENT, "the stage was cleared", str(folder)) from cause
     for name, content in objects.items():
         _stage_one(staged_path(root, name, records[name].sha256), content)
     sync_directory(folder)

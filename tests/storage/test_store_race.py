@@ -16,6 +16,7 @@ from makers_store import (
 )
 
 from storage.errors import EssenceError, StoreError, StoreIncomplete, StoreUnreachable
+from storage.manifest import STAGE
 from storage.store_reader import open_store
 from storage.store_verify import verify_store
 from storage.store_writer import StoreWriter
@@ -54,6 +55,38 @@ def test_two_processes_who_agree_make_one_store(tmp_path: Path) -> None:
     fill_store(tmp_path / "a.zarr", ABOUT, LENGTHS)
     assert tree_digest(tmp_path / "a.zarr") == tree_digest(tmp_path / "alone.zarr")
     assert said == [digest, digest]
+
+
+def test_a_stage_that_goes_while_it_is_made_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 10: mkdir finds _stage, the other writer seals and clears it, mkdir looks."""
+    digest = fill_store(tmp_path / "alone.zarr", ABOUT, LENGTHS)
+    path = tmp_path / "a.zarr"
+    writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
+    for shard in range(writer.num_shards):
+        writer.write_shard(shard, shard_block(writer, shard))
+    look, stages = Path.is_dir, []
+
+    def is_dir(self: Path) -> bool:
+        if self.name == STAGE and not stages:
+            stages.append(self)
+            assert fill_store(path, ABOUT, LENGTHS) == digest
+            assert not self.exists()
+        return look(self)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert writer.seal() == digest
+    assert stages == [path / STAGE]
+    assert tree_digest(path) == tree_digest(tmp_path / "alone.zarr")
+
+
+def test_a_file_where_the_stage_should_be_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / STAGE).write_bytes(b"")
+    with pytest.raises(StoreError, match="File exists"):
+        StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
 
 
 def test_two_processes_who_disagree_are_told_so(tmp_path: Path) -> None:
