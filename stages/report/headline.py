@@ -82,7 +82,7 @@ def _figures(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
     essence = of_role(comparisons.groups, "essence student")
     num = len(electable(essence))
     among = f" among {num} settings of essence students" if num > 1 else ""
-    barred = f" ({len(essence) - num} more have too few seeds)" if len(essence) > num else ""
+    barred = f" ({len(essence) - num} more with too few seeds)" if len(essence) > num else ""
     yield (
         f"{chosen.name} was chosen on dev{among}{barred}; the test set had no say in it. Word "
         f"error rates on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."

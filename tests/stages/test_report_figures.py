@@ -144,7 +144,7 @@ def test_settings_that_could_not_be_chosen_are_not_counted_among_those_that_coul
     ours, once = seeds(essence, "k=8", 200), essence("k=4", k=4, errors=100)
     other = seeds(lambda name, **facts: essence(name, k=2, **facts), "k=2", 210)
     figure = headline_of(compared(*ours, *other, once)).figures[0]
-    assert "chosen on dev among 2 settings of essence students (1 more have too few" in figure
+    assert "chosen on dev among 2 settings of essence students (1 more with too few" in figure
     assert figure.startswith("k=8 was chosen")
 
 
