@@ -30,9 +30,9 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 from realistic_posteriors import realistic_posteriors
 
-from storage.store_reader import open_store
-from storage.tiers import Tier, plan_tiers
-from storage.top_k import keep_top_k
+from storage.format.tiers import Tier, plan_tiers
+from storage.read.reader import open_store
+from storage.write.top_k import keep_top_k
 
 KEPT = 32
 CHUNK_FRAMES = 8192

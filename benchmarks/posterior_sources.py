@@ -16,10 +16,10 @@ from realistic_posteriors import realistic_posteriors
 
 from stages.speech.ensemble_posteriors import average_log_posteriors
 from stages.speech.member import open_member
-from storage.corpus_file import CorpusFile
-from storage.store_reader import SoftLabelStore
-from storage.tiers import plan_tiers
-from storage.top_k import KeptBlock, join_blocks, keep_top_k
+from storage.corpus.corpus_file import CorpusFile
+from storage.format.tiers import plan_tiers
+from storage.read.reader import SoftLabelStore
+from storage.write.top_k import KeptBlock, join_blocks, keep_top_k
 
 KEPT = 32
 DENSE_FRAMES = 16_384  # enough for the dense file to leave the processor's caches

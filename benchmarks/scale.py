@@ -46,18 +46,18 @@ from stages.speech.progress import SilentProgress
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.manifest import ObjectRecord, decode_records, encode_records
-from storage.remote.cached_folder import cached_folder
-from storage.store_contents import frame_objects
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_metadata import read_metadata
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.contents.contents import frame_objects
+from storage.contents.manifest import ObjectRecord, decode_records, encode_records
+from storage.contents.metadata import read_metadata
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.place.cached_folder import cached_folder
+from storage.read.reader import SoftLabelStore, open_store
 from storage.transfer.plan import Selection, plan_transfer, wanted_part
 from storage.transfer.source import open_source
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 FEATURE_DIM = 120
 KEPT = 32

@@ -18,7 +18,7 @@ import numcodecs
 import numpy as np
 import zarr
 
-from storage.top_k import KeptBlock
+from storage.write.top_k import KeptBlock
 
 
 class Contestant:

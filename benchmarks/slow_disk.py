@@ -22,8 +22,8 @@ from pipeline.settings import read_settings
 from stages.speech.batches import Piece, plan_batches, read_ahead, read_batch
 from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
 from stages.student.essence import Essence
-from storage.object_handles import ObjectHandles
-from storage.store_reader import open_store
+from storage.place.object_handles import ObjectHandles
+from storage.read.reader import open_store
 
 NUM_CLASSES = 750
 BLOCK_FRAMES = 8192  # the store's chunks

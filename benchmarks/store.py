@@ -37,10 +37,10 @@ from store_contestants import (
     write_store,
 )
 
-from storage.shard_encoder import encode_shard
-from storage.store_reader import SoftLabelStore, open_store
-from storage.top_k import KeptBlock, cut_block
-from storage.value_code import PROB_OF_CODE, encode_logp, encode_prob
+from storage.format.value_code import PROB_OF_CODE, encode_logp, encode_prob
+from storage.read.reader import SoftLabelStore, open_store
+from storage.write.shard_encoder import encode_shard
+from storage.write.top_k import KeptBlock, cut_block
 
 BLOCK_FRAMES = 32_768
 NUM_RANDOM = 64  # utterances that one measurement reads

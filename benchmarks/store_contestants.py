@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from storage.shard_encoder import shard_values
-from storage.shard_plan import fit_shard_frames, plan_shards
-from storage.store_encoding import encode_metadata
-from storage.store_format import StoreAbout, StoreUtterance, tier_arrays
-from storage.store_reader import SoftLabelStore
-from storage.store_writer import StoreWriter
-from storage.tiers import tier_of
-from storage.top_k import KeptBlock, cut_block
-from storage.value_code import sum_differences
+from storage.format.encoding import encode_metadata
+from storage.format.layout import StoreAbout, StoreUtterance, tier_arrays
+from storage.format.shard_plan import fit_shard_frames, plan_shards
+from storage.format.tiers import tier_of
+from storage.format.value_code import sum_differences
+from storage.read.reader import SoftLabelStore
+from storage.write.shard_encoder import shard_values
+from storage.write.top_k import KeptBlock, cut_block
+from storage.write.writer import StoreWriter
 
 SHARD_FRAMES = 65_536
 Span = tuple[int, int]

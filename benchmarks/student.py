@@ -43,11 +43,11 @@ from stages.speech.training.objective import HardLabels, Objective
 from stages.speech.training.train import train_model
 from stages.student.essence import Essence, decode
 from stages.student.settings import StudentSettings
-from storage.corpus_file import CorpusAbout
-from storage.corpus_writer import CorpusWriter
-from storage.store_reader import open_store
-from storage.tiers import plan_tiers
-from storage.top_k import KeptBlock, join_blocks, keep_top_k
+from storage.corpus.corpus_file import CorpusAbout
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.tiers import plan_tiers
+from storage.read.reader import open_store
+from storage.write.top_k import KeptBlock, join_blocks, keep_top_k
 
 KEPT = 32
 FEATURE_DIM = 120  # of the spoken corpus: 40 filters, spliced with a neighbour on each side

@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import Changed
-from storage.fingerprint import file_digest
-from storage.publish import publish_file
+from storage.files.fingerprint import file_digest
+from storage.files.publish import publish_file
 
 LIST = "files.sha256"
 CHECKED_ELSEWHERE = (".h5", ".safetensors")

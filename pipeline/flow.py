@@ -28,7 +28,7 @@ from stages.speech.results import FrameQuality, System, SystemResult
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.teacher.label import label_corpus
-from storage.remote.folder import Root
+from storage.place.remote_folder import Root
 
 
 def corpus(job: Job) -> Path:

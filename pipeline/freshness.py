@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 from pipeline.contents import list_contents, refuse_changed
 from pipeline.errors import Changed, InUse, NotMadeYet
-from storage.fingerprint import SHORT, fingerprint
-from storage.publish import publish_directory, publish_file, sync_directory
+from storage.files.fingerprint import SHORT, fingerprint
+from storage.files.publish import publish_directory, publish_file, sync_directory
 
 RECORD = "made.json"
 PARTIAL = ".partial"

@@ -7,11 +7,11 @@ with the server away, or the copy removed.
 from pathlib import Path
 
 from pipeline.errors import Changed
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
-from storage.manifest import read_head
-from storage.remote.cached_folder import cached_folder
-from storage.remote.folder import RemoteFolder, Root, find_root
-from storage.remote.object_cache import ObjectCache
+from storage.place.cached_folder import cached_folder
+from storage.place.object_cache import ObjectCache
+from storage.place.remote_folder import RemoteFolder, Root, find_root
 
 CACHE = "store-cache"
 

@@ -13,7 +13,7 @@ from pipeline.job import Job
 from stages.report.inputs import Made, ReportInputs
 from stages.report.statistics.groups import SystemGroup, group_results
 from stages.speech.results import CorpusSummary, System, SystemResult, TeacherSummary
-from storage.fingerprint import SHORT
+from storage.files.fingerprint import SHORT
 
 
 def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:

@@ -7,7 +7,7 @@ from pipeline.freshness import Recipe
 from pipeline.job import Job
 from stages.speech.architectures import BUILT_IN
 from stages.speech.results import System
-from storage.fingerprint import fingerprint
+from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import google_crc32c
 
-from storage.fingerprint import canonical_json
-from storage.manifest import read_head, record_of
-from storage.shard_object import CRC_BYTES
+from storage.contents.manifest import read_head, record_of
+from storage.files.fingerprint import canonical_json
+from storage.format.shard_object import CRC_BYTES
 
 
 def reseal(

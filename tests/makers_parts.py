@@ -14,8 +14,8 @@ from storage.derived.merge import plan_merge
 from storage.derived.plan import open_source
 from storage.derived.split import find_rows, plan_split
 from storage.derived.store import write_derived
-from storage.store_format import StoreUtterance, frame_arrays
-from storage.store_reader import open_store
+from storage.format.layout import StoreUtterance, frame_arrays
+from storage.read.reader import open_store
 
 VERSION = "0.3.0"
 ABOUT = make_about(temperatures=(2.0, 0.5), left_out=("utt-7",))

@@ -24,7 +24,7 @@ from stages.speech.training.launched import leave
 from stages.speech.training.objective import BatchLoss, HardLabels
 from stages.speech.training.ranks import ALONE, Ranks, joined_ranks
 from stages.speech.training.train import train_model
-from storage.corpus_file import NO_LABEL
+from storage.corpus.corpus_file import NO_LABEL
 from storage.errors import EssenceError
 
 STILL = ArchitectureSettings(hidden=9, layers=2, dropout=0.0)  # dropout differs from rank to rank

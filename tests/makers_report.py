@@ -29,11 +29,11 @@ from stages.speech.results import (
     UtteranceResult,
     WordErrors,
 )
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.store_format import StoreUtterance
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.layout import StoreUtterance
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 WORDS = 2000
 UTTERANCE_WORDS, SPEAKERS = 20, 9

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.corpus_file import CorpusFile
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock, keep_top_k
+from storage.corpus.corpus_file import CorpusFile
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.write.top_k import KeptBlock, keep_top_k
+from storage.write.writer import StoreWriter
 
 
 def make_logp(

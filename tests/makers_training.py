@@ -9,8 +9,8 @@ import torch
 
 from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
 from stages.speech.training.settings import TrainingSettings
-from storage.corpus_file import NO_LABEL, CorpusAbout
-from storage.corpus_writer import CorpusWriter
+from storage.corpus.corpus_file import NO_LABEL, CorpusAbout
+from storage.corpus.corpus_writer import CorpusWriter
 
 FEATURE_DIM = 7
 NUM_CLASSES = 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from makers_store import fill_store, make_about
 
-from storage.manifest import read_head
+from storage.contents.manifest import read_head
 from storage.transfer.copy import Moved, carry_out, choose, survey
 from storage.transfer.plan import EVERYTHING, Selection, TransferPlan
 from storage.transfer.source import Source, open_source

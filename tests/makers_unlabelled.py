@@ -7,11 +7,11 @@ from makers_store import make_about
 from makers_training import FEATURE_DIM, INVENTORY, NUM_CLASSES, make_corpus_about
 from numpy.typing import NDArray
 
-from storage.corpus_file import CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.store_format import StoreUtterance
-from storage.store_writer import StoreWriter
-from storage.top_k import join_blocks, keep_top_k
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.layout import StoreUtterance
+from storage.write.top_k import join_blocks, keep_top_k
+from storage.write.writer import StoreWriter
 
 RARE = 4  # a class that only unlabelled speech says, and dev
 LABELLED = (31, 17, 44, 23, 38, 29)

@@ -5,11 +5,11 @@ import zarr
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from storage.shard_encoder import shard_values
-from storage.shard_plan import plan_shards
-from storage.store_encoding import encode_metadata
-from storage.store_format import StoreAbout, StoreUtterance, frame_arrays
-from storage.top_k import KeptBlock
+from storage.format.encoding import encode_metadata
+from storage.format.layout import StoreAbout, StoreUtterance, frame_arrays
+from storage.format.shard_plan import plan_shards
+from storage.write.shard_encoder import shard_values
+from storage.write.top_k import KeptBlock
 
 
 def zarr_shard(about: StoreAbout, kept: KeptBlock, *, shard: int) -> dict[str, bytes]:

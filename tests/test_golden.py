@@ -24,11 +24,11 @@ from makers_store import make_about, make_utterances
 from pipeline.job import Job
 from pipeline.progress import TerminalProgress
 from pipeline.settings import read_settings
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.store_format import StoreAbout
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.layout import StoreAbout
+from storage.write.top_k import KeptBlock
+from storage.write.writer import StoreWriter
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "data" / "golden.json"

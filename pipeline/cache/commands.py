@@ -17,8 +17,8 @@ from pipeline.cache.transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
-    from storage.remote.folder import Root
-    from storage.store_verify import Subset
+    from storage.care.verify import Subset
+    from storage.place.remote_folder import Root
 
 DAMAGED, UNDER_CONSTRUCTION = 3, 4
 
@@ -47,7 +47,7 @@ class SubsetType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Subset":
         """The text 2/7 -> Subset(2, 7)."""
-        from storage.store_verify import Subset
+        from storage.care.verify import Subset
 
         number, slash, parts = str(value).partition("/")
         is_number = number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()
@@ -65,7 +65,7 @@ class StorePlace(click.ParamType):  # type: ignore[type-arg]  # as above
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Root":
         """The text https://host/train.zarr -> RemoteFolder, anything else -> Path."""
-        from storage.remote.folder import find_root
+        from storage.place.remote_folder import find_root
 
         return find_root(value)
 
@@ -124,7 +124,7 @@ def info(store: "Root", *, as_json: bool) -> None:
     Example: essence cache info --json https://host/stores/train.zarr
     """
     from pipeline.cache.tables import describe_info, gather_info
-    from storage.store_reader import open_store
+    from storage.read.reader import open_store
 
     facts = gather_info(open_store(store, allow_partial=True))
     click.echo(_json(facts) if as_json else describe_info(facts))
@@ -152,7 +152,7 @@ def verify(
     """
     from pipeline.cache.tables import describe_verified
     from pipeline.progress import TerminalProgress
-    from storage.store_verify import num_bytes_to_check, verify_store
+    from storage.care.verify import num_bytes_to_check, verify_store
 
     total = num_bytes_to_check(store, subset) if data else 0
     with TerminalProgress().task(f"verify {_name(store)}", total=total, unit="bytes") as task:
@@ -181,8 +181,8 @@ def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> No
     from pipeline.cache.tables import describe_audit
     from pipeline.progress import TerminalProgress
     from stages.report.audit_figure import draw_audit
-    from storage.store_audit import audit_store
-    from storage.store_reader import open_store
+    from storage.care.audit import audit_store
+    from storage.read.reader import open_store
 
     opened = open_store(store)
     title = f"audit {_name(store)}"
@@ -226,8 +226,8 @@ def show(
     """
     from pipeline.cache.tables import describe_shown
     from stages.report.soft_label_figure import choose_classes, draw_soft_labels
-    from storage.corpus_match import match_corpus
-    from storage.store_reader import open_store
+    from storage.care.match import match_corpus
+    from storage.read.reader import open_store
 
     opened = open_store(store)
     soft = opened.read_utterance(utterance, k or opened.about.kept)
@@ -283,14 +283,14 @@ def _json(value: Any) -> str:
 def _opened_corpus(path: Path | None) -> Any:
     from contextlib import nullcontext
 
-    from storage.corpus_file import CorpusFile
+    from storage.corpus.corpus_file import CorpusFile
 
     return nullcontext() if path is None else CorpusFile(path)
 
 
 def _save(out: Path, draw: Callable[[], Any]) -> None:
     from stages.report.drawing import house_style, to_png
-    from storage.publish import publish_file
+    from storage.files.publish import publish_file
 
     with house_style():
         publish_file(out, to_png(draw(), dots_per_inch=120))

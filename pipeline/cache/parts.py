@@ -23,7 +23,7 @@ class PlaceHere(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """A path, or a file:// URL."""
-        from storage.remote.folder import find_root
+        from storage.place.remote_folder import find_root
 
         place = find_root(value)
         if not isinstance(place, Path):

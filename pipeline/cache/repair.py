@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.freshness import reopened
-from storage.store_metadata import read_metadata
-from storage.store_repair import RepairPlan, plan_repair, repair
+from storage.care.repair import RepairPlan, plan_repair, repair
+from storage.contents.metadata import read_metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

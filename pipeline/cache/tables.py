@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.columns import aligned
-from storage.partial_copy import read_part
-from storage.remote.folder import Root
-from storage.soft_labels import SoftLabels
-from storage.store_audit import StoreAudit
-from storage.store_reader import SoftLabelStore
-from storage.store_verify import Verified
+from storage.care.audit import StoreAudit
+from storage.care.verify import Verified
+from storage.format.partial_copy import read_part
+from storage.place.remote_folder import Root
+from storage.read.reader import SoftLabelStore
+from storage.read.soft_labels import SoftLabels
 from storage.transfer.plan import what_is_here
 
 if TYPE_CHECKING:  # matplotlib would be loaded with it

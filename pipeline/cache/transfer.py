@@ -22,7 +22,7 @@ class RangesType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[tuple[int, int], ...]:
         """The text 0-3,7 -> ((0, 3), (7, 7))."""
-        from storage.partial_copy import joined
+        from storage.format.partial_copy import joined
 
         ranges = []
         for text in str(value).split(","):
@@ -159,7 +159,7 @@ def _numbers(ranges: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 
 def _here(destination: str) -> str:
-    from storage.remote.folder import find_root
+    from storage.place.remote_folder import find_root
 
     if not isinstance(find_root(destination), Path):
         raise click.UsageError(

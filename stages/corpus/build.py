@@ -35,9 +35,9 @@ from stages.errors import BadInput
 from stages.speech.lang_folder import check_lang, write_lang_folder
 from stages.speech.progress import Progress
 from stages.speech.results import CorpusSummary, LabelledPart, SplitSummary
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.publish import publish_file, remove_leavings
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.files.publish import publish_file, remove_leavings
 
 MS_PER_HOUR = 3_600_000
 SHOWN_LOSS = 0.01  # share of state visits

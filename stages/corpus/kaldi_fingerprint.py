@@ -17,7 +17,7 @@ from stages.speech.kaldi_tables import read_scp
 from stages.speech.lang import FILES as LEXICON_FILES
 from stages.speech.lang import WANTED
 from stages.speech.lang_folder import holds_kaldi_graph
-from storage.fingerprint import file_digest, fingerprint, sampled_digest
+from storage.files.fingerprint import file_digest, fingerprint, sampled_digest
 
 
 def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:

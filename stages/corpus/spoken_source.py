@@ -17,7 +17,7 @@ from stages.corpus.spoken.speak import speak_corpus
 from stages.errors import BadInput
 from stages.speech.lang import Lang
 from stages.speech.progress import Progress
-from storage.fingerprint import fingerprint
+from storage.files.fingerprint import fingerprint
 
 SYNTHESISER = "espeakng-loader"
 

@@ -25,9 +25,9 @@ from stages.speech.posterior_archive import (
 )
 from stages.speech.posterior_gate import check_posteriors
 from stages.speech.progress import Progress
-from storage.corpus_file import CorpusFile, Utterance
-from storage.fingerprint import array_digest
-from storage.publish import publish_file
+from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.files.fingerprint import array_digest
+from storage.files.publish import publish_file
 
 SHOWN = 3  # ids that a message lists
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.speech.results import Calibration, ReliabilityBin
-from storage.corpus_file import NO_LABEL
+from storage.corpus.corpus_file import NO_LABEL
 
 NUM_BINS = 15  # of Guo et al. 2017
 

@@ -17,8 +17,8 @@ from stages.evaluate.tune import describe_edges, search
 from stages.speech.graph import read_words
 from stages.speech.progress import Progress
 from stages.speech.results import System, SystemResult
-from storage.corpus_file import CorpusFile
-from storage.publish import publish_file
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.publish import publish_file
 
 RESULT_FILE = "result.json"
 SPLITS = ("dev", "test")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stages.speech.ensemble_posteriors import soften
 from stages.speech.results import Fidelity, GradientMatch
-from storage.corpus_file import NO_LABEL
-from storage.soft_labels import SoftLabels
+from storage.corpus.corpus_file import NO_LABEL
+from storage.read.soft_labels import SoftLabels
 
 SMALLEST_PROB = np.finfo(np.float64).tiny
 Floats = NDArray[np.float64]

@@ -16,10 +16,10 @@ from stages.evaluate.likelihoods import read_posteriors, run_members
 from stages.evaluate.speed import real_time_factor
 from stages.speech.progress import Progress
 from stages.speech.results import FrameQuality, System
-from storage.corpus_file import CorpusFile
-from storage.corpus_match import match_corpus
-from storage.publish import publish_file
-from storage.store_reader import SoftLabelStore, open_store
+from storage.care.match import match_corpus
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.publish import publish_file
+from storage.read.reader import SoftLabelStore, open_store
 
 QUALITY_FILE = "frames.json"
 QUALITY_FORMAT = 1  # what is measured, and how: another number, and all are measured again

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.corpus_file import NO_LABEL
+from storage.corpus.corpus_file import NO_LABEL
 
 
 @dataclass(slots=True)

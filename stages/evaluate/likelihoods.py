@@ -19,7 +19,7 @@ from stages.speech.member import open_member
 from stages.speech.posterior_gate import check_posteriors
 from stages.speech.progress import Progress, Task
 from stages.speech.results import System
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 def run_members(

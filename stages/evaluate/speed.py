@@ -13,7 +13,7 @@ import torch
 
 from stages.speech.archived_posteriors import is_archived
 from stages.speech.member import open_member
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 MEASURED_SECONDS = 20.0  # of speech
 REPEATS = 3  # the quickest counts

@@ -14,7 +14,7 @@ from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
 from stages.speech.progress import Progress
 from stages.speech.results import SplitResult, UtteranceResult, WordErrors
-from storage.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from stages.report.drawing import (
     new_figure,
     ranks_along_x,
 )
-from storage.store_audit import LOW, RankAudit, StoreAudit
+from storage.care.audit import LOW, RankAudit, StoreAudit
 
 DECADE = 10
 

@@ -14,10 +14,10 @@ from stages.report.settings import ReportSettings
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.results import SystemResult
-from storage.corpus_file import CorpusFile
-from storage.corpus_match import match_corpus
-from storage.soft_labels import SoftLabels
-from storage.store_reader import SoftLabelStore, open_store
+from storage.care.match import match_corpus
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
 
 USUAL_SECONDS = 3.0  # long enough to see words, short enough to see frames
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 PERCENTILES = (5, 25, 50, 75, 95)
 BINS = 1000  # a step of 0.001

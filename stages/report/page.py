@@ -38,7 +38,7 @@ from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
 from stages.report.table import make_rows
 from stages.report.word_page import word_sections
-from storage.publish import publish_file
+from storage.files.publish import publish_file
 
 HERE = Path(__file__).parent
 HEADINGS: dict[Role, str] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stages.errors import BadInput
 from stages.report.drawing import ORANGE, VERMILLION, new_figure
-from storage.soft_labels import SoftLabels
+from storage.read.soft_labels import SoftLabels
 
 CLASS_INCHES = 0.16
 MOST_CLASS_LABELS = 40

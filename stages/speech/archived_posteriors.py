@@ -26,8 +26,8 @@ from stages.speech.posterior_archive import (
     read_log_posteriors,
 )
 from stages.speech.settings import LengthDifference, Settings
-from storage.corpus_file import CorpusFile
-from storage.fingerprint import SHORT
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.fingerprint import SHORT
 
 ABOUT_FILE = "member.json"
 NAMED = "wanted {split}.scp or {split}.ark there"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storage.corpus_file import NO_LABEL, CorpusFile
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 
 BUFFER_BATCHES = 32  # lengths are sorted within so many batches: 5 % padding, much shuffling
 BATCHES_AHEAD = 2

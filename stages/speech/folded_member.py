@@ -24,9 +24,9 @@ from stages.speech.model_file import read_model_about
 from stages.speech.posteriors import consecutive_batches
 from stages.speech.settings import Settings
 from stages.speech.trained_member import TrainedMember
-from storage.corpus_file import CorpusFile
-from storage.fingerprint import fingerprint
-from storage.publish import publish_file
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.fingerprint import fingerprint
+from storage.files.publish import publish_file
 
 ABOUT_FILE = "folds.json"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from storage.corpus_file import NO_LABEL
+from storage.corpus.corpus_file import NO_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from stages.speech.grammar import BACKOFF, compile_grammar, symbol_table
 from stages.speech.lang import Lang
 from stages.speech.lexicon_fst import LexiconSymbols, lexicon_fst
 from stages.speech.openfst_file import Arcs, encode_const, read_fst
-from storage.publish import publish_file
+from storage.files.publish import publish_file
 
 GRAPH_FILE = "HLG.fst"
 GRAPH_FORMAT = 2  # 2: an OpenFst const file; 1: vector

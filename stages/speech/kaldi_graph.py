@@ -23,8 +23,8 @@ from stages.speech.lang import RESERVED, read_num_classes
 from stages.speech.openfst_file import Arcs, FstArrays, encode_const, read_fst
 from stages.speech.text_file import read_text
 from stages.speech.transitions import Transitions, read_transitions
-from storage.fingerprint import READ_BYTES, fingerprint
-from storage.publish import publish_file, publish_pieces
+from storage.files.fingerprint import READ_BYTES, fingerprint
+from storage.files.publish import publish_file, publish_pieces
 
 HCLG_FILE = "HCLG.fst"
 TRANSITIONS_FILE = "transitions.txt"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stages.errors import BadInput
 from stages.speech.text_file import read_text
-from storage.fingerprint import fingerprint
-from storage.publish import publish_file
+from storage.files.fingerprint import fingerprint
+from storage.files.publish import publish_file
 
 SILENCE = "SIL"
 FILES = ("lexicon.txt", "units.txt", "lm.arpa")

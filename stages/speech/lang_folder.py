@@ -19,7 +19,7 @@ from stages.speech.kaldi_graph import (
 )
 from stages.speech.lang import FILES as LEXICON_FILES
 from stages.speech.lang import Lang, read_lang, write_lang
-from storage.publish import remove_leavings
+from storage.files.publish import remove_leavings
 
 AnyLang = Lang | KaldiGraph
 

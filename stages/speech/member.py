@@ -14,7 +14,7 @@ from stages.speech.archived_posteriors import ArchivedPosteriors, is_archived
 from stages.speech.folded_member import is_folded, open_folded
 from stages.speech.model_file import read_model_about
 from stages.speech.trained_member import TrainedMember
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 class MemberAbout(Protocol):

@@ -19,8 +19,8 @@ from stages.speech.architectures import (
 )
 from stages.speech.description import read_description
 from stages.speech.settings import Settings
-from storage.fingerprint import file_digest
-from storage.publish import publish_file
+from storage.files.fingerprint import file_digest
+from storage.files.publish import publish_file
 
 WEIGHTS_FILE = "model.safetensors"
 ABOUT_FILE = "model.json"

@@ -25,7 +25,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from stages.errors import BadInput
-from storage.fingerprint import file_digest
+from storage.files.fingerprint import file_digest
 
 ALLOWED = "ESSENCE_ARCHITECTURES"  # factories, separated by commas
 PROBE_FRAMES = (11, 7, 1)  # lengths of the utterances that a new model is tried on

@@ -21,7 +21,7 @@ from stages.speech.kaldi_archive import locate_matrices
 from stages.speech.kaldi_objects import Location, read_matrix
 from stages.speech.kaldi_tables import read_scp
 from stages.speech.settings import LengthDifference
-from storage.fingerprint import fingerprint, sampled_digest
+from storage.files.fingerprint import fingerprint, sampled_digest
 
 PosteriorsAre = Literal["log", "prob"]
 

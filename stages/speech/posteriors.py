@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.errors import BadInput
 from stages.speech.architectures import AcousticModel
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 PIECE_FRAMES = 8192
 CONTEXT_FRAMES = 256  # more than any convolution here sees, and seconds of a recurrence's past

@@ -14,7 +14,7 @@ from stages.speech import architectures
 from stages.speech.architectures import AcousticModel
 from stages.speech.model_file import WEIGHTS_FILE, ModelAbout, load_model
 from stages.speech.posteriors import log_posteriors
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 @dataclass(frozen=True, slots=True)

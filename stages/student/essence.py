@@ -19,10 +19,10 @@ from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.tempering import exponent_for, temper
-from storage.corpus_file import NO_LABEL
-from storage.frame_map import Span
-from storage.store_reader import SoftLabelStore
-from storage.value_code import LOGP_OF_CODE
+from storage.contents.frame_map import Span
+from storage.corpus.corpus_file import NO_LABEL
+from storage.format.value_code import LOGP_OF_CODE
+from storage.read.reader import SoftLabelStore
 
 
 class _How(TypedDict):

@@ -7,9 +7,9 @@ are left out, so that all that it learns from has both kinds of labels.
 from stages.errors import BadInput
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temperatures_of
-from storage.corpus_file import CorpusFile
-from storage.corpus_match import CorpusMatch, match_corpus
-from storage.store_reader import SoftLabelStore
+from storage.care.match import CorpusMatch, match_corpus
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import SoftLabelStore
 
 
 def check_store(

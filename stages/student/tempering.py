@@ -24,8 +24,8 @@ import math
 import torch
 from torch import Tensor
 
-from storage.store_format import StoreAbout
-from storage.value_code import FLOOR, STEPS
+from storage.format.layout import StoreAbout
+from storage.format.value_code import FLOOR, STEPS
 
 LARGEST_ERROR = -FLOOR * (STEPS - 0.25) / STEPS**2  # nats: half a step of the coarsest code
 

@@ -13,8 +13,8 @@ from stages.speech.training.train import train_model
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
-from storage.remote.folder import RemoteFolder, Root
-from storage.store_reader import SoftLabelStore, open_store
+from storage.place.remote_folder import RemoteFolder, Root
+from storage.read.reader import SoftLabelStore, open_store
 
 
 def train_student(

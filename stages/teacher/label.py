@@ -16,12 +16,12 @@ from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Ensemble, MemberPlace, ShardWork, Versions, store_digest
 from stages.teacher.summary import describe, summarise_store
 from stages.teacher.workforce import Workforce
-from storage.corpus_file import CorpusFile
-from storage.publish import publish_file
-from storage.shard_plan import fit_shard_frames
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.publish import publish_file
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.shard_plan import fit_shard_frames
+from storage.read.reader import open_store
+from storage.write.writer import StoreWriter
 
 
 def label_corpus(

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from stages.errors import BadInput
-from storage.fingerprint import canonical_json
-from storage.publish import publish_file
+from storage.files.fingerprint import canonical_json
+from storage.files.publish import publish_file
 
 
 def read_left_out(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.errors import BadInput
 from stages.speech.ensemble_posteriors import normalise_weights
 from stages.speech.member import Member, open_member
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

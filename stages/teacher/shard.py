@@ -19,10 +19,10 @@ from stages.speech.posterior_gate import check_posteriors
 from stages.speech.posteriors import consecutive_batches
 from stages.speech.progress import Task
 from stages.teacher.members import LoadedShares, Share
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 from storage.errors import EssenceError
-from storage.store_format import StoreAbout
-from storage.top_k import KeptBlock, keep_top_k, keep_top_p
+from storage.format.layout import StoreAbout
+from storage.write.top_k import KeptBlock, keep_top_k, keep_top_p
 
 BLOCK_FRAMES = 2048  # softened and truncated at once
 

@@ -19,12 +19,12 @@ from stages.speech.progress import Task
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads
-from storage.corpus_file import CorpusFile
-from storage.fingerprint import SHORT, file_digest
-from storage.manifest import GROUP
-from storage.shard_commit import is_committed, write_shard
-from storage.store_format import StoreAbout
-from storage.top_k import KeptBlock
+from storage.contents.manifest import GROUP
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.fingerprint import SHORT, file_digest
+from storage.format.layout import StoreAbout
+from storage.write.shard_commit import is_committed, write_shard
+from storage.write.top_k import KeptBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

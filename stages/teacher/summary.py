@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.speech.results import StoreSummary
-from storage.corpus_file import NO_LABEL, CorpusFile
-from storage.soft_labels import SoftLabels
-from storage.store_reader import SoftLabelStore
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
+from storage.read.reader import SoftLabelStore
+from storage.read.soft_labels import SoftLabels
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from storage.derived.plan import (
     whole_shards,
 )
 from storage.errors import StoreError, StoreMismatch
-from storage.store_format import StoreAbout, differences
+from storage.format.layout import StoreAbout, differences
 
 NAMED = 5  # utterances that a message spells out
 # What parts of one labelling may differ in; each store's own.

@@ -11,13 +11,13 @@ from operator import itemgetter
 
 import numpy as np
 
-from storage.fingerprint import fingerprint
-from storage.origin import Origin
-from storage.remote.folder import Root, find_root
-from storage.shard_plan import ShardPlan, plan_shards
-from storage.store_contents import StoreContents, read_contents
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_metadata import StoreMetadata
+from storage.contents.contents import StoreContents, read_contents
+from storage.contents.metadata import StoreMetadata
+from storage.files.fingerprint import fingerprint
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.origin import Origin
+from storage.format.shard_plan import ShardPlan, plan_shards
+from storage.place.remote_folder import Root, find_root
 
 Pick = tuple[int, int]  # which source, which row of its utterance table
 

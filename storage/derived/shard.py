@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.chunk_reader import ChunkReader
+from storage.contents.contents import shard_objects
+from storage.contents.frame_map import FrameMap, Rows, cut_at_chunks
+from storage.contents.manifest import read_objects
 from storage.derived.plan import ShardRecipe, Source, Take
 from storage.errors import StoreCorrupt
-from storage.frame_map import FrameMap, Rows, cut_at_chunks
-from storage.manifest import read_objects
-from storage.shard_encoder import ShardObject, encode_chunk
-from storage.shard_object import chunk_checksums
-from storage.store_contents import shard_objects
-from storage.store_format import FrameArray, StoreAbout, frame_arrays
+from storage.format.layout import FrameArray, StoreAbout, frame_arrays
+from storage.format.shard_object import chunk_checksums
+from storage.read.chunk_reader import ChunkReader
+from storage.write.shard_encoder import ShardObject, encode_chunk
 
 CACHE_BYTES = 64 << 20
 LARGEST_CODE = 255

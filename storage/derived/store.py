@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
+from storage.contents.manifest import GROUP, HEAD, is_something_else
 from storage.derived.plan import DerivedPlan, ShardRecipe, Source
 from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
-from storage.manifest import GROUP, HEAD, is_something_else
-from storage.partial_copy import in_words, joined, read_part
-from storage.store_format import frame_arrays
-from storage.store_writer import StoreWriter
+from storage.format.layout import frame_arrays
+from storage.format.partial_copy import in_words, joined, read_part
+from storage.write.writer import StoreWriter
 
 
 def write_derived(

@@ -7,13 +7,12 @@ sizes that they can have, and only these are moved.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from storage.contents.contents import shard_objects
+from storage.contents.manifest import ObjectRecord, Records
+from storage.contents.metadata import StoreMetadata
 from storage.errors import StoreCorrupt, StoreError
-from storage.manifest import ObjectRecord, Records
-from storage.object_file import MAX_OBJECT_BYTES
-from storage.partial_copy import PartialCopy, Ranges, in_words, joined
-from storage.shard_object import index_bytes, most_compressed
-from storage.store_contents import shard_objects
-from storage.store_format import (
+from storage.files.object_file import MAX_OBJECT_BYTES
+from storage.format.layout import (
     FrameArray,
     StoreAbout,
     commit_name,
@@ -21,8 +20,9 @@ from storage.store_format import (
     log_norm_array,
     tier_arrays,
 )
-from storage.store_metadata import StoreMetadata
-from storage.tiers import tier_of
+from storage.format.partial_copy import PartialCopy, Ranges, in_words, joined
+from storage.format.shard_object import index_bytes, most_compressed
+from storage.format.tiers import tier_of
 
 TABLE = {"id_bytes": 1, "id_offsets": 1, "shard": 1, "offset": 1, "length": 1, "digest": 2}
 

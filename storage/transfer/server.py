@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
+from storage.contents.manifest import HEAD, STAGE, ObjectRecord, manifest_name, read_head
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
-from storage.manifest import HEAD, STAGE, ObjectRecord, manifest_name, read_head
-from storage.object_file import ATTEMPTS, PAUSE_SECONDS
-from storage.partial_copy import PART, UNFINISHED, PartialCopy, decode_part, encode_part
-from storage.remote.connection import connect
-from storage.remote.folder import RemoteFolder
+from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
+from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, decode_part, encode_part
+from storage.place.connection import connect
+from storage.place.remote_folder import RemoteFolder
 from storage.transfer.source import object_pieces
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from storage.contents.manifest import read_head
 from storage.errors import StoreError, StoreIncomplete
-from storage.manifest import read_head
-from storage.remote.folder import RemoteFolder, Root, find_root
+from storage.place.remote_folder import RemoteFolder, Root, find_root
 from storage.transfer.server import RemoteTarget
 from storage.transfer.target import LocalTarget, Target, is_store_folder
 

@@ -19,10 +19,10 @@ from makers_store import (
 )
 
 from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.read.reader import open_store
+from storage.write.writer import StoreWriter
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

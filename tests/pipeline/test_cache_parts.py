@@ -12,8 +12,8 @@ from makers_store import tree_digest
 from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
 from pipeline.cache.parts import read_ids
 from pipeline.errors import SettingsError
-from storage.manifest import read_head
-from storage.store_reader import open_store
+from storage.contents.manifest import read_head
+from storage.read.reader import open_store
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -10,7 +10,7 @@ from makers_cache import cache
 from makers_transfer import make_store, same_store
 
 from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
-from storage.manifest import HEAD
+from storage.contents.manifest import HEAD
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -14,7 +14,7 @@ from pipeline.errors import ClusterFailed, SettingsError
 from pipeline.workers import Workers, workforce
 from stages.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from pipeline.workers import Workers, workforce
 from stages.errors import MemberFailed, OtherWorld
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 SLOWLY = "time.sleep(0.02)"
 assert distributed.config  # its defaults are read before a test sets any: else they go with it

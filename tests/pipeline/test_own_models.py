@@ -20,8 +20,8 @@ from pipeline.tables import results_table, status_table
 from stages.errors import BadInput, MissingPart
 from stages.speech.ensemble_posteriors import normalise_log
 from stages.speech.member import open_member
-from storage.corpus_file import CorpusFile
-from storage.store_reader import open_store
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import open_store
 
 SPLITS = ("train", "dev", "test")
 BASE: dict[str, Any] = dict(TINY)

@@ -16,8 +16,8 @@ from pipeline.job import Job
 from pipeline.settings import read_settings
 from stages.speech.progress import SilentProgress
 from storage.errors import StoreError, StorePartial, StoreUnreachable
-from storage.remote import folder as remote_folder
-from storage.store_reader import open_store
+from storage.place import remote_folder
+from storage.read.reader import open_store
 from storage.transfer.plan import Selection
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")

@@ -16,8 +16,8 @@ from pipeline.job import Job
 from pipeline.settings import read_settings
 from pipeline.sweep.processes import train_side_by_side
 from pipeline.tables import results_table, status_table
-from storage.corpus_file import CorpusFile
-from storage.store_reader import open_store
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import open_store
 
 BASE: dict[str, Any] = dict(TINY)
 

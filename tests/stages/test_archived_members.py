@@ -35,8 +35,8 @@ from stages.speech.results import System
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess
-from storage.corpus_file import CorpusFile
-from storage.store_reader import open_store
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import open_store
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

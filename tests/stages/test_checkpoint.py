@@ -14,7 +14,7 @@ from stages.speech.training.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
-from storage.publish import publish_file
+from storage.files.publish import publish_file
 
 AWKWARD = 0.1 + 0.2  # 0.30000000000000004: every digit must survive
 

@@ -15,8 +15,8 @@ from stages.errors import BadInput
 from stages.speech.lang import read_lang
 from stages.speech.progress import SilentProgress
 from stages.speech.results import CorpusSummary
-from storage.corpus_file import NO_LABEL, CorpusFile
-from storage.fingerprint import file_digest
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
+from storage.files.fingerprint import file_digest
 
 PLAIN = {"cmvn": "none", "deltas": 0, "splice_left": 0, "splice_right": 0, "subsample": 1}
 

@@ -11,7 +11,7 @@ from stages.ensemble.train import train_member
 from stages.errors import BadInput
 from stages.speech.architectures import ArchitectureSettings
 from stages.speech.model_file import load_model
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 SMALL = ArchitectureSettings(hidden=7, layers=1)
 

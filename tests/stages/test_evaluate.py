@@ -24,7 +24,7 @@ from stages.speech.lang import read_lang
 from stages.speech.model_file import ABOUT_FILE
 from stages.speech.progress import SilentProgress
 from stages.speech.results import System, SystemResult
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 FEATURES = {"cmvn": "global", "splice_left": 0, "splice_right": 0, "subsample": 1}
 SETTINGS = EvaluateSettings(

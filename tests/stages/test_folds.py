@@ -19,7 +19,7 @@ from stages.speech.folds import plan_folds
 from stages.speech.member import open_member
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
-from storage.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile, Utterance
 
 SMALL = ArchitectureSettings(hidden=7, layers=1)
 NUM_FOLDS = 3

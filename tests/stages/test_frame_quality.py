@@ -18,10 +18,10 @@ from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.progress import SilentProgress
 from stages.speech.results import FrameQuality, System
-from storage.corpus_file import NO_LABEL, CorpusFile
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.errors import StoreMismatch
-from storage.soft_labels import SoftLabels
-from storage.store_reader import open_store
+from storage.read.reader import open_store
+from storage.read.soft_labels import SoftLabels
 
 CLASSES, KEPT = 7, 3
 

@@ -24,13 +24,13 @@ from stages.student import essence
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreCorrupt
-from storage.object_handles import ObjectHandles
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.place.object_handles import ObjectHandles
+from storage.read.reader import open_store
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 LENGTHS = (31, 0, 17, 44, 23, 1, 38, 29) * 12
 KEPT = 4

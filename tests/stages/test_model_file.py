@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.errors import BadInput, MissingPart
 from stages.speech.model_file import ModelAbout, load_model, read_model_about, save_model
-from storage.fingerprint import file_digest
+from storage.files.fingerprint import file_digest
 
 
 def _saved(directory: Path, kind: str = "tdnn") -> ModelAbout:

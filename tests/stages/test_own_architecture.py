@@ -29,7 +29,7 @@ from stages.speech.results import System
 from stages.speech.training.corpus import open_training_corpus
 from stages.speech.training.objective import HardLabels
 from stages.speech.training.train import train_model
-from storage.fingerprint import file_digest
+from storage.files.fingerprint import file_digest
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "training.md"
 

@@ -10,7 +10,7 @@ from stages.errors import BadInput
 from stages.speech import posteriors
 from stages.speech.architectures import ArchitectureSettings, build_model
 from stages.speech.posteriors import log_posteriors
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 @pytest.mark.parametrize("kind", ["tdnn", "gru", "conv"])

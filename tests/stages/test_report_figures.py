@@ -31,8 +31,8 @@ from stages.report.statistics.groups import group_results
 from stages.speech.model_file import load_model
 from stages.speech.posteriors import log_posteriors
 from stages.speech.results import LabelledPart, SystemResult
-from storage.corpus_file import CorpusFile
-from storage.store_reader import open_store
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import open_store
 
 ENSEMBLE = make_result("ensemble", errors=205, kind="ensemble")
 

@@ -14,12 +14,12 @@ from makers_training import FEATURE_DIM, INVENTORY
 from stages.errors import BadInput
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_match import CorpusMatch
-from storage.corpus_writer import CorpusWriter
+from storage.care.match import CorpusMatch
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import StoreMismatch, StorePartial
-from storage.partial_copy import PartialCopy, encode_part
-from storage.store_reader import open_store
+from storage.format.partial_copy import PartialCopy, encode_part
+from storage.read.reader import open_store
 
 CLASSES = 11
 LENGTHS = {"a": 7, "b": 0, "c": 5, "ü/d": 13, "e": 1}

@@ -29,15 +29,15 @@ from stages.student.loss import LossParts, essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.train import train_student
-from storage.corpus_file import CorpusFile
+from storage.contents.frame_map import Span
+from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
-from storage.frame_map import Span
-from storage.soft_labels import SoftLabelCodes
-from storage.store_format import StoreUtterance
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock, join_blocks, keep_top_k
-from storage.value_code import decode_logp
+from storage.format.layout import StoreUtterance
+from storage.format.value_code import decode_logp
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabelCodes
+from storage.write.top_k import KeptBlock, join_blocks, keep_top_k
+from storage.write.writer import StoreWriter
 
 KEPT = 4
 SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)

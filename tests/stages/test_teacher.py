@@ -30,10 +30,10 @@ from stages.speech.results import TeacherSummary
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 from stages.teacher.workforce import ThisProcess
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
-from storage.store_reader import open_store
-from storage.value_code import LOGP_OF_CODE, encode_logp
+from storage.format.value_code import LOGP_OF_CODE, encode_logp
+from storage.read.reader import open_store
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -6,7 +6,7 @@ import torch
 from makers_store import make_about
 
 from stages.student.tempering import exponent_for, temper, temperatures_of
-from storage.value_code import LOGP_OF_CODE, STEPS, encode_logp, encode_prob
+from storage.format.value_code import LOGP_OF_CODE, STEPS, encode_logp, encode_prob
 
 NUM_FRAMES, NUM_CLASSES = 211, 37
 

@@ -26,7 +26,7 @@ from stages.corpus.spoken_source import SpokenSource
 from stages.errors import BadInput
 from stages.speech.progress import SilentProgress
 from stages.speech.results import CorpusSummary, SplitSummary
-from storage.corpus_file import NO_LABEL, CorpusFile
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 
 TRAIN_SPEAKERS = {f"train-s{number}" for number in range(7)}
 

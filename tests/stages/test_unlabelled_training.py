@@ -43,10 +43,10 @@ from stages.speech.training.step import StepLoss
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
-from storage.corpus_file import NO_LABEL, CorpusFile, Utterance
-from storage.fingerprint import fingerprint
-from storage.store_audit import audit_store
-from storage.store_reader import open_store
+from storage.care.audit import audit_store
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile, Utterance
+from storage.files.fingerprint import fingerprint
+from storage.read.reader import open_store
 
 SMALL = ArchitectureSettings(hidden=13, layers=2, dropout=0.1)
 STILL = ArchitectureSettings(hidden=13, layers=2, dropout=0.0)

@@ -140,7 +140,7 @@ def test_kept_mass_is_spread_as_the_store_says(tmp_path):
     import numpy as np
     from makers_report import make_dev_corpus, make_dev_store
 
-    from storage.store_reader import open_store
+    from storage.read.reader import open_store
 
     with make_dev_corpus(tmp_path) as corpus:
         make_dev_store(tmp_path / "dev.zarr", corpus, kept=4)

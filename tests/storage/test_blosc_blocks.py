@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import blosc
 
-from storage.blosc_blocks import decompress_part, num_blocks
+from storage.read.blosc_blocks import decompress_part, num_blocks
 
 MAX_BYTES = 200_003
 

@@ -18,13 +18,13 @@ import pytest
 from makers_remote import Place, http_place, read_objects
 from makers_transfer import make_store
 
+from storage.contents.manifest import HEAD
 from storage.errors import StoreCorrupt, StoreUnreachable
-from storage.manifest import HEAD
-from storage.remote import folder as remote_folder
-from storage.remote.cached_folder import cached_folder
-from storage.remote.object_cache import ObjectCache
-from storage.soft_labels import SoftLabels
-from storage.store_reader import SoftLabelStore, open_store
+from storage.place import remote_folder
+from storage.place.cached_folder import cached_folder
+from storage.place.object_cache import ObjectCache
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
 
 ROOT = Path(__file__).parent.parent.parent
 MIB = 1 << 20
@@ -196,8 +196,8 @@ def test_what_is_sent_to_another_process_has_the_same_cache(
 CODE = """
 import random, sys
 from pathlib import Path
-from storage.remote.cached_folder import cached_folder
-from storage.store_reader import open_store
+from storage.place.cached_folder import cached_folder
+from storage.read.reader import open_store
 url, cache, folder, max_bytes, seed = sys.argv[1:]
 store = open_store(cached_folder(url, Path(cache), int(max_bytes)), cache_bytes=0)
 here = open_store(folder)

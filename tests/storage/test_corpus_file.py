@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage.corpus_file import NO_LABEL, CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
+from storage.corpus.corpus_file import NO_LABEL, CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import CorpusFileError
 
 FEATURE_DIM = 7

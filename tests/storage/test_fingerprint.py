@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.fingerprint import (
+from storage.files.fingerprint import (
     array_digest,
     canonical_json,
     file_digest,
@@ -74,7 +74,7 @@ def test_an_array_s_digest_is_blind_to_memory() -> None:
 def test_a_file_s_digest_is_sha256_of_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.fingerprint.READ_BYTES", 7)
+    monkeypatch.setattr("storage.files.fingerprint.READ_BYTES", 7)
     for size in (0, 6, 7, 8, 700):
         content = bytes(range(256)) * 3
         (tmp_path / "file").write_bytes(content[:size])

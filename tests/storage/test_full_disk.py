@@ -10,8 +10,8 @@ WRITE = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import StorageError
 
 limit = int(sys.argv[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.publish import (
+from storage.files.publish import (
     publish_directory,
     publish_file,
     publish_pieces,

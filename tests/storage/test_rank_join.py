@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.rank_join import RankJoin
-from storage.tiers import plan_tiers
-from storage.value_code import rank_differences
+from storage.format.tiers import plan_tiers
+from storage.format.value_code import rank_differences
+from storage.read.rank_join import RankJoin
 
 
 def joined(codes_TK: np.ndarray, ids_TK: np.ndarray, dtype: str) -> RankJoin:

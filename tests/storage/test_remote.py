@@ -25,14 +25,14 @@ from makers_remote import (
 )
 from makers_store import fill_store, make_about
 
+from storage.care.verify import Subset, num_bytes_to_check, verify_store
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
-from storage.remote import folder as remote_folder
-from storage.remote.folder import RemoteFolder, find_root
-from storage.remote.objects import RemoteObjects
-from storage.soft_labels import SoftLabels
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_verify import Subset, num_bytes_to_check, verify_store
+from storage.place import remote_folder
+from storage.place.remote_folder import RemoteFolder, find_root
+from storage.place.remote_objects import RemoteObjects
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)
 KEPT = 40
@@ -365,7 +365,7 @@ def digest_of(content: bytes) -> str:
 PROCESSES = """
 import multiprocessing, os, sys
 import fsspec
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 def checksum(store, seed):
     labels = store.read(range(seed, seed + 300), k=9)
@@ -426,7 +426,7 @@ def test_a_missing_package_is_named() -> None:
     """In an interpreter of its own: fsspec remembers who has read s3:// before."""
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
-        "from storage.store_reader import open_store\n"
+        "from storage.read.reader import open_store\n"
         "open_store('s3://bucket/a.zarr')"
     )
     run = subprocess.run(

@@ -5,11 +5,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.frame_map import Rows, groups
-from storage.manifest import ObjectRecord, group_by_size
-from storage.remote import objects as remote_objects
-from storage.remote.folder import REQUEST_BYTES, ByteRange
-from storage.remote.objects import join_neighbours
+from storage.contents.frame_map import Rows, groups
+from storage.contents.manifest import ObjectRecord, group_by_size
+from storage.place import remote_objects
+from storage.place.remote_folder import REQUEST_BYTES, ByteRange
+from storage.place.remote_objects import join_neighbours
 
 SIZES = st.lists(st.integers(0, REQUEST_BYTES + 9), max_size=12)
 

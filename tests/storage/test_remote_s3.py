@@ -12,8 +12,8 @@ from makers_store import fill_store, make_about
 from test_remote import run_processes
 
 from storage.errors import StoreCorrupt, StoreIncomplete
-from storage.remote import folder as remote_folder
-from storage.store_reader import SoftLabelStore, open_store
+from storage.place import remote_folder
+from storage.read.reader import SoftLabelStore, open_store
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250)
 URL = "s3://shelf/deep/a.zarr"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from makers_store import make_about, make_block, quick_block
 from makers_zarr import zarr_shard
 
-from storage.block_check import checked
 from storage.errors import StoreError
-from storage.shard_encoder import encode_shard
-from storage.top_k import KeptBlock, cut_block, join_blocks
+from storage.write.block_check import checked
+from storage.write.shard_encoder import encode_shard
+from storage.write.top_k import KeptBlock, cut_block, join_blocks
 
 
 @settings(max_examples=25, deadline=None)

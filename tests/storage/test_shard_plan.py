@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import StoreError
-from storage.shard_plan import fit_shard_frames, plan_shards
+from storage.format.shard_plan import fit_shard_frames, plan_shards
 
 LENGTHS = st.lists(st.integers(0, 29), max_size=30)
 

@@ -27,13 +27,13 @@ from storage.errors import (
     StoreIncomplete,
     StoreMismatch,
 )
-from storage.shard_encoder import shard_values
-from storage.shard_plan import fit_shard_frames
-from storage.store_format import StoreAbout, StoreUtterance
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock, keep_top_k
-from storage.value_code import LOGP_OF_CODE, PROB_OF_CODE, encode_logp, encode_prob
+from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.shard_plan import fit_shard_frames
+from storage.format.value_code import LOGP_OF_CODE, PROB_OF_CODE, encode_logp, encode_prob
+from storage.read.reader import SoftLabelStore, open_store
+from storage.write.shard_encoder import shard_values
+from storage.write.top_k import KeptBlock, keep_top_k
+from storage.write.writer import StoreWriter
 
 LENGTHS = (5, 0, 20, 33, 1, 10, 14, 0)
 

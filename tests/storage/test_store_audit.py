@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from makers_store import fill_store, make_about, make_logp, make_utterances, utterances_of
 
-from storage.corpus_file import CorpusAbout, CorpusFile
-from storage.corpus_writer import CorpusWriter
+from storage.care.audit import LOW, audit_store, ranks_to_audit
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import StoreMismatch
-from storage.store_audit import LOW, audit_store, ranks_to_audit
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.read.reader import open_store
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 LENGTHS = (50, 0, 71, 33)
 NUM_CLASSES, KEPT = 23, 7

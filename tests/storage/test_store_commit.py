@@ -17,12 +17,12 @@ from makers_store import (
     tree_digest,
 )
 
-from storage import commit
 from storage.errors import StoreCorrupt, StoreError
-from storage.shard_commit import is_committed
-from storage.store_format import commit_name
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
+from storage.format.layout import commit_name
+from storage.read.reader import open_store
+from storage.write import commit
+from storage.write.shard_commit import is_committed
+from storage.write.writer import StoreWriter
 
 LENGTHS = (5, 0, 6, 3)
 ABOUT = make_about(num_classes=5, kept=2, shard_frames=12, chunk_frames=4)
@@ -141,7 +141,9 @@ def test_a_commit_that_was_not_installed_is_finished_by_the_next(tmp_path: Path)
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.shard_commit.install", Mortal(1, torn=False).wrap(commit.install))
+        patch.setattr(
+            "storage.write.shard_commit.install", Mortal(1, torn=False).wrap(commit.install)
+        )
         with pytest.raises(Killed):
             writer.write_shard(0, shard_block(writer, 0))
     assert not (path / "ids_0" / "c" / "0" / "0").exists()
@@ -156,7 +158,9 @@ def test_who_finds_a_commit_that_was_not_installed_finishes_it(tmp_path: Path) -
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     assert not is_committed(path, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.shard_commit.install", Mortal(1, torn=False).wrap(commit.install))
+        patch.setattr(
+            "storage.write.shard_commit.install", Mortal(1, torn=False).wrap(commit.install)
+        )
         with pytest.raises(Killed):
             writer.write_shard(0, shard_block(writer, 0))
     assert is_committed(path, 0)

@@ -14,11 +14,11 @@ import zarr
 from makers_store import fill_store, make_about, shard_block
 from numpy.typing import NDArray
 
-from storage.shard_encoder import shard_values
-from storage.store_encoding import UTTERANCE_GROUP, utterance_columns
-from storage.store_format import frame_arrays
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_writer import StoreWriter
+from storage.format.encoding import UTTERANCE_GROUP, utterance_columns
+from storage.format.layout import frame_arrays
+from storage.read.reader import SoftLabelStore, open_store
+from storage.write.shard_encoder import shard_values
+from storage.write.writer import StoreWriter
 
 LENGTHS = (5, 0, 20, 33, 1, 10, 14, 0)
 Read = Callable[[Path], NDArray[Any]]

@@ -12,13 +12,13 @@ import pytest
 from makers_store import fill_store, make_about
 from numcodecs import blosc, zstd
 
+from storage.contents.manifest import read_head, record_of
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
-from storage.fingerprint import canonical_json
-from storage.manifest import read_head, record_of
-from storage.shard_commit import write_shard
-from storage.shard_object import check_crc, decompress, read_index
-from storage.store_format import Codec
-from storage.store_reader import open_store
+from storage.files.fingerprint import canonical_json
+from storage.format.layout import Codec
+from storage.format.shard_object import check_crc, decompress, read_index
+from storage.read.reader import open_store
+from storage.write.shard_commit import write_shard
 
 LENGTHS = (3, 0, 4, 9)
 READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with commit records
@@ -200,7 +200,7 @@ def test_fill_inside_an_utterance_is_named_with_its_frame(
         kept.ids_TK[4:6] = 65535
         return encode(about, [kept], shard=shard)
 
-    monkeypatch.setattr("storage.shard_commit.encode_shard", encode_with_a_hole)
+    monkeypatch.setattr("storage.write.shard_commit.encode_shard", encode_with_a_hole)
     fill_store(tmp_path / "a.zarr", make_about(), [3, 8])
     with pytest.raises(StoreCorrupt, match=r"shard 0, utterance '../ütt/1', frame 1: a class id"):
         open_store(tmp_path / "a.zarr").read_shard(0, 2)

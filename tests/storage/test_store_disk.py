@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from makers_store import fill_store, make_about, make_utterances, shard_block, tree_digest
 
-from storage import commit, object_file, store_writer
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
-from storage.store_format import commit_name
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
+from storage.files import object_file
+from storage.format.layout import commit_name
+from storage.read.reader import open_store
+from storage.write import commit
+from storage.write import writer as store_writer
+from storage.write.writer import StoreWriter
 
 ROOT = Path(__file__).parent.parent.parent
 LENGTHS = (700, 0, 801, 333)

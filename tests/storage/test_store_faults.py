@@ -21,7 +21,7 @@ from makers_faults import (
 from makers_store import tree_digest
 
 from storage.errors import StoreError
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 pytestmark = pytest.mark.skipif(why_no_faults() != "", reason=why_no_faults())
 

@@ -15,18 +15,18 @@ import pytest
 from makers_store import fill_store, make_about
 from numcodecs import blosc, zstd
 
-from storage.fingerprint import canonical_json
-from storage.manifest import OBJECT_NAME
-from storage.origin import Origin
-from storage.store_format import (
+from storage.contents.manifest import OBJECT_NAME
+from storage.files.fingerprint import canonical_json
+from storage.format.layout import (
     MAX_CHUNK_BYTES,
     MAX_SHARD_CHUNKS,
     StoreUtterance,
     to_attributes,
 )
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.format.origin import Origin
+from storage.read.reader import open_store
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "store-format.md").read_text("utf-8")
 ABOUT = make_about(num_classes=3, kept=2, shard_frames=4, chunk_frames=2)

@@ -21,13 +21,13 @@ from makers_hostile import checksummed, publish_manifest, reseal
 from makers_store import fill_store, make_about
 from numcodecs import blosc
 
+from storage.care.repair import plan_repair
+from storage.care.verify import verify_store
+from storage.contents.manifest import decode_records, read_head, record_of
 from storage.errors import EssenceError, StoreCorrupt, StoreError
-from storage.manifest import decode_records, read_head, record_of
-from storage.shard_object import CRC_BYTES, decompress, index_bytes
-from storage.store_reader import open_store
-from storage.store_repair import plan_repair
-from storage.store_verify import verify_store
-from storage.store_writer import StoreWriter
+from storage.format.shard_object import CRC_BYTES, decompress, index_bytes
+from storage.read.reader import open_store
+from storage.write.writer import StoreWriter
 
 ROOT = Path(__file__).parent.parent.parent
 LENGTHS = (3, 0, 4, 9)
@@ -62,8 +62,8 @@ def open_under_a_limit(path: Path, *, codes: str) -> tuple[str, float]:
     """(message, seconds of CPU) of a process that may take 1 GiB of addresses in all."""
     code = (
         "import resource, sys, time; from pathlib import Path\n"
-        "from storage.errors import StoreError; from storage.store_reader import open_store\n"
-        "from storage.store_verify import verify_store\n"
+        "from storage.errors import StoreError; from storage.read.reader import open_store\n"
+        "from storage.care.verify import verify_store\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({LIMIT}, {LIMIT}))\n"
         "path, began = Path(sys.argv[1]), time.process_time()\n"
         f"try: {codes}\n"

@@ -23,14 +23,14 @@ from makers_parts import (
 )
 from makers_store import fill_store, make_about, make_utterances, tree_digest
 
+from storage.care.verify import verify_store
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
-from storage.fingerprint import fingerprint
-from storage.manifest import read_head
-from storage.shard_encoder import encode_chunk
-from storage.store_format import frame_arrays
-from storage.store_reader import open_store
-from storage.store_verify import verify_store
-from storage.store_writer import StoreWriter
+from storage.files.fingerprint import fingerprint
+from storage.format.layout import frame_arrays
+from storage.read.reader import open_store
+from storage.write.shard_encoder import encode_chunk
+from storage.write.writer import StoreWriter
 
 
 @pytest.fixture(scope="module")

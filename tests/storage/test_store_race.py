@@ -15,11 +15,11 @@ from makers_store import (
     tree_digest,
 )
 
+from storage.care.verify import verify_store
+from storage.contents.manifest import STAGE
 from storage.errors import EssenceError, StoreError, StoreIncomplete, StoreUnreachable
-from storage.manifest import STAGE
-from storage.store_reader import open_store
-from storage.store_verify import verify_store
-from storage.store_writer import StoreWriter
+from storage.read.reader import open_store
+from storage.write.writer import StoreWriter
 
 LENGTHS = (9, 3, 11, 10, 2, 8, 12, 5)
 ABOUT = make_about(num_classes=5, kept=2, shard_frames=12, chunk_frames=4)

@@ -18,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers_store import fill_store, make_about, make_block, make_utterances, shard_block
 
-from storage import chunk_bytes, chunk_reader, object_handles
-from storage.byte_cache import ByteCache
+from storage.contents.frame_map import Span
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.frame_map import Span
-from storage.soft_labels import SoftLabels
-from storage.store_reader import SoftLabelStore, open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock
+from storage.place import object_handles
+from storage.read import chunk_bytes, chunk_reader
+from storage.read.byte_cache import ByteCache
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
+from storage.write.top_k import KeptBlock
+from storage.write.writer import StoreWriter
 
 LENGTHS = (700, 0, 1900, 33, 4000, 1, 2500, 800, 0, 3000)
 KEPT = 40
@@ -260,7 +261,7 @@ def test_a_stale_handle_is_opened_again(
         fresh.add(handle := opened(*args, **kwargs))  # type: ignore[arg-type]
         return handle
 
-    monkeypatch.setattr("storage.object_file.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("storage.files.object_file.PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(os, "open", open_anew)
     monkeypatch.setattr(os, "pread", pread)
     assert_same(store.read(range(9), k=3), everything, list(range(9)), 3)
@@ -313,7 +314,7 @@ def test_another_process_opens_the_same_store_or_complains(tmp_path: Path) -> No
 PROCESSES = """
 import multiprocessing, sys
 from pathlib import Path
-from storage.store_reader import open_store
+from storage.read.reader import open_store
 
 def checksum(store, seed):
     total = 0
@@ -357,7 +358,8 @@ def test_probabilities_that_do_not_descend_are_named(
     block = make_block(about, 28, seed=1)
     block.logp_TK[11, 2] = -15.0
     monkeypatch.setattr(
-        "storage.shard_commit.checked", lambda about, blocks, **kwargs: list[KeptBlock](blocks)
+        "storage.write.shard_commit.checked",
+        lambda about, blocks, **kwargs: list[KeptBlock](blocks),
     )
     writer.write_shard(0, block)
     writer.seal()

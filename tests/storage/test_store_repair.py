@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from makers_store import fill_store, make_about, shard_block, tree_digest
 
+from storage.care.repair import QUARANTINE, plan_repair, repair
+from storage.care.verify import verify_store
 from storage.errors import StoreCorrupt, StoreError
-from storage.store_reader import open_store
-from storage.store_repair import QUARANTINE, plan_repair, repair
-from storage.store_verify import verify_store
-from storage.store_writer import StoreWriter
+from storage.read.reader import open_store
+from storage.write.writer import StoreWriter
 
 LENGTHS = (3, 0, 4, 9)
 TELL_WHAT_IT_IS = ("zarr.json", "utterances/")  # these cannot be repaired

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from makers_store import make_about, make_utterances, quick_block
 
-from storage.shard_plan import fit_shard_frames
-from storage.store_reader import open_store
-from storage.store_writer import StoreWriter
-from storage.top_k import KeptBlock, cut_block, keep_top_k
-from storage.value_code import LOGP_OF_CODE, encode_logp
+from storage.format.shard_plan import fit_shard_frames
+from storage.format.value_code import LOGP_OF_CODE, encode_logp
+from storage.read.reader import open_store
+from storage.write.top_k import KeptBlock, cut_block, keep_top_k
+from storage.write.writer import StoreWriter
 
 TEN_HOURS = 10 * 3600 * 100  # frames of 10 ms
 BLOCK = 65_536

@@ -27,18 +27,18 @@ from makers_parts import (
 )
 from makers_store import make_about, make_block, make_utterances, tree_digest
 
+from storage.care.verify import verify_store
+from storage.contents.contents import StoreContents
+from storage.contents.manifest import read_head
+from storage.contents.metadata import StoreMetadata
 from storage.derived.plan import Source, open_source
 from storage.derived.split import plan_parts, plan_split
 from storage.derived.store import write_derived
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.manifest import read_head
-from storage.shard_encoder import ShardObject, encode_chunk, shard_values
-from storage.shard_plan import plan_shards
-from storage.store_contents import StoreContents
-from storage.store_format import frame_arrays
-from storage.store_metadata import StoreMetadata
-from storage.store_reader import open_store
-from storage.store_verify import verify_store
+from storage.format.layout import frame_arrays
+from storage.format.shard_plan import plan_shards
+from storage.read.reader import open_store
+from storage.write.shard_encoder import ShardObject, encode_chunk, shard_values
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from makers_store import fill_store, make_about
 from numcodecs import blosc
 from test_store_hostile import assert_only_our_errors
 
+from storage.care.repair import plan_repair
+from storage.care.verify import verify_store
+from storage.contents.manifest import decode_records, read_head, record_of
 from storage.errors import StoreCorrupt, StoreError, shown
-from storage.manifest import decode_records, read_head, record_of
-from storage.partial_copy import PartialCopy, decode_part, encode_part
-from storage.store_reader import open_store
-from storage.store_repair import plan_repair
-from storage.store_verify import verify_store
-from storage.strict_json import parse_json
+from storage.files.strict_json import parse_json
+from storage.format.partial_copy import PartialCopy, decode_part, encode_part
+from storage.read.reader import open_store
 
 LENGTHS = (3, 0, 4, 9)
 ABOUT = make_about(num_classes=9, kept=2, shard_frames=10, chunk_frames=5)

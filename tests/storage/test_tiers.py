@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.tiers import Tier, plan_tiers, tier_of
+from storage.format.tiers import Tier, plan_tiers, tier_of
 
 
 @pytest.mark.parametrize(

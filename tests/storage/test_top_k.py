@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from makers_store import make_logp
 
 from storage.errors import StoreError
-from storage.tiers import plan_tiers
-from storage.top_k import join_blocks, keep_top_k, keep_top_p, log_norm
+from storage.format.tiers import plan_tiers
+from storage.write.top_k import join_blocks, keep_top_k, keep_top_p, log_norm
 
 
 @given(st.integers(0, 50), st.integers(1, 19), st.integers(1, 13), st.data())
@@ -55,7 +55,7 @@ def test_nothing_is_left_when_all_classes_are_kept() -> None:
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     logp_TC = make_logp(101, 17)
     whole = keep_top_k(logp_TC, 5, tiers=plan_tiers(5), temperatures=(2.0,))
-    monkeypatch.setattr("storage.top_k.BLOCK_VALUES", 50)
+    monkeypatch.setattr("storage.write.top_k.BLOCK_VALUES", 50)
     pieces = keep_top_k(logp_TC, 5, tiers=plan_tiers(5), temperatures=(2.0,))
     halves = join_blocks(
         [

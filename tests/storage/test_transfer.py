@@ -12,6 +12,9 @@ import pytest
 from makers_store import make_about, make_utterances
 from makers_transfer import KEPT, copy, files_of, make_store, same_store
 
+from storage.care.repair import plan_repair
+from storage.care.verify import verify_store
+from storage.contents.manifest import HEAD, ObjectRecord, read_manifest
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -19,18 +22,15 @@ from storage.errors import (
     StoreMismatch,
     StorePartial,
 )
-from storage.manifest import HEAD, ObjectRecord, read_manifest
-from storage.partial_copy import PART, UNFINISHED, read_part
-from storage.store_reader import open_store
-from storage.store_repair import plan_repair
-from storage.store_verify import verify_store
-from storage.store_writer import StoreWriter
-from storage.top_k import keep_top_k
+from storage.format.partial_copy import PART, UNFINISHED, read_part
+from storage.read.reader import open_store
 from storage.transfer import target as transfer_target
 from storage.transfer.copy import carry_out, choose, survey
 from storage.transfer.plan import EVERYTHING, Selection
 from storage.transfer.source import open_source
 from storage.transfer.target import LocalTarget
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 K4 = Selection(ks=(4,))

@@ -18,10 +18,10 @@ import pytest
 from makers_remote import served
 from makers_transfer import copy, files_of, make_store, same_store
 
+from storage.contents.manifest import HEAD, manifest_name, record_of
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
-from storage.fingerprint import canonical_json
-from storage.manifest import HEAD, manifest_name, record_of
-from storage.remote import folder as remote_folder
+from storage.files.fingerprint import canonical_json
+from storage.place import remote_folder
 from storage.transfer.source import open_source
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,6 +18,7 @@ import pytest
 from makers_servers import link, nginx, s3_server, sshd
 from makers_transfer import copy, make_store, same_store
 
+from storage.contents.manifest import HEAD
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -25,11 +26,10 @@ from storage.errors import (
     StoreMismatch,
     StoreUnreachable,
 )
-from storage.manifest import HEAD
-from storage.partial_copy import UNFINISHED, PartialCopy
-from storage.remote import connection as remote_connection
-from storage.remote import folder as remote_folder
-from storage.store_reader import open_store
+from storage.format.partial_copy import UNFINISHED, PartialCopy
+from storage.place import connection as remote_connection
+from storage.place import remote_folder
+from storage.read.reader import open_store
 from storage.transfer import server as transfer_remote
 from storage.transfer.plan import Selection
 from storage.transfer.server import RemoteTarget

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from makers_store import make_logp
 from numpy.typing import NDArray
 
-from storage.tiers import plan_tiers
-from storage.top_k import keep_top_k
-from storage.value_code import (
+from storage.format.tiers import plan_tiers
+from storage.format.value_code import (
     LOGP_OF_CODE,
     PROB_OF_CODE,
     decode_logp,
@@ -20,6 +19,7 @@ from storage.value_code import (
     rank_differences,
     sum_differences,
 )
+from storage.write.top_k import keep_top_k
 
 
 def test_every_code_is_its_own_value_s_code() -> None:

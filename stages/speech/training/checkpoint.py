@@ -19,12 +19,12 @@ from stages.errors import BadInput
 from stages.speech.results import EpochMetrics
 from stages.speech.settings import Settings
 from stages.speech.training.precision import FIRST_SCALE
-from storage.fingerprint import file_digest, fingerprint
-from storage.publish import publish_file
+from storage.files.fingerprint import file_digest, fingerprint
+from storage.files.publish import publish_file
 
 HEAD_FILE = "checkpoint.json"
 TENSORS_PATTERN = "checkpoint-*.safetensors"
-UNFINISHED_PATTERN = ".*.partial"  # of storage.publish
+UNFINISHED_PATTERN = ".*.partial"  # of storage.files.publish
 
 
 class Position(Settings):

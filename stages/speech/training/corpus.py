@@ -9,7 +9,7 @@ from typing import Self
 
 from stages.errors import BadInput
 from stages.speech.batches import Piece, cut_pieces
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: `unlabelled` is kept

@@ -9,7 +9,7 @@ from stages.speech.batches import cut_pieces, plan_batches, read_ahead, read_bat
 from stages.speech.frame_loss import FrameScore, score_frames
 from stages.speech.training.interrupts import Interrupt
 from stages.speech.training.ranks import Ranks
-from storage.corpus_file import CorpusFile
+from storage.corpus.corpus_file import CorpusFile
 
 
 @torch.no_grad()

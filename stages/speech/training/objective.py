@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stages.speech.batches import Batch
 from stages.speech.frame_loss import hard_loss
-from storage.corpus_file import NO_LABEL
+from storage.corpus.corpus_file import NO_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,8 @@ from stages.speech.training.settings import TrainingSettings
 from stages.speech.training.shares import read_shares
 from stages.speech.training.state import TrainingState
 from stages.speech.training.step import Step, StepLoss
-from storage.fingerprint import fingerprint
-from storage.publish import publish_file
+from storage.files.fingerprint import fingerprint
+from storage.files.publish import publish_file
 
 METRICS_FILE = "metrics.jsonl"
 

@@ -1,0 +1,1 @@
+"""What a store holds: its manifest, metadata, commit records and utterances."""

@@ -1,0 +1,1 @@
+"""The corpus file: features, hard labels and transcripts of one split."""

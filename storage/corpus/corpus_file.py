@@ -1,0 +1,247 @@
+"""CorpusFile: the features, hard labels and transcripts of one split, in one HDF5 file.
+
+    /features     float32 or float16 (frames, dims)  chunked along time, Fletcher-32 checked
+    /labels       int32 (frames,)                    class of every frame, NO_LABEL where unknown
+    /utterances   id, speaker, transcript, digest: UTF-8 of all, one after the other (uint8), and
+                  ..._offsets (int64, one more than utterances); first_frame, num_frames (int64)
+    attributes    format, about (JSON of CorpusAbout), fingerprint (of all content): fixed length
+
+Utterances lie one after the other. CorpusWriter makes it (corpus_writer.py). The file knows nothing
+of models or soft labels.
+
+Shapes: T frames, F feature dims, U utterances.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import CorpusFileError
+from storage.files.fingerprint import canonical_json
+
+FORMAT = "essence corpus 1"
+NO_LABEL = -1
+# Nothing is of variable length: that lies in HDF5's global heap, and where a size is damaged there,
+# libhdf5 (2.0.0) reads without end.
+TEXT_COLUMNS = ("id", "speaker", "transcript", "digest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """A row of the utterance table: frames [first_frame, first_frame + num_frames)."""
+
+    id: str
+    speaker: str
+    transcript: str
+    digest: str
+    first_frame: int
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusAbout:
+    """What holds for every utterance of the file.
+
+    `frame_shift_ms` is the step between rows of the file; `subsampling` the number of
+    feature frames that one row stands for. `has_labels` is false where no alignment exists.
+    """
+
+    split: str
+    feature_dim: int
+    num_classes: int
+    class_inventory: str
+    frame_shift_ms: float
+    subsampling: int
+    has_labels: bool
+    feature_settings: dict[str, Any]
+
+
+class CorpusFile:
+    """A corpus file, open for reading. Close it, or use it in a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open_defensively(path)
+        try:
+            _refuse_foreign_data(self._file, path)
+            self.about = CorpusAbout(**json.loads(_attribute(self._file, "about")))
+            self.fingerprint = _attribute(self._file, "fingerprint")
+            self.utterances = _read_table(self._file)
+            self._refuse_changed_table()
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
+            self._file.close()
+            raise CorpusFileError(
+                f"{path}: attributes or utterance table are not what was written ({cause}): "
+                "remove the corpus directory and run 'essence corpus' again"
+            ) from cause
+        self._index_of = {row.id: index for index, row in enumerate(self.utterances)}
+        self._features: h5py.Dataset = self._file["features"]
+        self._labels: h5py.Dataset = self._file["labels"]
+
+    def _refuse_changed_table(self) -> None:
+        """HDF5 has no checksum on its small datasets; our fingerprint is one."""
+        content = hashlib.sha256(canonical_json(asdict(self.about)).encode())
+        end = 0
+        for row in self.utterances:
+            text = canonical_json([row.id, row.speaker, row.transcript, row.digest])
+            content.update(text.encode())
+            if row.first_frame != end or row.num_frames < 0:
+                raise ValueError(f"utterance {row.id!r} does not follow the one before")
+            end += row.num_frames
+        if content.hexdigest() != self.fingerprint:
+            raise ValueError("the fingerprint is that of other content")
+        lengths = {len(self._file["features"]), len(self._file["labels"])}
+        if lengths != {end}:
+            raise ValueError(f"{end} frames are listed, features and labels have {lengths}")
+
+    @property
+    def num_frames(self) -> int:
+        """All frames of the split."""
+        return int(self._features.shape[0])
+
+    def index_of(self, id: str) -> int:
+        """Where an utterance stands in `utterances`.
+
+        Raises:
+            CorpusFileError: when the split holds no such utterance.
+        """
+        if id not in self._index_of:
+            raise CorpusFileError(f"{self.path} holds no utterance {id!r}")
+        return self._index_of[id]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._index_of
+
+    def features(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """Features (T, F) of the utterance at `index`, or of its frames [start, end), float32."""
+        frames, id = self._frames_of(index, span)
+        return np.asarray(self._read(self._features, frames, id), dtype=np.float32)
+
+    def labels(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.int32]:
+        """Hard labels (T,) of the same frames; NO_LABEL where unknown."""
+        frames, id = self._frames_of(index, span)
+        return np.asarray(self._read(self._labels, frames, id), dtype=np.int32)
+
+    def _frames_of(self, index: int, span: tuple[int, int] | None) -> tuple[slice, str]:
+        row = self.utterances[index]
+        start, end = span or (0, row.num_frames)
+        assert 0 <= start <= end <= row.num_frames
+        return slice(row.first_frame + start, row.first_frame + end), row.id
+
+    def feature_blocks(self, frames: int = 1 << 14) -> Iterator[NDArray[np.float32]]:
+        """All features, in order, in blocks (<= frames, F): for statistics."""
+        for start in range(0, self.num_frames, frames):
+            block = self._read(self._features, slice(start, start + frames), "all")
+            yield np.asarray(block, dtype=np.float32)
+
+    def label_counts(self) -> NDArray[np.int64]:
+        """How many frames carry each class, (num_classes,). Unlabelled frames do not count."""
+        labels_T = self._read(self._labels, slice(None), "all")
+        known_T = labels_T[labels_T != NO_LABEL]
+        return np.bincount(known_T, minlength=self.about.num_classes).astype(np.int64)
+
+    def labelled_frames(self, frames: int = 1 << 20) -> NDArray[np.int64]:
+        """How many frames of each utterance carry a hard label, (utterances,)."""
+        # A frame is that of the first utterance that ends behind it: none is of an empty one.
+        ends_U = np.array([row.first_frame + row.num_frames for row in self.utterances], np.int64)
+        counts_U = np.zeros(len(ends_U), np.int64)
+        for start in range(0, self.num_frames, frames):
+            labels_T = self._read(self._labels, slice(start, start + frames), "all")
+            known = start + np.flatnonzero(labels_T != NO_LABEL)
+            counts_U += np.bincount(
+                np.searchsorted(ends_U, known, side="right"), minlength=len(ends_U)
+            )
+        return counts_U
+
+    def _read(self, data: h5py.Dataset, frames: slice, id: str) -> NDArray[Any]:
+        try:
+            return np.asarray(data[frames])
+        except OSError as cause:
+            raise CorpusFileError(
+                f"{self.path}, utterance {id!r}: cannot be read ({cause}): "
+                "remove the corpus directory and run 'essence corpus' again"
+            ) from cause
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open_defensively(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise CorpusFileError(f"{path} is not there: run 'essence corpus' first")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as cause:
+        raise CorpusFileError(
+            f"{path} is not a readable HDF5 file ({cause}): "
+            "remove the corpus directory and run 'essence corpus' again"
+        ) from cause
+    try:
+        found = _attribute(file, "format")
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
+        file.close()
+        raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
+    if found != FORMAT:
+        file.close()
+        raise CorpusFileError(f"{path}: found {found!r}, wanted {FORMAT!r}")
+    return file
+
+
+def _refuse_foreign_data(file: h5py.File, path: Path) -> None:
+    for name in ("features", "labels", "utterances"):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            file.close()
+            raise CorpusFileError(f"{path}: {name!r} is missing or a link; links are refused")
+    for name in ("features", "labels"):
+        if file[name].external or file[name].is_virtual:
+            file.close()
+            raise CorpusFileError(f"{path}: {name!r} lies in another file; that is refused")
+
+
+def _read_table(file: h5py.File) -> list[Utterance]:
+    table = file["utterances"]
+    texts = [_read_texts(table, name) for name in TEXT_COLUMNS]
+    firsts, counts = table["first_frame"][:], table["num_frames"][:]
+    return [
+        Utterance(
+            id=id,
+            speaker=speaker,
+            transcript=transcript,
+            digest=digest,
+            first_frame=int(first),
+            num_frames=int(count),
+        )
+        for id, speaker, transcript, digest, first, count in zip(
+            *texts, firsts, counts, strict=True
+        )
+    ]
+
+
+def _read_texts(table: h5py.Group, name: str) -> list[str]:
+    content = table[name][:].tobytes()
+    offsets = table[f"{name}_offsets"][:].tolist()
+    if offsets[:1] != [0] or offsets[-1] != len(content) or offsets != sorted(offsets):
+        raise ValueError(f"{name}_offsets do not cut {len(content)} bytes into texts")
+    return [content[start:end].decode() for start, end in pairwise(offsets)]
+
+
+def _attribute(file: h5py.File, name: str) -> str:
+    value = file.attrs[name]
+    if not isinstance(value, np.bytes_):  # an attribute of variable length is not ours
+        raise TypeError(f"attribute {name!r} is a {type(value).__name__}, wanted fixed length")
+    return value.decode()

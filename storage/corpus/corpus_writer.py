@@ -1,0 +1,176 @@
+"""CorpusWriter: writes a corpus file (see corpus_file.py) beside its place, then renames it there.
+
+What cannot be right (a label out of range, a feature that is not finite) is refused, by
+utterance and frame, before anything of that utterance is written.
+
+Shapes: T frames, F feature dims.
+"""
+
+import hashlib
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.corpus.corpus_file import FORMAT, NO_LABEL, TEXT_COLUMNS, CorpusAbout, Utterance
+from storage.errors import CorpusFileError
+from storage.files.calm_file import CalmFile
+from storage.files.fingerprint import array_digest, canonical_json
+from storage.files.publish import sync_directory
+
+CHUNK_BYTES = 1 << 18
+
+
+class CorpusWriter:
+    """Writes a corpus file beside its place and renames it there when all went well."""
+
+    def __init__(self, path: Path, about: CorpusAbout, *, dtype: str = "float32") -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._about = about
+        self._rows: list[Utterance] = []
+        self._ids: set[str] = set()
+        self._content = hashlib.sha256(canonical_json(asdict(about)).encode())
+        self._num_frames = 0
+        self._disk = CalmFile(self._partial)
+        self._file = h5py.File(self._disk, "w", libver="v110")
+        rows = max(1, CHUNK_BYTES // (about.feature_dim * np.dtype(dtype).itemsize))
+        self._features = self._file.create_dataset(
+            "features",
+            shape=(0, about.feature_dim),
+            maxshape=(None, about.feature_dim),
+            chunks=(rows, about.feature_dim),
+            dtype=dtype,
+            fletcher32=True,
+        )
+        self._labels = self._file.create_dataset(
+            "labels",
+            shape=(0,),
+            maxshape=(None,),
+            chunks=(1 << 16,),
+            dtype="int32",
+            fletcher32=True,
+        )
+
+    def add(
+        self,
+        id: str,
+        *,
+        speaker: str,
+        transcript: str,
+        features_TF: NDArray[np.floating[Any]],
+        labels_T: NDArray[np.integer[Any]] | None,
+    ) -> None:
+        """Append one utterance. `labels_T` is None where no alignment is known.
+
+        Raises:
+            CorpusFileError: naming utterance and frame, when an id comes twice, a value is not
+                finite, a label is out of range, or features and labels differ in length.
+            StorageError: when the disk is full.
+        """
+        num_frames = len(features_TF)
+        labels = np.full(num_frames, NO_LABEL) if labels_T is None else labels_T
+        self._refuse_bad(id, features_TF, labels, texts=(id, speaker, transcript))
+        stored_TF = np.asarray(features_TF, dtype=self._features.dtype)
+        stored_T = np.asarray(labels, dtype="<i4")
+        digest = array_digest(stored_TF, stored_T)
+        end = self._num_frames + num_frames
+        self._features.resize(end, axis=0)
+        self._labels.resize(end, axis=0)
+        self._features[self._num_frames : end] = stored_TF
+        self._labels[self._num_frames : end] = stored_T
+        self._content.update(canonical_json([id, speaker, transcript, digest]).encode())
+        self._ids.add(id)
+        self._rows.append(
+            Utterance(
+                id=id,
+                speaker=speaker,
+                transcript=transcript,
+                digest=digest,
+                first_frame=self._num_frames,
+                num_frames=num_frames,
+            )
+        )
+        self._num_frames = end
+        self._disk.refuse_failed()
+
+    def _refuse_bad(
+        self,
+        id: str,
+        features_TF: NDArray[np.floating[Any]],
+        labels_T: NDArray[np.integer[Any]],
+        *,
+        texts: tuple[str, ...],
+    ) -> None:
+        if id in self._ids:
+            raise CorpusFileError(f"utterance {id!r} comes twice in {self._about.split}")
+        if any("\0" in text for text in texts):
+            raise CorpusFileError(f"utterance {id!r}: a NUL character in id, speaker or transcript")
+        if features_TF.ndim != 2 or features_TF.shape[1] != self._about.feature_dim:
+            raise CorpusFileError(
+                f"utterance {id!r}: features of shape {features_TF.shape}, "
+                f"wanted (frames, {self._about.feature_dim})"
+            )
+        if labels_T.shape != (len(features_TF),):
+            raise CorpusFileError(
+                f"utterance {id!r}: {len(labels_T)} labels for {len(features_TF)} frames"
+            )
+        finite_T = np.isfinite(features_TF).all(axis=1)
+        if not finite_T.all():
+            frame = int(np.argmin(finite_T))
+            raise CorpusFileError(f"utterance {id!r}, frame {frame}: a feature is not finite")
+        wrong_T = (labels_T < NO_LABEL) | (labels_T >= self._about.num_classes)
+        if wrong_T.any():
+            frame = int(np.argmax(wrong_T))
+            raise CorpusFileError(
+                f"utterance {id!r}, frame {frame}: label {int(labels_T[frame])} is outside "
+                f"0..{self._about.num_classes - 1}: do the alignment and the class count agree?"
+            )
+
+    def _finish(self) -> None:
+        table = self._file.create_group("utterances")
+        for name in TEXT_COLUMNS:
+            texts = [getattr(row, name).encode() for row in self._rows]
+            ends = np.cumsum([0, *map(len, texts)])
+            _add_column(table, name, np.frombuffer(b"".join(texts), dtype=np.uint8))
+            _add_column(table, f"{name}_offsets", ends.astype(np.int64))
+        for name in ("first_frame", "num_frames"):
+            column = np.array([getattr(row, name) for row in self._rows], dtype=np.int64)
+            _add_column(table, name, column)
+        self._file.attrs["format"] = np.bytes_(FORMAT)
+        self._file.attrs["about"] = np.bytes_(canonical_json(asdict(self._about)))
+        self._file.attrs["fingerprint"] = np.bytes_(self._content.hexdigest())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                if not self._rows:
+                    raise CorpusFileError(f"the {self._about.split} split holds no utterance")
+                self._finish()
+            self._file.close()
+            if kind is None:
+                self._disk.sync()
+                os.replace(self._partial, self._path)
+                sync_directory(self._path.parent)
+        finally:
+            self._file.close()
+            self._disk.close()
+            self._partial.unlink(missing_ok=True)
+
+
+def _add_column(table: h5py.Group, name: str, column: NDArray[Any]) -> None:
+    chunk = min(max(len(column), 1), CHUNK_BYTES // column.itemsize)
+    table.create_dataset(name, data=column, chunks=(chunk,), maxshape=(None,), fletcher32=True)

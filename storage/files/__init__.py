@@ -1,0 +1,1 @@
+"""Files of this machine: published by rename, read without following links."""

@@ -1,0 +1,1 @@
+"""The format: names, types, bytes and values of a store. Nothing is read or written here."""

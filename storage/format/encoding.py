@@ -1,0 +1,109 @@
+"""Store encoding: metadata and the utterance table -> the bytes of Zarr v3 objects, by zarr-python.
+
+`encode_metadata` gives {object name: bytes} and touches no disk. The same values give the same
+bytes. The frames themselves are encoded in `shard_encoder.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from storage.format.layout import (
+    FrameArray,
+    StoreAbout,
+    StoreUtterance,
+    frame_arrays,
+    to_attributes,
+)
+from storage.format.shard_plan import ShardPlan
+
+UTTERANCE_GROUP = "utterances"
+# write_empty_chunks: a chunk that is missing must never stand for data that equals the fill.
+CONFIG = {"write_empty_chunks": True}
+
+
+def encode_metadata(
+    about: StoreAbout, utterances: Sequence[StoreUtterance], plan: ShardPlan
+) -> dict[str, bytes]:
+    """All that is known before the first shard: zarr.json files and the utterance table.
+
+    The group's own zarr.json comes last: a store that has it has all of them.
+    """
+    objects: dict[str, Buffer] = {}
+    lengths = [row.num_frames for row in utterances]
+    attributes = to_attributes(about, num_shards=plan.num_shards, lengths=lengths)
+    group = zarr.create_group(MemoryStore(objects), attributes=attributes)
+    for spec in frame_arrays(about):
+        _create_frame_array(group, spec, about, num_shards=plan.num_shards)
+    table = group.create_group(UTTERANCE_GROUP)
+    for name, column in utterance_columns(utterances, plan).items():
+        _write_column(table, name, column)
+    names = sorted(objects, key=lambda name: (name == "zarr.json", name))
+    return {name: objects[name].to_bytes() for name in names}
+
+
+def utterance_columns(
+    utterances: Sequence[StoreUtterance], plan: ShardPlan
+) -> dict[str, NDArray[Any]]:
+    """The utterance table. Ids are one blob of UTF-8: id u is id_bytes[offsets[u]:offsets[u+1]]."""
+    ids = [row.id.encode() for row in utterances]
+    digests = b"".join(bytes.fromhex(row.digest) for row in utterances)
+    return {
+        "id_bytes": np.frombuffer(b"".join(ids), dtype=np.uint8),
+        "id_offsets": np.cumsum([0, *map(len, ids)], dtype=np.uint64),
+        "shard": plan.shard_U,
+        "offset": plan.offset_U,
+        "length": np.array([row.num_frames for row in utterances], dtype=np.uint64),
+        "digest": np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32),
+    }
+
+
+def _create_frame_array(
+    group: zarr.Group, spec: FrameArray, about: StoreAbout, *, num_shards: int
+) -> zarr.Array[Any]:
+    tail = () if spec.width is None else (spec.width,)
+    return group.create_array(
+        spec.name,
+        shape=(num_shards * about.shard_frames, *tail),
+        shards=(about.shard_frames, *tail),
+        chunks=(about.chunk_frames, *tail),
+        dtype=spec.dtype,
+        fill_value=spec.fill if spec.dtype == "float32" else int(spec.fill),
+        filters=None,
+        serializer=BytesCodec(endian="little"),
+        compressors=[_compressor(spec), Crc32cCodec()],
+        dimension_names=("frame", "rank")[: 1 + len(tail)],
+        config=CONFIG,  # type: ignore[arg-type]
+    )
+
+
+def _compressor(spec: FrameArray) -> ZstdCodec | BloscCodec:
+    if spec.codec == "zstd":
+        return ZstdCodec(level=1, checksum=False)
+    return BloscCodec(typesize=spec.itemsize, cname="zstd", clevel=1, shuffle="bitshuffle")
+
+
+def _write_column(table: zarr.Group, name: str, column: NDArray[Any]) -> None:
+    array = table.create_array(
+        name,
+        shape=column.shape,
+        chunks=(max(1, column.shape[0]), *column.shape[1:]),
+        dtype=column.dtype,
+        filters=None,
+        serializer=BytesCodec(endian="little"),
+        compressors=[
+            BloscCodec(
+                typesize=column.dtype.itemsize, cname="zstd", clevel=1, shuffle="bitshuffle"
+            ),
+            Crc32cCodec(),
+        ],
+        config=CONFIG,  # type: ignore[arg-type]
+    )
+    if column.size:
+        array[...] = column

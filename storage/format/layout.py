@@ -1,0 +1,272 @@
+"""Format 1 of the soft-label store: names, types and attributes. No bytes are touched here.
+
+    <store>.zarr/
+      zarr.json                     group; the attributes are StoreAbout, plan sizes, format
+      ids_0 val_0 tail_0 ids_1 ...  one trio for each tier: zarr.json, c/<shard>/0 or c/<shard>
+      log_norm_<T>                  one for each temperature in `temperatures`
+      utterances/                   id_bytes id_offsets shard offset length digest
+      commits/<shard>.json          which objects make a shard: written once, the first wins
+      manifest-<sha256>.json        size and sha256 of every object above
+      HEAD                          the manifest's sha256: a store without it is unfinished
+
+Every object is a Zarr v3 array of N shards x S rows in inner chunks of F rows.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from storage.errors import StoreError, StoreMismatch, shown
+from storage.format import value_code
+from storage.format.origin import Origin, read_origin
+from storage.format.tiers import Tier, plan_tiers
+
+FORMAT_NAME = "essence soft labels"
+FORMAT_VERSION = 1
+MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
+MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
+MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
+SHARD_DIGITS = 8
+ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
+
+Codec = Literal["zstd", "blosc"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAbout:
+    """What made a store. Never a time or a host name: the same inputs give the same bytes.
+
+    `members` are the digests of the models' weights, in the order in which they were averaged.
+    `left_out` are the utterances of the corpus whose posteriors were refused. `origin` tells
+    what a store was merged from or cut out of; one that was labelled has none.
+    """
+
+    split: str
+    corpus_fingerprint: str
+    class_inventory: str
+    num_classes: int
+    kept: int
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    combine: str
+    temperature: float
+    temperatures: tuple[float, ...]
+    shard_frames: int
+    chunk_frames: int
+    frame_shift_ms: float
+    subsampling: int
+    left_out: tuple[str, ...]
+    program_version: str
+    origin: Origin | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.kept <= self.num_classes:
+            raise StoreError(
+                f"cannot keep {self.kept} of {self.num_classes} classes: "
+                f"keep at most {self.num_classes} (teacher.kept)"
+            )
+        if self.chunk_frames < 1 or self.shard_frames < 1 or self.shard_frames % self.chunk_frames:
+            raise StoreError(
+                f"shards of {self.shard_frames} frames do not hold whole chunks of "
+                f"{self.chunk_frames} frames: make one a multiple of the other"
+            )
+        if self.shard_frames // self.chunk_frames > MAX_SHARD_CHUNKS:
+            raise StoreError(
+                f"shards of {self.shard_frames} frames in chunks of {self.chunk_frames} have more "
+                f"than {MAX_SHARD_CHUNKS} chunks: ask for smaller shards or larger chunks"
+            )
+        if self.chunk_frames * self.kept * 4 > MAX_CHUNK_BYTES:
+            raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")
+        if any(not t > 0 or t == 1 for t in self.temperatures):
+            raise StoreError(f"temperatures {self.temperatures}: wanted positive ones other than 1")
+        if not self.frame_shift_ms > 0 or self.subsampling < 1:
+            raise StoreError(
+                f"frames of {self.frame_shift_ms} ms that stand for {self.subsampling} each: "
+                "wanted more than none"
+            )
+        if len(set(self.temperatures)) != len(self.temperatures) or not self.temperature > 0:
+            raise StoreError("a temperature is given twice, or is not positive")
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Groups of ranks."""
+        return plan_tiers(self.kept)
+
+    @property
+    def ids_dtype(self) -> str:
+        """dtype of the class ids."""
+        return "uint16" if self.num_classes <= MAX_UINT16_CLASSES else "uint32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUtterance:
+    """One utterance of a store. `digest` is the corpus file's digest of its content."""
+
+    id: str
+    num_frames: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameArray:
+    """One array with a row for each frame. `width` is None for one value a frame."""
+
+    name: str
+    dtype: str
+    width: int | None
+    fill: float
+    codec: Codec
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value."""
+        return ITEM_BYTES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one frame before compression."""
+        return self.itemsize * (self.width or 1)
+
+    def object_name(self, shard: int) -> str:
+        """Where a shard of this array lies below the store."""
+        return f"{self.name}/c/{shard}" + ("" if self.width is None else "/0")
+
+
+def tier_arrays(about: StoreAbout, tier: int) -> tuple[FrameArray, FrameArray, FrameArray]:
+    """The ids, code differences and tail codes of one tier."""
+    width = about.tiers[tier].width
+    codec: Codec = "zstd" if tier == 0 else "blosc"
+    ids_fill = (1 << 16) - 1 if about.ids_dtype == "uint16" else (1 << 32) - 1
+    return (
+        FrameArray(
+            name=f"ids_{tier}", dtype=about.ids_dtype, width=width, fill=ids_fill, codec=codec
+        ),
+        FrameArray(name=f"val_{tier}", dtype="uint8", width=width, fill=255, codec=codec),
+        FrameArray(name=f"tail_{tier}", dtype="uint8", width=None, fill=255, codec="blosc"),
+    )
+
+
+def log_norm_array(temperature: float) -> FrameArray:
+    """The array of ln sum_j p_j^(1/temperature)."""
+    return FrameArray(
+        name=f"log_norm_{temperature!r}",
+        dtype="float32",
+        width=None,
+        fill=float("nan"),
+        codec="blosc",
+    )
+
+
+def frame_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
+    """All arrays with a row for each frame."""
+    tiers = [array for index in range(len(about.tiers)) for array in tier_arrays(about, index)]
+    return (*tiers, *(log_norm_array(t) for t in about.temperatures))
+
+
+def commit_name(shard: int) -> str:
+    """Where a shard's commit record lies below the store."""
+    return f"commits/{shard:0{SHARD_DIGITS}d}.json"
+
+
+def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> dict[str, Any]:
+    """The group's attributes: the format first, then what a reader of any program needs."""
+    made = asdict(about)
+    if about.origin is None:
+        del made["origin"]
+    return {
+        "format": FORMAT_NAME,
+        "format_version": FORMAT_VERSION,
+        "num_utterances": len(lengths),
+        "num_frames": sum(lengths),
+        "num_shards": num_shards,
+        "tiers": [[tier.first, tier.last] for tier in about.tiers],
+        "value_code": value_code.NAME,
+        "pruning": None,
+        **made,
+    }
+
+
+def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
+    """The attributes again.
+
+    Raises:
+        StoreError: when the format is another or newer one, or a value is missing or odd.
+    """
+    found = (attributes.get("format"), attributes.get("format_version"))
+    if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
+        raise StoreError(
+            f"{where}: found format {shown(found[0])} version {shown(found[1])}, wanted "
+            f"{FORMAT_NAME!r} version {FORMAT_VERSION}: use the program that wrote it, or label "
+            "anew"
+        )
+    code, pruning = attributes.get("value_code"), attributes.get("pruning")
+    if code != value_code.NAME or pruning is not None:
+        raise StoreError(
+            f"{where}: value code {shown(code)} with pruning {shown(pruning)} is not known here, "
+            f"wanted {value_code.NAME!r} without pruning: use a newer version of the program"
+        )
+    try:
+        known = {name: _typed(name, attributes) for name in _FIELD_TYPES}
+        about = StoreAbout(**known, origin=read_origin(attributes.get("origin")))
+    except StoreError as cause:
+        raise StoreError(f"{where}: {cause}") from cause
+    except (KeyError, TypeError, ValueError, OverflowError) as cause:
+        raise StoreError(
+            f"{where}: attribute {cause} is missing or not what it should be"
+        ) from cause
+    if attributes.get("tiers") != [[tier.first, tier.last] for tier in about.tiers]:
+        raise StoreError(f"{where}: tiers {shown(attributes.get('tiers'))} are not of format 1")
+    if len(about.weights) != len(about.members):
+        raise StoreError(f"{where}: {len(about.weights)} weights for {len(about.members)} members")
+    return about
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """One line for each field in which two records differ."""
+    names = sorted(found.keys() | wanted.keys())
+    return [
+        f"{name}: found {shown(found.get(name))}, wanted {shown(wanted.get(name))}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def refuse_difference(where: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise StoreMismatch with one line for each field that differs."""
+    lines = differences(found, wanted)
+    if lines:
+        raise StoreMismatch(
+            f"{where} was made from something else: {'; '.join(lines)}: "
+            "remove it, or name the right one, and run 'essence teacher' again"
+        )
+
+
+_FIELD_TYPES: dict[str, Any] = {
+    field.name: field.type for field in fields(StoreAbout) if field.name != "origin"
+}
+
+
+def _typed(name: str, attributes: dict[str, Any]) -> Any:
+    """An attribute as what it should be.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: naming it, when it is not that.
+    """
+    value, kind = attributes[name], _FIELD_TYPES[name]
+    if kind in (tuple[str, ...], tuple[float, ...]):
+        if not isinstance(value, list):
+            raise TypeError(name)
+        inner = str if kind == tuple[str, ...] else float
+        return tuple(_single(name, item, inner) for item in value)
+    return _single(name, value, kind)
+
+
+def _single(name: str, value: Any, kind: Any) -> Any:
+    """A text, a whole number, or any finite number: 2 and 2.0 are the same in JSON."""
+    if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+        raise TypeError(name)
+    if kind is not float:
+        return value
+    if not math.isfinite(value):
+        raise ValueError(name)
+    return float(value)

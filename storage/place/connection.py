@@ -1,0 +1,91 @@
+"""Remote connection: fsspec's file system behind a URL, with the manners that strangers call for.
+
+http, https   no redirect is followed, nothing is unpacked, and never more is taken of an
+              answer than was asked for
+ssh, sftp     hosts are known (~/.ssh/known_hosts), ranges are read as ranges; the threads of
+              a process share a connection, since servers take few
+others        as fsspec has them: s3, gs, memory, ...
+"""
+
+import os
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from storage.errors import StoreError, StoreUnreachable
+
+IDENTITY = {"Accept-Encoding": "identity"}  # ranges of the object, not of a gzip of it
+CONNECT_SECONDS = 30
+PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+PACKAGES |= {"ssh": "sshfs", "sftp": "sshfs"}
+
+_shared: dict[tuple[int, str], Any] = {}
+_lock = threading.Lock()
+os.register_at_fork(after_in_child=_shared.clear)
+
+
+def connect(url: str, *, shown: str) -> tuple[Any, str]:
+    """The file system, and the place in it. `shown` is the URL without a password.
+
+    Raises:
+        StoreError: when no package here reads such URLs.
+        StoreUnreachable: when the host is not there, or not the one that is known.
+    """
+    # Here, since it takes longer to import than a store on disk to open.
+    from fsspec.core import url_to_fs
+
+    scheme = urlsplit(url).scheme
+    try:
+        if scheme in ("ssh", "sftp"):
+            system, folder = _ssh(url)
+        else:
+            options = _manners() if scheme in ("http", "https") else {}
+            system, folder = url_to_fs(url, **options)
+    except ImportError as cause:
+        package = PACKAGES.get(scheme)
+        hint = f" ('pip install {package}')" if package else ""
+        raise StoreError(f"{shown} cannot be read here: {cause}{hint}") from cause
+    except ValueError as cause:
+        raise StoreError(f"{shown} cannot be read: {cause}") from cause
+    except StoreError:
+        raise
+    except Exception as cause:  # every backend of fsspec has its own errors
+        raise StoreUnreachable(
+            f"{shown} cannot be reached ({_words(cause)}): is the address right, the server up, "
+            "its key known here (for ssh: 'ssh HOST' once), and may you read it?"
+        ) from cause
+    return system, str(folder).rstrip("/")
+
+
+def _words(cause: Exception) -> str:
+    """What happened, without a URL: there may be a password in it."""
+    return getattr(cause, "strerror", None) or type(cause).__name__
+
+
+def _manners() -> dict[str, Any]:
+    """Options of fsspec's HTTP file system."""
+    from storage.place.http_answer import ShortAnswer
+
+    return {
+        "headers": IDENTITY,
+        "allow_redirects": False,
+        "client_kwargs": {"response_class": ShortAnswer, "auto_decompress": False},
+    }
+
+
+def _ssh(url: str) -> tuple[Any, str]:
+    from storage.place.ssh_files import SshFiles
+
+    parts = urlsplit(url)
+    with _lock:
+        key = os.getpid(), parts.netloc
+        if key not in _shared:
+            who = {"username": parts.username, "password": parts.password, "port": parts.port}
+            _shared[key] = SshFiles(
+                parts.hostname,
+                known_hosts=(),  # those of ~/.ssh/known_hosts; sshfs would take any
+                connect_timeout=CONNECT_SECONDS,
+                skip_instance_cache=True,
+                **{name: value for name, value in who.items() if value is not None},
+            )
+        return _shared[key], parts.path

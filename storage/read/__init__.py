@@ -1,0 +1,1 @@
+"""Reading: frames of a sealed store, as soft labels."""

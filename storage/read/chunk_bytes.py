@@ -1,0 +1,107 @@
+"""ChunkBytes: the compressed bytes of a sealed store's inner chunks, which are those written.
+
+The checksum is over the whole chunk, is always computed, and must be the manifest's.
+
+Shapes: J inner chunks of a shard.
+"""
+
+from collections.abc import Iterable
+
+import google_crc32c
+
+from storage.contents.manifest import Records
+from storage.errors import StoreCorrupt
+from storage.format.shard_object import (
+    ABSENT,
+    CRC_BYTES,
+    ENTRY,
+    check_crc,
+    index_bytes,
+    most_compressed,
+    read_index,
+)
+from storage.place.object_handles import ObjectHandles, ObjectReader
+from storage.place.remote_folder import ByteRange, RemoteFolder, Root
+from storage.place.remote_objects import RemoteObjects
+
+MAX_INDICES = 4096  # 4 MiB with 64 chunks to a shard
+# The crc32c of any bytes with their own crc32c behind them, and of no others.
+SOUND = 0x48674BC7
+
+
+class ChunkBytes:
+    """Reads chunks by the name of their object and their number. For one thread."""
+
+    def __init__(self, root: Root, records: Records, *, chunks_per_shard: int) -> None:
+        self._records = records
+        self._root = root
+        self._index_bytes = index_bytes(chunks_per_shard)
+        self._objects: ObjectReader
+        self._objects = (
+            RemoteObjects(root) if isinstance(root, RemoteFolder) else ObjectHandles(root, records)
+        )
+        self._indices: dict[str, bytes] = {}
+
+    def read(self, name: str, chunk: int, *, num_bytes: int) -> memoryview:
+        """A chunk's bytes without their checksum; `num_bytes` is what it decompresses to.
+
+        Raises:
+            StoreCorrupt: when bytes are missing, differ, or belong to another place.
+        """
+        _, start, stop = self._place(name, chunk, num_bytes)
+        raw = self._objects.read(name, stop - start, start)
+        if google_crc32c.value(raw) != SOUND:
+            check_crc(raw, where=self.where(name, chunk))
+        if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:
+            raise StoreCorrupt(
+                f"{self.where(name, chunk)}: crc32c is not the manifest's: this object belongs to "
+                "another place or another store"
+            )
+        return memoryview(raw)[:-CRC_BYTES]
+
+    def where(self, name: str, chunk: int) -> str:
+        """A chunk's name in messages."""
+        return f"{self._root}/{name}, chunk {chunk}"
+
+    def expect(self, wanted: Iterable[tuple[str, int, int]]) -> None:
+        """Have a server send chunks (name, chunk, num_bytes) together: indices, then chunks.
+
+        A disk needs no notice: the system reads ahead. Raises as `read`.
+        """
+        if not isinstance(self._objects, RemoteObjects):
+            return
+        chunks = list(wanted)
+        new = {name for name, _, _ in chunks} - self._indices.keys()
+        self._objects.expect([self._index_place(name) for name in new])
+        self._objects.expect([self._place(*chunk) for chunk in chunks])
+
+    def _place(self, name: str, chunk: int, num_bytes: int) -> ByteRange:
+        index = self._indices.get(name) or self._read_index(name)
+        if chunk >= len(self._records[name].chunks):
+            raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
+        offset, size = ENTRY.unpack_from(index, ENTRY.size * chunk)
+        if offset == ABSENT:
+            raise StoreCorrupt(f"{self.where(name, chunk)}: the chunk is missing")
+        if size > most_compressed(num_bytes):
+            raise StoreCorrupt(
+                f"{self.where(name, chunk)}: declares {size} bytes for {num_bytes}: not compressed"
+            )
+        return ByteRange(name, offset, offset + size)
+
+    def _read_index(self, name: str) -> bytes:
+        """An object's index, checked, and kept in the place of the one that was read first."""
+        _, start, stop = self._index_place(name)
+        raw = self._objects.read(name, stop - start, start)
+        read_index(raw, object_bytes=stop, where=f"{self._root}/{name}")
+        self._indices[name] = raw
+        if len(self._indices) > MAX_INDICES:
+            del self._indices[next(iter(self._indices))]
+        return raw
+
+    def _index_place(self, name: str) -> ByteRange:
+        if name not in self._records:
+            raise StoreCorrupt(f"{self._root}: the manifest does not list {name}")
+        end = self._records[name].num_bytes
+        if end < self._index_bytes:
+            raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
+        return ByteRange(name, end - self._index_bytes, end)

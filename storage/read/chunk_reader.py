@@ -1,0 +1,104 @@
+"""ChunkReader: decompressed rows of a sealed store's arrays.
+
+A few rows of a chunk cost the blocks of blosc that hold them; who comes back to the chunk has it
+decompressed and kept.
+
+Shapes: F rows of a chunk.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+from storage.contents.frame_map import Rows
+from storage.contents.manifest import Records
+from storage.errors import StoreCorrupt
+from storage.format.layout import FrameArray
+from storage.format.shard_object import Buffer, decompress
+from storage.place.remote_folder import RemoteFolder, Root
+from storage.read.blosc_blocks import decompress_part, num_blocks
+from storage.read.byte_cache import ByteCache
+from storage.read.chunk_bytes import ChunkBytes
+
+# Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
+blosc.use_threads = False
+
+MANY_BLOCKS = 2  # a single one is as quickly decompressed where it lies
+
+
+class ChunkReader:
+    """Rows of any chunk. For one thread, so that no lock is held in a fork."""
+
+    def __init__(
+        self,
+        root: Root,
+        records: Records,
+        *,
+        chunk_frames: int,
+        chunks_per_shard: int,
+        cache_bytes: int,
+    ) -> None:
+        self._chunk_frames = chunk_frames
+        self._bytes = ChunkBytes(root, records, chunks_per_shard=chunks_per_shard)
+        self._cache = ByteCache(cache_bytes)
+        self.is_remote = isinstance(root, RemoteFolder)
+
+    def rows(self, array: FrameArray, place: Rows) -> NDArray[np.uint8]:
+        """The bytes of rows of one chunk, one row after the other. Not to be changed.
+
+        Raises:
+            StoreCorrupt: when bytes are missing, differ, or belong to another place.
+        """
+        shard, start, stop = place
+        chunk, first = divmod(start, self._chunk_frames)
+        row_bytes = array.row_bytes
+        begin, end = first * row_bytes, (first + stop - start) * row_bytes
+        name = array.object_name(shard)
+        held = self._cache.get((name, chunk))
+        if isinstance(held, np.ndarray):
+            return held[begin:end]
+        num_bytes = self._chunk_frames * row_bytes
+        if held is not None:
+            return self._whole(array, name, chunk, held)[begin:end]
+        body = self._bytes.read(name, chunk, num_bytes=num_bytes)
+        seldom = 2 * (end - begin) < num_bytes and array.codec == "blosc"
+        if seldom and num_blocks(body, num_bytes=num_bytes) >= MANY_BLOCKS:
+            self._cache.put((name, chunk), body)
+            return _decompress_part(body, begin, end, where=self._bytes.where(name, chunk))
+        return self._whole(array, name, chunk, body)[begin:end]
+
+    def expect(self, arrays: Sequence[FrameArray], places: Sequence[Rows]) -> None:
+        """Have a server send together what `rows` will ask for. Raises as `rows`."""
+        self._bytes.expect(
+            (name, chunk, self._chunk_frames * array.row_bytes)
+            for array, name, chunk in self._chunks_of(arrays, places)
+            if (name, chunk) not in self._cache
+        )
+
+    def forget(self) -> None:
+        """What was expected has been read."""
+        self._bytes.expect(())
+
+    def _whole(self, array: FrameArray, name: str, chunk: int, body: Buffer) -> NDArray[np.uint8]:
+        """A decompressed chunk, kept."""
+        num_bytes = self._chunk_frames * array.row_bytes
+        where = self._bytes.where(name, chunk)
+        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
+        self._cache.put((name, chunk), flat)
+        return flat
+
+    def _chunks_of(
+        self, arrays: Sequence[FrameArray], places: Sequence[Rows]
+    ) -> Iterable[tuple[FrameArray, str, int]]:
+        for array in arrays:
+            for place in places:
+                yield array, array.object_name(place.shard), place.start // self._chunk_frames
+
+
+def _decompress_part(body: Buffer, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:
+    try:
+        return decompress_part(body, start, stop)
+    except (RuntimeError, ValueError) as cause:
+        raise StoreCorrupt(f"{where}: cannot be decompressed ({cause})") from cause

@@ -1,0 +1,165 @@
+"""RankReader: rows of shards -> ids, codes and tail of the first ranks, checked and side by side.
+
+Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.contents.frame_map import FrameMap, Rows, batches, count_frames, groups
+from storage.contents.manifest import Records
+from storage.errors import StoreCorrupt
+from storage.format.layout import FrameArray, StoreAbout, tier_arrays
+from storage.format.tiers import tier_of
+from storage.format.value_code import PROB_OF_CODE
+from storage.place.remote_folder import Root
+from storage.read.chunk_reader import ChunkReader
+from storage.read.rank_join import RankJoin
+from storage.read.soft_labels import SoftLabelCodes
+
+BATCH_BYTES = 768 << 10  # of ids and codes that are joined at a time: processors' caches like it
+SMALL_FRAMES = 1024  # room for so many is kept from one read to the next
+
+
+class Opened(NamedTuple):
+    """What a reader of some ranks opens: ids and codes of its tiers, the tail of the last one."""
+
+    arrays: tuple[FrameArray, ...]
+    row_bytes: int
+    last_tier: int
+
+
+class RankReader(threading.local):
+    """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
+
+    def __init__(
+        self, root: Root, records: Records, about: StoreAbout, map: FrameMap, *, cache_bytes: int
+    ) -> None:
+        self._about = about
+        self._map = map
+        self._cache_bytes = cache_bytes
+        self._opened: dict[int, Opened] = {}
+        self._joins: dict[int, RankJoin] = {}
+        self._chunks = ChunkReader(
+            root,
+            records,
+            chunk_frames=about.chunk_frames,
+            chunks_per_shard=about.shard_frames // about.chunk_frames,
+            cache_bytes=cache_bytes,
+        )
+
+    def opened(self, k: int) -> Opened:
+        """What k ranks need."""
+        if k not in self._opened:
+            last = tier_of(self._about.tiers, k)
+            *trios, (ids, val, tail) = (tier_arrays(self._about, t) for t in range(last + 1))
+            arrays = (*(array for trio in trios for array in trio[:2]), ids, val, tail)
+            self._opened[k] = Opened(arrays, sum(a.row_bytes for a in arrays), last)
+        return self._opened[k]
+
+    def ranks(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
+        """Where in the answer, and what: some frames at a time, that caches may hold.
+
+        The arrays given are overwritten by the next ones.
+
+        Raises:
+            StoreCorrupt: when bytes are missing or differ, or are no soft labels.
+        """
+        (arrays, row_bytes, last_tier), at = self.opened(k), 0
+        room = max(self._about.chunk_frames, BATCH_BYTES // row_bytes)
+        join = self._join_for(min(room, count_frames(places)), last_tier)
+        for batch in self._fetched(arrays, places, room):
+            num_frames = count_frames(batch)
+            join.begin(num_frames)
+            yield slice(at, at + num_frames), self._read(join, arrays, batch, k)
+            at += num_frames
+
+    def values(self, array: FrameArray, places: Sequence[Rows]) -> NDArray[np.uint8]:
+        """The bytes of all rows of one array. Raises as `ranks`."""
+        parts = [
+            self._chunks.rows(array, place)
+            for batch in self._fetched((array,), places, self._about.chunk_frames)
+            for place in batch
+        ]
+        return np.concatenate([_NOTHING, *parts])
+
+    def _fetched(
+        self, arrays: Sequence[FrameArray], places: Sequence[Rows], room: int
+    ) -> Iterator[list[Rows]]:
+        """Batches of the places; from a server, those that the cache could hold come together."""
+        size = self._about.chunk_frames
+        cut = batches(places, chunk_frames=size, room=room)
+        if not self._chunks.is_remote:
+            yield from cut
+            return
+        chunk_bytes = size * sum(array.row_bytes for array in arrays)
+        for group in groups(cut, chunk_frames=size, most_chunks=self._cache_bytes // chunk_bytes):
+            self._chunks.expect(arrays, [place for batch in group for place in batch])
+            yield from group
+        self._chunks.forget()
+
+    def _join_for(self, num_frames: int, last_tier: int) -> RankJoin:
+        if num_frames > SMALL_FRAMES:
+            return self._new_join(num_frames, last_tier)
+        if last_tier not in self._joins:
+            self._joins[last_tier] = self._new_join(SMALL_FRAMES, last_tier)
+        return self._joins[last_tier]
+
+    def _new_join(self, max_frames: int, last_tier: int) -> RankJoin:
+        tiers = self._about.tiers[: last_tier + 1]
+        return RankJoin(tiers, max_frames=max_frames, ids_dtype=self._about.ids_dtype)
+
+    def _read(
+        self, join: RankJoin, arrays: Sequence[FrameArray], batch: Sequence[Rows], k: int
+    ) -> SoftLabelCodes:
+        *pairs, tail = arrays
+        for number, array in enumerate(pairs):
+            put = join.put_differences if number % 2 else join.put_ids
+            at = 0
+            for place in batch:
+                put(number // 2, at, self._chunks.rows(array, place))
+                at += place.stop - place.start
+        tails = [self._chunks.rows(tail, place) for place in batch]
+        codes_TR = join.sum_codes()
+        self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
+        return SoftLabelCodes(
+            ids_TK=join.ids_TR[:, :k],
+            codes_TK=codes_TR[:, :k],
+            tail_T=self._tail_after(
+                k, codes_TR, tails[0] if len(tails) == 1 else np.concatenate(tails)
+            ),
+        )
+
+    def _tail_after(
+        self, k: int, codes_TR: NDArray[np.uint8], tail_T: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Mass after rank k: the tail of k's tier, and the tier's ranks beyond k."""
+        num_ranks = codes_TR.shape[1]
+        if num_ranks == self._about.num_classes:
+            mass_T = np.zeros(len(tail_T), np.float32)
+        else:
+            mass_T = np.take(PROB_OF_CODE, tail_T)
+        if k < num_ranks:
+            mass_T += PROB_OF_CODE[codes_TR[:, k:]].sum(axis=1)
+            np.minimum(mass_T, np.float32(1.0), out=mass_T)
+        return mass_T
+
+    def _refuse_bad_rows(
+        self, places: Sequence[Rows], ids_TR: NDArray[Any], unordered: int | None
+    ) -> None:
+        if unordered is not None:
+            raise StoreCorrupt(f"{self._map.name(places, unordered)}: probabilities do not descend")
+        num_classes = self._about.num_classes
+        if ids_TR.size and int(ids_TR.max()) >= num_classes:
+            row = int(np.argmax((ids_TR >= num_classes).any(axis=1)))
+            raise StoreCorrupt(
+                f"{self._map.name(places, row)}: a class id is fill or not below "
+                f"{num_classes}: the data are missing"
+            )
+
+
+_NOTHING = np.empty(0, np.uint8)

@@ -1,0 +1,222 @@
+"""SoftLabelStore: the k best of any utterances or frames, in any order, from a sealed store.
+
+A reader of k ranks opens the tiers up to k and no others. Frames are numbered through the whole
+store, utterance after utterance. Use it from any process or thread: a fork may share it, and
+what is sent to another process opens the store again there.
+
+Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.care.verify import verify_objects
+from storage.contents.contents import read_contents
+from storage.contents.frame_map import FrameMap, Rows, Wanted, count_frames
+from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.format.layout import FrameArray, log_norm_array, refuse_difference, tier_arrays
+from storage.format.partial_copy import read_part, refuse_left_out
+from storage.format.value_code import decode_logp
+from storage.place.remote_folder import Root, find_root
+from storage.read.rank_reader import RankReader
+from storage.read.soft_labels import SoftLabelCodes, SoftLabels
+
+CACHE_BYTES = 64 << 20
+
+
+def open_store(
+    path: Root | str, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+) -> "SoftLabelStore":
+    """Open a sealed store, at a path or a URL; its metadata are compared with the manifest.
+
+    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` a store on
+    disk may be under construction: `absent_shards` tells what it lacks; reading that is an error.
+
+    Raises:
+        StoreIncomplete: when it is under construction.
+        StoreCorrupt: when something is missing or differs.
+        StoreUnreachable: when the system or the server does not let us read.
+        StoreError: when it is not there, of another format, or no package here reads such a URL.
+    """
+    return SoftLabelStore(find_root(path), cache_bytes=cache_bytes, allow_partial=allow_partial)
+
+
+class SoftLabelStore:
+    """A sealed store, open for reading."""
+
+    def __init__(self, path: Root, *, cache_bytes: int, allow_partial: bool = False) -> None:
+        self.path = path
+        contents = read_contents(path, allow_partial=allow_partial)
+        self.digest = contents.digest  # empty while the store is under construction
+        self.absent_shards = contents.absent_shards
+        self._part = read_part(path) if isinstance(path, Path) else None
+        self._records = contents.records
+        metadata = contents.metadata
+        self.about = metadata.about
+        self.utterances = metadata.utterances
+        self._plan = metadata.plan
+        self._map = FrameMap(metadata, where=str(path), absent_shards=self.absent_shards)
+        self._cache_bytes = cache_bytes
+        self._reader = RankReader(
+            path, self._records, self.about, self._map, cache_bytes=cache_bytes
+        )
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all utterances."""
+        return self._map.num_frames
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards."""
+        return self._plan.num_shards
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._map
+
+    def shard(self, index: int) -> range:
+        """The utterances of a shard, as indices into `utterances`."""
+        return self._plan.utterances(index)
+
+    def read(self, wanted: Wanted, *, k: int) -> SoftLabels:
+        """Soft labels of utterances or parts of them (`Span`), in the order asked, or of frames.
+
+        Raises:
+            StoreError: when an id or a frame is not there, or k is larger than what is kept.
+            StorePartial: when this copy of the store has not these ranks, or not this shard.
+            StoreCorrupt: when bytes are missing or differ.
+        """
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabels(
+            ids_TK=np.empty((num_frames, k), np.uint32),
+            logp_TK=np.empty((num_frames, k), np.float32),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._reader.ranks(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            decode_logp(part.codes_TK, out=labels.logp_TK[rows])
+            labels.tail_T[rows] = part.tail_T
+        return labels
+
+    def refuse_absent(self, wanted: Wanted, *, k: int) -> None:
+        """Make sure that this copy has what `read` opens; nothing is read. Raises as `read`."""
+        self._find(wanted, k)
+
+    def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
+        """As `read`, probabilities left as one-byte codes."""
+        places = self._find(wanted, k)
+        num_frames = count_frames(places)
+        labels = SoftLabelCodes(
+            ids_TK=np.empty((num_frames, k), self.about.ids_dtype),
+            codes_TK=np.empty((num_frames, k), np.uint8),
+            tail_T=np.empty(num_frames, np.float32),
+        )
+        for rows, part in self._reader.ranks(places, k):
+            labels.ids_TK[rows] = part.ids_TK
+            labels.codes_TK[rows] = part.codes_TK
+            labels.tail_T[rows] = part.tail_T
+        return labels
+
+    def read_utterance(self, id: str, k: int) -> SoftLabels:
+        """Soft labels of one utterance. Raises as `read`."""
+        return self.read([id], k=k)
+
+    def read_shard(self, index: int, k: int) -> SoftLabels:
+        """Soft labels of all utterances of a shard, in order. Raises as `read`."""
+        return self.read(self.shard_frames(index), k=k)
+
+    def shard_frames(self, index: int) -> range:
+        """The frames of a shard."""
+        return self._map.shard_frames(index)
+
+    def utterance_frames(self, id: str) -> range:
+        """The frames of an utterance."""
+        return self._map.utterance_frames(id)
+
+    def read_log_norm(self, id: str, *, temperature: float) -> NDArray[np.float32]:
+        """ln sum_j p_j^(1/temperature) over all classes, (T,), of one utterance.
+
+        Raises:
+            StoreError: when the store has no such temperature, with the list of those it has.
+        """
+        if temperature not in self.about.temperatures:
+            raise StoreError(
+                f"{self.path} holds temperatures {self.about.temperatures}, asked {temperature}: "
+                "choose one of them or run 'essence teacher' with teacher.temperatures"
+            )
+        array = log_norm_array(temperature)
+        places = self._map.find([id])
+        self._refuse_left_out([array], places, 1)
+        values_T = self._reader.values(array, places).view("<f4").astype(np.float32)
+        if not np.isfinite(values_T).all():
+            raise StoreCorrupt(f"{self.path}: {array.name} of utterance {id!r} is not finite")
+        return values_T
+
+    def bytes_by_tier(self) -> dict[int, int]:
+        """Last rank of a tier -> bytes that a reader of that many ranks opens, in all shards."""
+        opened, total = {}, 0
+        for index, tier in enumerate(self.about.tiers):
+            ids, val, tail = (self._bytes_of(a.name) for a in tier_arrays(self.about, index))
+            total += ids + val
+            opened[tier.last] = total + tail
+        return opened
+
+    def verify(self, *, data: bool = True) -> None:
+        """Compare every object with the manifest: sizes, and with `data` all bytes.
+
+        Raises:
+            StoreCorrupt: naming what is missing, of another size, changed, or not listed.
+        """
+        verify_objects(self.path, self._records, digest=self.digest, data=data)
+
+    def check_matches(self, *, corpus_fingerprint: str, class_inventory: str) -> None:
+        """Make sure that the store was made from this corpus.
+
+        Raises:
+            StoreMismatch: with a field-by-field difference.
+        """
+        found = {
+            "corpus_fingerprint": self.about.corpus_fingerprint,
+            "class_inventory": self.about.class_inventory,
+        }
+        wanted = {"corpus_fingerprint": corpus_fingerprint, "class_inventory": class_inventory}
+        refuse_difference(str(self.path), found, wanted)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: it opens the store itself, and makes sure that it is the same."""
+        return _open_again, (self.path, self._cache_bytes, self.digest)
+
+    def _bytes_of(self, array: str) -> int:
+        prefix = f"{array}/c/"
+        return sum(r.num_bytes for name, r in self._records.items() if name.startswith(prefix))
+
+    def _find(self, wanted: Wanted, k: int) -> list[Rows]:
+        if not 1 <= k <= self.about.kept:
+            raise StoreError(
+                f"{self.path} holds K={self.about.kept}, asked k={k}: lower student.k "
+                "or run 'essence teacher' with a larger teacher.kept"
+            )
+        places = self._map.find(wanted)
+        self._refuse_left_out(self._reader.opened(k).arrays, places, k)
+        return places
+
+    def _refuse_left_out(
+        self, arrays: Sequence[FrameArray], places: Sequence[Rows], k: int
+    ) -> None:
+        if self._part is not None and isinstance(self.path, Path):
+            names, shards = [array.name for array in arrays], [place.shard for place in places]
+            refuse_left_out(self.path, self._part, names, shards=shards, k=k)
+
+
+def _open_again(path: Root, cache_bytes: int, digest: str) -> SoftLabelStore:
+    store = SoftLabelStore(path, cache_bytes=cache_bytes)
+    if store.digest != digest:
+        raise StoreMismatch(
+            f"{path} was replaced while it was in use: found {store.digest}, wanted {digest}"
+        )
+    return store

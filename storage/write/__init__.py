@@ -1,0 +1,1 @@
+"""Writing: soft labels into a store, shard by shard, safe against a kill at any instruction."""

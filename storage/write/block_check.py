@@ -1,0 +1,62 @@
+"""Block check: what a store is given is looked at once, on the way in. Nothing is clamped.
+
+Shapes: T frames of a block, K kept ranks, G tiers, H temperatures.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from storage.errors import StoreError
+from storage.format.layout import StoreAbout
+from storage.write.top_k import KeptBlock
+
+
+def checked(
+    about: StoreAbout, blocks: Iterable[KeptBlock], *, num_frames: int, where: str
+) -> Iterator[KeptBlock]:
+    """The blocks again, one at a time.
+
+    Raises:
+        StoreError: when one does not fit the store, or all together have not `num_frames` frames.
+    """
+    start = 0
+    for block in blocks:
+        _refuse_bad_shapes(about, block, where=where)
+        _refuse_bad_values(about, block, start=start, where=where)
+        start += len(block.ids_TK)
+        yield block
+    if start != num_frames:
+        raise StoreError(
+            f"{where}: the blocks have shape ({start}, {about.kept}) together, "
+            f"wanted ({num_frames}, {about.kept})"
+        )
+
+
+def _refuse_bad_shapes(about: StoreAbout, block: KeptBlock, *, where: str) -> None:
+    num_frames = len(block.ids_TK)
+    shapes = {
+        "ids": (block.ids_TK.shape, (num_frames, about.kept)),
+        "logp": (block.logp_TK.shape, (num_frames, about.kept)),
+        "tail": (block.tail_TG.shape, (num_frames, len(about.tiers))),
+        "log_norm": (block.log_norm_TH.shape, (num_frames, len(about.temperatures))),
+    }
+    for name, (found, wanted) in shapes.items():
+        if found != wanted:
+            raise StoreError(f"{where}: {name} has shape {found}, wanted {wanted}")
+
+
+def _refuse_bad_values(about: StoreAbout, block: KeptBlock, *, start: int, where: str) -> None:
+    ids_TK = np.sort(block.ids_TK, axis=1)
+    checks = {
+        "a class id is out of range": (block.ids_TK < 0) | (block.ids_TK >= about.num_classes),
+        "a class comes twice": ids_TK[:, 1:] == ids_TK[:, :-1],
+        "a log-probability is NaN": np.isnan(block.logp_TK),
+        "the ranks do not descend": block.logp_TK[:, 1:] > block.logp_TK[:, :-1],
+        "a tail is not in 0..1": ~((block.tail_TG >= 0) & (block.tail_TG <= 1.001)),
+        "a log norm is not finite": ~np.isfinite(block.log_norm_TH),
+    }
+    for text, wrong_TX in checks.items():
+        if wrong_TX.any():
+            frame = start + int(np.argmax(wrong_TX.any(axis=1)))
+            raise StoreError(f"{where}, frame {frame}: {text}")
