@@ -12,8 +12,8 @@ import argparse
 
 import numpy as np
 
+from stages.contract.results import UtteranceResult, WordErrors
 from stages.report.statistics.bootstrap import Bootstrap, PooledErrors
-from stages.speech.results import UtteranceResult, WordErrors
 
 WORDS = 77  # a speaker, as in AN4
 RATE = 0.09

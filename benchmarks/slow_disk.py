@@ -19,9 +19,9 @@ from unittest import mock
 from student import make_measured
 
 from pipeline.settings import read_settings
-from stages.speech.batches import Piece, plan_batches, read_ahead, read_batch
-from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
 from stages.student.essence import Essence
+from stages.training.batches import Piece, plan_batches, read_ahead, read_batch
+from stages.training.corpus import TrainingCorpus, open_training_corpus
 from storage.place.object_handles import ObjectHandles
 from storage.read.reader import open_store
 

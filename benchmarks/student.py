@@ -37,12 +37,12 @@ from store_contestants import Memmap, make_about, write_store
 from torch import Tensor
 
 from pipeline.settings import read_settings
-from stages.speech.batches import Batch, plan_batches, read_batch
-from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
-from stages.speech.training.objective import HardLabels, Objective
-from stages.speech.training.train import train_model
 from stages.student.essence import Essence, decode
 from stages.student.settings import StudentSettings
+from stages.training.batches import Batch, plan_batches, read_batch
+from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.objective import HardLabels, Objective
+from stages.training.train import train_model
 from storage.corpus.corpus_file import CorpusAbout
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.tiers import plan_tiers

@@ -16,7 +16,7 @@ import click
 from pipeline.cache.commands import cache
 from pipeline.errors import SettingsError
 from pipeline.sweep.grid import SweepGrid, with_grid
-from stages.speech.training.launched import is_one_of_many, leave, own_number
+from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         from pipeline.progress import TerminalProgress
         from pipeline.settings import read_settings
         from pipeline.workers import Workers
-        from stages.speech.own_architecture import allow_factories
-        from stages.speech.progress import SilentProgress
-        from stages.speech.training.ranks import joined_ranks
+        from stages.acoustic.models.own_architecture import allow_factories
+        from stages.contract.progress import SilentProgress
+        from stages.training.ranks import joined_ranks
 
         if device:
             changes = (*changes, f"device={device}")

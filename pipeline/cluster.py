@@ -16,7 +16,7 @@ from uuid import uuid4
 from distributed import Client, Future, KilledWorker
 
 from pipeline.errors import ClusterFailed
-from stages.speech.progress import SilentProgress, Task
+from stages.contract.progress import SilentProgress, Task
 from stages.teacher.shard_work import Ensemble, Labeller, ShardDone, ShardWork
 from storage.errors import EssenceError
 

@@ -16,6 +16,8 @@ from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.systems import ensemble_of, members_of, students_of
+from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
+from stages.contract.results import FrameQuality, System, SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
 from stages.ensemble.settings import MemberSettings
@@ -23,8 +25,6 @@ from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.readiness import why_not
 from stages.report.page import write_report
-from stages.speech.lang_folder import build_decoding_graph, read_lang_folder
-from stages.speech.results import FrameQuality, System, SystemResult
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.teacher.label import label_corpus

@@ -13,10 +13,10 @@ from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
 from pipeline.together import make_together
 from pipeline.workers import Workers, workforce
-from stages.speech.progress import Progress
-from stages.speech.training.launched import own_device
-from stages.speech.training.ranks import ALONE, Ranks
+from stages.contract.progress import Progress
 from stages.teacher.workforce import Workforce
+from stages.training.launched import own_device
+from stages.training.ranks import ALONE, Ranks
 
 COMMAND_OF = {
     "member": "ensemble",

@@ -14,14 +14,14 @@ from typing import Any
 from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
 from pipeline.settings import PipelineSettings
+from stages.acoustic.lang.graph import GRAPH_FORMAT
+from stages.acoustic.members.posterior_archive import posteriors_fingerprint
+from stages.contract.results import System
+from stages.contract.settings import Settings
 from stages.corpus.build import source_fingerprint
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.report.settings import PAGE_FORMAT
-from stages.speech.graph import GRAPH_FORMAT
-from stages.speech.posterior_archive import posteriors_fingerprint
-from stages.speech.results import System
-from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
 
 _OF_ARCHIVES = {"posteriors", "posteriors_are", "max_length_difference"}

@@ -10,9 +10,9 @@ from pathlib import Path
 from pipeline.contents import read_json
 from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
+from stages.contract.results import CorpusSummary, System, SystemResult, TeacherSummary
 from stages.report.inputs import Made, ReportInputs
 from stages.report.statistics.groups import SystemGroup, group_results
-from stages.speech.results import CorpusSummary, System, SystemResult, TeacherSummary
 from storage.files.fingerprint import SHORT
 
 

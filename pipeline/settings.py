@@ -12,12 +12,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.errors import SettingsError
+from stages.acoustic.models.architectures import BUILT_IN
+from stages.contract.settings import Settings
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import EnsembleSettings
 from stages.evaluate.settings import EvaluateSettings
 from stages.report.settings import ReportSettings
-from stages.speech.architectures import BUILT_IN
-from stages.speech.settings import Settings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
 

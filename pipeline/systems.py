@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pipeline.freshness import Recipe
 from pipeline.job import Job
-from stages.speech.architectures import BUILT_IN
-from stages.speech.results import System
+from stages.acoustic.models.architectures import BUILT_IN
+from stages.contract.results import System
 from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student

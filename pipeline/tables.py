@@ -6,7 +6,7 @@ from pipeline.columns import aligned
 from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.systems import ensemble_of, members_of, students_of
-from stages.speech.results import SystemResult
+from stages.contract.results import SystemResult
 
 
 def results_table(results: Sequence[SystemResult]) -> str:

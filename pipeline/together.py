@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.freshness import Fill, Recipe, Shelf
-from stages.speech.training.ranks import Ranks
+from stages.training.ranks import Ranks
 
 FILL, MADE = b"fill", b"made"
 

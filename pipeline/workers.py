@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import torch
 
 from pipeline.errors import ClusterFailed, SettingsError
-from stages.errors import MissingPart
+from stages.contract.errors import MissingPart
 from stages.teacher.workforce import ThisProcess, Workforce
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Literal
 import kaldifst
 from makers_kaldi import AN4
 
-from stages.speech.graph import build_graph, read_graph
-from stages.speech.lang import read_lang
+from stages.acoustic.lang.graph import build_graph, read_graph
+from stages.acoustic.lang.lang import read_lang
 
 FstType = Literal["const", "vector"]
 Units = dict[str, tuple[int, ...]]

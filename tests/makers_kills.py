@@ -21,10 +21,10 @@ from typing import Any
 
 from makers_training import RecordingProgress, make_settings
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import HardLabels
-from stages.speech.training.train import train_model
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import HardLabels
+from stages.training.train import train_model
 
 FILE_EVENTS = {"open", "os.rename", "os.remove"}
 MOST_KILLS = 2  # of one training: then it is left alone

@@ -17,13 +17,13 @@ from typing import Any
 from makers_training import RecordingProgress, make_settings
 from torch import Tensor, nn
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.frame_loss import hard_loss
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.launched import leave
-from stages.speech.training.objective import BatchLoss, HardLabels
-from stages.speech.training.ranks import ALONE, Ranks, joined_ranks
-from stages.speech.training.train import train_model
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.training.corpus import open_training_corpus
+from stages.training.frame_loss import hard_loss
+from stages.training.launched import leave
+from stages.training.objective import BatchLoss, HardLabels
+from stages.training.ranks import ALONE, Ranks, joined_ranks
+from stages.training.train import train_model
 from storage.corpus.corpus_file import NO_LABEL
 from storage.errors import EssenceError
 

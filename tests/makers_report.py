@@ -9,10 +9,8 @@ import numpy as np
 from makers_store import make_about
 from makers_training import make_model
 
-from stages.evaluate.score import add_up
-from stages.report.inputs import Made, ReportInputs
-from stages.speech.model_file import ModelAbout, save_model
-from stages.speech.results import (
+from stages.acoustic.models.model_file import ModelAbout, save_model
+from stages.contract.results import (
     Calibration,
     CorpusSummary,
     EpochMetrics,
@@ -29,6 +27,8 @@ from stages.speech.results import (
     UtteranceResult,
     WordErrors,
 )
+from stages.evaluate.score import add_up
+from stages.report.inputs import Made, ReportInputs
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreUtterance

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.contract.results import SplitResult, System, SystemResult, UtteranceResult, WordErrors
 from stages.evaluate.score import add_up, word_errors
-from stages.speech.results import SplitResult, System, SystemResult, UtteranceResult, WordErrors
 
 AN4_WORDS = Path(__file__).parent / "data" / "an4_words.tsv"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from makers_training import INVENTORY, NUM_CLASSES, RecordingProgress, make_model
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.model_file import ModelAbout, save_model
-from stages.speech.results import TeacherSummary
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.model_file import ModelAbout, save_model
+from stages.contract.results import TeacherSummary
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce

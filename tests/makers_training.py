@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.speech.architectures import AcousticModel, ArchitectureSettings, build_model
-from stages.speech.training.settings import TrainingSettings
+from stages.acoustic.models.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.training.settings import TrainingSettings
 from storage.corpus.corpus_file import NO_LABEL, CorpusAbout
 from storage.corpus.corpus_writer import CorpusWriter
 

@@ -23,10 +23,10 @@ from pipeline.contents import read_json
 from pipeline.errors import in_words
 from pipeline.job import Job
 from pipeline.settings import PipelineSettings
-from stages.speech.progress import Task
-from stages.speech.results import CorpusSummary, SplitSummary
-from stages.speech.training.interrupts import noticed_interrupts
+from stages.contract.progress import Task
+from stages.contract.results import CorpusSummary, SplitSummary
 from stages.student.settings import StudentSettings
+from stages.training.interrupts import noticed_interrupts
 
 LISTEN_SECONDS = 0.2  # how long a Ctrl-C may wait to be noticed
 TELL_SECONDS = 0.5  # between two messages about progress

@@ -19,8 +19,8 @@ from pipeline.settings import refuse_misfits, with_changes
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.processes import train_side_by_side
 from pipeline.systems import differences, student_name, students_of
-from stages.speech.model_file import read_model_about
-from stages.speech.results import SystemResult
+from stages.acoustic.models.model_file import read_model_about
+from stages.contract.results import SystemResult
 from stages.student.settings import StudentSettings
 
 NAMED = {"k", "hard_weight", "tail", "temperature", "training.seed"}  # columns of their own

@@ -16,6 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
+from stages.contract.results import CorpusSummary, LabelledPart, SplitSummary
 from stages.corpus.front_end import (
     FrontEndSettings,
     count_visits,
@@ -31,10 +35,6 @@ from stages.corpus.raw import RawUtterance
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
 from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
-from stages.errors import BadInput
-from stages.speech.lang_folder import check_lang, write_lang_folder
-from stages.speech.progress import Progress
-from stages.speech.results import CorpusSummary, LabelledPart, SplitSummary
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.files.publish import publish_file, remove_leavings

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.speech.settings import Settings
+from stages.contract.settings import Settings
 
 DELTA_WINDOW = 2  # frames to either side, Kaldi's default
 VARIANCE_FLOOR = 1e-6  # a dimension that never moves stays zero, also in one frame

@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.speech.transitions import Transitions, TransitionState
+from stages.acoustic.lang.transitions import Transitions, TransitionState
 
 MAX_STATES = 63  # of a phone: bits of a number
 FIRST = 1 << 0  # a phone begins in state 0, in every topology of Kaldi

@@ -14,10 +14,10 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
-from stages.speech.kaldi_archive import read_id
-from stages.speech.kaldi_objects import Location, read_int_vector, read_int_vector_here
-from stages.speech.kaldi_tables import read_scp
+from stages.acoustic.kaldi.archive import read_id
+from stages.acoustic.kaldi.objects import Location, read_int_vector, read_int_vector_here
+from stages.acoustic.kaldi.tables import read_scp
+from stages.contract.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,16 @@ directory then.
 
 from pathlib import Path
 
+from stages.acoustic.kaldi.tables import read_scp
+from stages.acoustic.lang.graph import WORDS_FILE
+from stages.acoustic.lang.kaldi_graph import HCLG_FILE, TRANSITIONS_FILE, refuse_missing_files
+from stages.acoustic.lang.lang import FILES as LEXICON_FILES
+from stages.acoustic.lang.lang import WANTED
+from stages.acoustic.lang.lang_folder import holds_kaldi_graph
+from stages.contract.errors import BadInput
 from stages.corpus.kaldi_alignments import alignment_files
 from stages.corpus.kaldi_plan import UNLABELLED_FILES, refuse_missing_tables
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.errors import BadInput
-from stages.speech.graph import WORDS_FILE
-from stages.speech.kaldi_graph import HCLG_FILE, TRANSITIONS_FILE, refuse_missing_files
-from stages.speech.kaldi_tables import read_scp
-from stages.speech.lang import FILES as LEXICON_FILES
-from stages.speech.lang import WANTED
-from stages.speech.lang_folder import holds_kaldi_graph
 from storage.files.fingerprint import file_digest, fingerprint, sampled_digest
 
 

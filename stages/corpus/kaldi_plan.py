@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.acoustic.kaldi.objects import Location
+from stages.acoustic.kaldi.tables import read_scp, read_table
+from stages.contract.errors import BadInput
 from stages.corpus.kaldi_alignments import Alignments, open_alignments
-from stages.errors import BadInput
-from stages.speech.kaldi_objects import Location
-from stages.speech.kaldi_tables import read_scp, read_table
 
 UNLABELLED_FILES = ("feats.scp", "utt2spk")  # what a folder of untranscribed speech needs
 

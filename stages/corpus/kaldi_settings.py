@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.speech.settings import LengthDifference, Settings
+from stages.contract.settings import LengthDifference, Settings
 
 
 class KaldiSettings(Settings):

@@ -18,6 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.kaldi.objects import read_matrix
+from stages.acoustic.lang.kaldi_graph import KaldiGraph
+from stages.acoustic.lang.lang_folder import AnyLang, read_lang_folder
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
 from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.kaldi_plan import (
     Entry,
@@ -28,11 +33,6 @@ from stages.corpus.kaldi_plan import (
 )
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.raw import RawUtterance
-from stages.errors import BadInput
-from stages.speech.kaldi_graph import KaldiGraph
-from stages.speech.kaldi_objects import read_matrix
-from stages.speech.lang_folder import AnyLang, read_lang_folder
-from stages.speech.progress import Progress
 
 FITTING = 0.99  # of the steps of an alignment: all are, where it is of the graph's tree
 SHOWN = 5  # words or ids that a message lists

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.contract.errors import BadInput
 from stages.corpus.front_end import FrontEndSettings, Moments, normalise
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import Source
-from stages.errors import BadInput
 
 
 class Normaliser:

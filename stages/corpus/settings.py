@@ -5,10 +5,10 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from stages.contract.settings import Settings
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.spoken.settings import SpokenSettings
-from stages.speech.settings import Settings
 
 
 class CorpusSettings(Settings):

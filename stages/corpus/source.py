@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
+from stages.acoustic.lang.lang_folder import AnyLang
 from stages.corpus.raw import RawUtterance
-from stages.speech.lang_folder import AnyLang
 
 SPLITS = ("train", "dev", "test")
 

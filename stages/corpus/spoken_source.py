@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.acoustic.lang.lang import Lang
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.speak import speak_corpus
-from stages.errors import BadInput
-from stages.speech.lang import Lang
-from stages.speech.progress import Progress
 from storage.files.fingerprint import fingerprint
 
 SYNTHESISER = "espeakng-loader"

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.ensemble.settings import MemberSettings
-from stages.errors import BadInput, BadPosterior, MissingPart
-from stages.speech.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbout
-from stages.speech.posterior_archive import (
+from stages.acoustic.members.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbout
+from stages.acoustic.members.posterior_archive import (
     SPLITS,
     content_digest,
     fit_frames,
@@ -23,8 +21,10 @@ from stages.speech.posterior_archive import (
     posterior_file,
     read_log_posteriors,
 )
-from stages.speech.posterior_gate import check_posteriors
-from stages.speech.progress import Progress
+from stages.acoustic.members.posterior_gate import check_posteriors
+from stages.contract.errors import BadInput, BadPosterior, MissingPart
+from stages.contract.progress import Progress
+from stages.ensemble.settings import MemberSettings
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.files.fingerprint import array_digest
 from storage.files.publish import publish_file

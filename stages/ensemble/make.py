@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from stages.contract.progress import Progress
 from stages.ensemble.adopt import adopt_member
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
-from stages.speech.progress import Progress
-from stages.speech.training.ranks import ALONE, Ranks
+from stages.training.ranks import ALONE, Ranks
 
 
 def make_member(
@@ -18,7 +18,7 @@ def make_member(
     progress: Progress,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Fill `directory` with what `stages.speech.member.open_member` opens.
+    """Fill `directory` with what `stages.acoustic.members.member.open_member` opens.
 
     Ranks train together; archives are looked at by the first alone.
     """

@@ -5,17 +5,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.posterior_archive import PosteriorsAre
-from stages.speech.settings import LengthDifference, Settings
-from stages.speech.training.settings import TrainingSettings
+from stages.acoustic.members.posterior_archive import PosteriorsAre
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.contract.settings import LengthDifference, Settings
+from stages.training.settings import TrainingSettings
 
 
 class MemberSettings(Settings):
     """One member. Its name is for people; what it learns does not depend on it.
 
     It is trained here (`architecture`, `training`), or is somebody else's, known by its
-    `posteriors`: a directory of Kaldi archives (stages/speech/posterior_archive.py).
+    `posteriors`: a directory of Kaldi archives (stages/acoustic/members/posterior_archive.py).
 
     With `folds` above 1 it is trained so many times, each time without the speakers of one fold,
     and the teacher labels a training utterance by the model that has not heard its speaker.

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stages.acoustic.members.folded_member import describe_folds, fold_directory
+from stages.acoustic.members.folds import plan_folds
+from stages.contract.progress import Progress
 from stages.ensemble.settings import MemberSettings
-from stages.speech.folded_member import describe_folds, fold_directory
-from stages.speech.folds import plan_folds
-from stages.speech.progress import Progress
-from stages.speech.training.corpus import TrainingCorpus, open_training_corpus
-from stages.speech.training.objective import HardLabels
-from stages.speech.training.ranks import ALONE, Ranks
-from stages.speech.training.train import train_model
+from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.objective import HardLabels
+from stages.training.ranks import ALONE, Ranks
+from stages.training.train import train_model
 
 
 def train_member(

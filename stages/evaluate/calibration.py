@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.speech.results import Calibration, ReliabilityBin
+from stages.contract.results import Calibration, ReliabilityBin
 from storage.corpus.corpus_file import NO_LABEL
 
 NUM_BINS = 15  # of Guo et al. 2017

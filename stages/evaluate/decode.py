@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.errors import StageError
+from stages.contract.errors import StageError
 from stages.evaluate import decode_worker
 from stages.evaluate.decode_worker import DecodeJob, Heard
 

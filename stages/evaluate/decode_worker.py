@@ -15,8 +15,8 @@ import kaldifst
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.graph import read_graph
 from stages.evaluate.tune import Point
-from stages.speech.graph import read_graph
 
 MAX_GRAPHS = 3  # in memory: one for each insertion penalty in use
 

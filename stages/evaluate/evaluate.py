@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from stages.acoustic.lang.graph import read_words
+from stages.contract.progress import Progress
+from stages.contract.results import System, SystemResult
 from stages.evaluate.decode import decoding_pool
 from stages.evaluate.frames import log_priors
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
 from stages.evaluate.tune import describe_edges, search
-from stages.speech.graph import read_words
-from stages.speech.progress import Progress
-from stages.speech.results import System, SystemResult
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
 

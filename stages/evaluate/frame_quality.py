@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.contract.progress import Progress
+from stages.contract.results import FrameQuality, System
 from stages.evaluate.calibration import CalibrationTally
 from stages.evaluate.evaluate import empty_scratch
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.likelihoods import read_posteriors, run_members
 from stages.evaluate.speed import real_time_factor
-from stages.speech.progress import Progress
-from stages.speech.results import FrameQuality, System
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file

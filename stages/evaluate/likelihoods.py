@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput, StageError
+from stages.acoustic.members.ensemble_posteriors import average_log_posteriors
+from stages.acoustic.members.member import open_member
+from stages.acoustic.members.posterior_gate import check_posteriors
+from stages.contract.errors import BadInput, StageError
+from stages.contract.progress import Progress, Task
+from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
-from stages.speech.ensemble_posteriors import average_log_posteriors
-from stages.speech.member import open_member
-from stages.speech.posterior_gate import check_posteriors
-from stages.speech.progress import Progress, Task
-from stages.speech.results import System
 from storage.corpus.corpus_file import CorpusFile
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import kaldialign
 import numpy as np
 
-from stages.speech.results import UtteranceResult, WordErrors
+from stages.contract.results import UtteranceResult, WordErrors
 
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 

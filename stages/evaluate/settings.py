@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.speech.settings import Settings
+from stages.contract.settings import Settings
 
 
 class EvaluateSettings(Settings):

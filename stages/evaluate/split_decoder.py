@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.contract.progress import Progress
+from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import DecodeJob, Heard
 from stages.evaluate.frames import FrameTally
 from stages.evaluate.score import add_up, rate_interval, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
-from stages.speech.progress import Progress
-from stages.speech.results import SplitResult, UtteranceResult, WordErrors
 from storage.corpus.corpus_file import CorpusFile, Utterance
 
 

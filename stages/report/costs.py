@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stages.contract.results import CorpusSummary
 from stages.report.frame_means import real_time_factor
 from stages.report.histories import History
 from stages.report.statistics.comparisons import Comparisons
-from stages.speech.results import CorpusSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput
+from stages.contract.results import SystemResult
 from stages.report.inputs import ReportInputs
 from stages.report.settings import ReportSettings
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
-from stages.speech.results import SystemResult
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import SoftLabelStore, open_store

@@ -1,7 +1,7 @@
 """Frame qualities of a group: means over its seeds, None where one of them was not measured."""
 
+from stages.contract.results import Fidelity, GradientMatch, ReliabilityBin
 from stages.report.statistics.groups import SystemGroup, mean_known
-from stages.speech.results import Fidelity, GradientMatch, ReliabilityBin
 
 
 def fidelities(group: SystemGroup) -> list[Fidelity]:

@@ -7,9 +7,9 @@ LEVEL and there are HINT_SEEDS at least; where MAPSSWE does not agree, that is s
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stages.contract.results import SplitSummary
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
 from stages.report.statistics.groups import SystemGroup, electable, of_role
-from stages.speech.results import SplitSummary
 
 FEW_SPEAKERS = 20  # below, intervals are rough
 HINT_SEEDS = 3  # below, a difference is a hint

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stages.errors import BadInput, MissingPart
-from stages.speech.results import EpochMetrics
+from stages.contract.errors import BadInput, MissingPart
+from stages.contract.results import EpochMetrics
 
 History = tuple[EpochMetrics, ...]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.speech.results import CorpusSummary, SystemResult, TeacherSummary
+from stages.contract.results import CorpusSummary, SystemResult, TeacherSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from stages.speech.results import SplitResult, SystemResult
+from stages.contract.results import SplitResult, SystemResult
 
 Role = Literal["member", "ensemble", "hard-label student", "essence student"]
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from stages.speech.settings import Settings
+from stages.contract.settings import Settings
 
 PAGE_FORMAT = 5  # what the page shows: another number, and pages are written again
 

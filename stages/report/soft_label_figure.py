@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 from stages.report.drawing import ORANGE, VERMILLION, new_figure
 from storage.read.soft_labels import SoftLabels
 

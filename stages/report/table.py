@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.contract.results import SystemResult
 from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
 from stages.report.ranking import (
     SHOWN_FACTS,
@@ -12,7 +13,6 @@ from stages.report.ranking import (
     word_error_rate,
 )
 from stages.report.statistics.groups import SystemGroup
-from stages.speech.results import SystemResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

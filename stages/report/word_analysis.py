@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stages.contract.results import UtteranceResult
 from stages.report.statistics.groups import SystemGroup
-from stages.speech.results import UtteranceResult
-from stages.speech.word_alignment import NO_WORD, Pair, align_words
+from stages.report.statistics.word_alignment import NO_WORD, Pair, align_words
 
 _NUMBERS = """
     zero oh one two three four five six seven eight nine ten eleven twelve thirteen fourteen

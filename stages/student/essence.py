@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.speech.batches import Batch
-from stages.speech.training.objective import BatchLoss
 from stages.student.linear_loss import essence_linear_loss
 from stages.student.loss import essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.targets import TailPolicy
 from stages.student.tempering import exponent_for, temper
+from stages.training.batches import Batch
+from stages.training.objective import BatchLoss
 from storage.contents.frame_map import Span
 from storage.corpus.corpus_file import NO_LABEL
 from storage.format.value_code import LOGP_OF_CODE

@@ -4,10 +4,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.settings import Settings
-from stages.speech.training.settings import TrainingSettings
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.contract.settings import Settings
 from stages.student.targets import TailPolicy
+from stages.training.settings import TrainingSettings
 
 
 class StudentSettings(Settings):

@@ -4,7 +4,7 @@ What it cannot be taught with is refused by name; of what fits, utterances witho
 are left out, so that all that it learns from has both kinds of labels.
 """
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temperatures_of
 from storage.care.match import CorpusMatch, match_corpus

@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.errors import MissingPart
-from stages.speech.progress import Progress
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import HardLabels, Objective
-from stages.speech.training.ranks import ALONE, Ranks
-from stages.speech.training.train import train_model
+from stages.contract.errors import MissingPart
+from stages.contract.progress import Progress
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import HardLabels, Objective
+from stages.training.ranks import ALONE, Ranks
+from stages.training.train import train_model
 from storage.place.remote_folder import RemoteFolder, Root
 from storage.read.reader import SoftLabelStore, open_store
 

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from stages.errors import BadPosterior
-from stages.speech.progress import Progress
-from stages.speech.results import StoreSummary, TeacherSummary
+from stages.contract.errors import BadPosterior
+from stages.contract.progress import Progress
+from stages.contract.results import StoreSummary, TeacherSummary
 from stages.teacher.left_out import leave_out, read_left_out
 from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings

@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 from storage.files.fingerprint import canonical_json
 from storage.files.publish import publish_file
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.speech.ensemble_posteriors import Combine
-from stages.speech.settings import Settings
+from stages.acoustic.members.ensemble_posteriors import Combine
+from stages.contract.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 

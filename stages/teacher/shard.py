@@ -13,11 +13,11 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadPosterior, MemberFailed
-from stages.speech.ensemble_posteriors import Combine, add_member, finish_average, soften
-from stages.speech.posterior_gate import check_posteriors
-from stages.speech.posteriors import consecutive_batches
-from stages.speech.progress import Task
+from stages.acoustic.members.ensemble_posteriors import Combine, add_member, finish_average, soften
+from stages.acoustic.members.posterior_gate import check_posteriors
+from stages.acoustic.models.posteriors import consecutive_batches
+from stages.contract.errors import BadPosterior, MemberFailed
+from stages.contract.progress import Task
 from stages.teacher.members import LoadedShares, Share
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import EssenceError

@@ -13,9 +13,9 @@ from threading import Lock
 
 import torch
 
-from stages.errors import MissingPart, OtherWorld
-from stages.speech.member import open_member
-from stages.speech.progress import Task
+from stages.acoustic.members.member import open_member
+from stages.contract.errors import MissingPart, OtherWorld
+from stages.contract.progress import Task
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.speech.results import StoreSummary
+from stages.contract.results import StoreSummary
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from stages.speech.progress import Task
+from stages.contract.progress import Task
 from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 
 

@@ -12,7 +12,7 @@ from makers_training import RecordingProgress, make_corpus, make_corpus_director
 
 from pipeline.errors import ClusterFailed, SettingsError
 from pipeline.workers import Workers, workforce
-from stages.errors import BadPosterior, MissingPart
+from stages.contract.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce
 from storage.read.reader import open_store
 

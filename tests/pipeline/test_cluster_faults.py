@@ -25,7 +25,7 @@ from makers_training import RecordingProgress, make_corpus_directory
 
 from pipeline.errors import ClusterFailed
 from pipeline.workers import Workers, workforce
-from stages.errors import MemberFailed, OtherWorld
+from stages.contract.errors import MemberFailed, OtherWorld
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
 from storage.read.reader import open_store

@@ -11,7 +11,7 @@ from makers_kaldi import AN4, add_unlabelled_folder, make_kaldi_directory
 from makers_pipeline import ROOT, TINY
 
 from pipeline.cli import main
-from stages.speech.transitions import read_transitions
+from stages.acoustic.lang.transitions import read_transitions
 
 COMMANDS = ("corpus", "ensemble", "teacher", "student", "evaluate")
 QUICK = {"epochs": 1, "batch_frames": 700}

@@ -14,7 +14,7 @@ from pipeline import flow
 from pipeline.errors import Changed
 from pipeline.job import Job
 from pipeline.settings import read_settings
-from stages.speech.progress import SilentProgress
+from stages.contract.progress import SilentProgress
 from storage.errors import StoreError, StorePartial, StoreUnreachable
 from storage.place import remote_folder
 from storage.read.reader import open_store

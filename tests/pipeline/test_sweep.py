@@ -26,7 +26,7 @@ from pipeline.settings import read_settings
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.run import plan_sweep, repeat_command
 from pipeline.systems import students_of
-from stages.speech.progress import SilentProgress
+from stages.contract.progress import SilentProgress
 from stages.student.targets import TailPolicy
 
 SEED = 3  # of the tiny settings' student

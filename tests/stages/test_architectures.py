@@ -5,7 +5,7 @@ import torch
 from makers_training import FEATURE_DIM, NUM_CLASSES, make_model
 from torch import nn
 
-from stages.speech.architectures import num_parameters
+from stages.acoustic.models.architectures import num_parameters
 
 KINDS = ("tdnn", "gru", "lstm", "conv")
 LENGTHS = (19, 1, 33, 7)

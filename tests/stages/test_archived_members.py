@@ -21,17 +21,17 @@ from makers_training import (
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from stages.acoustic.members.archived_posteriors import ABOUT_FILE, read_archive_about
+from stages.acoustic.members.member import open_member
+from stages.acoustic.members.posterior_archive import LOWEST_LOGP, posteriors_fingerprint
+from stages.acoustic.models.model_file import ModelAbout, save_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput, BadPosterior, MissingPart
+from stages.contract.progress import SilentProgress
+from stages.contract.results import System
 from stages.ensemble.make import make_member
 from stages.ensemble.settings import EnsembleSettings, MemberSettings
-from stages.errors import BadInput, BadPosterior, MissingPart
 from stages.evaluate.readiness import why_not
-from stages.speech.archived_posteriors import ABOUT_FILE, read_archive_about
-from stages.speech.member import open_member
-from stages.speech.model_file import ModelAbout, save_model
-from stages.speech.posterior_archive import LOWEST_LOGP, posteriors_fingerprint
-from stages.speech.posteriors import log_posteriors
-from stages.speech.progress import SilentProgress
-from stages.speech.results import System
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess

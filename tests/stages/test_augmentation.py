@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.speech.normalisation import feature_statistics
-from stages.speech.training.augmentation import AugmentationSettings, augment
+from stages.acoustic.models.normalisation import feature_statistics
+from stages.training.augmentation import AugmentationSettings, augment
 
 LENGTHS = [23, 5, 1]
 MEAN_F = np.arange(7, dtype=np.float32)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers_training import FEATURE_DIM, LENGTHS, make_corpus
 
-from stages.speech import batches
-from stages.speech.batches import Piece, cut_pieces, plan_batches, read_ahead, read_batch
+from stages.training import batches
+from stages.training.batches import Piece, cut_pieces, plan_batches, read_ahead, read_batch
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 
 lengths_strategy = st.lists(st.integers(0, 50), max_size=40)

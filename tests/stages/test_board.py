@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from makers_training import RecordingProgress, make_corpus_directory, make_settings
 
-from stages.errors import MissingPart
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.training import board
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import HardLabels
-from stages.speech.training.train import train_model
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.contract.errors import MissingPart
+from stages.training import board
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import HardLabels
+from stages.training.train import train_model
 
 
 def _train(place: Path, directory: Path) -> None:

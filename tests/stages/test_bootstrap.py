@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from makers_scores import make_counted, make_scored_split, make_speakers
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 from stages.report.statistics.bootstrap import Bootstrap
 
 SAMPLES = 20_000

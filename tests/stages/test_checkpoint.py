@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.errors import BadInput
-from stages.speech.results import EpochMetrics
-from stages.speech.training import checkpoint
-from stages.speech.training.checkpoint import (
+from stages.contract.errors import BadInput
+from stages.contract.results import EpochMetrics
+from stages.training import checkpoint
+from stages.training.checkpoint import (
     Position,
     read_checkpoint,
     remove_checkpoint,

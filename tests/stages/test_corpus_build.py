@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from makers_kaldi import FEATURE_DIM, NUM_PDFS, make_kaldi_directory, write_archive
 
+from stages.acoustic.lang.lang import read_lang
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
+from stages.contract.results import CorpusSummary
 from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken_source import SpokenSource
-from stages.errors import BadInput
-from stages.speech.lang import read_lang
-from stages.speech.progress import SilentProgress
-from stages.speech.results import CorpusSummary
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.files.fingerprint import file_digest
 

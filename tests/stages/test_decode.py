@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from makers_kaldi import LEXICON, NUM_PDFS, make_lang, path_of
 
+from stages.acoustic.lang.graph import build_graph, read_graph, read_words
+from stages.acoustic.lang.lang import read_lang
 from stages.evaluate.decode import decoding_pool
 from stages.evaluate.decode_worker import DecodeJob, Heard, decode_matrix
 from stages.evaluate.tune import Point
-from stages.speech.graph import build_graph, read_graph, read_words
-from stages.speech.lang import read_lang
 
 SENTENCES = ("AB", "BA C", "ABC BA AB", "", "C C C")
 

@@ -6,11 +6,11 @@ import pytest
 from makers_training import RecordingProgress, make_corpus, make_corpus_directory, make_settings
 from pydantic import ValidationError
 
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.model_file import load_model
+from stages.contract.errors import BadInput
 from stages.ensemble.settings import EnsembleSettings, MemberSettings
 from stages.ensemble.train import train_member
-from stages.errors import BadInput
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.model_file import load_model
 from storage.corpus.corpus_file import CorpusFile
 
 SMALL = ArchitectureSettings(hidden=7, layers=1)

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from makers_kaldi import AN4, NUM_PDFS, make_kaldi_directory
 
+from stages.acoustic.lang.graph import build_graph, read_graph, read_words
+from stages.acoustic.lang.lang import read_lang
+from stages.acoustic.models.model_file import ABOUT_FILE
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
+from stages.contract.results import System, SystemResult
 from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
-from stages.errors import BadInput
 from stages.evaluate.decode_worker import decode_matrix
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
-from stages.speech.graph import build_graph, read_graph, read_words
-from stages.speech.lang import read_lang
-from stages.speech.model_file import ABOUT_FILE
-from stages.speech.progress import SilentProgress
-from stages.speech.results import System, SystemResult
 from storage.corpus.corpus_file import CorpusFile
 
 FEATURES = {"cmvn": "global", "splice_left": 0, "splice_right": 0, "subsample": 1}

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from makers_training import RecordingProgress, make_corpus_directory, make_settings
 from numpy.typing import NDArray
 
+from stages.acoustic.members.folded_member import FoldedMember, fold_directory, is_folded
+from stages.acoustic.members.folds import plan_folds
+from stages.acoustic.members.member import open_member
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput, MissingPart
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
-from stages.errors import BadInput, MissingPart
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.folded_member import FoldedMember, fold_directory, is_folded
-from stages.speech.folds import plan_folds
-from stages.speech.member import open_member
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
 from storage.corpus.corpus_file import CorpusFile, Utterance
 
 SMALL = ArchitectureSettings(hidden=7, layers=1)

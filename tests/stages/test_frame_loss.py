@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from stages.speech.frame_loss import FrameScore, hard_loss, score_frames
-from stages.speech.training.schedule import FINAL_SHARE, learning_rate_at
+from stages.training.frame_loss import FrameScore, hard_loss, score_frames
+from stages.training.schedule import FINAL_SHARE, learning_rate_at
 
 
 def _logits() -> torch.Tensor:

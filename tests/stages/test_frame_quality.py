@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from makers_report import make_dev_corpus, make_dev_store, save_student
 
-from stages.errors import BadInput
+from stages.acoustic.members.folded_member import describe_folds, fold_directory
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
+from stages.contract.results import FrameQuality, System
 from stages.evaluate.calibration import NUM_BINS, CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.speed import real_time_factor
-from stages.speech.folded_member import describe_folds, fold_directory
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
-from stages.speech.progress import SilentProgress
-from stages.speech.results import FrameQuality, System
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.errors import StoreMismatch
 from storage.read.reader import open_store

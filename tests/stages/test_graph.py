@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers_kaldi import AN4
 
-from stages.errors import BadInput
-from stages.speech.graph import STEP_COST, build_graph, read_graph, read_words
-from stages.speech.lang import Lang, Pronunciation, read_lang
-from stages.speech.lexicon_fst import SILENCE_COST, disambiguate
+from stages.acoustic.lang.graph import STEP_COST, build_graph, read_graph, read_words
+from stages.acoustic.lang.lang import Lang, Pronunciation, read_lang
+from stages.acoustic.lang.lexicon_fst import SILENCE_COST, disambiguate
+from stages.contract.errors import BadInput
 
 UNITS = {"SIL": (0, 1), "a": (2, 3), "b": (4,), "c": (5, 3, 3)}
 LEXICON = (

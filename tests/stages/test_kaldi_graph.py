@@ -29,24 +29,24 @@ from makers_kaldi import (
     write_archive,
 )
 
-from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
-from stages.corpus.hmm_steps import HmmSteps
-from stages.corpus.settings import CorpusSettings
-from stages.errors import BadInput
-from stages.evaluate.decode_worker import GraphShelf, decode_matrix
-from stages.speech import openfst_file
-from stages.speech.graph import build_graph, read_graph, read_words
-from stages.speech.kaldi_graph import KaldiGraph, read_kaldi_graph
-from stages.speech.lang import read_lang
-from stages.speech.lang_folder import (
+from stages.acoustic.lang import openfst_file
+from stages.acoustic.lang.graph import build_graph, read_graph, read_words
+from stages.acoustic.lang.kaldi_graph import KaldiGraph, read_kaldi_graph
+from stages.acoustic.lang.lang import read_lang
+from stages.acoustic.lang.lang_folder import (
     build_decoding_graph,
     check_lang,
     read_lang_folder,
     write_lang_folder,
 )
-from stages.speech.openfst_file import ARC, MAGIC, encode_const, read_fst
-from stages.speech.progress import SilentProgress
-from stages.speech.transitions import read_transitions
+from stages.acoustic.lang.openfst_file import ARC, MAGIC, encode_const, read_fst
+from stages.acoustic.lang.transitions import read_transitions
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
+from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
+from stages.corpus.hmm_steps import HmmSteps
+from stages.corpus.settings import CorpusSettings
+from stages.evaluate.decode_worker import GraphShelf, decode_matrix
 
 
 @pytest.fixture

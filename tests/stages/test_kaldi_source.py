@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from makers_kaldi import make_kaldi_directory, write_archive
 
+from stages.acoustic.kaldi.objects import Location, read_int_vector, read_matrix
+from stages.acoustic.kaldi.tables import read_scp
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.kaldi_source import KaldiSource
-from stages.errors import BadInput
-from stages.speech.kaldi_objects import Location, read_int_vector, read_matrix
-from stages.speech.kaldi_tables import read_scp
-from stages.speech.progress import SilentProgress
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from makers_training import (
     make_settings,
 )
 
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.batches import Batch, cut_pieces, plan_batches, read_ahead, read_batch
+from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.student import essence
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
+from stages.training.batches import Batch, cut_pieces, plan_batches, read_ahead, read_batch
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreCorrupt
 from storage.format.layout import StoreAbout, StoreUtterance
@@ -174,7 +174,7 @@ def test_in_blocks_an_epoch_reads_little_more_than_once(
     """Where the cache holds a buffer of the plan and not the whole store."""
     lengths = LENGTHS * 4
     taught = make_taught(tmp_path / "taught", lengths)
-    monkeypatch.setattr("stages.speech.batches.BUFFER_BATCHES", 4)
+    monkeypatch.setattr("stages.training.batches.BUFFER_BATCHES", 4)
     counts = {
         block_frames: count_reads(taught, lengths, block_frames, monkeypatch)
         for block_frames in (0, 77)

@@ -10,7 +10,7 @@ import pytest
 from makers_scores import make_scored_split, make_utterance, read_an4_words
 
 from stages.report.statistics.matched_pairs import mark_system, matched_pairs, segments
-from stages.speech.word_alignment import align_words
+from stages.report.statistics.word_alignment import align_words
 
 SCTK = shutil.which("sctk")
 AN4 = read_an4_words()

@@ -8,8 +8,8 @@ import torch
 from makers_training import FEATURE_DIM, INVENTORY, NUM_CLASSES, make_model
 from safetensors.torch import load_file, save_file
 
-from stages.errors import BadInput, MissingPart
-from stages.speech.model_file import ModelAbout, load_model, read_model_about, save_model
+from stages.acoustic.models.model_file import ModelAbout, load_model, read_model_about, save_model
+from stages.contract.errors import BadInput, MissingPart
 from storage.files.fingerprint import file_digest
 
 

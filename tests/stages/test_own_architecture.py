@@ -19,16 +19,16 @@ from makers_training import (
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from stages.errors import BadInput
+from stages.acoustic.members.member import open_member
+from stages.acoustic.models.architectures import ArchitectureSettings, build_model
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.own_architecture import ALLOWED, allow_factories, source_digest
+from stages.contract.errors import BadInput
+from stages.contract.results import System
 from stages.evaluate.readiness import why_not
-from stages.speech.architectures import ArchitectureSettings, build_model
-from stages.speech.member import open_member
-from stages.speech.model_file import load_model
-from stages.speech.own_architecture import ALLOWED, allow_factories, source_digest
-from stages.speech.results import System
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import HardLabels
-from stages.speech.training.train import train_model
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import HardLabels
+from stages.training.train import train_model
 from storage.files.fingerprint import file_digest
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "training.md"

@@ -7,8 +7,8 @@ import pytest
 from makers_store import make_logp
 from numpy.typing import NDArray
 
-from stages.errors import BadPosterior
-from stages.speech.posterior_gate import check_posteriors
+from stages.acoustic.members.posterior_gate import check_posteriors
+from stages.contract.errors import BadPosterior
 
 
 def check(logp_TC: NDArray[np.float32]) -> None:

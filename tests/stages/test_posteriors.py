@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from makers_training import LENGTHS, NUM_CLASSES, make_corpus, make_model
 
-from stages.errors import BadInput
-from stages.speech import posteriors
-from stages.speech.architectures import ArchitectureSettings, build_model
-from stages.speech.posteriors import log_posteriors
+from stages.acoustic.models import posteriors
+from stages.acoustic.models.architectures import ArchitectureSettings, build_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput
 from storage.corpus.corpus_file import CorpusFile
 
 

@@ -9,14 +9,14 @@ import torch
 from makers_training import RecordingProgress, make_corpus_directory, make_settings
 from torch import Tensor, nn
 
-from stages.errors import StageError
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.training import precision, train
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import BatchLoss, HardLabels
-from stages.speech.training.precision import Precision, refuse_precision
-from stages.speech.training.state import TrainingState
-from stages.speech.training.train import train_model
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.contract.errors import StageError
+from stages.training import precision, train
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import BatchLoss, HardLabels
+from stages.training.precision import Precision, refuse_precision
+from stages.training.state import TrainingState
+from stages.training.train import train_model
 
 
 @pytest.fixture(scope="module")

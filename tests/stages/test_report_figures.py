@@ -19,6 +19,9 @@ from makers_report import (
     make_sweep,
 )
 
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.results import LabelledPart, SystemResult
 from stages.report.data_files import DATA_FILES
 from stages.report.example import most_active, read_example
 from stages.report.figures.rank_figures import draw_ranks, families_of
@@ -28,9 +31,6 @@ from stages.report.ranking import in_order, role_of
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
-from stages.speech.results import LabelledPart, SystemResult
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 

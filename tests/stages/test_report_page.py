@@ -18,12 +18,12 @@ from makers_report import (
 )
 from makers_store import tree_digest
 
-from stages.errors import BadInput, MissingPart
+from stages.contract.errors import BadInput, MissingPart
+from stages.contract.results import SystemResult
 from stages.report.data_files import DATA_FILES
 from stages.report.inputs import Made, ReportInputs
 from stages.report.page import PICTURES, write_report
 from stages.report.settings import ReportSettings
-from stages.speech.results import SystemResult
 from storage.errors import StoreMismatch
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

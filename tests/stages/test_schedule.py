@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.speech.training.schedule import FINAL_SHARE, learning_rate_at, plateau_rate_at
+from stages.training.schedule import FINAL_SHARE, learning_rate_at, plateau_rate_at
 
 
 def _rate(*dev_errors: float, share_done: float = 0.5) -> float:

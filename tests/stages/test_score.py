@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.contract.results import UtteranceResult, WordErrors
 from stages.evaluate.frames import FrameTally, log_priors
 from stages.evaluate.score import add_up, rate_interval, word_errors
 from stages.evaluate.tune import Point, describe_edges, search
-from stages.speech.results import UtteranceResult, WordErrors
 from storage.corpus.corpus_file import NO_LABEL
 
 SENTENCES = st.lists(st.sampled_from(["a", "b", "cc"]), max_size=7).map(" ".join)

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.acoustic.lang.lang import SILENCE
+from stages.contract.errors import BadInput
 from stages.corpus.spoken.alignment import align_states, spread_states
 from stages.corpus.spoken.filterbank import log_mel, num_frames_of
 from stages.corpus.spoken.framing import align_utterance, num_samples_of
@@ -16,8 +18,6 @@ from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.speak import clean_wave
 from stages.corpus.spoken.synthesis import synthesise
 from stages.corpus.spoken.units import phone_of_unit
-from stages.errors import BadInput
-from stages.speech.lang import SILENCE
 
 ECHOING = {"Alicia", "Marco", "f2", "f4", "f5"}
 

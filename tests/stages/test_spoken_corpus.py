@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from makers_spoken import tiny_spoken
 
+from stages.acoustic.lang.lang import SILENCE, read_lang, write_lang
+from stages.contract.errors import BadInput, MissingPart
+from stages.contract.progress import SilentProgress
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken import synthesis
 from stages.corpus.spoken.speak import SpokenCorpus, speak_corpus
-from stages.errors import BadInput, MissingPart
-from stages.speech.lang import SILENCE, read_lang, write_lang
-from stages.speech.progress import SilentProgress
 
 pytest.importorskip("espeakng_loader")
 

@@ -7,12 +7,12 @@ import kaldilm
 import numpy as np
 import pytest
 
+from stages.acoustic.lang.lang import SILENCE
 from stages.corpus.spoken.bigram import BEGIN, END, bigram_arpa
 from stages.corpus.spoken.lexicon import keep_pronunciations
 from stages.corpus.spoken.sentences import sentence
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.units import UnitClasses, left_context, phone_of_unit, units_of
-from stages.speech.lang import SILENCE
 
 
 def classes_of(counts: dict, min_count: int = 10) -> UnitClasses:

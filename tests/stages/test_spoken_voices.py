@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.contract.errors import StageError
 from stages.corpus.spoken import synthesis
 from stages.corpus.spoken.phones import PHONE_OF, PHONES, phone_of
 from stages.corpus.spoken.plan import plan_text, plan_utterances
@@ -15,7 +16,6 @@ from stages.corpus.spoken.sentences import sentence
 from stages.corpus.spoken.settings import DistortionSettings, SpokenSettings
 from stages.corpus.spoken.synthesis import synthesise
 from stages.corpus.spoken.voices import ACCENTS, SPLITS, VARIANTS, speakers_of
-from stages.errors import StageError
 
 
 def first_plan(**changes):

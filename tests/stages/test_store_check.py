@@ -11,7 +11,7 @@ import pytest
 from makers_store import fill_store, make_about, utterances_of
 from makers_training import FEATURE_DIM, INVENTORY
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
 from storage.care.match import CorpusMatch

@@ -21,12 +21,12 @@ from makers_training import (
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
-from stages.speech import trained_member as member_module
-from stages.speech.ensemble_posteriors import average_log_posteriors, soften
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
-from stages.speech.results import TeacherSummary
+from stages.acoustic.members import trained_member as member_module
+from stages.acoustic.members.ensemble_posteriors import average_log_posteriors, soften
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
+from stages.contract.results import TeacherSummary
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 from stages.teacher.workforce import ThisProcess

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from makers_store import make_logp
 
-from stages.errors import BadInput
-from stages.speech.ensemble_posteriors import (
+from stages.acoustic.members.ensemble_posteriors import (
     Combine,
     add_member,
     average_log_posteriors,
     normalise_weights,
     soften,
 )
+from stages.contract.errors import BadInput
 
 MEMBERS = [make_logp(31, 17, seed=seed) for seed in range(3)]
 WEIGHTS = (1.0, 2.0, 0.5)
@@ -86,7 +86,7 @@ def test_who_adds_a_member_hears_whether_it_was_a_distribution(
     combine: Combine, value: float | None, is_sound: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 16: in whichever block of rows it stands, at whichever frame."""
-    monkeypatch.setattr("stages.speech.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
+    monkeypatch.setattr("stages.acoustic.members.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
     for frame in (0, 4, 5, 30):
         logp_TC = MEMBERS[0].copy()
         if value is not None:

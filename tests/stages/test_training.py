@@ -21,17 +21,17 @@ from makers_training import (
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.errors import BadInput, StageError
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.model_file import load_model, read_model_about
-from stages.speech.training import interrupts
-from stages.speech.training.checkpoint import Position
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.objective import BatchLoss, HardLabels
-from stages.speech.training.settings import TrainingSettings
-from stages.speech.training.state import TrainingState
-from stages.speech.training.step import Step
-from stages.speech.training.train import train_model
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.model_file import load_model, read_model_about
+from stages.contract.errors import BadInput, StageError
+from stages.training import interrupts
+from stages.training.checkpoint import Position
+from stages.training.corpus import open_training_corpus
+from stages.training.objective import BatchLoss, HardLabels
+from stages.training.settings import TrainingSettings
+from stages.training.state import TrainingState
+from stages.training.step import Step
+from stages.training.train import train_model
 
 SMALL = ArchitectureSettings(kind="tdnn", hidden=9, layers=2, dropout=0.2)
 

@@ -17,15 +17,15 @@ from makers_spoken import tiny_spoken
 from pipeline.freshness import Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
+from stages.contract.errors import BadInput
+from stages.contract.progress import SilentProgress
+from stages.contract.results import CorpusSummary, SplitSummary
 from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.labelled_share import choose_labelled
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken_source import SpokenSource
-from stages.errors import BadInput
-from stages.speech.progress import SilentProgress
-from stages.speech.results import CorpusSummary, SplitSummary
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 
 TRAIN_SPEAKERS = {f"train-s{number}" for number in range(7)}

@@ -26,23 +26,23 @@ from makers_unlabelled import (
 from numpy.typing import NDArray
 from torch import nn
 
+from stages.acoustic.members.folded_member import fold_directory
+from stages.acoustic.members.folds import plan_folds
+from stages.acoustic.members.member import open_member
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
-from stages.errors import BadInput
-from stages.speech.architectures import ArchitectureSettings
-from stages.speech.batches import Piece, read_batch
-from stages.speech.folded_member import fold_directory
-from stages.speech.folds import plan_folds
-from stages.speech.frame_loss import hard_loss
-from stages.speech.member import open_member
-from stages.speech.model_file import load_model
-from stages.speech.posteriors import log_posteriors
-from stages.speech.training.checkpoint import HEAD_FILE, Position, read_checkpoint, write_checkpoint
-from stages.speech.training.corpus import open_training_corpus
-from stages.speech.training.step import StepLoss
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
+from stages.training.batches import Piece, read_batch
+from stages.training.checkpoint import HEAD_FILE, Position, read_checkpoint, write_checkpoint
+from stages.training.corpus import open_training_corpus
+from stages.training.frame_loss import hard_loss
+from stages.training.step import StepLoss
 from storage.care.audit import audit_store
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile, Utterance
 from storage.files.fingerprint import fingerprint

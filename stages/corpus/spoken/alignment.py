@@ -8,7 +8,7 @@ Shapes: S states in their order, T frames.
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
+from stages.contract.errors import BadInput
 
 FRAMES_PER_SECOND = 100
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.lang import SILENCE
 from stages.corpus.spoken.alignment import align_states, spread_states
 from stages.corpus.spoken.filterbank import SAMPLE_RATE, num_frames_of
 from stages.corpus.spoken.segments import Segment, find_segments
@@ -15,7 +16,6 @@ from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.synthesis import SAMPLE_RATE as SYNTHESIS_RATE
 from stages.corpus.spoken.synthesis import SpokenUtterance
 from stages.corpus.spoken.units import SILENCE_STATES, State, units_of
-from stages.speech.lang import SILENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Stress, linking marks and the rarer allophones go; r-coloured vowels and the fla
 they sound unlike anything else. AX and AXR are the unstressed vowels of "about" and "butter".
 """
 
-from stages.errors import StageError
+from stages.contract.errors import StageError
 
 CONSONANTS = {
     "P": "p",

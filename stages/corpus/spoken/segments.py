@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.lang import SILENCE
 from stages.corpus.spoken.phones import LIQUIDS, STOPS, VOWELS, is_pause, phone_of
 from stages.corpus.spoken.synthesis import SAMPLE_RATE, SpokenUtterance
-from stages.speech.lang import SILENCE
 
 NO_WORD = -1
 HOP = SAMPLE_RATE // 500  # 2 ms, in samples

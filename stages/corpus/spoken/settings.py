@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.speech.settings import Settings
+from stages.contract.settings import Settings
 
 
 class DistortionSettings(Settings):

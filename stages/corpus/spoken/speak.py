@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stages.acoustic.lang.lang import SILENCE, Lang, Pronunciation
+from stages.contract.progress import Progress
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.bigram import bigram_arpa
 from stages.corpus.spoken.distortion import Room
@@ -26,8 +28,6 @@ from stages.corpus.spoken.synthesis import SpokenUtterance, synthesise
 from stages.corpus.spoken.units import State, UnitClasses, units_of
 from stages.corpus.spoken.voices import SPLITS
 from stages.corpus.spoken.wave import Wave, resample
-from stages.speech.lang import SILENCE, Lang, Pronunciation
-from stages.speech.progress import Progress
 
 TRAIN = "train"
 NUM_VOICES_OF_UNSAID = 2  # training voices that say the words which no sentence needed

@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.contract.errors import MissingPart, StageError
 from stages.corpus.spoken.plan import PlannedUtterance
-from stages.errors import MissingPart, StageError
 
 SAMPLE_RATE = 22_050  # of espeak-ng
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ enough itself shares the class of its commonest context.
 from collections import Counter
 from collections.abc import Iterable
 
-from stages.speech.lang import SILENCE
+from stages.acoustic.lang.lang import SILENCE
 
 WORD_EDGE = "#"
 SILENCE_STATES = 3

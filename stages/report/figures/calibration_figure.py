@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.contract.results import ReliabilityBin
 from stages.report.drawing import GREY, new_figure
 from stages.report.figures.looks import look_of, named_groups
 from stages.report.frame_means import expected_error, mean_bins
 from stages.report.statistics.comparisons import Comparisons
-from stages.speech.results import ReliabilityBin
 
 FEWEST = 0.001  # share of frames below which a bin is not drawn
 

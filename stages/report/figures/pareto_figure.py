@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from stages.contract.results import StoreSummary, TeacherSummary
 from stages.report.drawing import new_figure
 from stages.report.figures.looks import LOOKS, look_of, named_groups
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
-from stages.speech.results import StoreSummary, TeacherSummary
 
 Point = tuple[float, float]  # cost, word error rate in per cent
 

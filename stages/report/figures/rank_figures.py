@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stages.contract.results import TeacherSummary
 from stages.report.drawing import (
     BLACK,
     GREY,
@@ -18,7 +19,6 @@ from stages.report.drawing import (
 from stages.report.ranking import word_error_rate
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup, of_role
-from stages.speech.results import TeacherSummary
 
 SPREAD = 0.09  # doublings of k between two families at the same k
 MOST_FAMILIES = 6  # with a line and a name; the others are grey

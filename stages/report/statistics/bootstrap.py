@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import BadInput
-from stages.speech.results import SplitResult, UtteranceResult
+from stages.contract.errors import BadInput
+from stages.contract.results import SplitResult, UtteranceResult
 
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 

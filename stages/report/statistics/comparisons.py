@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.contract.results import SplitResult
 from stages.report.ranking import word_error_rate
 from stages.report.statistics.bootstrap import Bootstrap, Difference, Interval, PooledErrors
 from stages.report.statistics.groups import (
@@ -19,7 +20,6 @@ from stages.report.statistics.matched_pairs import (
     mark_system,
     matched_pairs,
 )
-from stages.speech.results import SplitResult
 
 FORMAT = 1
 LEVEL = 0.05  # a p-value below it is called a difference

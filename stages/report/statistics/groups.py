@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from stages.contract.results import SplitResult, SystemResult
 from stages.report.ranking import ORDER, Role, in_order, kept_of, role_of, word_error_rate
-from stages.speech.results import SplitResult, SystemResult
 
 CLAIM_SEEDS = 5  # what is claimed has at least so many, or as many as any group of its role
 

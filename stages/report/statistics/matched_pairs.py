@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.speech.results import SplitResult, UtteranceResult
-from stages.speech.word_alignment import NO_WORD, align_words
+from stages.contract.results import SplitResult, UtteranceResult
+from stages.report.statistics.word_alignment import NO_WORD, align_words
 
 GOOD_WORDS = 2  # NIST's minimum
 

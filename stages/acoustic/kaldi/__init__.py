@@ -1,0 +1,1 @@
+"""Kaldi's archives and tables, read without Kaldi."""

@@ -1,0 +1,1 @@
+"""Lang: lexicon, units, grammar, and the decoding graph made of them."""

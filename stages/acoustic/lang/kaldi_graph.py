@@ -1,0 +1,186 @@
+"""KaldiGraph: Kaldi's own decoding graph as a lang: any context, any topology, any lexicon.
+
+    HCLG.fst         what utils/mkgraph.sh made: const or vector, input labels are transition-ids
+    words.txt        its output labels
+    transitions.txt  what `show-transitions phones.txt final.mdl` prints: transition-id -> pdf
+
+In the graph that is decoded with, input label p + 1 stands for pdf p; costs, output labels and the
+order of arcs are Kaldi's.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.acoustic.kaldi.text_file import read_text
+from stages.acoustic.lang.grammar import symbol_table
+from stages.acoustic.lang.graph import EPSILON, GRAPH_FILE, WORDS_FILE
+from stages.acoustic.lang.lang import RESERVED, read_num_classes
+from stages.acoustic.lang.openfst_file import Arcs, FstArrays, encode_const, read_fst
+from stages.acoustic.lang.transitions import Transitions, read_transitions
+from stages.contract.errors import BadInput
+from storage.files.fingerprint import READ_BYTES, fingerprint
+from storage.files.publish import publish_file, publish_pieces
+
+HCLG_FILE = "HCLG.fst"
+TRANSITIONS_FILE = "transitions.txt"
+FILES = (HCLG_FILE, WORDS_FILE, TRANSITIONS_FILE)
+WANTED = f"Kaldi's graph needs {', '.join(FILES)}"
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KaldiGraph:
+    """A directory whose tables are checked; `check_graph` checks the graph itself."""
+
+    directory: Path = field(compare=False)
+    symbols: tuple[str, ...]  # by number
+    transitions: Transitions
+    num_classes: int
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of words.txt, without its special symbols."""
+        return tuple(symbol for symbol in self.symbols if symbol not in RESERVED)
+
+    @property
+    def class_inventory(self) -> str:
+        """Digest of what class 0, 1, 2 ... mean: the HMM states that each pdf belongs to."""
+        states = [
+            [state.phone, state.hmm_state, state.forward_pdf, state.loop_pdf]
+            for state in self.transitions.states
+        ]
+        return fingerprint({"num_classes": self.num_classes, "states": states})
+
+
+def read_kaldi_graph(directory: Path) -> KaldiGraph:
+    """Read and check the tables. `num_pdfs`, if there, must hold the number of classes.
+
+    Raises:
+        BadInput: naming file and line.
+    """
+    refuse_missing_files(directory)
+    transitions = read_transitions(directory / TRANSITIONS_FILE)
+    num_classes = read_num_classes(directory, largest_pdf=transitions.largest_pdf)
+    if transitions.largest_pdf >= num_classes:
+        raise BadInput(
+            f"{directory / TRANSITIONS_FILE}: pdf {transitions.largest_pdf}, num_pdfs says "
+            f"{num_classes} classes: are both of one model?"
+        )
+    return KaldiGraph(
+        directory=directory,
+        symbols=_read_symbols(directory / WORDS_FILE),
+        transitions=transitions,
+        num_classes=num_classes,
+    )
+
+
+def refuse_missing_files(directory: Path) -> None:
+    """Make sure that all files are there.
+
+    Raises:
+        BadInput: naming the first that is missing.
+    """
+    for name in FILES:
+        if not (directory / name).is_file():
+            raise BadInput(f"{directory / name} is missing: {WANTED}")
+
+
+def check_graph(graph: KaldiGraph) -> None:
+    """Read HCLG.fst once, to say now what would else be found after the training.
+
+    Raises:
+        BadInput: where it is damaged, or does not fit words.txt and transitions.txt.
+    """
+    _read_checked(graph)
+
+
+def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
+    """Copy it to where `read_kaldi_graph` reads it back.
+
+    A copy, not a link: whoever writes HCLG.fst anew in its place must not change ours.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        publish_pieces(directory / name, _pieces(graph.directory / name))
+    publish_file(directory / "num_pdfs", f"{graph.num_classes}\n".encode())
+
+
+def build_from_kaldi(graph: KaldiGraph, directory: Path) -> None:
+    """Write the graph that is decoded with, and words.txt. The same files give the same bytes.
+
+    Raises:
+        BadInput: where it is damaged, or does not fit words.txt and transitions.txt.
+    """
+    fst, labels = _read_checked(graph), _input_labels(graph)
+
+    def relabel(arcs: Arcs) -> Arcs:
+        relabelled = arcs.copy()
+        relabelled["input"] = labels[arcs["input"]]
+        return relabelled
+
+    table = symbol_table({symbol: number for number, symbol in enumerate(graph.symbols)})
+    publish_file(directory / WORDS_FILE, table.encode())
+    publish_pieces(directory / GRAPH_FILE, encode_const(fst, change=relabel))
+
+
+def _input_labels(graph: KaldiGraph) -> NDArray[np.int32]:
+    """By transition-id: pdf + 1."""
+    return np.array([EPSILON, *(pdf + 1 for pdf in graph.transitions.pdfs)], np.int32)
+
+
+def _read_checked(graph: KaldiGraph) -> FstArrays:
+    path = graph.directory / HCLG_FILE
+    fst = read_fst(path)
+    num_ids, num_symbols = len(graph.transitions.pdfs), len(graph.symbols)
+    for start, arcs in fst.chunks():
+        for side, count, holder, meaning in (
+            ("input", num_ids + 1, TRANSITIONS_FILE, "transition-id"),
+            ("output", num_symbols, WORDS_FILE, "word"),
+        ):
+            wrong = (arcs[side] < 0) | (arcs[side] >= count)
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                raise BadInput(
+                    f"{path}: arc {start + at} has the {side} label {int(arcs[side][at])}, which "
+                    f"is no {meaning} of {holder} (1 to {count - 1}): are both of one model?"
+                )
+    return fst
+
+
+def _read_symbols(path: Path) -> tuple[str, ...]:
+    """The symbols of words.txt by number. The lines may stand in any order."""
+    by_number: dict[int, str] = {}
+    seen: set[str] = set()
+    for number, line in enumerate(read_text(path, wanted=WANTED).split("\n"), start=1):
+        fields = re.split(r"[ \t]+", line.strip(" \t"))  # a word may hold other kinds of space
+        if fields == [""]:
+            continue
+        if len(fields) != 2 or not _NUMBER.fullmatch(fields[1]):
+            raise BadInput(f"{path}:{number}: wanted 'WORD number', found {line[:60]!r}")
+        if int(fields[1]) in by_number:
+            raise BadInput(f"{path}:{number}: number {fields[1]} comes twice")
+        if fields[0] in seen:
+            raise BadInput(f"{path}:{number}: {fields[0]!r} comes twice")
+        by_number[int(fields[1])] = fields[0]
+        seen.add(fields[0])
+    missing = next((n for n in range(len(by_number)) if n not in by_number), None)
+    if missing is not None or not by_number:
+        raise BadInput(
+            f"{path} has no symbol with the number {missing or 0}: wanted 0, 1, 2 ... without a "
+            "hole, as Kaldi writes them"
+        )
+    symbols = tuple(by_number[n] for n in range(len(by_number)))
+    if symbols[EPSILON] != "<eps>" or len(symbols) == 1:
+        raise BadInput(f"{path}: wanted '<eps> 0' and the words, found {symbols[EPSILON]!r} as 0")
+    return symbols
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(READ_BYTES):
+            yield piece

@@ -1,0 +1,95 @@
+"""Transitions: transition-id -> pdf, from what Kaldi's `show-transitions` prints.
+
+    Transition-state 1: phone = SIL hmm-state = 0 pdf = 0
+     Transition-id = 1 p = 0.75 [self-loop]
+     Transition-id = 2 p = 0.25 [0 -> 1]
+    Transition-state 9: phone = AA hmm-state = 0 forward-pdf = 12 self-loop-pdf = 13
+     Transition-id = 17 p = 0.5 count of pdf = 812 [self-loop]
+
+As TransitionModel::Print of Kaldi's hmm/transition-model.cc writes it. Where staying has a pdf of
+its own (chain models), a self loop stands for that one.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stages.acoustic.kaldi.text_file import read_text
+from stages.acoustic.lang.lang import MAX_CLASSES
+from stages.contract.errors import BadInput
+
+SHOWN = 60  # characters of a wrong line that a message repeats
+WANTED = "wanted what 'show-transitions phones.txt final.mdl' prints"
+_STATE = re.compile(
+    r"Transition-state \d+: phone = (?P<phone>\S+) hmm-state = (?P<state>\d{1,9})"
+    r"(?: pdf = (?P<pdf>\d{1,9})"
+    r"| forward-pdf = (?P<forward>\d{1,9}) self-loop-pdf = (?P<loop>\d{1,9}))",
+    re.ASCII,
+)
+_ID = re.compile(
+    r"Transition-id = (?P<id>\d{1,9}) p = \S+(?: count of pdf = \S+)?"
+    r" \[(?:(?P<loop>self-loop)|\d{1,9} -> (?P<target>\d{1,9}))\]",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionState:
+    """One HMM state of a phone in one context: the pdf of leaving it, the pdf of staying."""
+
+    phone: str
+    hmm_state: int
+    forward_pdf: int
+    loop_pdf: int
+    targets: tuple[int, ...] = ()  # HMM states to leave it for
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """The pdf of transition-id 1, 2, 3 ..., and the states that they belong to."""
+
+    pdfs: tuple[int, ...]
+    states: tuple[TransitionState, ...]
+
+    @property
+    def largest_pdf(self) -> int:
+        """Of all states."""
+        return max(max(state.forward_pdf, state.loop_pdf) for state in self.states)
+
+
+def read_transitions(path: Path) -> Transitions:
+    """Parse a file of `show-transitions`.
+
+    Raises:
+        BadInput: naming file and line.
+    """
+    pdfs: list[int] = []
+    states: list[TransitionState] = []
+    for number, line in enumerate(read_text(path, wanted=WANTED).split("\n"), start=1):
+        text = line.strip()
+        if not text:
+            continue
+        if found := _STATE.fullmatch(text):
+            states.append(_state(found, where=f"{path}:{number}"))
+        elif (found := _ID.fullmatch(text)) and states:
+            if int(found["id"]) != len(pdfs) + 1:
+                raise BadInput(
+                    f"{path}:{number}: transition-id {found['id']}, wanted {len(pdfs) + 1}: "
+                    "a part is missing or comes twice: run show-transitions again"
+                )
+            state = states[-1]
+            pdfs.append(state.loop_pdf if found["loop"] else state.forward_pdf)
+            if not found["loop"]:
+                states[-1] = replace(state, targets=(*state.targets, int(found["target"])))
+        else:
+            raise BadInput(f"{path}:{number}: {WANTED}, found {text[:SHOWN]!r}")
+    if not pdfs:
+        raise BadInput(f"{path} has no transition-id: {WANTED}")
+    return Transitions(tuple(pdfs), tuple(states))
+
+
+def _state(found: re.Match[str], *, where: str) -> TransitionState:
+    forward, loop = int(found["forward"] or found["pdf"]), int(found["loop"] or found["pdf"])
+    if max(forward, loop) >= MAX_CLASSES:
+        raise BadInput(f"{where}: pdf {max(forward, loop)}, wanted one below {MAX_CLASSES}")
+    return TransitionState(found["phone"], int(found["state"]), forward, loop)

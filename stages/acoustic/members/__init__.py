@@ -1,0 +1,1 @@
+"""Members of an ensemble: what gives posteriors, and how they are averaged."""

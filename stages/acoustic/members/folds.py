@@ -1,0 +1,46 @@
+"""Folds: who hears which speaker in training, so that a teacher can label what it never heard.
+
+A model's posteriors on its own training data say little that the labels do not. With n folds a
+member is n models; each is trained without the speakers of one fold, and labels those.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterable
+
+from stages.contract.errors import BadInput
+from storage.corpus.corpus_file import Utterance
+
+
+def plan_folds(
+    utterances: Iterable[Utterance], num_folds: int, *, unlabelled: Container[str]
+) -> dict[str, int]:
+    """The fold of every speaker, 0 to num_folds - 1: like amounts of speech, the same each time.
+
+    The speaker with most labelled speech first, then those with most of all, each into the fold
+    that has least: so labelled speech is spread, too. `unlabelled` are ids of utterances.
+
+    Raises:
+        BadInput: when there are fewer speakers than folds, or one alone has hard labels.
+    """
+    frames: Counter[str] = Counter()
+    labelled: Counter[str] = Counter()
+    for row in utterances:
+        frames[row.speaker] += row.num_frames
+        labelled[row.speaker] += 0 if row.id in unlabelled else row.num_frames
+    if len(frames) < num_folds:
+        raise BadInput(
+            f"found {len(frames)} speakers for {num_folds} folds: give every utterance its speaker "
+            "(utt2spk), or lower the member's folds"
+        )
+    if sum(count > 0 for count in labelled.values()) < 2:
+        raise BadInput(
+            f"found hard labels of one speaker for {num_folds} folds, wanted two speakers at "
+            "least: the model that is not to hear that one would hear nobody: label more "
+            "(labelled_share), or set the member's folds to 1"
+        )
+    held = [0] * num_folds
+    fold_of = {}
+    for speaker in sorted(frames, key=lambda name: (-labelled[name], -frames[name], name)):
+        fold_of[speaker] = held.index(min(held))
+        held[fold_of[speaker]] += frames[speaker]
+    return fold_of

@@ -1,0 +1,1 @@
+"""Acoustic models: architectures, their files, their log-posteriors."""

@@ -1,0 +1,268 @@
+"""AcousticModel: features in, one row of logits a frame out. Three families that err differently.
+
+    package.module:factory      a model of the user's own: own_architecture.py
+    tdnn        residual layers over frames t-d, t, t+d with growing dilation d
+    gru, lstm   bidirectional recurrence over the whole utterance
+    conv        residual gated convolutions, wide and depthwise (the Conformer's convolution module)
+
+Padding never changes a result: what lies behind an utterance's end is zeroed before every layer
+that looks sideways, normalisation is over channels only, recurrences run on packed sequences.
+
+Shapes: B utterances, T frames of the longest, F feature dims, H hidden channels, C classes.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import torch
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from stages.acoustic.models.own_architecture import check_own, make_own
+from stages.contract.settings import Settings
+
+BUILT_IN = ("tdnn", "gru", "lstm", "conv")
+SIZES = ("hidden", "layers", "dropout")
+OWN_KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+TDNN_DILATIONS = (1, 2, 4, 6, 8)  # the layers take turns
+CONV_KERNEL_FRAMES = 15
+SMALLEST_STD = 1e-4  # a feature that never changes must not be blown up
+
+
+class ArchitectureSettings(Settings):
+    """What kind of model, and how large; of one's own, "package.module:factory" and its options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = "tdnn"
+    hidden: int = Field(128, ge=1, le=8192)
+    layers: int = Field(5, ge=1, le=64)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own code."""
+        return self.kind not in BUILT_IN
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was said beside the kind."""
+        return {name: getattr(self, name) for name in self._said()}
+
+    def _said(self) -> list[str]:
+        given = self.model_fields_set - {"kind"}
+        return [*(name for name in SIZES if name in given), *(self.model_extra or {})]
+
+    @model_validator(mode="after")
+    def _kind_is_known(self) -> Self:
+        if self.kind in BUILT_IN:
+            for name in self.model_extra or {}:
+                near = difflib.get_close_matches(name, SIZES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SIZES)}"
+                raise ValueError(f"{name} is no option of {self.kind}: {hint}")
+        elif not OWN_KIND.fullmatch(self.kind):
+            known = ", ".join(BUILT_IN)
+            raise ValueError(f"kind {self.kind!r}: wanted {known}, or package.module:factory")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The factory of one's own gets what was said, no default of ours."""
+        values: dict[str, Any] = whole(self)
+        said = {"kind", *self._said()}
+        return {name: v for name, v in values.items() if name in said} if self.is_own else values
+
+
+class TdnnLayer(nn.Module):
+    """x + dropout(relu(convolution(norm(x)))), over frames t-d, t, t+d.
+
+    The norm stands before the convolution: behind it, dev frame error on AN4 was a tenth higher.
+    """
+
+    def __init__(self, hidden: int, *, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.convolution = nn.Conv1d(hidden, hidden, 3, padding=dilation, dilation=dilation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BTH: Tensor, live_BT1: Tensor) -> Tensor:
+        """One layer; frames past an utterance's end are zeroed before the convolution."""
+        normal_BTH = self.norm(hidden_BTH) * live_BT1
+        mixed_BTH = self.convolution(normal_BTH.transpose(1, 2)).transpose(1, 2)
+        out_BTH: Tensor = hidden_BTH + self.dropout(torch.relu(mixed_BTH))
+        return out_BTH
+
+
+class ConvLayer(nn.Module):
+    """x + dropout(W silu(norm(depthwise(glu(V norm(x))))))."""
+
+    def __init__(self, hidden: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm_in = nn.LayerNorm(hidden)
+        self.widen = nn.Linear(hidden, 2 * hidden)
+        self.depthwise = nn.Conv1d(
+            hidden, hidden, CONV_KERNEL_FRAMES, padding=CONV_KERNEL_FRAMES // 2, groups=hidden
+        )
+        self.norm = nn.LayerNorm(hidden)
+        self.project = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BTH: Tensor, live_BT1: Tensor) -> Tensor:
+        """One layer; frames past an utterance's end are zeroed before the convolution."""
+        gated_BTH = functional.glu(self.widen(self.norm_in(hidden_BTH)), dim=2) * live_BT1
+        mixed_BTH = self.depthwise(gated_BTH.transpose(1, 2)).transpose(1, 2)
+        out_BTH: Tensor = self.dropout(self.project(functional.silu(self.norm(mixed_BTH))))
+        return hidden_BTH + out_BTH
+
+
+class ConvolutionBody(nn.Module):
+    """A projection to H channels, then the residual layers of "tdnn" or "conv"."""
+
+    def __init__(self, settings: ArchitectureSettings, feature_dim: int) -> None:
+        super().__init__()
+        hidden, dropout = settings.hidden, settings.dropout
+        self.width = hidden
+        self.project = nn.Linear(feature_dim, hidden)
+        dilations = [TDNN_DILATIONS[i % len(TDNN_DILATIONS)] for i in range(settings.layers)]
+        self.layers = nn.ModuleList(
+            TdnnLayer(hidden, dilation=dilation, dropout=dropout)
+            if settings.kind == "tdnn"
+            else ConvLayer(hidden, dropout=dropout)
+            for dilation in dilations
+        )
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """Hidden activations (B, T, H)."""
+        live_BT1 = _live(features_BTF, lengths_B)
+        hidden_BTH: Tensor = self.project(features_BTF)
+        for layer in self.layers:
+            hidden_BTH = layer(hidden_BTH, live_BT1)
+        out_BTH: Tensor = self.norm(hidden_BTH)
+        return out_BTH
+
+
+class RecurrentBody(nn.Module):
+    """Layers of bidirectional GRU or LSTM; H channels a direction."""
+
+    def __init__(self, settings: ArchitectureSettings, feature_dim: int) -> None:
+        super().__init__()
+        self.width = 2 * settings.hidden
+        family = nn.GRU if settings.kind == "gru" else nn.LSTM
+        between = settings.dropout if settings.layers > 1 else 0.0  # torch warns about one layer
+        self.recurrence = family(
+            feature_dim,
+            settings.hidden,
+            settings.layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=between,
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """Hidden activations (B, T, 2 H)."""
+        packed = pack_padded_sequence(
+            features_BTF, lengths_B.cpu(), batch_first=True, enforce_sorted=False
+        )
+        hidden_BTH, _ = pad_packed_sequence(
+            self.recurrence(packed)[0], batch_first=True, total_length=features_BTF.shape[1]
+        )
+        out_BTH: Tensor = self.dropout(hidden_BTH)
+        return out_BTH
+
+
+class AcousticModel(nn.Module):
+    """Normalises features by the training split's mean and deviation, then body and output layer.
+
+    Softmax of the logits is the posterior over the classes.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def __init__(self, settings: ArchitectureSettings, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.feature_dim = feature_dim
+        self.num_classes = num_classes
+        self.register_buffer("feature_mean", torch.zeros(feature_dim))
+        self.register_buffer("feature_std", torch.ones(feature_dim))
+        self.body: nn.Module
+        self.output: nn.Module
+        if settings.is_own:
+            self.body = make_own(
+                settings.kind, settings.options, feature_dim=feature_dim, num_classes=num_classes
+            )
+            self.output = nn.Identity()
+            return
+        recurrent = settings.kind in ("gru", "lstm")
+        body = (RecurrentBody if recurrent else ConvolutionBody)(settings, feature_dim)
+        self.body, self.output = body, nn.Linear(body.width, num_classes)
+
+    def set_normalisation(self, mean_F: Tensor, std_F: Tensor) -> None:
+        """Set the mean and the standard deviation of the features."""
+        self.feature_mean.copy_(mean_F)
+        self.feature_std.copy_(std_F.clamp(min=SMALLEST_STD))
+
+    def hidden(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """What the output layer sees: (B, T, H), or (B, T, 2 H) of a recurrence.
+
+        Of a model of the user's own: the logits, and the output layer changes nothing.
+        Every length is at least 1; rows past it mean nothing.
+        """
+        normal_BTF = (features_BTF - self.feature_mean) / self.feature_std
+        hidden_BTH: Tensor = self.body(normal_BTF, lengths_B)
+        return hidden_BTH
+
+    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, T, C): the output layer over `hidden`."""
+        logits_BTC: Tensor = self.output(self.hidden(features_BTF, lengths_B))
+        return logits_BTC
+
+
+def build_model(
+    settings: ArchitectureSettings, feature_dim: int, num_classes: int
+) -> AcousticModel:
+    """A new model. Its weights are drawn from torch's generator: seed that in a `fork_rng`.
+
+    Raises:
+        BadInput: when it is the user's own and may not be run, or is not what a model must be.
+    """
+    model = AcousticModel(settings, feature_dim, num_classes)
+    if settings.is_own:
+        kind, body = settings.kind, model.body
+        check_own(kind, body, feature_dim=feature_dim, num_classes=num_classes)
+    return model
+
+
+@contextmanager
+def without_weights(settings: ArchitectureSettings) -> Iterator[None]:
+    """Where a model is built whose weights come from elsewhere: no memory, no random number.
+
+    One's own takes memory: its code may compute what it keeps beside its weights.
+    """
+    with torch.random.fork_rng([]) if settings.is_own else torch.device("meta"):
+        yield
+
+
+def num_parameters(model: nn.Module) -> int:
+    """How many weights are trained."""
+    return sum(weights.numel() for weights in model.parameters())
+
+
+def _live(features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    frame_T = torch.arange(features_BTF.shape[1], device=features_BTF.device)
+    live_BT = frame_T < lengths_B.to(features_BTF.device)[:, None]
+    return live_BT.to(features_BTF.dtype)[:, :, None]

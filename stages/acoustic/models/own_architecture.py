@@ -1,0 +1,157 @@
+"""Own architecture: a model of the user's, `architecture: {kind: "package.module:factory", ...}`.
+
+    def factory(*, feature_dim: int, num_classes: int, **options) -> nn.Module
+
+Its module takes normalised features (B, T, F) and lengths (B,), and gives logits (B, T, C). What
+lies behind an utterance's end must not change what is said of its frames: that is tried, once.
+
+Naming a factory runs its code. A description that came with somebody else's model may name one
+too: it is imported only where the user's own settings name the same, or where the variable
+ESSENCE_ARCHITECTURES lists it. Processes that this one starts inherit the permission.
+
+Shapes: B utterances, T frames, F feature dims, C classes.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from inspect import getsourcefile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from stages.contract.errors import BadInput
+from storage.files.fingerprint import file_digest
+
+ALLOWED = "ESSENCE_ARCHITECTURES"  # factories, separated by commas
+PROBE_FRAMES = (11, 7, 1)  # lengths of the utterances that a new model is tried on
+PROBE_PADDING = 3.0
+CLOSE = 1e-3  # of the largest logit: sums in another order
+
+
+def allow_factories(kinds: Iterable[str]) -> None:
+    """The user's settings name these."""
+    os.environ[ALLOWED] = ",".join(sorted(_allowed() | set(kinds)))
+
+
+def is_allowed(kind: str) -> bool:
+    """Whether this factory's code may be run."""
+    return kind in _allowed()
+
+
+def _allowed() -> set[str]:
+    return {kind.strip() for kind in os.environ.get(ALLOWED, "").split(",") if kind.strip()}
+
+
+def make_own(
+    kind: str, options: dict[str, Any], *, feature_dim: int, num_classes: int
+) -> nn.Module:
+    """A module of the user's factory. Its weights are drawn from torch's generator.
+
+    Raises:
+        BadInput: when the factory may not be run, is not there, or gives no module.
+    """
+    factory = _find_factory(kind)
+    try:
+        module = factory(feature_dim=feature_dim, num_classes=num_classes, **options)
+    except Exception as cause:
+        given = ", ".join(["feature_dim", "num_classes", *options])
+        raise BadInput(f"{kind}({given}) failed: {type(cause).__name__}: {cause}") from cause
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"{kind} gave a {type(module).__name__}: wanted a torch.nn.Module")
+    return module
+
+
+def source_digest(kind: str) -> str:
+    """SHA-256 of the file that the factory is written in; empty where there is none."""
+    source = getsourcefile(_find_factory(kind))
+    return file_digest(Path(source)) if source and Path(source).is_file() else ""
+
+
+@torch.no_grad()
+def check_own(kind: str, module: nn.Module, *, feature_dim: int, num_classes: int) -> None:
+    """Try a new module: shapes, finite numbers, padding and company, weights that can be saved.
+
+    Raises:
+        BadInput: saying what was found.
+    """
+    was_training = module.training
+    module.eval()
+    rng = torch.Generator().manual_seed(0)
+    utterances = [torch.randn(frames, feature_dim, generator=rng) for frames in PROBE_FRAMES]
+    together_BTF = torch.full((len(utterances), max(PROBE_FRAMES) + 2, feature_dim), PROBE_PADDING)
+    for row, utterance_TF in enumerate(utterances):
+        together_BTF[row, : len(utterance_TF)] = utterance_TF
+    say = partial(_say, kind, module, num_classes=num_classes)
+    together_BTC = say(together_BTF, torch.tensor(PROBE_FRAMES))
+    for row, utterance_TF in enumerate(utterances):
+        alone_TC = say(utterance_TF[None], torch.tensor([len(utterance_TF)]))[0]
+        found_TC = together_BTC[row, : len(utterance_TF)]
+        difference = float((found_TC - alone_TC).abs().max())
+        if difference > CLOSE * max(1.0, float(alone_TC.abs().max())):
+            raise BadInput(
+                f"{kind}: an utterance of {len(utterance_TF)} frames has other logits when it is "
+                f"padded beside longer ones (by {difference:.3g}): zero what lies behind each "
+                "length before every layer that looks sideways"
+            )
+    _refuse_unsaveable(kind, module)
+    module.train(was_training)
+
+
+def _say(
+    kind: str, module: nn.Module, features_BTF: Tensor, lengths_B: Tensor, *, num_classes: int
+) -> Tensor:
+    try:
+        logits = module(features_BTF, lengths_B)
+    except Exception as cause:
+        raise BadInput(
+            f"{kind}: its module failed on features {tuple(features_BTF.shape)} and lengths "
+            f"{lengths_B.tolist()}: {type(cause).__name__}: {cause}"
+        ) from cause
+    wanted = (*features_BTF.shape[:2], num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadInput(f"{kind}: its module gave {found}, wanted logits (B, T, C) = {wanted}")
+    if logits.dtype != torch.float32:
+        raise BadInput(f"{kind}: its logits are {logits.dtype}, wanted torch.float32")
+    live_BT = torch.arange(features_BTF.shape[1]) < lengths_B[:, None]
+    if not logits[live_BT].isfinite().all():
+        raise BadInput(f"{kind}: not all of its logits are finite")
+    return logits
+
+
+def _refuse_unsaveable(kind: str, module: nn.Module) -> None:
+    if not any(weights.requires_grad for weights in module.parameters()):
+        raise BadInput(f"{kind}: its module has no weights to train")
+    try:
+        save(module.state_dict())
+    except (RuntimeError, ValueError) as cause:
+        raise BadInput(
+            f"{kind}: its weights cannot be saved ({str(cause).splitlines()[0]}): "
+            "no two names may share one tensor"
+        ) from cause
+
+
+def _find_factory(kind: str) -> Callable[..., Any]:
+    if not is_allowed(kind):
+        raise BadInput(
+            f"the architecture {kind} is code that nobody here has named, it is not run: if you "
+            f"trust it, use it in your own settings, or set {ALLOWED}={kind}"
+        )
+    module_name, _, name = kind.partition(":")
+    try:
+        module = import_module(module_name)
+    except ImportError as cause:
+        raise BadInput(
+            f"{kind}: {module_name} cannot be imported ({cause}): install it, or name its folder "
+            "in PYTHONPATH"
+        ) from cause
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise BadInput(f"{kind}: {module_name} has no function {name}")
+    found: Callable[..., Any] = factory
+    return found

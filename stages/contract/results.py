@@ -1,0 +1,205 @@
+"""What the stages tell each other about systems and their errors: JSON on disk, types here."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from stages.contract.settings import Settings
+
+
+class System(Settings):
+    """Something that gives posteriors: one model, or several that are averaged."""
+
+    name: str
+    kind: Literal["member", "ensemble", "student"]
+    fingerprint: str
+    model_directories: tuple[Path, ...]
+    weights: tuple[float, ...]
+    combine: Literal["arithmetic", "geometric"] = "arithmetic"
+    facts: dict[str, Any] = {}  # what the report shows: k, hard_weight, tail, architecture, seed
+    teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
+    group: str = ""  # the same for students that differ in their seed alone
+    group_name: str = ""  # its name, with no seed in it
+
+
+class WordErrors(Settings):
+    """Counts of one scoring; the word error rate is their sum over the reference words."""
+
+    reference_words: int
+    insertions: int
+    deletions: int
+    substitutions: int
+
+    @property
+    def errors(self) -> int:
+        """Insertions, deletions and substitutions together."""
+        return self.insertions + self.deletions + self.substitutions
+
+    @property
+    def rate(self) -> float:
+        """Word error rate, 0.1 for one word in ten; 0.0 for an empty reference."""
+        return self.errors / self.reference_words if self.reference_words else 0.0
+
+
+class UtteranceResult(Settings):
+    """What was said and what was heard."""
+
+    id: str
+    speaker: str
+    reference: str
+    hypothesis: str
+    words: WordErrors
+
+
+class SplitResult(Settings):
+    """One system on one split. Frame figures are None where the split has no hard labels."""
+
+    split: str
+    num_frames: int
+    frame_error: float | None
+    cross_entropy: float | None  # nats a frame against the hard labels
+    words: WordErrors
+    rate_low: float  # 95 % interval of the word error rate, bootstrap by speaker
+    rate_high: float
+    utterances: tuple[UtteranceResult, ...]
+
+
+class ReliabilityBin(Settings):
+    """Frames whose highest posterior falls into one of equally wide bins of 0..1."""
+
+    num_frames: int
+    confidence: float  # mean of the highest posterior
+    accuracy: float  # share of frames whose most probable class is the hard label
+
+
+class Calibration(Settings):
+    """How far posteriors can be taken at their word (Guo et al. 2017), on labelled dev frames."""
+
+    expected_error: float  # ECE: mean distance of confidence and accuracy, weighted by frames
+    bins: tuple[ReliabilityBin, ...]
+
+
+class GradientMatch(Settings):
+    """Cosine of two gradients at the logits: one target's, and that of all that the store keeps.
+
+    `overall` is that of all frames as one long vector, so that frames with much to learn count
+    more; `mean` is the mean over frames.
+    """
+
+    overall: float
+    mean: float
+
+
+class Fidelity(Settings):
+    """How near a system is to the teacher, on dev frames with soft labels, at their temperature.
+
+    `divergence` is KL(teacher || system) in nats a frame, over the kept classes and the tail as
+    one more event: at most that over all classes. `by_rank[k]` compares the gradient of the first
+    k ranks, renormalised, with that of all ranks and the tail; `hard_labels` that of hard labels.
+    """
+
+    store: str  # digest
+    num_frames: int
+    agreement: float  # share of frames with the same most probable class
+    divergence: float
+    by_rank: dict[int, GradientMatch]
+    hard_labels: GradientMatch | None
+
+
+class FrameQuality(Settings):
+    """What a system's posteriors of dev are worth. None where what it takes is not here."""
+
+    calibration: Calibration | None
+    fidelity: Fidelity | None
+    real_time_factor: float | None  # seconds of one processor thread for a second of speech
+
+
+class SystemResult(Settings):
+    """One system, decoded: scale and penalty were chosen on dev."""
+
+    system: System
+    num_parameters: int | None  # None: of a model that is known by its posteriors alone
+    acoustic_scale: float
+    insertion_penalty: float
+    dev: SplitResult
+    test: SplitResult
+    frames: FrameQuality | None = None  # measured apart: it depends on the teacher, words do not
+
+
+class EpochMetrics(Settings):
+    """One line of metrics.jsonl. No clock is in it: the same run gives the same bytes."""
+
+    model_config = ConfigDict(extra="ignore")  # older files hold frames_per_second
+
+    epoch: int
+    train_loss: float
+    dev_frame_error: float
+    dev_cross_entropy: float
+    learning_rate: float
+    train_parts: dict[str, float] = {}  # of train_loss: hard, soft
+
+
+class StoreSummary(Settings):
+    """One split's store in figures. `kept_mass[k]` is the mean probability of the first k ranks."""
+
+    split: str
+    digest: str
+    num_utterances: int
+    num_frames: int
+    num_classes: int
+    kept: int
+    kept_mass: dict[int, float]  # k -> 0..1, for k = 1, 2, 4, ... up to K
+    bytes_per_frame: dict[int, float]  # k -> bytes that a reader of k ranks opens, a frame
+    teacher_frame_error: float | None
+    mean_entropy: float  # nats of the stored, renormalised labels
+    left_out: tuple[str, ...] = ()  # utterances whose posteriors were refused
+
+
+class TeacherSummary(Settings):
+    """What `essence teacher` made."""
+
+    members: tuple[str, ...]
+    stores: tuple[StoreSummary, ...]
+
+
+class CorpusSummary(Settings):
+    """What `essence corpus` made. `left_out` maps a reason to the utterance ids it struck."""
+
+    source: str
+    num_classes: int
+    num_words: int
+    splits: tuple["SplitSummary", ...]
+
+    @property
+    def train(self) -> "SplitSummary":
+        """The training split."""
+        return next(split for split in self.splits if split.split == "train")
+
+
+class LabelledPart(Settings):
+    """The utterances of a split that have hard labels."""
+
+    num_utterances: int
+    num_frames: int
+    hours: float
+
+
+class SplitSummary(Settings):
+    """One split in figures. `labelled` is None where all of it has hard labels.
+
+    `heard_speakers` counts those of dev and test whom train has too; `lost_visits` is the share of
+    the alignment's state visits of which subsampling leaves no frame.
+    """
+
+    split: str
+    num_utterances: int
+    num_speakers: int
+    num_frames: int
+    hours: float
+    num_words: int
+    left_out: dict[str, tuple[str, ...]]
+    trimmed: tuple[str, ...] = ()  # utterances whose features and labels differed by a frame
+    labelled: LabelledPart | None = None
+    heard_speakers: int = 0
+    lost_visits: float = 0.0

@@ -1,1 +1,0 @@
-"""Speech room: what every stage may share: models, training, lang, decoding graph, results."""

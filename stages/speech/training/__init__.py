@@ -1,1 +1,0 @@
-"""training: corpus -> model, towards any objective; stopped anywhere, it goes on bit for bit."""

@@ -1,0 +1,1 @@
+"""Training: batches, steps, checkpoints, ranks. It does not depend on any stage."""

@@ -1,0 +1,85 @@
+"""TrainingCorpus: the train and dev splits of one corpus directory, checked against each other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from stages.contract.errors import BadInput
+from stages.training.batches import Piece, cut_pieces
+from storage.corpus.corpus_file import CorpusFile
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: `unlabelled` is kept
+class TrainingCorpus:
+    """Two open splits with the same features and classes.
+
+    Utterances of train whose ids are in `left_out` are not trained on.
+    """
+
+    train: CorpusFile
+    dev: CorpusFile
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of one epoch."""
+        return sum(self._lengths())
+
+    @cached_property
+    def unlabelled(self) -> frozenset[str]:
+        """Utterances of train, with frames, none of which has a hard label: untranscribed speech.
+
+        All that learns from hard labels alone leaves them out.
+        """
+        counts = self.train.labelled_frames()
+        rows = zip(self.train.utterances, counts, strict=True)
+        return frozenset(row.id for row, count in rows if row.num_frames and not count)
+
+    def labelled_part(self) -> Self:
+        """The same without the unlabelled utterances: neither read nor counted."""
+        return replace(self, left_out=self.left_out | self.unlabelled)
+
+    def describe_labels(self) -> str:
+        """5,574 utterances, 1,858 with hard labels: of those that are trained on."""
+        used = {row.id for row in self.train.utterances if row.num_frames} - self.left_out
+        return f"{len(used):,} utterances, {len(used - self.unlabelled):,} with hard labels"
+
+    def pieces(self, chunk_frames: int) -> list[Piece]:
+        """What one epoch trains on: utterances, or pieces of those that are longer."""
+        return cut_pieces(self._lengths(), chunk_frames)
+
+    def _lengths(self) -> list[int]:
+        rows = self.train.utterances
+        return [0 if row.id in self.left_out else row.num_frames for row in rows]
+
+
+@contextmanager
+def open_training_corpus(directory: Path, *, needs_labels: bool) -> Iterator[TrainingCorpus]:
+    """Open train.h5 and dev.h5. Dev must have hard labels; train too where `needs_labels`.
+
+    Raises:
+        BadInput: when a split is empty, has no labels, or the two do not belong together.
+    """
+    with (
+        CorpusFile(directory / "train.h5") as train,
+        CorpusFile(directory / "dev.h5") as dev,
+    ):
+        for name in ("feature_dim", "num_classes", "class_inventory"):
+            found, wanted = getattr(dev.about, name), getattr(train.about, name)
+            if found != wanted:
+                raise BadInput(
+                    f"{dev.path} has {name} {found}, {train.path} has {wanted}: "
+                    "make both with one run of 'essence corpus'"
+                )
+        for split in (train, dev):
+            if split.num_frames == 0:
+                raise BadInput(f"{split.path} holds no frame: there is nothing to train on")
+        for split in (train, dev) if needs_labels else (dev,):
+            if not split.label_counts().any():
+                raise BadInput(
+                    f"{split.path} has no hard labels: give an alignment of its utterances"
+                )
+        yield TrainingCorpus(train=train, dev=dev)
