@@ -1,13 +1,9 @@
-"""Makers (tests/makers_*.py) are importable from every test."""
+"""Fixtures and environment of every test."""
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # Decided when triton is first imported, by whomever: its kernels run here without a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 FLOORS = ("storage", "stages", "pipeline")  # from the ground up
 NOT_IN_STORAGE = {"torch", "click", "dask", "distributed", "pydantic", "rich", "kaldiio"}
 SHARED_ROOMS = ("contract", "acoustic", "training")

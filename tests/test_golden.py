@@ -18,8 +18,6 @@ import kaldiio
 import numpy as np
 import pytest
 import yaml
-from makers_kaldi import ARPA
-from makers_store import make_about, make_utterances
 
 from pipeline.job import Job
 from pipeline.progress import TerminalProgress
@@ -29,8 +27,10 @@ from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreAbout
 from storage.write.top_k import KeptBlock
 from storage.write.writer import StoreWriter
+from tests.support.makers.kaldi import ARPA
+from tests.support.makers.store import make_about, make_utterances
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "data" / "golden.json"
 PINNED = ("numpy", "zarr", "numcodecs", "h5py", "kaldiio")
 LENGTHS = (5, 0, 17, 11, 9, 23, 2, 14)

@@ -15,10 +15,10 @@ import kaldiio
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from makers_kaldi import make_kaldi_directory, write_archive
 from numpy.typing import NDArray
 
 from pipeline.cli import main
+from tests.support.makers.kaldi import make_kaldi_directory, write_archive
 
 Damage = Callable[[Path], object]
 Arrays = dict[str, NDArray[np.generic]]

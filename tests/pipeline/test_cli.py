@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from makers_pipeline import essence, write_tiny
 
 from pipeline.cli import main
+from tests.support.makers.pipeline import essence, write_tiny
 
 COMMANDS = (
     "run",

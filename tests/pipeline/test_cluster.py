@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers_store import tree_digest
-from makers_teacher import label, make_member
-from makers_training import RecordingProgress, make_corpus, make_corpus_directory
 
 from pipeline.errors import ClusterFailed, SettingsError
 from pipeline.workers import Workers, workforce
 from stages.contract.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce
 from storage.read.reader import open_store
+from tests.support.makers.store import tree_digest
+from tests.support.makers.teacher import label, make_member
+from tests.support.makers.training import RecordingProgress, make_corpus, make_corpus_directory
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,6 @@ import dask
 import distributed
 import psutil
 import pytest
-from makers_cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
-from makers_pipeline import essence, write_tiny
-from makers_store import tree_digest
-from makers_teacher import label, make_member
-from makers_training import RecordingProgress, make_corpus_directory
 
 from pipeline.errors import ClusterFailed
 from pipeline.workers import Workers, workforce
@@ -29,6 +24,11 @@ from stages.contract.errors import MemberFailed, OtherWorld
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
 from storage.read.reader import open_store
+from tests.support.makers.pipeline import essence, write_tiny
+from tests.support.makers.store import tree_digest
+from tests.support.makers.teacher import label, make_member
+from tests.support.makers.training import RecordingProgress, make_corpus_directory
+from tests.support.servers.cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
 
 SLOWLY = "time.sleep(0.02)"
 assert distributed.config  # its defaults are read before a test sets any: else they go with it

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from makers_pipeline import ROOT, essence, tree_digests, write_tiny
+
+from tests.support.makers.pipeline import ROOT, essence, tree_digests, write_tiny
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from makers_hclg import an4_with_kaldi_graph, swap_lang
-from makers_kaldi import AN4, add_unlabelled_folder, make_kaldi_directory
-from makers_pipeline import ROOT, TINY
 
 from pipeline.cli import main
 from stages.acoustic.lang.transitions import read_transitions
+from tests.support.makers.hclg import an4_with_kaldi_graph, swap_lang
+from tests.support.makers.kaldi import AN4, add_unlabelled_folder, make_kaldi_directory
+from tests.support.makers.pipeline import ROOT, TINY
 
 COMMANDS = ("corpus", "ensemble", "teacher", "student", "evaluate")
 QUICK = {"epochs": 1, "batch_frames": 700}

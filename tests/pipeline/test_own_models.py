@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from makers_kaldi import make_kaldi_directory, write_archive
-from makers_pipeline import TINY, essence
-from makers_training import RecordingProgress
 
 from pipeline import flow
 from pipeline.errors import NotMadeYet
@@ -22,6 +19,9 @@ from stages.acoustic.members.member import open_member
 from stages.contract.errors import BadInput, MissingPart
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
+from tests.support.makers.kaldi import make_kaldi_directory, write_archive
+from tests.support.makers.pipeline import TINY, essence
+from tests.support.makers.training import RecordingProgress
 
 SPLITS = ("train", "dev", "test")
 BASE: dict[str, Any] = dict(TINY)

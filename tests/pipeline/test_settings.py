@@ -6,8 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings import read_settings
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.paths import ROOT
 
 
 def write(tmp_path: Path, text: str) -> Path:

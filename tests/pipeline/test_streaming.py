@@ -5,10 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from makers_parts import split
-from makers_pipeline import TINY
-from makers_remote import http_place, read_objects
-from makers_transfer import copy
 
 from pipeline import flow
 from pipeline.errors import Changed
@@ -19,6 +15,10 @@ from storage.errors import StoreError, StorePartial, StoreUnreachable
 from storage.place import remote_folder
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
+from tests.support.makers.parts import split
+from tests.support.makers.pipeline import TINY
+from tests.support.makers.transfer import copy
+from tests.support.servers.remote import http_place, read_objects
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 pytest.importorskip("aiohttp", reason="pip install aiohttp")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from makers_pipeline import essence
-from makers_ranks import environment, torchrun
-from makers_training import make_corpus_directory
 
 from pipeline.freshness import Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import read_settings
+from tests.support.makers.pipeline import essence
+from tests.support.makers.ranks import environment, torchrun
+from tests.support.makers.training import make_corpus_directory
+from tests.support.paths import DOCS
 
 TRAINING = {"epochs": 2, "batch_frames": 61, "learning_rate": 0.02}
 ARCHITECTURE = {"hidden": 9, "layers": 2, "dropout": 0.0}
@@ -70,7 +71,7 @@ def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> Non
 
 
 def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> None:
-    page = Path(__file__).parent.parent.parent / "docs" / "training.md"
+    page = DOCS / "training.md"
     (house / "my_models.py").write_text(
         page.read_text("utf-8").split("```python\n")[1].split("```")[0]
     )

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from makers_kaldi import add_unlabelled_folder, make_kaldi_directory
-from makers_pipeline import TINY, essence
-from makers_training import RecordingProgress
 
 from pipeline import flow
 from pipeline.job import Job
@@ -18,6 +15,9 @@ from pipeline.sweep.processes import train_side_by_side
 from pipeline.tables import results_table, status_table
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
+from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory
+from tests.support.makers.pipeline import TINY, essence
+from tests.support.makers.training import RecordingProgress
 
 BASE: dict[str, Any] = dict(TINY)
 

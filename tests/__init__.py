@@ -1,0 +1,1 @@
+"""Tests mirror the rooms: tests/<floor>/<room>/test_<module>.py."""

@@ -1,0 +1,369 @@
+"""A sweep: the grid's students, each once, whatever becomes of the others; one table."""
+
+import csv
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from pipeline.cli import main
+from pipeline.job import Job
+from pipeline.settings import read_settings
+from pipeline.sweep.grid import SweepGrid
+from pipeline.sweep.run import plan_sweep, repeat_command
+from pipeline.systems import students_of
+from stages.contract.progress import SilentProgress
+from stages.student.targets import TailPolicy
+from tests.support.makers.pipeline import ROOT, essence, tree_digests, write_tiny
+
+SEED = 3  # of the tiny settings' student
+
+
+def job_in(directory: Path, *changes: str) -> Job:
+    at = f"work_dir={directory / 'work'}"
+    return Job(read_settings(directory / "pipeline.yaml", [at, *changes]), SilentProgress())
+
+
+def names(job: Job, grid: SweepGrid) -> list[str]:
+    return [student.name or "" for student in plan_sweep(job, grid)]
+
+
+def test_the_plan_is_the_product_and_names_say_what_differs(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    grid = SweepGrid(k=(1, 5), hard_weight=(0.2, 0.5), num_seeds=2)
+    assert names(job_in(tmp_path), grid) == [
+        "k=1 hard=0.2",
+        "k=1 hard=0.2 seed=4",
+        "k=1",
+        "k=1 seed=4",
+        "k=5 hard=0.2",
+        "k=5 hard=0.2 seed=4",
+        "k=5",
+        "k=5 seed=4",
+    ]
+    grid = SweepGrid(tail=("bucket", "drop"), temperature=(1.0,))
+    assert names(job_in(tmp_path), grid) == ["k=5 tail=bucket", "k=5 tail=drop"]
+    assert names(job_in(tmp_path, "student.name=mine"), SweepGrid()) == ["k=5"]
+
+
+LONGER = "compare=[{hard_weight: 1.0, training: {epochs: 6, patience: 6}}, {k: 1}, {k: 5}]"
+
+
+def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path, LONGER)
+    assert names(job, SweepGrid(num_seeds=2, with_compared=True)) == [
+        *("k=5", "k=5 seed=4"),
+        *("hard labels epochs=6", "hard labels epochs=6 seed=4"),
+        *("k=1", "k=1 seed=4"),
+    ]
+    assert names(job, SweepGrid(k=(2, 1), with_compared=True)) == [
+        *("k=2", "k=1", "hard labels epochs=6")
+    ]
+    assert names(job, SweepGrid()) == ["k=5"]
+
+
+OWN = "student.architecture={kind: 'm:W', width: 16, block: {a: 1}}"
+
+
+def test_a_student_of_one_s_own_architecture_is_planned_and_repeated(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    compared = "compare=[{architecture: {kind: gru, hidden: 16}}, {architecture: {kind: 'n:V'}}]"
+    job = job_in(tmp_path, OWN, compared)
+    planned = plan_sweep(job, SweepGrid(k=(5,), with_compared=True))
+    assert [student.architecture.options for student in planned] == [
+        {"width": 16, "block": {"a": 1}},
+        {"hidden": 16, "layers": 5, "dropout": 0.1},
+        {},
+    ]
+    assert [student.name for student in planned] == ["k=5", "k=5 gru 5x16", "k=5 n:V"]
+    for student in planned:
+        words = shlex.split(repeat_command(student, job.settings.student))
+        alone = job_in(tmp_path, OWN, *words[3::2])
+        wanted = job.recipes.student(student).fingerprint
+        assert alone.recipes.student(alone.settings.student).fingerprint == wanted
+
+
+def test_soft_labels_leave_no_smoothing_of_the_settings(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path, "student.hard_weight=1", "student.label_smoothing=0.1")
+    for student in plan_sweep(job, SweepGrid(hard_weight=(0.5, 1.0))):
+        assert student.label_smoothing == (0.1 if student.hard_weight == 1 else 0)
+
+
+def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path)
+    grid = SweepGrid(k=(1, 2, 3), hard_weight=(1.0,), tail=("bucket", "drop"), num_seeds=2)
+    assert names(job, grid) == ["hard labels", "hard labels seed=4"]
+    grid = SweepGrid(k=(1, 2), hard_weight=(1.0, 0.0))
+    assert names(job, grid) == ["hard labels", "k=1 hard=0.0", "k=2 hard=0.0"]
+
+
+def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    job = job_in(tmp_path, LONGER)
+    grid = SweepGrid(
+        k=(2,), hard_weight=(0.2, 1.0), tail=("bucket",), num_seeds=2, with_compared=True
+    )
+    for student in plan_sweep(job, grid):
+        words = shlex.split(repeat_command(student, job.settings.student))
+        assert words[:2] == ["essence", "student"]
+        alone = job_in(tmp_path, *words[3::2])
+        wanted = job.recipes.student(student).fingerprint
+        assert alone.recipes.student(alone.settings.student).fingerprint == wanted
+
+
+def test_the_help_lists_every_tail_policy() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["sweep", "--help"]).output.split())
+    assert f"outside the k ranks: {', '.join(get_args(TailPolicy))}." in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--k", "1,0"], "--k"),
+        (["--k", "1,,2"], "--k"),
+        (["--hard-weight", "0.2,1.5"], "--hard-weight"),
+        (["--hard-weight", "nan"], "--hard-weight"),
+        (["--tail", "bucket,bin"], "'bin' is not one of 'renormalize', 'bucket'"),
+        (["--temperature", "0"], "--temperature"),
+        (["--seeds", "0"], "--seeds"),
+        (["--jobs", "0"], "--jobs"),
+        (["--k", "4,9"], "k=9 ranks, teacher.kept is K=8"),
+        (["--temperature", "1,2"], "temperature 2"),
+        (["--seeds", "2", "--set", f"student.training.seed={2**63 - 1}"], "less than"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    write_tiny(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(main, ["sweep", *words])
+    assert ran.exit_code == 2, ran.output
+    assert message in ran.stderr
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with corpus and teacher; the ensemble is gone. Not to be changed."""
+    pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
+    directory = tmp_path_factory.mktemp("taught")
+    write_tiny(directory)
+    for command in ("corpus", "ensemble", "teacher"):
+        ran = essence(directory, command)
+        assert ran.returncode == 0, ran.stderr
+    for member in (directory / "work").glob("member-*"):
+        shutil.rmtree(member)
+    return directory
+
+
+@pytest.fixture
+def here(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to work in."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(taught, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def sweep(*words: str) -> Result:
+    return CliRunner().invoke(main, ["sweep", *words])
+
+
+def made(directory: Path) -> set[str]:
+    return {path.name for path in (directory / "work").iterdir()}
+
+
+def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
+    above = tree_digests(here / "work")
+    grid = ("--k", "1,4", "--hard-weight", "0.5,1", "--seeds", "2")
+    ran = sweep(*grid)
+    assert ran.exit_code == 0, ran.output
+    now = tree_digests(here / "work")
+    assert {path: now[path] for path in above} == above
+    kinds = Counter(name.partition("-")[0] for name in made(here))
+    assert (kinds["student"], kinds["evaluation"]) == (6, 6)
+    assert (kinds["corpus"], kinds["teacher"], kinds["member"]) == (1, 1, 0)
+    head, *lines = ran.stdout.splitlines()
+    assert head.split()[:4] == ["k", "hard", "weight", "tail"]
+    assert [line.split()[:5] for line in lines] == [
+        ["-", "1.0", "-", "-", "2"],
+        ["1", "0.5", "renormalize", "1.0", "2"],
+        ["4", "0.5", "renormalize", "1.0", "2"],
+    ]
+    job = job_in(here)
+    found = {system.name for system in students_of(job)}  # what evaluate and report show
+    assert found == {"k=1", "k=1 seed=4", "hard labels", "hard labels seed=4", "k=4", "k=4 seed=4"}
+
+    again = sweep(*grid, "--json")
+    assert again.exit_code == 0, again.output
+    assert tree_digests(here / "work") == now
+    notes = again.stderr.splitlines()
+    assert all(": fresh (" in note or note.startswith("sweep: ") for note in notes), notes
+    rows = json.loads(again.stdout)
+    for row, line in zip(rows, lines, strict=True):
+        assert row["num_seeds"] == 2
+        assert [student["seed"] for student in row["students"]] == [SEED, SEED + 1]
+        for measure in ("dev_frame_error", "dev_word_error_rate", "test_word_error_rate"):
+            first, second = (student[measure] for student in row["students"])
+            spread = row[measure]
+            assert spread["mean"] == pytest.approx((first + second) / 2)
+            assert spread["standard_deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+            wanted = f"{spread['mean']:.1%} ± {100 * spread['standard_deviation']:.2f}"
+            assert wanted in line
+
+
+def test_students_unlike_in_other_settings_are_not_pooled(here: Path) -> None:
+    compared = "compare=[{hard_weight: 1.0}, {hard_weight: 1.0, training: {epochs: 3}}]"
+    ran = sweep("--compare", "--no-evaluate", "--seeds", "2", "--set", compared)
+    assert ran.exit_code == 0, ran.output
+    head, *lines = ran.stdout.splitlines()
+    assert head.endswith("other settings")
+    assert [(line.split()[0], line.split()[4], line.split()[-1]) for line in lines] == [
+        ("-", "2", "-"),
+        ("-", "2", "training.epochs=3"),
+        ("5", "2", "-"),
+    ]
+
+
+def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
+    ran = sweep("--k", "2", "--seeds", "2", "--no-evaluate", "--csv")
+    assert ran.exit_code == 0, ran.output
+    assert not [name for name in made(here) if name.startswith("evaluation")]
+    rows = list(csv.DictReader(io.StringIO(ran.stdout)))
+    assert [(row["name"], row["seed"]) for row in rows] == [("k=2", "3"), ("k=2 seed=4", "4")]
+    for row in rows:
+        about = json.loads((here / row["directory"] / "model.json").read_text())
+        assert float(row["dev_frame_error"]) == about["facts"]["dev_frame_error"]
+        assert row["test_word_error_rate"] == row["failure"] == ""
+
+
+def spoil(here: Path, **grid: object) -> Path:
+    """Something else stands where this student should go."""
+    job = job_in(here)
+    (student,) = plan_sweep(job, SweepGrid(**grid))  # type: ignore[arg-type]
+    place = job.shelf.place(job.recipes.student(student))
+    place.mkdir()
+    return place
+
+
+@pytest.mark.parametrize("num_jobs", [1, 2])
+def test_a_student_that_fails_is_listed_and_stops_no_other(here: Path, num_jobs: int) -> None:
+    spoilt = spoil(here, k=(2,))
+    words = ("--k", "1,2,3", "--no-evaluate", "--jobs", str(num_jobs))
+    ran = sweep(*words)
+    assert ran.exit_code == 1, ran.output
+    assert [line.split()[:5] for line in ran.stdout.splitlines()[1:]] == [
+        ["1", "0.5", "renormalize", "1.0", "1"],
+        ["2", "0.5", "renormalize", "1.0", "0"],
+        ["3", "0.5", "renormalize", "1.0", "1"],
+    ]
+    said = ran.stderr.partition("essence: ")[2]
+    assert said.startswith("1 of 3 students failed")
+    assert f"{spoilt.name} is there without its made.json" in said
+    assert "essence student --set student.k=2" in said
+    spoilt.rmdir()
+    again = sweep(*words)
+    assert again.exit_code == 0, again.output
+    assert again.stderr.count(": fresh (") == 2
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_side_by_side_the_same_students_come_in_the_end(
+    here: Path, tmp_path: Path
+) -> None:
+    words = ["--k", "1,2,3", "--no-evaluate", "--set", "student.training.epochs=15"]
+    words += ["--set", "student.training.patience=15"]
+    beside = tmp_path / "beside"
+    shutil.copytree(here / "work", beside / "work")
+
+    with started(here, "sweep", *words, "--jobs", "2") as run:
+        wait_for(lambda: training_children(run.pid))
+        killed = training_children(run.pid)[0]
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: set(training_children(run.pid)) - {killed})
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "its process ended with code -9" in errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert len(list((here / "work").glob("student-*.partial"))) >= 2  # of the killed, the stopped
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes: another number sums in another order
+    try:
+        for place in (here, beside):
+            ran = sweep(*words, "--set", f"work_dir={place / 'work'}")
+            assert ran.exit_code == 0, ran.output
+    finally:
+        torch.set_num_threads(threads)
+    assert models(here) == models(beside)
+
+
+def models(directory: Path) -> dict[str, str]:
+    digests = tree_digests(directory / "work")
+    return {path: digest for path, digest in digests.items() if path.endswith(".safetensors")}
+
+
+def started(directory: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def training_children(parent: int) -> list[int]:
+    """The processes that hold the lock of a student."""
+    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in pids if any(map(is_part, Path(f"/proc/{pid}/fd").glob("*")))]
+
+
+def is_part(handle: Path) -> bool:
+    try:
+        return handle.readlink().name.endswith(".partial")
+    except OSError:  # closed meanwhile
+        return False
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.02)
+
+
+def test_without_the_teacher_only_hard_labels_are_swept(here: Path) -> None:
+    (teacher,) = (here / "work").glob("teacher-*")
+    shutil.rmtree(teacher)
+    before = made(here)
+    ran = sweep("--k", "1,2", "--hard-weight", "0.5,1")
+    assert ran.exit_code == 1
+    assert f"{teacher.name} is not there: run 'essence teacher' first" in ran.stderr
+    assert made(here) == before
+    ran = sweep("--hard-weight", "1", "--device", "cuda:99")
+    assert ran.exit_code == 2
+    assert "device cuda:99" in ran.stderr
+    assert made(here) == before
+    ran = sweep("--k", "1,2", "--hard-weight", "1", "--no-evaluate")
+    assert ran.exit_code == 0, ran.output
+    assert len(made(here) - before) == 1

@@ -1,0 +1,265 @@
+"""What the report says: headline, order, table, posteriorgram, against numbers done by hand."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.results import LabelledPart, SystemResult
+from stages.report.data_files import DATA_FILES
+from stages.report.example import most_active, read_example
+from stages.report.figures.rank_figures import draw_ranks, families_of
+from stages.report.group_table import cells, make_group_rows
+from stages.report.headline import Headline, p_value, points, write_headline
+from stages.report.ranking import in_order, role_of
+from stages.report.settings import ReportSettings
+from stages.report.statistics.comparisons import Comparisons, compare
+from stages.report.statistics.groups import group_results
+from storage.corpus.corpus_file import CorpusFile
+from storage.read.reader import open_store
+from tests.support.makers.report import (
+    make_all_results,
+    make_corpus_summary,
+    make_essence,
+    make_hard,
+    make_inputs,
+    make_result,
+    make_sweep,
+)
+
+ENSEMBLE = make_result("ensemble", errors=205, kind="ensemble")
+
+
+def test_systems_stand_in_the_order_of_the_table() -> None:
+    names = [result.system.name for result in in_order(make_all_results())]
+    assert names == [
+        *("conv", "gru", "lstm", "tdnn", "ensemble", "hard labels"),
+        *("k=1", "k=1 tail=bucket", "k=2", "k=4", "k=8", "k=8 tail=bucket"),
+        *("k=16", "k=16 tail=bucket", "k=32"),
+    ]
+
+
+def test_a_student_of_hard_weight_one_is_no_essence_student() -> None:
+    assert role_of(make_hard()) == "hard-label student"
+    assert role_of(make_essence(8, errors=1)) == "essence student"
+
+
+def compared(*results: SystemResult, samples: int = 1000) -> Comparisons:
+    return compare(group_results(results), samples=samples, seed=1)
+
+
+def seeds(make: Callable[..., SystemResult], name: str, errors: int, **facts: Any):
+    return [make(f"{name} seed={s}", errors=errors + s, seed=s, **facts) for s in (1, 2, 3)]
+
+
+def essence(name: str, *, errors: int, seed: int = 1, k: int = 8) -> SystemResult:
+    facts = {"architecture": "tdnn 5x128", "hard_weight": 0.2, "k": k, "seed": seed}
+    return make_result(name, errors=errors, **facts)
+
+
+def headline_of(comparisons: Comparisons) -> Headline:
+    return write_headline(comparisons, train=make_corpus_summary().train)
+
+
+def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
+    found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
+    headline = headline_of(found)
+    to_hard = found.to_hard[found.chosen.key].difference
+    assert headline.verdict.startswith("k=8 is better than hard labels on test: −5.00 points (95 %")
+    assert f"{points(to_hard.interval.low)} to {points(to_hard.interval.high)}" in headline.verdict
+    assert "3 seeds). No difference between k=8 and the ensemble is shown" in headline.verdict
+    assert "hard labels 15.10 %" in headline.figures[0]
+    assert "9 speakers" in headline.figures[-1]
+    assert not any("One seed" in figure for figure in headline.figures)
+
+
+def test_speech_without_hard_labels_is_named_beside_the_figures() -> None:
+    found = compared(make_hard(errors=300), make_essence(8, errors=200))
+    whole = make_corpus_summary().train
+    part = LabelledPart(num_utterances=300, num_frames=103_500, hours=0.29)
+    untold = headline_of(found).figures
+    told = write_headline(found, train=whole.model_copy(update={"labelled": part})).figures
+    assert told[:-1] == untold
+    assert told[-1].startswith("0.29 of 0.86 hours of training speech have hard labels;")
+
+
+def test_a_baseline_of_one_seed_is_named() -> None:
+    found = compared(make_hard(errors=300), *seeds(essence, "k=8", 200))
+    figures = headline_of(found).figures
+    assert any(figure.startswith("One seed was trained of hard labels:") for figure in figures)
+
+
+def test_a_worse_student_is_said_to_be_worse() -> None:
+    found = compared(*seeds(make_hard, "hard labels", 150), *seeds(essence, "k=8", 300))
+    verdict = headline_of(found).verdict
+    assert verdict.startswith("k=8 is worse than hard labels on test: +7.50 points")
+
+
+def test_one_seed_is_a_hint_however_small_p_is() -> None:
+    headline = headline_of(compared(make_hard(errors=150), make_essence(8, errors=300)))
+    assert headline.verdict.startswith(
+        "A hint, no proof: k=8 makes more word errors than hard labels"
+    )
+    found = compared(*seeds(make_hard, "hard labels", 150), make_essence(8, errors=300))
+    assert headline_of(found).verdict.startswith("A hint, no proof: k=8 makes more")
+    once = "One seed was trained of k=8 and of hard labels:"
+    assert any(figure.startswith(once) for figure in headline.figures)
+    assert "There is no ensemble to compare with." in headline.figures
+
+
+def test_the_curve_over_k_is_of_one_architecture_and_its_own_baseline() -> None:
+    def wide(name: str, *, errors: int, weight: float) -> SystemResult:
+        facts = {"architecture": "conv 5x192", "hard_weight": weight, "k": 8, "seed": 1}
+        return make_result(name, errors=errors, **facts)
+
+    narrow = [essence(f"k={k}", k=k, errors=200) for k in (1, 2)]
+    best = [wide("k=8 kind=conv", errors=100, weight=0.2), wide("hard", errors=150, weight=1)]
+    found = compared(make_hard(errors=300), *best, *narrow)
+    assert found.chosen
+    assert found.baseline
+    assert (found.chosen.architecture, found.baseline.name) == ("conv 5x192", "hard")
+    assert [list(family) for family in families_of(found).values()] == [[1, 2]]
+    (axes,) = draw_ranks(found).axes
+    assert "tdnn 5x128" in axes.get_title()
+    (line,) = [line for line in axes.lines if line.get_label() == "hard labels"]
+    assert line.get_ydata()[0] == pytest.approx(15.0)  # 300 of 2,000 words
+    assert [list(family) for family in families_of(compared(*best, narrow[0])).values()] == [[8]]
+
+
+def test_two_seeds_are_a_hint_too() -> None:
+    hard, ours = seeds(make_hard, "hard labels", 300), seeds(essence, "k=8", 150)
+    assert headline_of(compared(*hard, *ours)).verdict.startswith("k=8 is better than")
+    few = headline_of(compared(*hard, *ours[:2])).verdict
+    assert few.startswith("A hint, no proof: k=8 makes fewer word errors than hard labels")
+
+
+def test_settings_that_could_not_be_chosen_are_not_counted_among_those_that_could() -> None:
+    ours, once = seeds(essence, "k=8", 200), essence("k=4", k=4, errors=100)
+    other = seeds(lambda name, **facts: essence(name, k=2, **facts), "k=2", 210)
+    figure = headline_of(compared(*ours, *other, once)).figures[0]
+    assert "chosen on dev among 2 settings of essence students (1 more with too few" in figure
+    assert figure.startswith("k=8 was chosen")
+
+
+def test_a_difference_that_is_not_shown_is_not_claimed() -> None:
+    headline = headline_of(compared(make_hard(errors=222), make_essence(8, errors=220)))
+    assert headline.verdict.startswith("No difference between k=8 and hard labels is shown on test")
+
+
+def test_two_tests_that_disagree_are_named() -> None:
+    found = compared(make_hard(errors=222), make_essence(8, errors=220))
+    (key,) = found.to_hard
+    comparison = found.to_hard[key]
+    other = replace(comparison, segments=replace(comparison.segments, p=0.01))
+    headline = headline_of(replace(found, to_hard={key: other}))
+    assert any("does not agree with the bootstrap" in figure for figure in headline.figures)
+    assert not any("agree" in figure for figure in headline_of(found).figures)
+
+
+def test_the_student_of_the_headline_is_chosen_on_dev() -> None:
+    lucky = make_essence(2, errors=100)
+    lucky = lucky.model_copy(update={"dev": make_essence(2, errors=300).dev})
+    headline = headline_of(compared(lucky, make_essence(8, errors=200), make_hard()))
+    assert "k=8 was chosen on dev among 2 settings of essence students" in headline.figures[0]
+    assert headline.verdict.startswith("A hint, no proof: k=8 makes fewer")
+
+
+def test_the_headline_says_what_is_missing() -> None:
+    assert headline_of(compared(make_hard())).verdict == "No essence student has been evaluated."
+    alone = headline_of(compared(make_essence(8, errors=200)))
+    assert alone.verdict == "The essence student has nothing to be compared with."
+    assert (
+        "There are no students of this architecture on hard labels to compare with."
+        in alone.figures
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.5, "0.50"), (0.0499, "0.050"), (0.0123, "0.012"), (0.0004, "0.0004"), (1e-9, "<0.0001")],
+)
+def test_p_values_have_digits_that_mean_something(p: float, text: str) -> None:
+    assert p_value(p) == text
+
+
+def test_all_that_look_best_are_best() -> None:
+    found = compared(make_essence(1, errors=210), make_essence(2, errors=210), make_hard())
+    shown = cells(make_group_rows(found), "wer_test", scale=100, digits=2)
+    assert [(cell.text, cell.is_best) for cell in shown] == [
+        ("13.10", False), ("10.50", True), ("10.50", True),
+    ]  # fmt: skip
+
+
+def test_rows_of_groups_hold_means_and_comparisons() -> None:
+    found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
+    rows = {row.group: row for row in make_group_rows(found)}
+    assert rows.keys() == {"ensemble", "hard labels", "k=8"}
+    own = rows["k=8"]
+    assert (own.num_seeds, own.seeds, own.k, own.is_chosen) == (3, "1 2 3", 8, True)
+    assert own.wer_test == pytest.approx(0.101)
+    assert own.hard_delta == pytest.approx(-0.05)
+    assert own.hard_rival == "hard labels"
+    assert own.wer_test_low < own.wer_test < own.wer_test_high
+    assert own.agreement == pytest.approx(0.7 + 0.25 * (1 - 202 / 400))
+    assert rows["hard labels"].hard_delta is None
+    assert not rows["hard labels"].is_chosen
+    assert rows["ensemble"].ensemble_delta is None
+
+
+def test_data_files_hold_every_system_and_group() -> None:
+    found = compared(*make_sweep(num_settings=7, num_seeds=2), samples=200)
+    read = {
+        name: list(csv.DictReader(as_text(found).splitlines()))
+        for name, as_text in DATA_FILES.items()
+        if name.endswith(".csv")
+    }
+    assert len(read["results.csv"]) == 7 * 2 + 2 + 5
+    assert len(read["groups.csv"]) == 7 + 1 + 5
+    assert len(json.loads(DATA_FILES["comparisons.json"](found))["groups"]) == 13
+    assert len(json.loads(DATA_FILES["groups.json"](found))) == 13
+    assert len(json.loads(DATA_FILES["results.json"](found))) == 21
+    assert len(read["speakers.csv"]) == 9 * 13
+    speakers = [row for row in read["speakers.csv"] if row["group"] == "hard labels"]
+    total = sum(float(row["errors"]) for row in speakers) / sum(int(r["words"]) for r in speakers)
+    (hard,) = (row for row in read["groups.csv"] if row["group"] == "hard labels")
+    assert total == pytest.approx(float(hard["wer_test"]))
+
+
+def test_the_most_active_classes_stand_in_the_order_of_time() -> None:
+    teacher_TC = np.zeros((6, 9), np.float32)
+    teacher_TC[:3, 7], teacher_TC[3:, 2] = 0.9, 0.8
+    student_TC = np.zeros_like(teacher_TC)
+    student_TC[1:5, 4] = 0.7
+    assert most_active(teacher_TC, student_TC, num_classes=3).tolist() == [7, 4, 2]
+    assert most_active(teacher_TC, None, num_classes=2).tolist() == [7, 2]
+
+
+def test_the_example_shows_what_store_and_student_say(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    example = read_example(
+        inputs, ReportSettings(posteriorgram_classes=4), student=inputs.results[0]
+    )
+    assert example is not None
+    assert example.seconds_per_frame == 0.03
+    model, _ = load_model(tmp_path / "model", "cpu")
+    with CorpusFile(tmp_path / "dev.h5") as corpus:
+        index = corpus.index_of(example.utterance)
+        ((_, logp_TC),) = log_posteriors(model, corpus, [index], 100, "cpu")
+        labels_T = corpus.labels(index)
+    student_TR = np.exp(logp_TC)[:, example.classes_R]
+    np.testing.assert_allclose(example.student_TR, student_TR, rtol=1e-6)
+    soft = open_store(tmp_path / "dev.zarr").read_utterance(example.utterance, 3)
+    for frame in (0, 5, len(labels_T) - 1):
+        stored = dict(zip(soft.ids_TK[frame], np.exp(soft.logp_TK[frame]), strict=True))
+        wanted = [stored.get(c, 0.0) for c in example.classes_R.astype(np.uint32)]
+        np.testing.assert_allclose(example.teacher_TR[frame], wanted, rtol=1e-6)
+    known = example.labels_T >= 0
+    assert known.any()
+    assert (example.classes_R[example.labels_T[known]] == labels_T[known]).all()

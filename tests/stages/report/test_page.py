@@ -1,0 +1,266 @@
+"""The page: whole, self-contained, the same every time, and honest about what is not there."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from stages.contract.errors import BadInput, MissingPart
+from stages.contract.results import SystemResult
+from stages.report.data_files import DATA_FILES
+from stages.report.inputs import Made, ReportInputs
+from stages.report.page import PICTURES, write_report
+from stages.report.settings import ReportSettings
+from storage.errors import StoreMismatch
+from tests.support.makers.report import (
+    make_dev_corpus,
+    make_essence,
+    make_hard,
+    make_inputs,
+    make_members,
+    make_result,
+    make_split,
+    make_sweep,
+)
+from tests.support.makers.store import tree_digest
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Tags(HTMLParser):
+    """Fails where tags do not nest; keeps every tag with its attributes, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parse(page: Path) -> Tags:
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    assert tags.open == []
+    return tags
+
+
+def write(inputs: ReportInputs, directory: Path, **settings: object) -> Path:
+    directory.mkdir(exist_ok=True)
+    quick = {"dots_per_inch": 50, "bootstrap_samples": 200, **settings}
+    return write_report(ReportSettings.model_validate(quick), inputs, directory=directory)
+
+
+def only_read(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
+    """The same with other systems."""
+    return replace(inputs, results=with_models(inputs, results), histories={})
+
+
+def with_models(
+    inputs: ReportInputs, results: tuple[SystemResult, ...]
+) -> tuple[SystemResult, ...]:
+    """As if trained where the inputs' own systems were."""
+    places = {"model_directories": inputs.results[0].system.model_directories}
+    return tuple(
+        result.model_copy(update={"system": result.system.model_copy(update=places)})
+        for result in results
+    )
+
+
+def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
+    """The same with other systems, and nothing that was read from disk."""
+    return replace(inputs, results=results, histories={}, store=None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all there is to show."""
+    directory = tmp_path_factory.mktemp("whole")
+    return write(make_inputs(directory), directory / "report")
+
+
+def test_the_page_needs_no_other_file_and_asks_for_none(whole: Path) -> None:
+    page = whole
+    tags = parse(page)
+    addresses = [
+        value
+        for _, attributes in tags.tags
+        for name, value in attributes.items()
+        if name in {"src", "href", "srcset", "action", "data"} and value
+    ]
+    assert len(addresses) == len(PICTURES)
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.tags}
+    text = page.read_text(encoding="utf-8")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_pictures_and_tables_lie_beside_the_page(whole: Path) -> None:
+    page = whole
+    names = {path.name for path in page.parent.iterdir()}
+    assert names == {"index.html", *DATA_FILES, *PICTURES}
+    for name in PICTURES:
+        assert (page.parent / name).read_bytes().startswith(PNG)
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    one = write(inputs, tmp_path / "one").parent
+    other = write(replace(inputs, results=inputs.results[::-1]), tmp_path / "other").parent
+    assert tree_digest(one) == tree_digest(other)
+
+
+def test_everything_that_was_given_is_on_the_page(whole: Path) -> None:
+    text = parse(whole).text
+    for wanted in (
+        "k=16 tail=bucket",
+        "hard labels",
+        "gru 5x256",
+        "3,280,000",
+        "(chosen on dev)",
+        "No difference between",
+        "essence 0.1.0, commit 123",
+        "MAPSSWE",
+        "speaker 7",
+        "EIGHTY",
+        "were saved",
+        "no alignment",
+        "utt-12",
+        "student k=8",
+        "62.4",
+    ):
+        assert wanted in text
+
+
+def test_html_in_names_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    evil = '<script>alert("k")</script>&amp; $\\frac_$'
+    inputs = make_inputs(tmp_path, [*make_members(), make_hard(evil), make_essence(4, errors=230)])
+    corpus = inputs.corpus.model_copy(update={"source": evil})
+    made = (Made(name=evil, fingerprint="ab" * 32, settings=f'"{evil}"'),)
+    page = write(replace(inputs, corpus=corpus, made=made), tmp_path / "report", title=evil)
+    tags = parse(page)
+    assert "script" not in {tag for tag, _ in tags.tags}
+    assert tags.text.count(evil) >= 6
+    assert "please call <b>seven & nine</b>" in tags.text
+
+
+def test_names_that_the_font_lacks_do_no_harm(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, [make_hard("硬标签"), make_essence(4, errors=230)])
+    assert "硬标签" in parse(write(inputs, tmp_path / "report")).text
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        (),
+        tuple(make_members()),
+        (make_hard(),),
+        (make_essence(8, errors=200),),
+        (make_hard(), make_essence(8, errors=200)),
+        (make_hard(), make_hard("more labels"), make_essence(8, errors=200)),
+        (make_essence(8, errors=200), make_essence(8, errors=210, tail="bucket")),
+    ],
+)
+def test_few_systems_make_a_page_too(tmp_path: Path, results: tuple[SystemResult, ...]) -> None:
+    inputs = only(make_inputs(tmp_path), *results)
+    page = write(replace(inputs, teacher=None), tmp_path / "report")
+    parse(page)
+    has_ranks = any(r.system.facts.get("hard_weight") == 0.2 for r in results)
+    assert (page.parent / "word-errors.png").exists() == has_ranks
+    assert not (page.parent / "posteriorgram.png").exists()
+
+
+def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
+    nothing = {"reference_words": 0, "insertions": 0, "deletions": 0, "substitutions": 0}
+    blank = make_split("dev", 10, frame_error=None, cross_entropy=None, utterances=())
+    empty = blank.model_copy(update={"words": blank.words.model_copy(update=nothing)})
+    results = [
+        r.model_copy(update={"dev": empty, "test": empty, "frames": None})
+        for r in (make_hard(), make_essence(2, errors=10))
+    ]
+    page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
+    body = page.read_text(encoding="utf-8").split("<tbody>")[1].split("</tbody>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", body)
+    # dev, test, interval, both differences with their p; and k of the hard-label student
+    assert cells.count("–") == 2 * 7 + 1
+    assert "best" not in body
+    assert "no word error rate is known" in parse(page).text
+
+
+def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    write(inputs, tmp_path / "report")
+    page = write(only(inputs, make_hard()), tmp_path / "report")
+    assert not (page.parent / "posteriorgram.png").exists()
+    assert not (page.parent / "training.png").exists()
+
+
+def test_a_missing_or_broken_history_is_named(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, [make_hard()])
+    with pytest.raises(MissingPart, match=r"gone\.jsonl is not there"):
+        write(replace(inputs, histories={"hard labels": tmp_path / "gone.jsonl"}), tmp_path / "r")
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"epoch": 1}\n', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"broken\.jsonl:1: .*wanted one epoch"):
+        write(replace(inputs, histories={"hard labels": broken}), tmp_path / "r")
+
+
+def test_the_utterance_of_the_settings_is_shown(tmp_path: Path, whole: Path) -> None:
+    assert "Utterance dev-1 of dev" in parse(whole).text
+    inputs = only_read(make_inputs(tmp_path), make_essence(8, errors=200))
+    page = write(inputs, tmp_path / "b", utterance="dev-3")
+    assert "Utterance dev-3 of dev" in parse(page).text
+    for wrong in ("dev-9", "dev-2"):  # not there; without frames
+        with pytest.raises(BadInput, match=rf"report\.utterance is '{wrong}'"):
+            write(inputs, tmp_path / "c", utterance=wrong)
+
+
+def test_a_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    make_dev_corpus(tmp_path, seconds=1.7).close()
+    with pytest.raises(StoreMismatch, match="corpus_fingerprint"):
+        write(inputs, tmp_path / "report")
+
+
+def test_without_a_student_the_teacher_is_shown_alone(tmp_path: Path) -> None:
+    page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
+    assert (page.parent / "posteriorgram.png").exists()
+    assert "or student" not in parse(page).text
+
+
+def test_a_sweep_of_many_seeds_is_a_page_of_groups(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, make_sweep(num_settings=30, num_seeds=5))
+    page = write(inputs, tmp_path / "report")
+    text = page.read_text(encoding="utf-8").split("</tbody>")[0]
+    assert text.count("<tr") == 1 + 4 + 30 + 1 + 5  # head, headings, essence, hard, others
+    assert "5 seeds" in parse(page).text
+    assert page.stat().st_size < 3_000_000
+
+
+def test_systems_that_were_not_asked_the_same_are_refused(tmp_path: Path) -> None:
+    hard, essence = make_hard(), make_essence(8, errors=200)
+    fewer = essence.test.model_copy(update={"utterances": essence.test.utterances[1:]})
+    inputs = make_inputs(tmp_path, [hard, essence.model_copy(update={"test": fewer})])
+    with pytest.raises(BadInput, match="not evaluated on the same utterances"):
+        write(inputs, tmp_path / "report")
+
+
+def test_many_models_have_curves_of_their_own(tmp_path: Path) -> None:
+    results = [make_result(f"member {number}", kind="member") for number in range(17)]
+    assert (write(make_inputs(tmp_path, results), tmp_path / "r").parent / "training.png").exists()

@@ -1,0 +1,172 @@
+"""Where words go wrong, and pictures' plans, against counts by hand."""
+
+import pytest
+
+from stages.report.costs import count_teacher_passes
+from stages.report.figures.difference_figure import MOST_ROWS, rows_of_figure
+from stages.report.figures.fidelity_figure import degrees
+from stages.report.figures.pareto_figure import bytes_of, front
+from stages.report.figures.rank_figures import families_of
+from stages.report.kept_mass import PERCENTILES, read_kept_mass
+from stages.report.statistics.comparisons import compare
+from stages.report.statistics.groups import group_results
+from stages.report.word_analysis import (
+    by_speaker,
+    by_word_class,
+    class_of,
+    confusions,
+    worst_utterances,
+)
+from stages.report.word_page import slice_rows, word_sections
+from tests.support.makers.report import make_corpus_summary, make_teacher_summary
+from tests.support.makers.scores import make_scored, make_utterance
+
+
+def make_group(*hypotheses, name="k=8", k=8, seeds=1, weight=0.5):
+    """Two utterances of two speakers; `hypotheses` are what each seed heard."""
+    said = [("u1", "A B SEVEN", "anna"), ("u2", "PLEASE E NINE 42", "bert")]
+    results = [
+        make_scored(
+            f"{name} seed={seed}",
+            [
+                make_utterance(id, text, heard, speaker=speaker)
+                for (id, text, speaker), heard in zip(said, heard_by_seed, strict=True)
+            ],
+            k=k,
+            hard_weight=weight,
+            seed=seed,
+        )
+        for seed, heard_by_seed in enumerate(hypotheses, start=1)
+    ]
+    (group,) = group_results(results)
+    return group
+
+
+TWO_SEEDS = [
+    ("A SEVEN", "PLEASE THREE NINE 42 U"),  # B lost; E heard as THREE, U put in
+    ("A B SEVEN", "PLEASE THREE NINE 42"),
+]
+
+
+def test_words_are_letters_numbers_or_others():
+    found = {word: class_of(word) for word in ("a", "Z", "A.", "SEVEN", "4th", "twentieth", "am")}
+    assert found == {
+        "a": "letters", "Z": "letters", "A.": "letters", "SEVEN": "numbers", "4th": "numbers",
+        "twentieth": "numbers", "am": "other words",
+    }  # fmt: skip
+
+
+def test_errors_are_counted_by_speaker_and_class():
+    group = make_group(*TWO_SEEDS)
+    assert {s.part: (s.words, s.errors) for s in by_speaker([group])} == {
+        "anna": (3, 0.5), "bert": (4, 1.5),
+    }  # fmt: skip
+    assert {s.part: (s.words, s.errors) for s in by_word_class([group])} == {
+        "letters": (3, 2.0), "numbers": (3, 0), "other words": (1, 0),
+    }  # fmt: skip
+
+
+def test_the_most_frequent_confusions_come_first():
+    found = confusions([make_group(*TWO_SEEDS)], most=2)
+    assert [(c.said, c.heard, c.count) for c in found] == [("E", "THREE", 1), ("", "U", 0.5)]
+
+
+def test_the_worst_utterances_are_shown_beside_others():
+    group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
+    first, second = worst_utterances(group, [rival], most=5)
+    assert (first.id, first.errors, second.id, second.errors) == ("u2", 1.5, "u1", 0.5)
+    assert second.pairs == (("A", "A"), ("B", ""), ("SEVEN", "SEVEN"))
+    assert first.rivals[0][0] == "hard labels seed=1"
+    assert [heard for _, heard in first.rivals[0][1]] == [""] * 4
+    assert len(worst_utterances(group, [], most=1)) == 1
+
+
+def test_a_change_is_the_chosen_one_s_less_the_baseline_s():
+    group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
+    rows = slice_rows(by_speaker([group, rival]), [group, rival], has_pair=True)
+    assert [(row.part, row.words, row.change) for row in rows] == [
+        ("anna", 3, pytest.approx(100 / 6)), ("bert", 4, pytest.approx(37.5 - 100)),
+    ]  # fmt: skip
+    assert slice_rows(by_speaker([group]), [group], has_pair=False)[0].change is None
+
+
+def compared(*groups):
+    results = [result for group in groups for result in group.results]
+    return compare(group_results(results), samples=100, seed=1)
+
+
+def test_the_page_tells_of_the_chosen_one_first():
+    hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
+    found = word_sections(compared(make_group(*TWO_SEEDS), hard))
+    assert found["told"] == ["k=8", "hard labels seed=1"]
+    assert [row.part for row in found["speakers"]] == ["bert", "anna"]  # most gained first
+    assert found["worst"][0].id == "u2"
+    assert word_sections(compared(hard))["told"] == []
+
+
+def test_families_are_the_settings_beside_k():
+    groups = [
+        make_group(*TWO_SEEDS, name="k=8", k=8),
+        make_group(("A B SEVEN", ""), name="k=2", k=2),
+        make_group(("A B SEVEN", "PLEASE E NINE 42"), name="k=2 hard=0.2", k=2, weight=0.2),
+    ]
+    families = families_of(compared(*groups))
+    assert {name: list(family) for name, family in families.items()} == {
+        "hard=0.2": [2], "": [2, 8],
+    }  # fmt: skip
+    assert next(iter(families)) == "hard=0.2"  # the best on dev
+
+
+def test_of_too_many_rows_the_best_on_dev_are_drawn():
+    hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
+    bad = make_group(("", ""), name="k=99", k=99)
+    many = [make_group(("A SEVEN", "PLEASE"), name=f"k={k}", k=k) for k in range(1, MOST_ROWS + 1)]
+    shown = [comparison.group.k for comparison in rows_of_figure(compared(hard, bad, *many))]
+    assert shown == list(range(1, MOST_ROWS + 1))
+
+
+def test_the_front_has_fewer_errors_for_more_cost():
+    points = [(2, 9.0), (1, 9.5), (4, 9.2), (8, 8.0), (8, 8.5)]
+    assert front(points) == [(1, 9.5), (2, 9.0), (8, 8.0)]
+
+
+def test_a_reader_of_k_ranks_opens_whole_tiers():
+    store = make_teacher_summary().stores[0]
+    assert [bytes_of(store, k) for k in (1, 3, 4, 5, 32)] == [2.6, 10.1, 10.1, 18.9, 62.4]
+    assert bytes_of(store, 33) is None
+
+
+def test_kept_mass_is_spread_as_the_store_says(tmp_path):
+    import numpy as np
+
+    from storage.read.reader import open_store
+    from tests.support.makers.report import make_dev_corpus, make_dev_store
+
+    with make_dev_corpus(tmp_path) as corpus:
+        make_dev_store(tmp_path / "dev.zarr", corpus, kept=4)
+    found = read_kept_mass(tmp_path / "dev.zarr")
+    store = open_store(tmp_path / "dev.zarr")
+    soft = store.read(range(store.num_frames), k=4)
+    prob_TK = np.exp(soft.logp_TK.astype(np.float64))
+    kept_TK = np.cumsum(prob_TK, axis=1) / (prob_TK.sum(axis=1) + soft.tail_T)[:, None]
+    assert found.by_rank.keys() == {1, 2, 3, 4}
+    for k, spread in found.by_rank.items():
+        wanted = np.percentile(kept_TK[:, k - 1], PERCENTILES, method="inverted_cdf")
+        assert spread == pytest.approx(tuple(wanted), abs=0.0011)
+
+
+def test_an_angle_is_in_degrees():
+    assert degrees(1.0) == 0
+    assert degrees(0.0) == pytest.approx(90)
+    assert degrees(1.0000001) == 0
+
+
+def test_passes_of_the_teacher_are_the_epochs_of_its_students():
+    group = make_group(*TWO_SEEDS)
+    hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
+    histories = {result.system.name: (None,) * 7 for result in (*group.results, *hard.results)}
+    found = count_teacher_passes(compared(group, hard), histories, make_corpus_summary())
+    assert (found.num_students, found.num_epochs, found.saved) == (2, 14, 13)
+    assert found.hours is None
+    assert found.hours_saved is None
+    assert count_teacher_passes(compared(hard), histories, make_corpus_summary()) is None

@@ -1,0 +1,443 @@
+"""label_corpus: small real models over a small corpus, into stores that are read back."""
+
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from stages.acoustic.members import trained_member as member_module
+from stages.acoustic.members.ensemble_posteriors import average_log_posteriors, soften
+from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.posteriors import log_posteriors
+from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
+from stages.contract.results import TeacherSummary
+from stages.teacher.settings import TeacherSettings
+from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
+from stages.teacher.workforce import ThisProcess
+from storage.corpus.corpus_file import CorpusFile
+from storage.errors import StoreError, StoreIncomplete
+from storage.format.value_code import LOGP_OF_CODE, encode_logp
+from storage.read.reader import open_store
+from tests.support.makers.store import tree_digest
+from tests.support.makers.teacher import label, make_member
+from tests.support.makers.training import (
+    INVENTORY,
+    NUM_CLASSES,
+    RecordingProgress,
+    make_corpus,
+    make_corpus_directory,
+)
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus_directory(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("members")
+    kinds = ("tdnn", "gru", "conv")
+    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(kinds)]
+
+
+def ensemble_oracle(
+    corpus: CorpusFile, members: list[Path], *, weights: tuple[float, ...], combine: Any
+) -> list[NDArray[np.float32]]:
+    """Each utterance's posteriors, all members at once, in the order given."""
+    outputs = []
+    for directory in members:
+        model, _ = load_model(directory, "cpu")
+        indices = range(len(corpus.utterances))
+        outputs.append([logp for _, logp in log_posteriors(model, corpus, indices, 90, "cpu")])
+    return [
+        average_log_posteriors(list(parts), weights, combine)
+        for parts in zip(*outputs, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("combine", "temperature"), [("arithmetic", 1.0), ("geometric", 1.0), ("arithmetic", 2.0)]
+)
+def test_a_store_holds_the_ensemble_s_best(
+    tmp_path: Path, corpus: Path, members: list[Path], combine: Any, temperature: float
+) -> None:
+    weights = (1.0, 2.0, 0.5)
+    summary = label(
+        tmp_path / "t", corpus, members, combine=combine, weights=weights, temperature=temperature
+    )
+    for split in ("train", "dev"):
+        store = open_store(tmp_path / "t" / f"{split}.zarr")
+        store.verify()
+        with CorpusFile(corpus / f"{split}.h5") as file:
+            store.check_matches(corpus_fingerprint=file.fingerprint, class_inventory=INVENTORY)
+            assert [row.id for row in store.utterances] == [row.id for row in file.utterances]
+            assert [row.digest for row in store.utterances] == [r.digest for r in file.utterances]
+            means = ensemble_oracle(file, members, weights=weights, combine=combine)
+        for row, mean_TC in zip(store.utterances, means, strict=True):
+            logp_TC = soften(mean_TC, temperature)
+            labels = store.read_utterance(row.id, 3)
+            best_TK = np.take_along_axis(logp_TC, labels.ids_TK.astype(int), axis=1)
+            wanted_TK = -np.sort(-logp_TC, axis=1)[:, :3]
+            np.testing.assert_allclose(best_TK, wanted_TK, atol=1e-4)
+            np.testing.assert_allclose(labels.logp_TK, wanted_TK, atol=0.07)
+            tail_T = 1 - np.exp(wanted_TK.astype(np.float64)).sum(axis=1)
+            np.testing.assert_allclose(labels.tail_T, tail_T, atol=0.02)
+    assert open_store(tmp_path / "t" / "train.zarr").num_shards > 2
+    saved = json.loads((tmp_path / "t" / "summary.json").read_bytes())
+    assert TeacherSummary.model_validate(saved) == summary
+
+
+def test_log_norms_are_of_all_classes(tmp_path: Path, corpus: Path, members: list[Path]) -> None:
+    label(tmp_path / "t", corpus, members, temperatures=(2.0,), splits=("dev",))
+    store = open_store(tmp_path / "t" / "dev.zarr")
+    with CorpusFile(corpus / "dev.h5") as file:
+        means = ensemble_oracle(file, members, weights=(1.0, 1.0, 1.0), combine="arithmetic")
+    for row, mean_TC in zip(store.utterances, means, strict=True):
+        wanted_T = np.log(np.exp(mean_TC.astype(np.float64) / 2).sum(axis=1))
+        found_T = store.read_log_norm(row.id, temperature=2.0)
+        np.testing.assert_allclose(found_T, wanted_T, atol=1e-4)
+
+
+def test_the_order_of_members_does_not_matter(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    """Weights go with their members; the mean is taken in the order of fingerprints."""
+    label(tmp_path / "a", corpus, members, weights=(1.0, 2.0, 0.5))
+    label(tmp_path / "b", corpus, members[::-1], weights=(0.5, 2.0, 1.0))
+    assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
+    fingerprints = open_store(tmp_path / "a" / "dev.zarr").about.members
+    assert list(fingerprints) == sorted(fingerprints)
+
+
+def test_one_member_is_in_memory_at_a_time(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int] = []
+
+    class Counted:
+        """Stands for a model; counts those that live."""
+
+        def __init__(self, model: Any) -> None:
+            self.model = model
+            alive.append(1)
+            assert len(alive) == 1
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    def load(directory: Path, device: str) -> Any:
+        model, about = load_model(directory, device)
+        return Counted(model), about
+
+    def run(model: Any, *args: Any, **options: Any) -> Any:
+        return log_posteriors(model.model, *args, **options)
+
+    monkeypatch.setattr(member_module, "load_model", load)
+    monkeypatch.setattr(member_module, "log_posteriors", run)
+    label(tmp_path / "t", corpus, members, loaded_megabytes=0)
+
+
+def test_members_that_fit_into_memory_are_loaded_once(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+
+    def load(directory: Path, device: str) -> Any:
+        loads.append(directory)
+        return load_model(directory, device)
+
+    monkeypatch.setattr(member_module, "load_model", load)
+    label(tmp_path / "all", corpus, members, splits=("train",))
+    assert sorted(loads) == sorted(members)
+    label(tmp_path / "one", corpus, members, splits=("train",), loaded_megabytes=0)
+    num_shards = open_store(tmp_path / "one" / "train.zarr").num_shards
+    assert len(loads) == len(members) * (1 + num_shards)
+    assert tree_digest(tmp_path / "all") == tree_digest(tmp_path / "one")
+
+
+def test_the_number_of_threads_is_the_settings_alone(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another number moves last bits: what the machine would take must not matter."""
+    seen: set[int] = set()
+
+    def run(*args: Any, **options: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return log_posteriors(*args, **options)
+
+    monkeypatch.setattr(member_module, "log_posteriors", run)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    label(tmp_path / "t", corpus, members, splits=("dev",), threads=2)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+    assert seen == {2}
+
+
+def test_a_member_that_breaks_is_named_with_the_utterance(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 26: whatever it is that it raises."""
+
+    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
+        for index, logp_TC in log_posteriors(model, corpus, indices, **options):
+            if corpus.utterances[index].id == "train-12":
+                raise RuntimeError("out of registers")
+            yield index, logp_TC
+
+    monkeypatch.setattr(member_module, "log_posteriors", breaking)
+    told = r"could not label utterance 'train-12': RuntimeError: out of registers$"
+    with pytest.raises(MemberFailed, match=told):
+        label(tmp_path / "t", corpus, members)
+
+
+def test_a_batch_that_breaks_as_a_whole_is_named(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
+        if len(list(indices)) > 1:
+            raise RuntimeError("out of memory")
+        return log_posteriors(model, corpus, indices, **options)
+
+    monkeypatch.setattr(member_module, "log_posteriors", breaking)
+    with pytest.raises(MemberFailed, match=r"'train-0', .*: lower teacher.batch_frames"):
+        label(tmp_path / "t", corpus, members)
+
+
+@pytest.mark.parametrize("swapped_after", [0, 1, 12])
+def test_work_of_a_plan_that_was_given_up_does_not_reach_the_next_store(
+    tmp_path: Path, corpus: Path, members: list[Path], swapped_after: int
+) -> None:
+    """A straggler of the old plan meets a store that was begun anew without an utterance."""
+    kept: list[ShardWork] = []
+
+    class Keeping:
+        def do(self, works: Sequence[ShardWork], *, task: Any) -> Generator[ShardDone]:
+            kept.extend(works)
+            yield from ThisProcess().do(works, task=task)
+
+    class Swapping(StoppingProgress):
+        def advance(self, amount: float = 1.0, **facts: object) -> None:
+            self.calls -= 1
+            if self.calls == 0:
+                begin_anew()
+
+    def begin_anew() -> None:
+        shutil.rmtree(tmp_path / "t" / "train.zarr")
+        (tmp_path / "t" / "train.left-out.json").write_text('{"train-3": "seen to be bad"}')
+        changes: dict[str, Any] = {"on_bad_posterior": "skip-utterance", "splits": ("train",)}
+        with pytest.raises(KeyboardInterrupt):
+            label(tmp_path / "t", corpus, members, StoppingProgress(2), **changes)
+
+    label(tmp_path / "t", corpus, members, splits=("train",), workforce=Keeping())
+    shutil.rmtree(tmp_path / "t" / "train.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        label(tmp_path / "t", corpus, members, StoppingProgress(2), splits=("train",))
+    if swapped_after == 0:
+        begin_anew()
+    with pytest.raises(OtherWorld, match=r"train.zarr: .* finds .*, wanted"):
+        Labeller().do(kept[1], task=Swapping(swapped_after))
+    assert not list((tmp_path / "t" / "train.zarr").glob("commits/*"))
+
+
+class StoppingProgress(RecordingProgress):
+    """Ctrl-C after so many utterances."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def advance(self, amount: float = 1.0, **facts: object) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    """RELIABILITY 1."""
+    label(tmp_path / "whole", corpus, members)
+    for calls in (2, 9, 14):
+        with pytest.raises(KeyboardInterrupt):
+            label(tmp_path / "t", corpus, members, StoppingProgress(calls))
+        with pytest.raises(StoreError, match=r"is not there|under construction"):
+            open_store(tmp_path / "t" / "dev.zarr")
+    label(tmp_path / "t", corpus, members)
+    assert tree_digest(tmp_path / "t") == tree_digest(tmp_path / "whole")
+
+
+def test_committed_shards_are_not_labelled_again(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    first = RecordingProgress()
+    label(tmp_path / "t", corpus, members, first, splits=("train",))
+    assert first.done == first.total > 0
+    again = RecordingProgress()
+    label(tmp_path / "t", corpus, members, again, splits=("train",))
+    assert again.total == again.done == 0
+
+
+def test_the_note_says_pace_size_and_mass(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    progress = RecordingProgress()
+    label(tmp_path / "t", corpus, members, progress, splits=("dev",))
+    (note,) = progress.notes
+    for part in ("dev: ", "frames a second", "bytes a frame", "k=1: 0.", "k=2: 0.", "k=3: 0."):
+        assert part in note
+
+
+def test_the_summary_s_figures_are_those_of_the_store(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    (figures,) = label(tmp_path / "t", corpus, members, splits=("dev",)).stores
+    store = open_store(tmp_path / "t" / "dev.zarr")
+    with CorpusFile(corpus / "dev.h5") as file:
+        means = ensemble_oracle(file, members, weights=(1.0, 1.0, 1.0), combine="arithmetic")
+        hard_N = np.concatenate([file.labels(i) for i in range(len(file.utterances))])
+        assert figures.num_frames == file.num_frames == store.num_frames
+    logp_NC = np.concatenate(means)
+    best_NK = LOGP_OF_CODE[encode_logp(-np.sort(-logp_NC, axis=1)[:, :3])]
+    for k in (1, 2, 3):
+        mass = np.exp(best_NK[:, :k].astype(np.float64)).sum(axis=1).mean()
+        assert figures.kept_mass[k] == pytest.approx(mass, abs=1e-3)
+    assert figures.teacher_frame_error == pytest.approx(
+        (logp_NC.argmax(axis=1) != hard_N).mean(), abs=0.01
+    )
+    q_NK = np.exp(best_NK.astype(np.float64))
+    q_NK /= q_NK.sum(axis=1, keepdims=True)
+    assert figures.mean_entropy == pytest.approx(
+        -(q_NK * np.log(q_NK)).sum(axis=1).mean(), abs=1e-3
+    )
+    assert figures.digest == store.digest
+    assert figures.bytes_per_frame[1] * store.num_frames == store.bytes_by_tier()[1]
+    assert figures.bytes_per_frame[2] == figures.bytes_per_frame[3]
+    assert (figures.kept, figures.num_classes, figures.left_out) == (3, NUM_CLASSES, ())
+
+
+def test_a_split_without_labels_has_no_frame_error(tmp_path: Path, members: list[Path]) -> None:
+    make_corpus(tmp_path / "c" / "dev.h5", unlabelled_frames=99)
+    (figures,) = label(tmp_path / "t", tmp_path / "c", members, splits=("dev",)).stores
+    assert figures.teacher_frame_error is None
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
+    """The GRU gives a NaN in frame 4 of these utterances."""
+
+    def poisoned(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
+        recurrent = any("recurrence" in name for name, _ in model.named_parameters())
+        for index, logp_TC in log_posteriors(model, corpus, indices, **options):
+            if recurrent and corpus.utterances[index].id in ids:
+                logp_TC[4, 1] = np.nan
+            yield index, logp_TC
+
+    monkeypatch.setattr(member_module, "log_posteriors", poisoned)
+
+
+def test_a_nan_names_member_utterance_and_frame(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 16."""
+    poison(monkeypatch, {"train-10"})
+    with pytest.raises(BadPosterior, match=r"member gru .*, utterance 'train-10', frame 4: "):
+        label(tmp_path / "t", corpus, members)
+    with pytest.raises(StoreIncomplete):
+        open_store(tmp_path / "t" / "train.zarr")
+
+
+def test_bad_utterances_are_left_out_and_listed(
+    tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 16: wherever they are found, and wherever a run stops: the same bytes."""
+    poison(monkeypatch, {"train-3", "train-4", "train-22"})
+    progress = RecordingProgress()
+    changes: dict[str, Any] = {"on_bad_posterior": "skip-utterance", "splits": ("train",)}
+    (figures,) = label(tmp_path / "a", corpus, members, progress, **changes).stores
+    assert figures.left_out == ("train-3", "train-4", "train-22")
+    store = open_store(tmp_path / "a" / "train.zarr")
+    assert store.about.left_out == figures.left_out
+    assert "train-3" not in store
+    assert store.read_utterance("train-5", 1).num_frames > 0
+    assert sum(note.startswith("left out: member gru") for note in progress.notes) == 3
+    assert "3 utterances left out" in progress.notes[-1]
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "train.left-out.json").write_text('{"train-22": "seen in an earlier run"}')
+    label(tmp_path / "b", corpus, members, **changes)
+    assert tree_digest(tmp_path / "a" / "train.zarr") == tree_digest(tmp_path / "b" / "train.zarr")
+
+
+def test_when_nothing_is_left_it_says_so(
+    tmp_path: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_corpus(tmp_path / "c" / "dev.h5", lengths=(9, 7))
+    poison(monkeypatch, {"dev-0", "dev-1"})
+    with pytest.raises(BadPosterior, match="every utterance was left out"):
+        label(
+            tmp_path / "t",
+            tmp_path / "c",
+            members,
+            splits=("dev",),
+            on_bad_posterior="skip-utterance",
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("class_inventory", "another", "class_inventory is another, .* has an inventory of five"),
+        ("num_classes", 6, "num_classes is 6, .* has 5"),
+        ("feature_dim", 8, "feature_dim is 8, .* has 7"),
+    ],
+)
+def test_a_member_of_another_corpus_is_named(
+    tmp_path: Path, corpus: Path, members: list[Path], field: str, value: Any, message: str
+) -> None:
+    """RELIABILITY 18."""
+    stranger = make_member(tmp_path / "stranger", "tdnn", seed=7, **{field: value})
+    with pytest.raises(BadInput, match=f"stranger: the member's {message}"):
+        label(tmp_path / "t", corpus, [*members, stranger])
+    assert not (tmp_path / "t" / "train.zarr").exists()
+
+
+def test_other_misuse_is_named(tmp_path: Path, corpus: Path, members: list[Path]) -> None:
+    with pytest.raises(BadInput, match="no members"):
+        label(tmp_path / "t", corpus, [])
+    with pytest.raises(BadInput, match="hold the same weights"):
+        label(tmp_path / "t", corpus, [members[0], members[0]])
+    with pytest.raises(MissingPart, match="no model has been trained"):
+        label(tmp_path / "t", corpus, [tmp_path / "nothing"])
+    with pytest.raises(StoreError, match="cannot keep 6 of 5 classes: keep at most 5"):
+        label(tmp_path / "t", corpus, members, kept=6)
+    with pytest.raises(BadInput, match="for 3 members: give one positive weight for each"):
+        label(tmp_path / "t", corpus, members, weights=(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kept": 0},
+        {"combine": "harmonic"},
+        {"weights": (1.0, 0.0)},
+        {"temperature": 0.0},
+        {"temperatures": (2.0, 2.0)},
+        {"temperatures": (1.0,)},
+        {"splits": ()},
+        {"splits": ("dev", "dev")},
+        {"on_bad_posterior": "ignore"},
+    ],
+)
+def test_odd_settings_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TeacherSettings.model_validate(changes)

@@ -1,0 +1,139 @@
+"""What an audit says of each k is what the posteriors say, counted in another way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.care.audit import LOW, audit_store, ranks_to_audit
+from storage.corpus.corpus_file import CorpusAbout, CorpusFile
+from storage.corpus.corpus_writer import CorpusWriter
+from storage.errors import StoreMismatch
+from storage.read.reader import open_store
+from storage.write.top_k import keep_top_k
+from storage.write.writer import StoreWriter
+from tests.support.makers.store import (
+    fill_store,
+    make_about,
+    make_logp,
+    make_utterances,
+    utterances_of,
+)
+
+LENGTHS = (50, 0, 71, 33)
+NUM_CLASSES, KEPT = 23, 7
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "train.h5"
+    about = CorpusAbout(
+        split="train",
+        num_classes=NUM_CLASSES,
+        feature_dim=2,
+        frame_shift_ms=30.0,
+        subsampling=3,
+        class_inventory="d" * 64,
+        has_labels=True,
+        feature_settings={},
+    )
+    with CorpusWriter(path, about) as writer:
+        for index, row in enumerate(make_utterances(LENGTHS)):
+            writer.add(
+                row.id,
+                speaker="ada",
+                transcript="",
+                features_TF=np.zeros((row.num_frames, 2), np.float32),
+                labels_T=hard_labels(index),
+            )
+    return path
+
+
+def hard_labels(index: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    rng = np.random.default_rng(index)
+    labels_T = rng.integers(0, NUM_CLASSES, size=LENGTHS[index]).astype(np.int32)
+    labels_T[::5] = -1
+    return labels_T
+
+
+def logp_of(index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return make_logp(LENGTHS[index], NUM_CLASSES, seed=index, sharpness=2.0)
+
+
+def make_store(path: Path, corpus: Path) -> None:
+    with CorpusFile(corpus) as opened:
+        fingerprint, rows = opened.fingerprint, utterances_of(opened)
+    about = make_about(corpus_fingerprint=fingerprint, kept=KEPT, shard_frames=132, chunk_frames=33)
+    writer = StoreWriter.create(path, about, utterances=rows)
+    for shard in writer.missing_shards():
+        logp_TC = np.concatenate([logp_of(index) for index in writer.shard(shard)])
+        writer.write_shard(shard, keep_top_k(logp_TC, KEPT, tiers=about.tiers))
+    writer.seal()
+
+
+def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) -> None:
+    """An oracle in float64 on what was never stored; the code's error is one per cent at most."""
+    with CorpusFile(corpus) as opened:
+        make_store(tmp_path / "a.zarr", corpus)
+        advanced: list[int] = []
+        store = open_store(tmp_path / "a.zarr")
+        audit = audit_store(store, opened, advanced.append)
+    assert sum(advanced) == sum(LENGTHS)
+    prob_TC = np.exp(np.concatenate([logp_of(i) for i in range(4)]).astype(np.float64))
+    sorted_TC = -np.sort(-prob_TC, axis=1)
+    best_TC = np.argsort(-prob_TC, axis=1, kind="stable")
+    hard_T = np.concatenate([hard_labels(i) for i in range(4)])
+    known_T = hard_T >= 0
+    assert audit.num_labelled == known_T.sum()
+    assert audit.agreement == (best_TC[known_T, 0] == hard_T[known_T]).mean()
+    for rank in audit.ranks:
+        kept_T = sorted_TC[:, : rank.k].sum(axis=1)
+        events_TE = np.concatenate([sorted_TC[:, : rank.k], 1 - kept_T[:, None]], axis=1)
+        entropy = -(events_TE * np.log(np.maximum(events_TE, 1e-300))).sum(axis=1).mean()
+        inside_T = (best_TC[:, : rank.k] == hard_T[:, None]).any(axis=1)
+        assert rank.kept_mass == pytest.approx(kept_T.mean(), abs=0.01)
+        assert rank.tail == pytest.approx(1 - kept_T.mean(), abs=0.01)
+        assert rank.kept_mass + rank.tail == pytest.approx(1.0)
+        assert rank.entropy == pytest.approx(entropy, abs=0.02)
+        assert rank.hard_label_inside == inside_T[known_T].mean()
+        assert (kept_T < rank.kept_mass_low - 0.02).mean() <= LOW
+        assert (kept_T < rank.kept_mass_low + 0.02).mean() >= LOW - 0.02
+    opened_bytes = store.bytes_by_tier()
+    assert [rank.num_bytes for rank in audit.ranks] == [opened_bytes[k] for k in (1, 4, 4, 7)]
+    assert audit.ranks[-1].bytes_per_frame * sum(LENGTHS) == pytest.approx(opened_bytes[7])
+
+
+def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus: Path) -> None:
+    make_store(tmp_path / "a.zarr", corpus)
+    audit = audit_store(open_store(tmp_path / "a.zarr"), None)
+    assert audit.agreement is None
+    assert audit.num_labelled == 0
+
+
+def test_the_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
+    fill_store(tmp_path / "a.zarr", make_about(shard_frames=132), LENGTHS)
+    with CorpusFile(corpus) as opened, pytest.raises(StoreMismatch, match="corpus_fingerprint"):
+        audit_store(open_store(tmp_path / "a.zarr"), opened)
+
+
+def test_utterances_that_one_of_both_lacks_count_where_they_can(
+    tmp_path: Path, corpus: Path
+) -> None:
+    with CorpusFile(corpus) as opened:
+        rows = utterances_of(opened)
+        stranger = replace(rows[0], id="another", num_frames=7)
+        fill_store(
+            tmp_path / "a.zarr",
+            make_about(shard_frames=132),
+            utterances=[rows[3], stranger, rows[0]],
+        )
+        audit = audit_store(open_store(tmp_path / "a.zarr"), opened)
+    assert audit.num_frames == 50 + 7 + 33
+    assert audit.num_labelled == sum((hard_labels(index) >= 0).sum() for index in (0, 3))
+
+
+def test_ranks_are_powers_of_two_and_all() -> None:
+    assert ranks_to_audit(1) == (1,)
+    assert ranks_to_audit(8) == (1, 2, 4, 8)
+    assert ranks_to_audit(11) == (1, 2, 4, 8, 11)

@@ -1,0 +1,253 @@
+"""Streaming: a store far away, read through a bounded cache on this machine's disk."""
+
+import importlib.util
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.contents.manifest import HEAD
+from storage.errors import StoreCorrupt, StoreUnreachable
+from storage.place import remote_folder
+from storage.place.cached_folder import cached_folder
+from storage.place.object_cache import ObjectCache
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
+from tests.support.makers.transfer import make_store
+from tests.support.paths import ROOT
+from tests.support.servers.remote import Place, http_place, read_objects
+
+MIB = 1 << 20
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("aiohttp") is None, reason="pip install aiohttp"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed."""
+    path = tmp_path_factory.mktemp("far") / "a.zarr"
+    make_store(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def here(folder: Path) -> SoftLabelStore:
+    return open_store(folder)
+
+
+@pytest.fixture
+def place(folder: Path) -> Iterator[Place]:
+    with http_place() as place:
+        place.objects = read_objects(folder)
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+
+
+def open_far(place: Place, cache: Path, *, max_bytes: int = MIB, held: int = 0) -> SoftLabelStore:
+    """Through the cache; `held` bytes are kept decompressed."""
+    return open_store(cached_folder(place.url, cache, max_bytes), cache_bytes=held)
+
+
+def read_epoch(store: SoftLabelStore, *, seed: int, k: int = 8) -> list[SoftLabels]:
+    """All utterances in some order."""
+    ids = [row.id for row in store.utterances]
+    random.Random(seed).shuffle(ids)
+    return [store.read([id], k=k) for id in ids]
+
+
+def assert_same(found: list[SoftLabels], wanted: list[SoftLabels]) -> None:
+    for mine, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(mine.ids_TK, theirs.ids_TK)
+        np.testing.assert_array_equal(mine.logp_TK, theirs.logp_TK)
+        np.testing.assert_array_equal(mine.tail_T, theirs.tail_T)
+
+
+def bytes_in(cache: Path) -> int:
+    """Of objects, finished or not."""
+    return sum(path.stat().st_size for path in cache.iterdir() if len(path.name) >= 64)
+
+
+def test_a_second_epoch_reads_nothing_from_the_network(
+    place: Place, here: SoftLabelStore, tmp_path: Path
+) -> None:
+    store = open_far(place, tmp_path / "cache")
+    assert_same(read_epoch(store, seed=1), read_epoch(here, seed=1))
+    counts = Counter(name for name, _, _ in place.asked)
+    assert max(counts.values()) == 1
+    arrays = {name.split("/c/")[0] for name in counts if name.startswith(("ids", "val", "tail"))}
+    assert {name for name in arrays if "zarr" not in name} == {
+        *(f"{part}_{tier}" for part in ("ids", "val") for tier in range(3)),
+        "tail_2",
+    }
+    place.asked.clear()
+    assert_same(read_epoch(store, seed=2), read_epoch(here, seed=2))
+    assert place.asked == []
+
+
+def test_another_process_asks_for_head_alone(
+    place: Place, here: SoftLabelStore, tmp_path: Path
+) -> None:
+    read_epoch(open_far(place, tmp_path / "cache"), seed=1)
+    place.asked.clear()
+    assert_same(read_epoch(open_far(place, tmp_path / "cache"), seed=2), read_epoch(here, seed=2))
+    assert [name for name, _, _ in place.asked] == [HEAD]
+
+
+def test_with_the_server_away_what_is_here_is_read(
+    place: Place, here: SoftLabelStore, tmp_path: Path
+) -> None:
+    read_epoch(open_far(place, tmp_path / "cache"), seed=1)
+    place.failures = [503] * 1000
+    store = open_far(place, tmp_path / "cache")
+    assert_same(read_epoch(store, seed=2), read_epoch(here, seed=2))
+    with pytest.raises(StoreUnreachable, match="status 503"):
+        store.read(range(9), k=9)
+    with pytest.raises(StoreUnreachable, match="status 503"):
+        open_far(place, tmp_path / "another")
+
+
+@pytest.mark.parametrize("max_bytes", [0, 3_000, 20_000])
+def test_the_cache_never_holds_more_than_it_may(
+    place: Place, here: SoftLabelStore, tmp_path: Path, max_bytes: int
+) -> None:
+    store, cache = open_far(place, tmp_path / "cache", max_bytes=max_bytes), tmp_path / "cache"
+    for seed in range(3):
+        for id in random.Random(seed).sample([row.id for row in store.utterances], 5):
+            assert_same([store.read([id], k=40)], [here.read([id], k=40)])
+            assert not cache.exists() or bytes_in(cache) <= max_bytes
+    assert bool(max_bytes) == (cache.exists() and bytes_in(cache) > 0)
+
+
+def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path, max_bytes=30)
+    names = [f"{number:064x}" for number in range(4)]
+    cache._seen.update(names)  # as if verified
+    for number, name in enumerate(names[:3]):
+        cache.put(name, bytes(10))
+        os.utime(tmp_path / name, ns=(number, number))
+    handle = cache.open(names[0], 10)
+    assert handle is not None
+    os.close(handle)
+    cache.put(names[3], bytes(10))
+    assert [name for name in names if (tmp_path / name).exists()] == [names[0], names[2], names[3]]
+
+
+def test_damage_in_the_cache_is_fetched_again(
+    place: Place, here: SoftLabelStore, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    read_epoch(open_far(place, cache), seed=1)
+    objects = sorted(path for path in cache.iterdir() if len(path.name) == 64)
+    for path, wrong in zip(objects, (b"", b"x", None), strict=False):
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if wrong is None else wrong)
+    place.asked.clear()
+    assert_same(read_epoch(open_far(place, cache), seed=2), read_epoch(here, seed=2))
+    assert 1 <= len(place.asked) - 1 <= 3
+
+
+def test_wrong_bytes_never_enter(place: Place, tmp_path: Path) -> None:
+    name = "ids_1/c/1/0"
+    place.objects[name] = bytes(len(place.objects[name]))
+    store = open_far(place, tmp_path / "cache")
+    with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
+        read_epoch(store, seed=1)
+    digests = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert store._records[name].sha256 not in digests
+
+
+def test_a_store_that_was_replaced_is_another_one(
+    place: Place, folder: Path, tmp_path: Path
+) -> None:
+    first = open_far(place, tmp_path / "cache")
+    make_store(tmp_path / "b.zarr", split="dev")
+    place.objects = read_objects(tmp_path / "b.zarr")
+    second = open_far(place, tmp_path / "cache")
+    assert (first.about.split, second.about.split) == ("train", "dev")
+    read_epoch(second, seed=1)
+
+
+def test_what_is_sent_to_another_process_has_the_same_cache(
+    place: Place, here: SoftLabelStore, tmp_path: Path
+) -> None:
+    store = open_far(place, tmp_path / "cache")
+    read_epoch(store, seed=1)
+    again = pickle.loads(pickle.dumps(store))
+    place.asked.clear()
+    assert_same(read_epoch(again, seed=2), read_epoch(here, seed=2))
+    assert place.asked == []
+
+
+CODE = """
+import random, sys
+from pathlib import Path
+from storage.place.cached_folder import cached_folder
+from storage.read.reader import open_store
+url, cache, folder, max_bytes, seed = sys.argv[1:]
+store = open_store(cached_folder(url, Path(cache), int(max_bytes)), cache_bytes=0)
+here = open_store(folder)
+ids = [row.id for row in store.utterances] * 3
+random.Random(int(seed)).shuffle(ids)
+print("begun", flush=True)
+for id in ids:
+    assert (store.read([id], k=9).ids_TK == here.read([id], k=9).ids_TK).all(), id
+print("same")
+"""
+
+
+def start(
+    place: Place, folder: Path, cache: Path, max_bytes: int, seed: int
+) -> subprocess.Popen[str]:
+    """A process that reads through the cache and compares."""
+    words = [place.url, str(cache), str(folder), str(max_bytes), str(seed)]
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_several_processes_share_it_and_fetch_each_object_once(
+    place: Place, folder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    running = [start(place, folder, cache, MIB, seed) for seed in range(2)]
+    assert [process.communicate(timeout=60)[0] for process in running] == ["begun\nsame\n"] * 2
+    counts = Counter(name for name, _, _ in place.asked if name.startswith(("ids", "val", "tail")))
+    assert max(counts.values()) == 1
+
+
+def test_processes_that_are_killed_leave_a_sound_cache(
+    place: Place, folder: Path, tmp_path: Path
+) -> None:
+    cache, rng = tmp_path / "cache", random.Random(3)
+    for seed in range(3):
+        process = start(place, folder, cache, 20_000, seed)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(rng.random() / 20)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if cache.exists():
+            assert bytes_in(cache) <= 20_000
+    (cache / f"{'0' * 64}.partial").write_bytes(b"of a dead process")
+    process = start(place, folder, cache, 20_000, 9)
+    assert process.communicate(timeout=60)[0] == "begun\nsame\n"
+    assert not list(cache.glob("*.partial"))
+    shutil.rmtree(cache)

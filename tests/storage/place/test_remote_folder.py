@@ -1,0 +1,416 @@
+"""Reading over fsspec: one suite for a folder, a counting server in memory, and HTTP."""
+
+import hashlib
+import importlib.util
+import json
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from storage.care.verify import Subset, num_bytes_to_check, verify_store
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
+from storage.errors import StoreUnreachable as Unreachable
+from storage.place import remote_folder
+from storage.place.remote_folder import RemoteFolder, find_root
+from storage.place.remote_objects import RemoteObjects
+from storage.read.reader import SoftLabelStore, open_store
+from storage.read.soft_labels import SoftLabels
+from tests.support.makers.store import fill_store, make_about
+from tests.support.paths import ROOT
+from tests.support.servers.processes import run_processes
+from tests.support.servers.remote import (
+    DiskPlace,
+    Objects,
+    Place,
+    Waves,
+    counted_place,
+    http_place,
+    read_objects,
+)
+
+LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)
+KEPT = 40
+HTML = b"<html><body>Please log in.</body></html>" * 7
+NEEDS_AIOHTTP = pytest.mark.skipif(
+    importlib.util.find_spec("aiohttp") is None,
+    reason="aiohttp is not installed: pip install 'fsspec[http]'",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten utterances in four shards of three chunks. Not to be changed."""
+    path = tmp_path_factory.mktemp("remote") / "a.zarr"
+    about = make_about(kept=KEPT, num_classes=61, shard_frames=615, chunk_frames=205)
+    fill_store(path, about, LENGTHS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def here(folder: Path) -> SoftLabelStore:
+    return open_store(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+
+
+def assert_same(found: SoftLabels, wanted: SoftLabels) -> None:
+    np.testing.assert_array_equal(found.ids_TK, wanted.ids_TK)
+    np.testing.assert_array_equal(found.logp_TK, wanted.logp_TK)
+    np.testing.assert_array_equal(found.tail_T, wanted.tail_T)
+
+
+def read_all(url: str) -> None:
+    """All that a reader of every rank, and then a careful one, look at."""
+    store = open_store(url)
+    store.read(range(store.num_frames), k=KEPT)
+    store.verify()
+
+
+class Reading:
+    """What holds wherever the objects are."""
+
+    every = 1  # of the objects that are damaged, one after the other
+
+    def test_any_utterances_at_any_k_are_those_of_the_disk(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
+        store, rng = open_store(place.url), np.random.default_rng(1)
+        assert (store.digest, store.about) == (here.digest, here.about)
+        ids = [row.id for row in store.utterances]
+        for k in (1, 2, 4, 7, 8, 9, 32, KEPT):
+            chosen = rng.permutation(ids)[:4].tolist()
+            assert_same(store.read(chosen, k=k), here.read(chosen, k=k))
+            start = int(rng.integers(0, store.num_frames - 200))
+            frames = range(start, start + 200)
+            assert_same(store.read(frames, k=k), here.read(frames, k=k))
+
+    def test_a_sound_store_is_verified(self, place: Place) -> None:
+        open_store(place.url).verify()
+        open_store(place.url).verify(data=False)
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "html", "remove"])
+    def test_damage_of_any_object_is_named(self, place: Place, damage: str) -> None:
+        whole = dict(place.objects)
+        for name in sorted(whole.keys() - {"HEAD"})[:: self.every]:
+            place.objects |= whole
+            _damage(place.objects, name, damage)
+            place.publish()
+            with pytest.raises(StoreCorrupt, match=name) as caught:
+                read_all(place.url)
+            assert place.told in str(caught.value)
+
+    @pytest.mark.parametrize("damage", ["cut", "grow", "html", "remove"])
+    def test_sizes_alone_show_what_was_cut_off(self, place: Place, damage: str) -> None:
+        name = "ids_1/c/0/0"
+        store = open_store(place.url)
+        assert name in place.objects
+        _damage(place.objects, name, damage)
+        place.publish()
+        with pytest.raises(StoreCorrupt, match=name):
+            store.verify(data=False)
+
+    @pytest.mark.parametrize("name", ["zarr.json", "ids_0/zarr.json", "utterances/zarr.json"])
+    def test_metadata_that_differ_are_not_opened(self, place: Place, name: str) -> None:
+        place.objects[name] = place.objects[name].replace(b" ", b"\n", 1)  # the same to JSON
+        place.publish()
+        with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
+            open_store(place.url)
+
+    def test_another_objects_chunk_is_not_taken(self, place: Place) -> None:
+        place.objects["ids_1/c/0/0"] = place.objects["ids_1/c/1/0"]
+        place.publish()
+        with pytest.raises(StoreCorrupt, match="ids_1/c/0/0"):
+            open_store(place.url).read(range(9), k=4)
+
+    def test_without_a_head_it_is_under_construction(self, place: Place) -> None:
+        del place.objects["HEAD"]
+        place.publish()
+        with pytest.raises(StoreIncomplete, match="HEAD"):
+            open_store(place.url)
+
+    @pytest.mark.parametrize("head", [HTML, b"", b"0" * 64, b"0" * 63 + b"\n", b"f" * 64 + b"\n"])
+    def test_a_head_that_is_none_is_corrupt(self, place: Place, head: bytes) -> None:
+        place.objects["HEAD"] = head
+        place.publish()
+        with pytest.raises(StoreCorrupt):
+            open_store(place.url)
+
+    def test_what_is_sent_elsewhere_opens_itself_or_complains(
+        self, place: Place, here: SoftLabelStore, tmp_path: Path
+    ) -> None:
+        store = open_store(place.url)
+        sent = pickle.dumps(store)
+        assert len(sent) < 1000
+        assert_same(pickle.loads(sent).read(range(99), k=5), here.read(range(99), k=5))
+        fill_store(tmp_path / "b.zarr", make_about(), [30])
+        place.objects.clear()
+        place.objects |= read_objects(tmp_path / "b.zarr")
+        place.publish()
+        with pytest.raises(StoreMismatch, match="was replaced while it was in use"):
+            pickle.loads(sent)
+
+
+class RemoteReading(Reading):
+    """What holds in addition on the other side of a wire."""
+
+    def test_only_the_tiers_up_to_k_are_asked_for(self, place: Place) -> None:
+        for k, last_tier in ((1, 0), (8, 2), (KEPT, 5)):
+            store = open_store(place.url)
+            place.asked.clear()
+            store.read(range(store.num_frames), k=k)
+            arrays = {name.split("/c/")[0] for name, _, _ in place.asked}
+            tiers = range(last_tier + 1)
+            wanted = {f"{part}_{i}" for i in tiers for part in ("ids", "val")}
+            assert arrays == wanted | {f"tail_{last_tier}"}
+            opened = list(store.bytes_by_tier().values())[last_tier]
+            assert sum(stop - start for _, start, stop in place.asked) <= opened
+
+    def test_opening_asks_once_for_each_small_object(self, place: Place) -> None:
+        open_store(place.url)
+        names = [name for name, _, _ in place.asked]
+        assert not [
+            name for name in names if name.startswith(("ids_", "val_", "tail_")) and "/c/" in name
+        ]
+        assert set(names) <= place.objects.keys()
+        assert max(names.count(name) for name in names) <= 2  # zarr.json
+
+    def test_a_chunk_is_asked_for_once(self, place: Place) -> None:
+        store = open_store(place.url)
+        store.read(range(50), k=4)
+        place.asked.clear()
+        store.read(range(50, 90), k=4)
+        assert place.asked == []
+
+    @pytest.mark.parametrize("status", [500, 503, 429, 408])
+    def test_what_passes_is_tried_again(
+        self, place: Place, here: SoftLabelStore, status: int
+    ) -> None:
+        place.failures = [status, status]
+        store = open_store(place.url)
+        place.failures = [status, status]
+        assert_same(store.read(range(9), k=8), here.read(range(9), k=8))
+
+    def test_what_does_not_pass_is_an_error_with_the_url(self, place: Place) -> None:
+        store = open_store(place.url)
+        place.asked.clear()
+        place.failures = [503] * 100
+        with pytest.raises(Unreachable, match=f"{place.url}/ids_0/.*status 503"):
+            store.read(range(9), k=8)
+        assert len(place.asked) == remote_folder.ATTEMPTS * len({name for name, *_ in place.asked})
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_refusal_is_not_tried_again(self, place: Place, status: int) -> None:
+        place.failures = [status] * 100
+        with pytest.raises(Unreachable, match=f"{place.url}/HEAD .*status {status}"):
+            open_store(place.url)
+        assert len(place.asked) == 1
+
+    def test_a_server_without_ranges_is_told_from_a_sound_one(self, place: Place) -> None:
+        store = open_store(place.url)
+        place.knows_ranges = False
+        assert open_store(place.url).digest == store.digest  # small objects are read whole
+        with pytest.raises(StoreCorrupt, match="the server gives no byte ranges"):
+            store.read(range(9), k=8)
+        with pytest.raises(StoreCorrupt, match="the server gives no byte ranges"):
+            store.verify(data=False)
+
+    def test_an_object_that_ends_early_or_late_is_named_before_it_is_hashed(
+        self, place: Place
+    ) -> None:
+        folder, size = RemoteFolder(place.url), len(place.objects["zarr.json"])
+        assert RemoteObjects(folder).read("zarr.json", size, 0) == place.objects["zarr.json"]
+        with pytest.raises(StoreCorrupt, match=f"ends at byte {size}, wanted"):
+            RemoteObjects(folder).read("zarr.json", 9, size - 8)
+        with pytest.raises(StoreCorrupt, match=f"has more than {size - 1} bytes, written were"):
+            folder.read_whole({"zarr.json": size - 1})
+        with pytest.raises(StoreCorrupt, match=f"has {size} bytes, written were {size + 1}"):
+            folder.read_whole({"zarr.json": size + 1})
+
+    def test_what_is_under_construction_is_not_read_there(self, place: Place) -> None:
+        del place.objects["HEAD"]
+        with pytest.raises(StoreIncomplete):
+            open_store(place.url, allow_partial=True)
+
+    def test_names_that_lead_elsewhere_are_never_asked_for(self, place: Place) -> None:
+        """RELIABILITY 22: the manifest is signed by its own name only; names are a pattern."""
+        digest = place.objects["HEAD"].decode().strip()
+        manifest = json.loads(place.objects[f"manifest-{digest}.json"])
+        manifest["objects"]["../secret"] = manifest["objects"].pop("zarr.json")
+        content = json.dumps(manifest).encode()
+        changed = digest_of(content)
+        place.objects |= {"HEAD": f"{changed}\n".encode(), f"manifest-{changed}.json": content}
+        with pytest.raises(StoreCorrupt, match="secret"):
+            open_store(place.url)
+        assert [name for name, _, _ in place.asked] == ["HEAD", f"manifest-{changed}.json"]
+
+
+class TestFolder(Reading):
+    """file://, which is read as any folder is."""
+
+    @pytest.fixture
+    def place(self, folder: Path, tmp_path: Path) -> Place:
+        place = DiskPlace(tmp_path / "a ü.zarr")
+        place.objects = read_objects(folder)
+        place.folder.mkdir()
+        place.publish()
+        return place
+
+
+class TestCounted(RemoteReading):
+    """A file system that has nothing but `cat_file`."""
+
+    @pytest.fixture
+    def place(self, folder: Path) -> Place:
+        place = counted_place()
+        place.objects = read_objects(folder)
+        return place
+
+
+@NEEDS_AIOHTTP
+class TestHttp(RemoteReading):
+    """A server on this machine."""
+
+    every = 7  # a request takes a millisecond
+
+    @pytest.fixture
+    def place(self, folder: Path) -> Iterator[Place]:
+        with http_place() as place:
+            place.objects = read_objects(folder)
+            yield place
+
+    def test_a_fork_and_a_spawned_process_read_the_same(
+        self, place: Place, folder: Path, tmp_path: Path
+    ) -> None:
+        run_processes(tmp_path, place.url, str(folder), "fork", "spawn")
+
+    def test_opening_takes_three_round_trips(self, place: Place) -> None:
+        """HEAD, the manifest that it names, and all that the manifest names."""
+        place.waves = Waves(*opening(place))
+        open_store(place.url)
+        assert len(place.asked) == sum(opening(place))
+
+    def test_a_random_utterance_takes_a_round_trip_for_indices_and_one_for_chunks(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
+        near, beside, far = (here.utterances[index].id for index in (3, 0, 4))
+        for k, objects in ((1, 3), (8, 7), (KEPT, 13)):
+            place.waves = None
+            store = open_store(place.url)
+            place.waves = Waves(objects, objects, objects, objects, objects)
+            place.asked.clear()
+            assert_same(store.read([near], k=k), here.read([near], k=k))
+            assert len(place.asked) == 2 * objects
+            assert_same(store.read([beside], k=k), here.read([beside], k=k))
+            assert len(place.asked) == 3 * objects  # another chunk of objects whose index is known
+            assert_same(store.read([far], k=k), here.read([far], k=k))
+            assert len(place.asked) == 5 * objects  # of another shard, two chunks each
+
+    def test_a_block_takes_one_request_for_each_object(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
+        store, frames = open_store(place.url), range(here.num_frames)
+        objects = 7 * here.num_shards
+        place.waves = Waves(objects, objects)
+        place.asked.clear()
+        assert_same(store.read(frames, k=8), here.read(frames, k=8))
+        assert len(place.asked) == 2 * objects
+
+    def test_sizes_and_bytes_are_verified_in_one_round_trip(self, place: Place) -> None:
+        subset = Subset(2, 3)  # aiohttp has 100 connections, the store more objects
+        for data in (False, True):
+            place.waves, place.asked = Waves(1, 1), []
+            num_bytes_to_check(find_root(place.url), subset)
+            records = place.objects.keys() - {"HEAD", place.asked[1][0]}
+            place.waves = Waves(1, 1, len(subset.choose(records)), *opening(place))
+            verified = verify_store(find_root(place.url), data=data, subset=subset)
+            assert verified.num_checked == len(subset.choose(records))
+
+    def test_a_server_that_is_not_there_is_named(self, place: Place) -> None:
+        url = "http://127.0.0.1:9/a.zarr"
+        with pytest.raises(Unreachable, match=f"{url}/HEAD cannot be read"):
+            open_store(url)
+
+
+def _damage(objects: Objects, name: str, damage: str) -> None:
+    content = objects[name]
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    changed = {"flip": flipped, "cut": content[:-1], "grow": content + b"\n", "html": HTML}
+    if damage == "remove":
+        del objects[name]
+    else:
+        objects[name] = changed[damage]
+
+
+def opening(place: Place) -> tuple[int, int, int]:
+    """How many objects are asked for together: HEAD, the manifest, the small ones it names."""
+    names = [n for n in place.objects if n.endswith("zarr.json") or n.startswith("utterances/")]
+    return (1, 1, len(set(names)))
+
+
+def digest_of(content: bytes) -> str:
+    """What a manifest is named by."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_store_in_fsspecs_memory_is_read_and_verified(folder: Path, here: SoftLabelStore) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "memory://test_remote/a.zarr", recursive=True)
+    try:
+        store = open_store("memory://test_remote/a.zarr/")
+        assert_same(store.read(range(500), k=8), here.read(range(500), k=8))
+        store.verify()
+    finally:
+        memory.rm("memory://test_remote", recursive=True)
+    with pytest.raises(StoreIncomplete, match=r"memory://test_remote/a\.zarr has no HEAD"):
+        open_store("memory://test_remote/a.zarr")
+
+
+def test_a_fork_reads_on(folder: Path, tmp_path: Path) -> None:
+    run_processes(tmp_path, "memory://a.zarr", str(folder), "fork")
+
+
+def test_a_missing_package_is_named() -> None:
+    """In an interpreter of its own: fsspec remembers who has read s3:// before."""
+    code = (
+        "import sys; sys.modules['s3fs'] = None\n"
+        "from storage.read.reader import open_store\n"
+        "open_store('s3://bucket/a.zarr')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    wanted = r"StoreError: s3://bucket/a\.zarr cannot be read here: .*s3fs"
+    assert re.search(wanted, run.stderr), run.stderr
+
+
+def test_urls_that_nobody_reads_are_refused() -> None:
+    with pytest.raises(StoreError, match="nonsense"):
+        open_store("nonsense://bucket/a.zarr")
+    with pytest.raises(StoreError, match="wanted a plain URL"):
+        open_store("https://host/a.zarr?signature=abc")
+    with pytest.raises(StoreError, match="wanted a plain URL"):
+        open_store("zip://a.zarr::memory://a.zip")
+    with pytest.raises(StoreError, match="names another machine"):
+        open_store("file://host/a.zarr")
+
+
+def test_a_password_is_not_told() -> None:
+    folder = RemoteFolder("nonsense://me:secret@host/a.zarr/")
+    assert str(folder) == "nonsense://***@host/a.zarr"
+    with pytest.raises(StoreError) as caught:
+        open_store("nonsense://me:secret@host/a.zarr")
+    assert "secret" not in str(caught.value)
+
+
+def test_text_that_is_no_url_is_a_path(folder: Path, here: SoftLabelStore) -> None:
+    assert open_store(str(folder)).digest == here.digest
+    assert open_store(folder.as_uri()).path == folder

@@ -1,0 +1,156 @@
+"""The system fails a writer at its Nth call: it is killed, refused, or lied to. Nothing is lost.
+
+The default run tries every 29th call; `pytest -m slow tests/storage/write/test_faults.py` all.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StoreError
+from storage.read.reader import open_store
+from tests.support.faults.system_calls import (
+    NAMED,
+    Outcome,
+    Point,
+    build,
+    count_calls,
+    every,
+    spoil,
+    why_no_faults,
+)
+from tests.support.makers.store import tree_digest
+
+pytestmark = pytest.mark.skipif(why_no_faults() != "", reason=why_no_faults())
+
+CHANGING = ("write", "fsync", "rename", "link", "mkdir", "unlinkat")  # unlink: only after errors
+# Fault, the calls that can meet it.
+REFUSALS: dict[str, tuple[str, ...]] = {
+    "error=EIO": CHANGING,
+    "error=EIO+": ("write", "fsync", "rename", "mkdir"),
+    "error=ENOSPC": ("write", "fsync", "rename", "link", "mkdir"),
+    "error=ENOSPC+": ("write",),
+    "error=EDQUOT": ("write",),
+    "error=EROFS+": ("mkdir", "rename"),
+    "error=EROFS": ("openat",),
+    "error=EACCES": ("openat",),
+    "error=ESTALE": ("openat",),
+    "error=ENODEV": ("openat",),
+}
+LIES: dict[str, tuple[str, ...]] = {"retval=1": ("write",), "retval=0": CHANGING[1:]}
+STEP = 29
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("undisturbed") / "0.zarr"
+    build(path)
+    return tree_digest(path)
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    counts = count_calls(tmp_path_factory.mktemp("counts"))
+    assert min(counts[call] for call in CHANGING) >= 1
+    assert not counts["unlink"]
+    assert not counts["pwrite64"]
+    return counts
+
+
+def assert_not_half_read(path: Path) -> None:
+    """A reader sees the whole store, or is told that it is not there yet."""
+    if (path / "HEAD").exists():
+        open_store(path).verify()
+    else:
+        with pytest.raises(StoreError, match=r"is not there|under construction"):
+            open_store(path)
+
+
+def assert_resumes(outcome: Outcome, undisturbed: str) -> None:
+    assert_not_half_read(outcome.path)
+    build(outcome.path)
+    assert tree_digest(outcome.path) == undisturbed, outcome
+
+
+def kill(folder: Path, points: list[Point], undisturbed: str) -> None:
+    for outcome in spoil(folder, "signal=KILL", points):
+        assert outcome.status == -9, outcome
+        assert_resumes(outcome, undisturbed)
+
+
+def refuse(folder: Path, fault: str, points: list[Point], undisturbed: str) -> None:
+    """Every build ends well, or with an error of ours."""
+    for outcome in spoil(folder, fault, points):
+        assert outcome.status in (0, NAMED), outcome
+        if "ENOSPC" in fault and outcome.status:
+            needed = r"No space left on device\): \d+ bytes are needed, \d+ are free"
+            assert re.search(needed, outcome.message), outcome
+        if outcome.status == 0:
+            open_store(outcome.path).verify()
+        assert_resumes(outcome, undisturbed)
+
+
+def test_killed_at_a_call_and_resumed_gives_the_same_bytes(
+    tmp_path: Path, counts: Counter[str], undisturbed: str
+) -> None:
+    """RELIABILITY 1: at every 29th call of each kind."""
+    kill(tmp_path, every(counts, CHANGING, step=STEP), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [*CHANGING, "openat"])
+def test_killed_at_every_call_and_resumed_gives_the_same_bytes(
+    tmp_path: Path, counts: Counter[str], undisturbed: str, call: str
+) -> None:
+    """RELIABILITY 1: N = 1, 2, ... until it no longer fires."""
+    kill(tmp_path, every(counts, [call], step=1), undisturbed)
+    if call == "openat":  # the C library opens files of its own now and then
+        return
+    (after,) = spoil(tmp_path, "signal=KILL", [(call, counts[call] + 1)])
+    assert after.status == 0
+    assert tree_digest(after.path) == undisturbed
+
+
+@pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC", "error=EROFS+"])
+def test_a_refused_call_is_named_and_the_build_resumes(
+    tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
+) -> None:
+    """RELIABILITY 3, 4, 13: full disk, EIO, read-only, at every 29th call."""
+    refuse(tmp_path, fault, every(counts, REFUSALS[fault], step=STEP), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_every_refused_call_is_named_and_the_build_resumes(
+    tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
+) -> None:
+    """RELIABILITY 3, 4, 13: N = 1, 2, ... until it no longer fires."""
+    refuse(tmp_path, fault, every(counts, REFUSALS[fault], step=1), undisturbed)
+
+
+def test_a_flush_that_failed_once_costs_nothing_but_a_rewrite(
+    tmp_path: Path, undisturbed: str
+) -> None:
+    """RELIABILITY 4: the temporary is dropped and written anew; the build goes on."""
+    outcomes = spoil(tmp_path, "error=EIO", [("fsync", 2), ("fsync", 3), ("fsync", 9)])
+    assert [outcome.status for outcome in outcomes] == [0, 0, 0]
+    assert all(tree_digest(outcome.path) == undisturbed for outcome in outcomes)
+
+
+@pytest.mark.parametrize("fault", LIES)
+def test_a_call_that_lied_is_found(
+    tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
+) -> None:
+    """RELIABILITY 9: the system says done, and has done nothing, or less. Every 29th call."""
+    refuse(tmp_path, fault, every(counts, LIES[fault], step=STEP), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", LIES)
+def test_every_call_that_lied_is_found(
+    tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
+) -> None:
+    """RELIABILITY 9: N = 1, 2, ... until it no longer fires."""
+    refuse(tmp_path, fault, every(counts, LIES[fault], step=1), undisturbed)

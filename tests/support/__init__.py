@@ -1,0 +1,1 @@
+"""What tests share: makers of data, oracles, faults, servers."""

@@ -1,0 +1,1 @@
+"""Faults: killed processes, failing system calls, hostile files."""

@@ -1,0 +1,1 @@
+"""Makers of data: small, odd-sized, and real where it matters."""

@@ -1,0 +1,125 @@
+"""Makers of Kaldi's own decoding graph, out of ours: the same paths, said in transition-ids.
+
+OpenFst itself (kaldifst) writes the files, so that they are no mirror of our own encoder.
+"""
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import kaldifst
+
+from stages.acoustic.lang.graph import build_graph, read_graph
+from stages.acoustic.lang.lang import read_lang
+from tests.support.makers.kaldi import AN4
+
+FstType = Literal["const", "vector"]
+Units = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class TransitionState:
+    """A state of a phone; `loop_pdf` is of staying in it."""
+
+    phone: str
+    state: int
+    forward_pdf: int
+    loop_pdf: int
+
+
+def transition_states(units: Units, *, chain: bool) -> list[TransitionState]:
+    """Every state of every unit, in two contexts; with `chain`, states whose two pdfs differ."""
+    states = [
+        TransitionState(f"{unit}{context}", number, pdf, pdf)
+        for context in ("", "_E")
+        for unit, pdfs in units.items()
+        for number, pdf in enumerate(pdfs)
+    ]
+    num_pdfs = 1 + max(state.forward_pdf for state in states)
+    if chain:
+        states += [TransitionState(f"Q{n}", 0, n, (n + 1) % num_pdfs) for n in range(num_pdfs)]
+    return states
+
+
+def show_transitions(units: Units, *, chain: bool = True, with_counts: bool = False) -> str:
+    """What Kaldi's program of that name prints of them."""
+    count = " count of pdf = 12.5" if with_counts else ""
+    lines = []
+    for n, state in enumerate(transition_states(units, chain=chain)):
+        pdfs = f"pdf = {state.forward_pdf}"
+        if state.forward_pdf != state.loop_pdf:
+            pdfs = f"forward-pdf = {state.forward_pdf} self-loop-pdf = {state.loop_pdf}"
+        lines += [
+            f"Transition-state {n + 1}: phone = {state.phone} hmm-state = {state.state} {pdfs}",
+            f" Transition-id = {2 * n + 1} p = 0.75{count} [self-loop]",
+            f" Transition-id = {2 * n + 2} p = 2.5e-01{count} [{state.state} -> {state.state + 1}]",
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def make_kaldi_graph(
+    directory: Path, lang: Path, *, type: FstType = "const", chain: bool = True
+) -> Path:
+    """HCLG.fst, words.txt and transitions.txt of the lexicon, units and ARPA in `lang`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    read = read_lang(lang)
+    with TemporaryDirectory() as folder:
+        build_graph(read, Path(folder))
+        graph = kaldifst.StdVectorFst(read_graph(Path(folder)))
+        (directory / "words.txt").write_bytes((Path(folder) / "words.txt").read_bytes())
+    states = transition_states(read.units, chain=chain)
+    write_fst(directory / "HCLG.fst", in_transition_ids(graph, states), type=type)
+    (directory / "transitions.txt").write_text(show_transitions(read.units, chain=chain))
+    return directory
+
+
+def write_fst(path: Path, fst: kaldifst.StdVectorFst, *, type: FstType) -> None:
+    """As OpenFst writes it."""
+    assert (fst if type == "vector" else kaldifst.StdConstFst(fst)).write(os.fspath(path))
+
+
+def in_transition_ids(
+    graph: kaldifst.StdVectorFst, states: list[TransitionState]
+) -> kaldifst.StdVectorFst:
+    """A copy in which a self loop has one of its pdf's loop ids, any other arc a forward one."""
+    ids = defaultdict(list)
+    for n, state in enumerate(states):
+        ids[state.loop_pdf, True].append(2 * n + 1)
+        ids[state.forward_pdf, False].append(2 * n + 2)
+    said = graph.copy()
+    for state in range(graph.num_states):
+        said.delete_arcs(state, graph.num_arcs(state))
+        for arc in kaldifst.ArcIterator(graph, state):
+            label = arc.ilabel
+            if label:
+                known = ids[label - 1, arc.nextstate == state]
+                label = known[(state + arc.nextstate) % len(known)]
+            said.add_arc(state, kaldifst.StdArc(label, arc.olabel, arc.weight.value, arc.nextstate))
+    return said
+
+
+def swap_lang(data: Path, *, type: FstType = "const", chain: bool = True) -> Path:
+    """Put Kaldi's graph in the place of a data directory's lexicon, units and ARPA."""
+    lang = data / "lang"
+    (lang / "num_pdfs").write_bytes((data / "num_pdfs").read_bytes())
+    make_kaldi_graph(data / "swapped", lang, type=type, chain=chain)
+    (lang / "num_pdfs").unlink()
+    for name in ("lexicon.txt", "units.txt", "lm.arpa"):
+        (lang / name).unlink()
+    for path in (data / "swapped").iterdir():
+        path.rename(lang / path.name)
+    (data / "swapped").rmdir()
+    return data
+
+
+def an4_with_kaldi_graph(directory: Path, *, chain: bool = True) -> Path:
+    """AN4's folders, and its lang as Kaldi's graph."""
+    assert AN4 is not None
+    directory.mkdir()
+    for name in ("train", "dev", "test", "num_pdfs"):
+        (directory / name).symlink_to(AN4 / name)
+    make_kaldi_graph(directory / "lang", AN4 / "lang", chain=chain)
+    return directory

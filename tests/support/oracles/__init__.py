@@ -1,0 +1,1 @@
+"""Oracles: the same values, computed in another way."""

@@ -1,0 +1,1 @@
+"""Servers on this machine: HTTP, S3, ssh, Dask clusters."""
