@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.paths import TESTS
+from tests.support.paths import DOCS, ROOT, TESTS
 
-PAGE = (TESTS.parent / "docs" / "reliability.md").read_text("utf-8")
+PAGE = (DOCS / "reliability.md").read_text("utf-8")
 NUMBERS = {*range(1, 21), *range(22, 30)}
 ROWS = {
     int(number): row
@@ -28,9 +28,9 @@ def test_every_requirement_has_tests_that_name_it() -> None:
     named: dict[int, set[str]] = {}
     for path in TESTS.rglob("test_*.py"):
         for number in named_in(path):
-            named.setdefault(number, set()).add(path.name)
+            named.setdefault(number, set()).add(path.relative_to(ROOT).as_posix())
     assert named.keys() >= NUMBERS
     assert ROWS.keys() == NUMBERS
     for number, row in ROWS.items():
-        listed = set(re.findall(r"test_\w+\.py", row))
+        listed = set(re.findall(r"tests/[\w/]+\.py", row))
         assert listed <= named[number], number
