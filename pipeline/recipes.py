@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
@@ -17,25 +16,11 @@ from pipeline.settings import PipelineSettings
 from stages.acoustic.lang.graph import GRAPH_FORMAT
 from stages.acoustic.members.posterior_archive import posteriors_fingerprint
 from stages.contract.results import System
-from stages.contract.settings import Settings
 from stages.corpus.build import source_fingerprint
 from stages.ensemble.settings import MemberSettings
 from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings
-
-_OF_ARCHIVES = {"posteriors", "posteriors_are", "max_length_difference"}
-
-SPEED_SETTINGS = {"batch_frames", "threads", "loaded_megabytes"}  # of the teacher
-
-
-def _json(settings: Settings, *, without: set[str] | None = None) -> dict[str, Any]:
-    return settings.model_dump(mode="json", exclude=without)
-
-
-def _trained(settings: MemberSettings | StudentSettings, *, without: set[str]) -> dict[str, Any]:
-    """Settings of a model; how often it writes a checkpoint, and the like, do not count."""
-    return {**_json(settings, without=without), "training": settings.training.identity()}
 
 
 class Recipes:
@@ -79,7 +64,7 @@ class Recipes:
             return self._archived_member(member, member.posteriors)
         return Recipe(
             stage="member",
-            settings=_trained(member, without={"name", *_OF_ARCHIVES}),
+            settings=member.identity(),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
         )
@@ -92,7 +77,7 @@ class Recipes:
         """
         recipe = Recipe(
             stage="member",
-            settings=_json(member, without={"name", "posteriors", "architecture", "training"}),
+            settings=member.identity(),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
             remarks={"path": str(posteriors)},
@@ -111,26 +96,23 @@ class Recipes:
         members = {f"member {n}": member.fingerprint for n, member in enumerate(self.members)}
         return Recipe(
             stage="teacher",
-            settings=_json(self._settings.teacher, without=SPEED_SETTINGS),
+            settings=self._settings.teacher.identity(),
             inputs={"corpus": self.corpus.fingerprint, **members},
         )
 
     def student(self, student: StudentSettings) -> Recipe:
-        """A student. One on hard labels alone does not depend on the teacher, k, tail or T.
+        """A student. One on hard labels alone does not depend on the teacher.
 
         A store that the settings name counts by its digest, wherever it lies: no teacher is needed.
         """
         inputs = {"corpus": self.corpus.fingerprint}
-        unused = {"name", "store", "cache_bytes"}
         if student.hard_weight < 1 and student.store is not None:
             inputs["store"] = self.stores.digest(student.store)
         elif student.hard_weight < 1:
             inputs["teacher"] = self.teacher.fingerprint
-        else:
-            unused |= {"k", "tail", "temperature"}
         return Recipe(
             stage="student",
-            settings=_trained(student, without=unused),
+            settings=student.identity(),
             inputs=inputs,
             shown_as=student.name or "",
         )
@@ -163,7 +145,7 @@ class Recipes:
         """One system's results; its name does not count."""
         return Recipe(
             stage="evaluation",
-            settings=_json(self._settings.evaluate, without={"processes"}),
+            settings=self._settings.evaluate.identity(),
             inputs={"corpus": self.corpus.fingerprint, "system": system.fingerprint},
             shown_as=system.name,
         )
@@ -198,6 +180,6 @@ class Recipes:
         inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
         return Recipe(
             stage="report",
-            settings={"format": PAGE_FORMAT, **_json(self._settings.report)},
+            settings={"format": PAGE_FORMAT, **self._settings.report.identity()},
             inputs={"teacher": self.teacher.fingerprint, **inputs},
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.contract.settings import LengthDifference, Settings
+from stages.contract.settings import NOT_IN_IDENTITY, LengthDifference, Settings
 
 
 class KaldiSettings(Settings):
@@ -19,11 +19,18 @@ class KaldiSettings(Settings):
     dev: str = "dev"
     test: str = "test"
     unlabelled: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    labelled_share: float = Field(1.0, gt=0.0, le=1.0)
+    labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(1.0, gt=0.0, le=1.0)
     lang: str = "lang"
     frame_shift_ms: float = Field(default=10.0, gt=0)
     max_length_difference: LengthDifference = 0  # features, labels; 1: the longer one is trimmed
     unknown_words: Literal["fail", "keep"] = "fail"
+
+    def not_in_identity(self) -> set[str]:
+        """No untranscribed folders: corpora made before the setting existed stay fresh.
+
+        `labelled_share` is counted by CorpusSettings, once for both sources.
+        """
+        return super().not_in_identity() | (set() if self.unlabelled else {"unlabelled"})
 
     @model_validator(mode="after")
     def _unlabelled_folders_are_others(self) -> Self:

@@ -1,11 +1,11 @@
 """CorpusSettings: which speech, and what is done to its features."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.spoken.settings import SpokenSettings
@@ -15,33 +15,28 @@ class CorpusSettings(Settings):
     """The speech that everything else is made from."""
 
     source: Literal["spoken", "kaldi"] = "spoken"
-    path: Path | None = None
+    path: Annotated[Path | None, NOT_IN_IDENTITY] = None  # the content of the source counts
     spoken: SpokenSettings = SpokenSettings()
     kaldi: KaldiSettings = KaldiSettings()
     features: FrontEndSettings = FrontEndSettings()
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the corpus, beside the content of its source.
+        """The settings that decide the corpus, next to the content of its source.
 
-        What leaves all speech as it is does not count: corpora from before it was there stay fresh.
+        A share of 1 is left out, so that corpora made before the setting existed stay fresh.
         """
-        settings = self.model_dump(mode="json", exclude={"path", self._other_source})
-        del settings[self.source]["labelled_share"]
-        if self.labelled_share < 1:
-            settings["labelled_share"] = self.labelled_share
-        if self.source == "kaldi" and not self.kaldi.unlabelled:
-            del settings["kaldi"]["unlabelled"]
-        return settings
+        share = {"labelled_share": self.labelled_share} if self.labelled_share < 1 else {}
+        return {**super().identity(), **share}
+
+    def not_in_identity(self) -> set[str]:
+        """The branch of the source that is not read does not count either."""
+        other_source = "kaldi" if self.source == "spoken" else "spoken"
+        return super().not_in_identity() | {other_source}
 
     @property
     def labelled_share(self) -> float:
         """Of train's speakers, how many keep their hard labels."""
         return self.spoken.labelled_share if self.source == "spoken" else self.kaldi.labelled_share
-
-    @property
-    def _other_source(self) -> str:
-        """The branch of the settings that this source does not read."""
-        return "kaldi" if self.source == "spoken" else "spoken"
 
     @model_validator(mode="after")
     def _kaldi_says_something(self) -> Self:

@@ -120,5 +120,4 @@ def spoken_fingerprint(settings: SpokenSettings) -> str:
         synthesiser = version(SYNTHESISER)
     except PackageNotFoundError:
         synthesiser = "absent"
-    spoken = settings.model_dump(mode="json", exclude={"labelled_share"})  # says nothing aloud
-    return fingerprint({"spoken": spoken, SYNTHESISER: synthesiser})
+    return fingerprint({"spoken": settings.identity(), SYNTHESISER: synthesiser})

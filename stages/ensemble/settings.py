@@ -1,13 +1,13 @@
 """Settings of the ensemble: its members, unlike one another on purpose."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from stages.acoustic.members.posterior_archive import PosteriorsAre
 from stages.acoustic.models.architectures import ArchitectureSettings
-from stages.contract.settings import LengthDifference, Settings
+from stages.contract.settings import NOT_IN_IDENTITY, LengthDifference, Settings
 from stages.training.settings import TrainingSettings
 
 
@@ -21,13 +21,21 @@ class MemberSettings(Settings):
     and the teacher labels a training utterance by the model that has not heard its speaker.
     """
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, NOT_IN_IDENTITY] = Field(min_length=1)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
     folds: int = Field(1, ge=1, le=100)
-    posteriors: Path | None = None
+    posteriors: Annotated[Path | None, NOT_IN_IDENTITY] = None  # the content of the archives counts
     posteriors_are: PosteriorsAre = "log"  # natural logarithms, or probabilities
     max_length_difference: LengthDifference = 0  # frames; 1: posteriors lose or repeat their last
+
+    def not_in_identity(self) -> set[str]:
+        """What is read for the other kind of member alone does not count either."""
+        trained, archived = (
+            {"architecture", "training"},
+            {"posteriors_are", "max_length_difference"},
+        )
+        return super().not_in_identity() | (archived if self.posteriors is None else trained)
 
     @model_validator(mode="after")
     def _trained_or_archived(self) -> Self:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 
 class EvaluateSettings(Settings):
@@ -22,4 +22,5 @@ class EvaluateSettings(Settings):
     batch_frames: int = Field(default=8192, ge=1)
     bootstrap_samples: int = Field(default=2000, ge=100)
     seed: int = Field(default=1, ge=0)  # of the bootstrap
-    processes: int = Field(default=0, ge=0)  # that decode; 0: one for each processor
+    # Processes that decode; 0: one for each processor.
+    processes: Annotated[int, NOT_IN_IDENTITY] = Field(default=0, ge=0)

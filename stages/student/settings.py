@@ -1,11 +1,11 @@
 """Settings of a student: what it learns from, in which proportion, and how large it is."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from stages.acoustic.models.architectures import ArchitectureSettings
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.student.targets import TailPolicy
 from stages.training.settings import TrainingSettings
 
@@ -13,7 +13,7 @@ from stages.training.settings import TrainingSettings
 class StudentSettings(Settings):
     """One student. hard_weight 1 is the baseline on hard labels: k, tail, T do not matter then."""
 
-    name: str | None = None
+    name: Annotated[str | None, NOT_IN_IDENTITY] = None
     k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
     hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
@@ -23,10 +23,17 @@ class StudentSettings(Settings):
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)
     # A store to learn from, not the teacher's: a path, https://, s3://, ... (docs/sharing.md).
-    store: str | None = Field(None, min_length=1)
-    cache_bytes: int = Field(20 << 30, ge=0)  # of a store behind a URL, kept on this machine's disk
+    # Its digest counts, its place does not.
+    store: Annotated[str | None, NOT_IN_IDENTITY] = Field(None, min_length=1)
+    # Of a store behind a URL, kept on this machine's disk.
+    cache_bytes: Annotated[int, NOT_IN_IDENTITY] = Field(20 << 30, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
+
+    def not_in_identity(self) -> set[str]:
+        """A student on hard labels alone reads no soft labels: their settings do not count."""
+        of_soft_labels = {"k", "tail", "temperature"} if self.hard_weight == 1 else set()
+        return super().not_in_identity() | of_soft_labels
 
     @model_validator(mode="after")
     def _smooth_hard_labels_alone(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.acoustic.members.ensemble_posteriors import Combine
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -16,10 +16,10 @@ class TeacherSettings(Settings):
     `temperature` is applied before truncation. For each of `temperatures` the store also holds
     a log norm a frame, which makes kept probabilities exact at that temperature too.
 
-    The last three change speed and memory alone. `threads` is of one process: another number moves
-    the last bits of a forward pass, so it is the same everywhere; more processes (--workers) are
-    quicker than more threads. Members whose weights fit into `loaded_megabytes` together are
-    loaded once a process, else one at a time, once a shard.
+    The last three change speed and memory only. `threads` are those of one process: another number
+    changes the last bits of a forward pass, so it is the same in all of them; more processes
+    (--workers) are faster than more threads. Members whose weights fit into `loaded_megabytes`
+    together are loaded once a process, otherwise one at a time, once a shard.
     """
 
     kept: int = Field(32, ge=1, le=4096)
@@ -31,9 +31,9 @@ class TeacherSettings(Settings):
     chunk_frames: int = Field(8192, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
     on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
-    batch_frames: int = Field(8192, ge=1)
-    threads: int = Field(1, ge=1, le=1024)
-    loaded_megabytes: int = Field(4096, ge=0)
+    batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(8192, ge=1)
+    threads: Annotated[int, NOT_IN_IDENTITY] = Field(1, ge=1, le=1024)
+    loaded_megabytes: Annotated[int, NOT_IN_IDENTITY] = Field(4096, ge=0)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

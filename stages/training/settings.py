@@ -1,16 +1,13 @@
 """Settings of training: how, how long, on which changed features."""
 
-from typing import Any
+from typing import Annotated
 
 from pydantic import Field
 
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.training.augmentation import AugmentationSettings
 from stages.training.precision import PrecisionName
 from stages.training.schedule import ScheduleName
-
-# On what is learnt: no part of a run's identity.
-WITHOUT_EFFECT = {"checkpoint_minutes", "tensorboard"}
 
 
 class TrainingSettings(Settings):
@@ -29,10 +26,8 @@ class TrainingSettings(Settings):
     patience: int = Field(4, ge=1)  # epochs without a better dev frame error before it stops
     average_last: int = Field(1, ge=1)  # mean weights of so many epochs, if better on dev
     seed: int = Field(0, ge=0, lt=1 << 63)
-    checkpoint_minutes: float = Field(5.0, ge=0.0)  # between checkpoints in an epoch; 0: every step
-    tensorboard: bool = False  # figures of every epoch in work/tensorboard as well
+    # Between checkpoints in an epoch; 0: every step.
+    checkpoint_minutes: Annotated[float, NOT_IN_IDENTITY] = Field(5.0, ge=0.0)
+    # Figures of every epoch in work/tensorboard as well.
+    tensorboard: Annotated[bool, NOT_IN_IDENTITY] = False
     augmentation: AugmentationSettings = AugmentationSettings()
-
-    def identity(self) -> dict[str, Any]:
-        """The settings that decide what is learnt."""
-        return self.model_dump(mode="json", exclude=WITHOUT_EFFECT)

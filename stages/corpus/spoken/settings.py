@@ -1,10 +1,10 @@
 """SpokenSettings: how much is spoken, by how many voices, and how hard it is to hear."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from stages.contract.settings import Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 
 class DistortionSettings(Settings):
@@ -38,7 +38,8 @@ class SpokenSettings(Settings):
     test_minutes: float = Field(12.0, gt=0, le=6000)
     seed: int = Field(1, ge=0)
     train_voices: int = Field(48, ge=1, le=400)
-    labelled_share: float = Field(1.0, gt=0.0, le=1.0)  # of them; the others: not transcribed
+    # Of them; the others are not transcribed. The speech is the same: CorpusSettings counts it.
+    labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(1.0, gt=0.0, le=1.0)
     dev_voices: int = Field(8, ge=1, le=80)
     test_voices: int = Field(12, ge=1, le=80)
     words_per_minute_low: int = Field(130, ge=80, le=300)

@@ -1,0 +1,138 @@
+"""What counts for a recipe, in full: a new setting is listed here, or marked NOT_IN_IDENTITY.
+
+A field that counts and is not listed fails the test: decide whether another value makes another
+artefact. If it does, artefacts made before the field existed are made again.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.corpus.settings import CorpusSettings
+from stages.ensemble.settings import MemberSettings
+from stages.evaluate.settings import EvaluateSettings
+from stages.report.settings import ReportSettings
+from stages.student.settings import StudentSettings
+from stages.teacher.settings import TeacherSettings
+
+ARCHITECTURE = """
+    architecture.dropout architecture.hidden architecture.kind architecture.layers
+"""
+TRAINING = """
+    training.augmentation.feature_mask_dims training.augmentation.feature_masks
+    training.augmentation.gain training.augmentation.noise training.augmentation.time_mask_frames
+    training.augmentation.time_masks training.average_last training.batch_frames
+    training.block_frames training.chunk_frames training.clip training.epochs
+    training.learning_rate training.patience training.precision training.schedule training.seed
+    training.warmup training.weight_decay
+"""
+FEATURES = """
+    features.cmvn features.deltas features.dtype features.norm_vars features.splice_left
+    features.splice_right features.subsample
+"""
+SPOKEN = """
+    spoken.dev_minutes spoken.dev_voices spoken.distortion.babble_share
+    spoken.distortion.echo_seconds_high spoken.distortion.echo_seconds_low
+    spoken.distortion.echo_share spoken.distortion.gain_db spoken.distortion.snr_db_high
+    spoken.distortion.snr_db_low spoken.distortion.tilt_db_per_octave spoken.hours
+    spoken.lm_sentences spoken.max_pronunciations spoken.min_count spoken.min_frames_per_state
+    spoken.min_pronunciation_share spoken.num_mel_bins spoken.seed spoken.states_per_unit
+    spoken.test_minutes spoken.test_voices spoken.train_voices spoken.words_per_minute_high
+    spoken.words_per_minute_low
+"""
+KALDI = """
+    kaldi.dev kaldi.frame_shift_ms kaldi.lang kaldi.max_length_difference kaldi.test kaldi.train
+    kaldi.unknown_words
+"""
+STUDENT = "chunk_above hard_weight label_smoothing"
+
+COUNTS: dict[str, tuple[Settings, str]] = {
+    "corpus, spoken": (CorpusSettings(), f"source {FEATURES} {SPOKEN}"),
+    "corpus, a part transcribed": (
+        CorpusSettings.model_validate({"spoken": {"labelled_share": 0.3}}),
+        f"source labelled_share {FEATURES} {SPOKEN}",
+    ),
+    "corpus, Kaldi": (
+        CorpusSettings(source="kaldi", path=Path("data")),
+        f"source {FEATURES} {KALDI}",
+    ),
+    "corpus, Kaldi, a part transcribed": (
+        CorpusSettings.model_validate(
+            {"source": "kaldi", "path": "x", "kaldi": {"unlabelled": ["u"], "labelled_share": 0.3}}
+        ),
+        f"source labelled_share kaldi.unlabelled {FEATURES} {KALDI}",
+    ),
+    "member, trained": (MemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
+    "member, archived": (
+        MemberSettings(name="a", posteriors=Path("post")),
+        "folds max_length_difference posteriors_are",
+    ),
+    "teacher": (
+        TeacherSettings(),
+        """
+        chunk_frames combine kept on_bad_posterior shard_frames splits temperature temperatures
+        weights
+        """,
+    ),
+    "student": (StudentSettings(), f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING}"),
+    "student, hard labels alone": (
+        StudentSettings(hard_weight=1.0),
+        f"{STUDENT} {ARCHITECTURE} {TRAINING}",
+    ),
+    "evaluate": (
+        EvaluateSettings(),
+        """
+        acoustic_scales batch_frames beam bootstrap_samples insertion_penalties max_active
+        prior_smoothing seed
+        """,
+    ),
+    "report": (
+        ReportSettings(),
+        "bootstrap_samples dots_per_inch posteriorgram_classes seed title utterance",
+    ),
+}
+
+
+def dotted(tree: dict[str, Any], *, below: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from dotted(value, below=f"{below}{key}.")
+        else:
+            yield f"{below}{key}"
+
+
+@pytest.mark.parametrize("stage", COUNTS)
+def test_identity_counts_exactly_the_listed_fields(stage: str) -> None:
+    settings, expected = COUNTS[stage]
+    assert sorted(dotted(settings.identity())) == sorted(expected.split())
+
+
+class Inner(Settings):
+    size: int = 3
+    speed: Annotated[int, NOT_IN_IDENTITY] = 5
+
+
+class Outer(Settings):
+    one: Inner = Inner()
+    several: tuple[Inner, ...] = (Inner(), Inner(size=4))
+    numbers: tuple[float, ...] = (0.5, 1.0)
+    place: Path = Path("here")
+    name: Annotated[str | None, NOT_IN_IDENTITY] = None
+
+
+def test_identity_leaves_marked_fields_out_at_every_depth() -> None:
+    assert Outer(name="x").identity() == {
+        "one": {"size": 3},
+        "several": [{"size": 3}, {"size": 4}],
+        "numbers": [0.5, 1.0],
+        "place": "here",
+    }
+
+
+def test_identity_has_the_options_of_own_architectures() -> None:
+    architecture = {"kind": "package.module:factory", "width": 7}
+    identity = StudentSettings.model_validate({"architecture": architecture}).identity()
+    assert identity["architecture"] == architecture
