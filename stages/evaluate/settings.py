@@ -19,7 +19,7 @@ class EvaluateSettings(Settings):
         default=(-3.0, -2.0, -1.0, 0.0, 1.0, 2.0), min_length=1
     )
     prior_smoothing: float = Field(default=1.0, gt=0)  # frames added to every class's count
-    batch_frames: int = Field(default=8192, ge=1)
+    batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(default=8192, ge=1)
     bootstrap_samples: int = Field(default=2000, ge=100)
     seed: int = Field(default=1, ge=0)  # of the bootstrap
     # Processes that decode; 0: one for each processor.

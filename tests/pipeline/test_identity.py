@@ -85,8 +85,7 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "evaluate": (
         EvaluateSettings(),
         """
-        acoustic_scales batch_frames beam bootstrap_samples insertion_penalties max_active
-        prior_smoothing seed
+        acoustic_scales beam bootstrap_samples insertion_penalties max_active prior_smoothing seed
         """,
     ),
     "report": (
