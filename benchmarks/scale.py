@@ -47,11 +47,11 @@ from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
 from storage.contents.contents import frame_objects
-from storage.contents.manifest import ObjectRecord, decode_records, encode_records
 from storage.contents.metadata import read_metadata
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.records import ObjectRecord, decode_records, encode_records
 from storage.place.cached_folder import cached_folder
 from storage.read.reader import SoftLabelStore, open_store
 from storage.transfer.plan import Selection, plan_transfer, wanted_part

@@ -19,10 +19,10 @@ from stages.contract.progress import Task
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads
-from storage.contents.manifest import GROUP
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT, file_digest
 from storage.format.layout import StoreAbout
+from storage.format.records import GROUP
 from storage.write.shard_commit import is_committed, write_shard
 from storage.write.top_k import KeptBlock
 

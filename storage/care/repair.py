@@ -12,7 +12,7 @@ from pathlib import Path
 
 from storage.care.verify import check_objects, strangers
 from storage.contents.contents import frame_objects, metadata_records, read_commit
-from storage.contents.manifest import HEAD, Records, read_head, read_manifest, record_of
+from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.object_file import is_there, opened, patiently
@@ -20,6 +20,7 @@ from storage.files.publish import sync_directory
 from storage.format.encoding import encode_metadata
 from storage.format.layout import commit_name
 from storage.format.partial_copy import read_part
+from storage.format.records import HEAD, Records, record_of
 from storage.format.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
 from storage.write.commit import clear_stage, publish
 

@@ -6,20 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.contents.contents import read_commit, read_contents
-from storage.contents.manifest import (
-    HEAD,
-    STAGE,
-    ObjectRecord,
-    Records,
-    manifest_name,
-    read_head,
-    read_manifest,
-)
+from storage.contents.manifest import read_head, read_manifest
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.files.fingerprint import handle_digest
 from storage.files.object_file import is_there, opened, patiently
 from storage.format.layout import commit_name
 from storage.format.partial_copy import PART, only_here
+from storage.format.records import HEAD, STAGE, ObjectRecord, Records, manifest_name
 from storage.place.remote_folder import RemoteFolder, Root
 from storage.place.remote_verify import look_at_bytes, look_at_sizes
 from storage.transfer.plan import refuse_odd_objects

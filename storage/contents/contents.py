@@ -4,19 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.contents.manifest import (
-    Records,
-    decode_records,
-    read_head,
-    read_manifest,
-    read_object,
-    record_of,
-)
+from storage.contents.manifest import read_head, read_manifest, read_object
 from storage.contents.metadata import StoreMetadata, read_metadata, read_sealed_metadata
 from storage.errors import StoreCorrupt, StoreIncomplete
 from storage.files.object_file import is_there
 from storage.format.encoding import encode_metadata
 from storage.format.layout import StoreAbout, commit_name, frame_arrays
+from storage.format.records import Records, decode_records, record_of
 from storage.place.remote_folder import RemoteFolder, Root
 
 

@@ -1,4 +1,4 @@
-"""Manifest: the size and sha256 of every object of a store. Its own sha256 is the store's identity.
+"""Manifest: HEAD, the manifest and small objects of a store, read and compared.
 
 HEAD names the manifest; who reads a store starts there.
 """
@@ -7,90 +7,25 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, shown
-from storage.files.fingerprint import canonical_json
+from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.object_file import read_whole
-from storage.files.strict_json import parse_json
-from storage.format.layout import FORMAT_NAME, FORMAT_VERSION, commit_name
+from storage.format.layout import commit_name
 from storage.format.partial_copy import UNFINISHED, read_part
-from storage.place.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder, Root
+from storage.format.records import (
+    DIGEST,
+    GROUP,
+    HEAD,
+    STAGE,
+    Records,
+    decode_records,
+    manifest_name,
+)
+from storage.place.byte_ranges import ByteRange, group_by_size
+from storage.place.remote_folder import RemoteFolder, Root
 
-HEAD = "HEAD"
-STAGE = "_stage"
-GROUP = "zarr.json"
 MAX_HEAD_BYTES = 128  # asked of a server; a digest and its line end are 65
-# No empty part, none that begins with a dot: nothing leads out of the store.
-OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectRecord:
-    """What an object must be. `chunks` are the crc32c of a shard's inner chunks, None if absent.
-
-    They tell a reader of one chunk that it is this store's and this shard's, not another's.
-    """
-
-    num_bytes: int
-    sha256: str
-    chunks: tuple[int | None, ...] = ()
-
-
-Records = dict[str, ObjectRecord]
-
-
-def record_of(content: bytes, chunks: tuple[int | None, ...] = ()) -> ObjectRecord:
-    """The record of an object that is about to be written."""
-    return ObjectRecord(
-        num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), chunks=chunks
-    )
-
-
-def encode_records(records: Records, **facts: object) -> bytes:
-    """Canonical JSON of records: a commit record (shard=...), or the manifest."""
-    objects = {
-        name: {"bytes": record.num_bytes, "sha256": record.sha256}
-        | ({"chunks": list(record.chunks)} if record.chunks else {})
-        for name, record in records.items()
-    }
-    head = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION}
-    return (canonical_json(head | facts | {"objects": objects}) + "\n").encode()
-
-
-def decode_records(content: bytes, *, where: str) -> Records:
-    """The records again.
-
-    Raises:
-        StoreCorrupt: when the bytes are not such a file.
-        StoreError: when it is of another format or a newer version.
-    """
-    try:
-        value: Any = parse_json(content)
-        found = (value["format"], value["format_version"])
-        if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
-            raise StoreError(f"{where}: format {shown(found)} is not known here")
-        return {name: _record(name, fields) for name, fields in value["objects"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-        raise StoreCorrupt(f"{where} is not a list of objects ({shown(cause)})") from cause
-
-
-def _record(name: str, fields: dict[str, Any]) -> ObjectRecord:
-    num_bytes, sha256, chunks = fields["bytes"], fields["sha256"], fields.get("chunks", [])
-    numbers = [num_bytes, *(chunk for chunk in chunks if chunk is not None)]
-    if not OBJECT_NAME.fullmatch(name) or not DIGEST.fullmatch(sha256):
-        raise ValueError(f"object {name!r}")
-    if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError(f"object {name!r}")
-    return ObjectRecord(num_bytes=num_bytes, sha256=sha256, chunks=tuple(chunks))
-
-
-def manifest_name(digest: str) -> str:
-    """Where the manifest of a store with this identity lies below it."""
-    return f"manifest-{digest}.json"
 
 
 def read_head(root: Root) -> str:
@@ -187,17 +122,3 @@ def read_objects(root: Root, records: Records) -> Iterator[tuple[str, bytes]]:
                     f"{root / name}: sha256 differs from the manifest's: bytes have changed"
                 )
             yield name, content
-
-
-def group_by_size(records: Records) -> Iterator[Records]:
-    """All of them, as many together as make `REQUEST_BYTES`; a larger one alone."""
-    group: Records = {}
-    num_bytes = 0
-    for name, record in records.items():
-        if group and num_bytes + record.num_bytes > REQUEST_BYTES:
-            yield group
-            group, num_bytes = {}, 0
-        group[name] = record
-        num_bytes += record.num_bytes
-    if group:
-        yield group

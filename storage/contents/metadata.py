@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.contents.manifest import GROUP, Records, read_object, read_objects
+from storage.contents.manifest import read_object, read_objects
 from storage.errors import StoreCorrupt, shown
 from storage.files.strict_json import parse_json
 from storage.format.layout import StoreAbout, StoreUtterance, from_attributes
+from storage.format.records import GROUP, Records
 from storage.format.shard_object import check_crc, decompress
 from storage.format.shard_plan import ShardPlan
 from storage.place.remote_folder import Root

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
-from storage.contents.manifest import GROUP, HEAD, is_something_else
+from storage.contents.manifest import is_something_else
 from storage.derived.plan import DerivedPlan, ShardRecipe, Source
 from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
 from storage.format.layout import frame_arrays
 from storage.format.partial_copy import in_words, joined, read_part
+from storage.format.records import GROUP, HEAD
 from storage.write.writer import StoreWriter
 
 

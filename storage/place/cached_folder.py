@@ -12,19 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from storage.contents.manifest import (
+from storage.errors import StoreCorrupt, StoreUnreachable
+from storage.files.object_file import MAX_OBJECT_BYTES
+from storage.format.records import (
     DIGEST,
     HEAD,
     ObjectRecord,
     Records,
     decode_records,
-    group_by_size,
     manifest_name,
 )
-from storage.errors import StoreCorrupt, StoreUnreachable
-from storage.files.object_file import MAX_OBJECT_BYTES
+from storage.place.byte_ranges import ByteRange, group_by_size
 from storage.place.object_cache import ObjectCache
-from storage.place.remote_folder import ByteRange, RemoteFolder
+from storage.place.remote_folder import RemoteFolder
 
 MAX_OPEN = 32  # objects that stay readable though they were dropped meanwhile
 

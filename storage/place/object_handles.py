@@ -9,9 +9,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
-from storage.contents.manifest import Records
 from storage.errors import StoreCorrupt
 from storage.files.object_file import open_plain, patiently
+from storage.format.records import Records
 
 MAX_OPEN = 128  # of the 1024 that a process usually has
 

@@ -12,26 +12,18 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.files.object_file import ATTEMPTS, MAX_OBJECT_BYTES, PAUSE_SECONDS
+from storage.place.byte_ranges import ByteRange
 from storage.place.connection import connect
 
 GONE = 410  # HTTP: as 404, which fsspec names itself
 PAST_THE_END = 416
-REQUEST_BYTES = 1 << 23  # of one request, and of small objects that are asked for together
 PASSING_STATUS = {408, 425, 429}  # of those from 400 to 499
-
-
-class ByteRange(NamedTuple):
-    """Bytes [start, stop) of an object."""
-
-    name: str
-    start: int
-    stop: int
 
 
 class RemoteFolder(threading.local):

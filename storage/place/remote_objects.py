@@ -3,10 +3,11 @@
 What a read wants is asked for together, neighbours in one request, and kept until the next read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from storage.errors import StoreCorrupt
-from storage.place.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder
+from storage.place.byte_ranges import ByteRange, hull, join_neighbours
+from storage.place.remote_folder import RemoteFolder
 
 
 class RemoteObjects:
@@ -25,7 +26,7 @@ class RemoteObjects:
         """
         self._held.clear()
         runs = list(join_neighbours(wanted))
-        answers = self._folder.read_ranges([_hull(run) for run in runs]) if runs else []
+        answers = self._folder.read_ranges([hull(run) for run in runs]) if runs else []
         for run, raw in zip(runs, answers, strict=True):
             before = run[0].start
             for place in run:
@@ -48,22 +49,3 @@ class RemoteObjects:
                 f"{place.stop}"
             )
         return raw
-
-
-def join_neighbours(wanted: Iterable[ByteRange]) -> Iterator[list[ByteRange]]:
-    """Runs of ranges that follow each other in an object, of `REQUEST_BYTES` or a single one."""
-    run: list[ByteRange] = []
-    for place in sorted(set(wanted)):
-        follows = run and (place.name, place.start) == (run[-1].name, run[-1].stop)
-        if follows and place.stop - run[0].start <= REQUEST_BYTES:
-            run.append(place)
-            continue
-        if run:
-            yield run
-        run = [place]
-    if run:
-        yield run
-
-
-def _hull(run: list[ByteRange]) -> ByteRange:
-    return ByteRange(run[0].name, run[0].start, run[-1].stop)

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from storage.contents.manifest import ObjectRecord, Records, group_by_size
-from storage.place.remote_folder import REQUEST_BYTES, ByteRange, RemoteFolder
+from storage.format.records import ObjectRecord, Records
+from storage.place.byte_ranges import REQUEST_BYTES, ByteRange, group_by_size
+from storage.place.remote_folder import RemoteFolder
 
 MAX_TOGETHER = 256  # requests on their way at once
 

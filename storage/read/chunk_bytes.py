@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import google_crc32c
 
-from storage.contents.manifest import Records
 from storage.errors import StoreCorrupt
+from storage.format.records import Records
 from storage.format.shard_object import (
     ABSENT,
     CRC_BYTES,
@@ -20,8 +20,9 @@ from storage.format.shard_object import (
     most_compressed,
     read_index,
 )
+from storage.place.byte_ranges import ByteRange
 from storage.place.object_handles import ObjectHandles, ObjectReader
-from storage.place.remote_folder import ByteRange, RemoteFolder, Root
+from storage.place.remote_folder import RemoteFolder, Root
 from storage.place.remote_objects import RemoteObjects
 
 MAX_INDICES = 4096  # 4 MiB with 64 chunks to a shard

@@ -13,9 +13,9 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from storage.contents.frame_map import Rows
-from storage.contents.manifest import Records
 from storage.errors import StoreCorrupt
 from storage.format.layout import FrameArray
+from storage.format.records import Records
 from storage.format.shard_object import Buffer, decompress
 from storage.place.remote_folder import RemoteFolder, Root
 from storage.read.blosc_blocks import decompress_part, num_blocks

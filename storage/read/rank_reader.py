@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.contents.frame_map import FrameMap, Rows, batches, count_frames, groups
-from storage.contents.manifest import Records
 from storage.errors import StoreCorrupt
 from storage.format.layout import FrameArray, StoreAbout, tier_arrays
+from storage.format.records import Records
 from storage.format.tiers import tier_of
 from storage.format.value_code import PROB_OF_CODE
 from storage.place.remote_folder import Root

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 
-from storage.contents.manifest import ObjectRecord, Records
 from storage.errors import StoreCorrupt
 from storage.format.partial_copy import PartialCopy
+from storage.format.records import ObjectRecord, Records
 from storage.transfer.plan import (
     Selection,
     TransferPlan,

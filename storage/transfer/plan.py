@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from storage.contents.contents import shard_objects
-from storage.contents.manifest import ObjectRecord, Records
 from storage.contents.metadata import StoreMetadata
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import MAX_OBJECT_BYTES
@@ -21,6 +20,7 @@ from storage.format.layout import (
     tier_arrays,
 )
 from storage.format.partial_copy import PartialCopy, Ranges, in_words, joined
+from storage.format.records import ObjectRecord, Records
 from storage.format.shard_object import index_bytes, most_compressed
 from storage.format.tiers import tier_of
 

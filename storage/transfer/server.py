@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
-from storage.contents.manifest import HEAD, STAGE, ObjectRecord, manifest_name, read_head
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, decode_part, encode_part
+from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name
 from storage.place.connection import connect
 from storage.place.remote_folder import RemoteFolder
 from storage.transfer.source import object_pieces

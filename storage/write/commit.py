@@ -16,10 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from storage.contents.manifest import STAGE, ObjectRecord, Records, read_object, record_of
+from storage.contents.manifest import read_object
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import ATTEMPTS
 from storage.files.publish import sync_directory, write_and_sync
+from storage.format.records import STAGE, ObjectRecord, Records, record_of
 
 
 def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:

@@ -9,15 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.contents.manifest import (
-    Records,
-    decode_records,
-    encode_records,
-    read_object,
-    record_of,
-)
+from storage.contents.manifest import read_object
 from storage.errors import StoreError
 from storage.format.layout import StoreAbout, commit_name
+from storage.format.records import Records, decode_records, encode_records, record_of
 from storage.format.shard_object import chunk_checksums
 from storage.write.block_check import checked
 from storage.write.commit import install, link_record, stage

@@ -11,15 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from storage.contents.contents import read_commit, shard_objects
-from storage.contents.manifest import (
-    GROUP,
-    HEAD,
-    encode_records,
-    manifest_name,
-    read_head,
-    read_object,
-    record_of,
-)
+from storage.contents.manifest import read_head, read_object
 from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import patiently
@@ -31,6 +23,7 @@ from storage.format.layout import (
     commit_name,
     refuse_difference,
 )
+from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
 from storage.format.shard_plan import ShardPlan, plan_shards
 from storage.write.commit import clear_stage, install, publish, refuse_lost
 from storage.write.shard_commit import commit_objects, named_disk_errors, write_shard

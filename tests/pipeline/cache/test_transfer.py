@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
-from storage.contents.manifest import HEAD
+from storage.format.records import HEAD
 from tests.support.makers.cache import cache
 from tests.support.makers.transfer import make_store, same_store
 

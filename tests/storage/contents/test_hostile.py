@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import blosc
 
-from storage.contents.manifest import decode_records, read_head, record_of
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
+from storage.format.records import decode_records, record_of
 from storage.format.shard_object import CRC_BYTES, decompress, index_bytes
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter

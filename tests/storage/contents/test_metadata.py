@@ -14,10 +14,11 @@ from numcodecs import blosc
 
 from storage.care.repair import plan_repair
 from storage.care.verify import verify_store
-from storage.contents.manifest import decode_records, read_head, record_of
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, shown
 from storage.files.strict_json import parse_json
 from storage.format.partial_copy import PartialCopy, decode_part, encode_part
+from storage.format.records import decode_records, record_of
 from storage.read.reader import open_store
 from tests.support.faults.hostile import (
     assert_only_our_errors,

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from numcodecs import blosc, zstd
 
-from storage.contents.manifest import OBJECT_NAME
 from storage.files.fingerprint import canonical_json
 from storage.format.layout import (
     MAX_CHUNK_BYTES,
@@ -23,6 +22,7 @@ from storage.format.layout import (
     to_attributes,
 )
 from storage.format.origin import Origin
+from storage.format.records import OBJECT_NAME
 from storage.read.reader import open_store
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter

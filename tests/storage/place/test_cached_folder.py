@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.contents.manifest import HEAD
 from storage.errors import StoreCorrupt, StoreUnreachable
+from storage.format.records import HEAD
 from storage.place import remote_folder
 from storage.place.cached_folder import cached_folder
 from storage.place.object_cache import ObjectCache

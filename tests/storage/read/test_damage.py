@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numcodecs import blosc, zstd
 
-from storage.contents.manifest import read_head, record_of
+from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.fingerprint import canonical_json
 from storage.format.layout import Codec
+from storage.format.records import record_of
 from storage.format.shard_object import check_crc, decompress, read_index
 from storage.read.reader import open_store
 from storage.write.shard_commit import write_shard

@@ -12,7 +12,7 @@ import pytest
 
 from storage.care.repair import plan_repair
 from storage.care.verify import verify_store
-from storage.contents.manifest import HEAD, ObjectRecord, read_manifest
+from storage.contents.manifest import read_manifest
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -21,6 +21,7 @@ from storage.errors import (
     StorePartial,
 )
 from storage.format.partial_copy import PART, UNFINISHED, read_part
+from storage.format.records import HEAD, ObjectRecord
 from storage.read.reader import open_store
 from storage.transfer import target as transfer_target
 from storage.transfer.copy import carry_out, choose, survey

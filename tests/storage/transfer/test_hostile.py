@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from storage.contents.manifest import HEAD, manifest_name, record_of
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.files.fingerprint import canonical_json
+from storage.format.records import HEAD, manifest_name, record_of
 from storage.place import remote_folder
 from storage.transfer.source import open_source
 from tests.support.makers.transfer import copy, files_of, make_store, same_store

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.contents.manifest import HEAD
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -25,6 +24,7 @@ from storage.errors import (
     StoreUnreachable,
 )
 from storage.format.partial_copy import UNFINISHED, PartialCopy
+from storage.format.records import HEAD
 from storage.place import connection as remote_connection
 from storage.place import remote_folder
 from storage.read.reader import open_store

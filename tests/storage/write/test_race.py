@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from storage.care.verify import verify_store
-from storage.contents.manifest import STAGE
 from storage.errors import EssenceError, StoreError, StoreIncomplete, StoreUnreachable
+from storage.format.records import STAGE
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
 from tests.support.makers.store import (

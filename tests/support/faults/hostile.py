@@ -10,9 +10,10 @@ import google_crc32c
 
 from storage.care.repair import plan_repair
 from storage.care.verify import verify_store
-from storage.contents.manifest import read_head, record_of
+from storage.contents.manifest import read_head
 from storage.errors import EssenceError
 from storage.files.fingerprint import canonical_json
+from storage.format.records import record_of
 from storage.format.shard_object import CRC_BYTES
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter

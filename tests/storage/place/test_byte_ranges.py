@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.contents.frame_map import Rows, groups
-from storage.contents.manifest import ObjectRecord, group_by_size
-from storage.place import remote_objects
-from storage.place.remote_folder import REQUEST_BYTES, ByteRange
-from storage.place.remote_objects import join_neighbours
+from storage.format.records import ObjectRecord
+from storage.place import byte_ranges
+from storage.place.byte_ranges import REQUEST_BYTES, ByteRange, group_by_size, join_neighbours
 
 SIZES = st.lists(st.integers(0, REQUEST_BYTES + 9), max_size=12)
 
@@ -31,7 +30,7 @@ def test_neighbours_are_one_request(cuts: list[int], gaps: list[bool]) -> None:
 
 
 def test_a_request_has_a_bound(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(remote_objects, "REQUEST_BYTES", 10)
+    monkeypatch.setattr(byte_ranges, "REQUEST_BYTES", 10)
     places = [ByteRange("a", at, at + 4) for at in range(0, 40, 4)]
     runs = list(join_neighbours([*places, ByteRange("a", 40, 99)]))
     assert [len(run) for run in runs] == [2, 2, 2, 2, 2, 1]  # a larger one goes alone
