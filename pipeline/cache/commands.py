@@ -17,7 +17,7 @@ from pipeline.cache.transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
-    from storage.care.verify import Subset
+    from storage.contents.object_check import Subset
     from storage.place.remote_folder import Root
 
 DAMAGED, UNDER_CONSTRUCTION = 3, 4
@@ -47,7 +47,7 @@ class SubsetType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Subset":
         """The text 2/7 -> Subset(2, 7)."""
-        from storage.care.verify import Subset
+        from storage.contents.object_check import Subset
 
         number, slash, parts = str(value).partition("/")
         is_number = number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()

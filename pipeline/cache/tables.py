@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.columns import aligned
 from storage.care.audit import StoreAudit
 from storage.care.verify import Verified
-from storage.format.partial_copy import read_part
+from storage.contents.part import read_part
 from storage.place.remote_folder import Root
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels

@@ -10,16 +10,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.care.verify import check_objects, strangers
 from storage.contents.contents import frame_objects, metadata_records, read_commit
 from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_metadata
+from storage.contents.object_check import check_objects, strangers
+from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.object_file import is_there, opened, patiently
 from storage.files.publish import sync_directory
 from storage.format.encoding import encode_metadata
 from storage.format.layout import commit_name
-from storage.format.partial_copy import read_part
 from storage.format.records import HEAD, Records, record_of
 from storage.format.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
 from storage.write.commit import clear_stage, publish

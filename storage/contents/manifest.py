@@ -9,10 +9,11 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.object_file import read_whole
 from storage.format.layout import commit_name
-from storage.format.partial_copy import UNFINISHED, read_part
+from storage.format.partial_copy import UNFINISHED
 from storage.format.records import (
     DIGEST,
     GROUP,

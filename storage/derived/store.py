@@ -9,11 +9,12 @@ from pathlib import Path
 from shlex import quote
 
 from storage.contents.manifest import is_something_else
+from storage.contents.part import read_part
 from storage.derived.plan import DerivedPlan, ShardRecipe, Source
 from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
 from storage.format.layout import frame_arrays
-from storage.format.partial_copy import in_words, joined, read_part
+from storage.format.partial_copy import in_words, joined
 from storage.format.records import GROUP, HEAD
 from storage.write.writer import StoreWriter
 

@@ -8,18 +8,14 @@ and the store's identity is that of the whole. It is written after the objects t
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from storage.errors import StoreCorrupt, StorePartial, shown
+from storage.errors import StoreCorrupt, shown
 from storage.files.fingerprint import canonical_json
-from storage.files.object_file import is_there, read_whole
 from storage.files.strict_json import parse_json
-
-T = TypeVar("T")
+from storage.format.records import DIGEST
 
 PART = "part.json"
 UNFINISHED = "_stage/copy.json"  # the same of a copy that has no HEAD yet: what it will hold
@@ -27,7 +23,6 @@ FORMAT_NAME = "essence partial copy"
 FORMAT_VERSION = 1
 MAX_NUMBER = 1 << 32
 _SHARD_OBJECT = re.compile(r"([^/]+)/c/([0-9]{1,10})(/0)?")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _UTTERANCES = "utterances"
 
 Ranges = tuple[tuple[int, int], ...]  # first and last, ascending, apart from each other
@@ -103,7 +98,7 @@ def decode_part(content: bytes, *, where: str) -> PartialCopy:
         source, digest, kept = value["source"], value["manifest"], value["kept"]
         if not isinstance(source, str) or not source.isprintable():
             raise ValueError("source")
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise ValueError("manifest")
         if type(kept) is not int or not 1 <= kept <= MAX_NUMBER:
             raise ValueError("kept")
@@ -121,52 +116,3 @@ def _ranges(pairs: Any) -> Ranges:
     if any(type(n) is not int or not 0 <= n <= MAX_NUMBER for pair in ranges for n in pair):
         raise ValueError("ranges")
     return joined(ranges)
-
-
-def read_part(root: Path, name: str = PART) -> PartialCopy | None:
-    """What a copy on disk holds; None where it is whole.
-
-    Raises:
-        StoreCorrupt: when the record is damaged.
-    """
-    if not is_there(root, name):
-        return None
-    return decode_part(read_whole(root, name), where=str(root / name))
-
-
-def only_here(root: Path, records: Mapping[str, T]) -> dict[str, T]:
-    """Those of a store's objects that this copy is to have, and those that it has besides.
-
-    An addition that was killed has brought objects that part.json does not promise yet.
-    """
-    part = read_part(root)
-    return {
-        name: record
-        for name, record in records.items()
-        if part is None or part.holds(name) or is_there(root, name)
-    }
-
-
-def refuse_left_out(
-    root: Path, part: PartialCopy, arrays: Iterable[str], *, shards: Iterable[int], k: int
-) -> None:
-    """Make sure that a partial copy has what a reader of k ranks opens of these shards.
-
-    Raises:
-        StorePartial: with the command that brings it.
-    """
-    names, missing = list(arrays), set[int]()
-    for shard in set(shards):
-        if not all(part.has(name, shard) for name in names):
-            missing.add(shard)
-    if not missing:
-        return
-    held = joined(pair for ranges in part.arrays.values() for pair in ranges)
-    absent = joined((shard, shard) for shard in missing)
-    all_here = joined((*held, *absent)) == held  # these shards are here, less deep
-    chosen = held if all_here else absent
-    raise StorePartial(
-        f"{root} is a partial copy, without k={k} of shards {in_words(absent)}: run "
-        f"'essence cache pull --k {k} --shards {in_words(chosen)} {shlex.quote(part.source)} "
-        f"{shlex.quote(str(root))}' to add that, or without options to add all that was left out"
-    )

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.care.verify import verify_objects
 from storage.contents.contents import read_contents
 from storage.contents.frame_map import FrameMap, Rows, Wanted, count_frames
+from storage.contents.object_check import verify_objects
+from storage.contents.part import read_part, refuse_left_out
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.format.layout import FrameArray, log_norm_array, refuse_difference, tier_arrays
-from storage.format.partial_copy import read_part, refuse_left_out
 from storage.format.value_code import decode_logp
 from storage.place.remote_folder import Root, find_root
 from storage.read.rank_reader import RankReader

@@ -7,24 +7,17 @@ sizes that they can have, and only these are moved.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from storage.contents.contents import shard_objects
 from storage.contents.metadata import StoreMetadata
-from storage.errors import StoreCorrupt, StoreError
-from storage.files.object_file import MAX_OBJECT_BYTES
+from storage.errors import StoreError
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
-    commit_name,
-    frame_arrays,
     log_norm_array,
     tier_arrays,
 )
 from storage.format.partial_copy import PartialCopy, Ranges, in_words, joined
 from storage.format.records import ObjectRecord, Records
-from storage.format.shard_object import index_bytes, most_compressed
 from storage.format.tiers import tier_of
-
-TABLE = {"id_bytes": 1, "id_offsets": 1, "shard": 1, "offset": 1, "length": 1, "digest": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,43 +130,6 @@ def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
             yield from tier_arrays(about, tier)[:2]
         yield tier_arrays(about, last)[2]
     yield from map(log_norm_array, about.temperatures)
-
-
-def refuse_odd_objects(metadata: StoreMetadata, records: Records, *, where: str) -> None:
-    """Make sure that a manifest names the objects of this store, all shards', and nothing else.
-
-    Raises:
-        StoreCorrupt: naming an object that the format does not have, that is missing, or whose
-            size cannot be.
-    """
-    about = metadata.about
-    arrays = frame_arrays(about)
-    groups = ["", *(f"{array.name}/" for array in arrays), "utterances/"]
-    known = {f"{group}zarr.json" for group in (*groups, *(f"utterances/{n}/" for n in TABLE))}
-    known |= {f"utterances/{name}/c" + "/0" * width for name, width in TABLE.items()}
-    limits = dict.fromkeys(known, MAX_OBJECT_BYTES)
-    num_chunks = about.shard_frames // about.chunk_frames
-    most = {array.name: _most_bytes(array, about.chunk_frames, num_chunks) for array in arrays}
-    for shard in range(metadata.plan.num_shards):
-        names = shard_objects(metadata, shard)
-        limits |= {name: most[name.partition("/")[0]] for name in names}
-        limits[commit_name(shard)] = MAX_OBJECT_BYTES
-        for name in (commit_name(shard), *names):
-            if name not in records:
-                raise StoreCorrupt(f"{where}: the manifest does not list {name}")
-    for name, record in records.items():
-        if name not in limits:
-            raise StoreCorrupt(f"{where}: the manifest lists {name!r}, which is no store's object")
-        if record.num_bytes > limits[name]:
-            raise StoreCorrupt(
-                f"{where}: the manifest gives {name} {record.num_bytes} bytes, "
-                f"it can have {limits[name]} at most"
-            )
-
-
-def _most_bytes(array: FrameArray, chunk_frames: int, num_chunks: int) -> int:
-    chunk = most_compressed(chunk_frames * array.row_bytes)
-    return num_chunks * chunk + index_bytes(num_chunks)
 
 
 def _num_bytes(records: Records) -> int:

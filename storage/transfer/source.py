@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from storage.contents.listed_objects import refuse_odd_objects
 from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_sealed_metadata
+from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreMismatch, StorePartial
 from storage.files.object_file import open_plain, patiently
-from storage.format.partial_copy import PART, PartialCopy, decode_part, read_part
+from storage.format.partial_copy import PART, PartialCopy, decode_part
 from storage.format.records import ObjectRecord, Records, manifest_name
 from storage.place.byte_ranges import ByteRange
 from storage.place.remote_folder import RemoteFolder, Root, find_root
-from storage.transfer.plan import refuse_odd_objects
 
 PIECE_BYTES = 1 << 21  # of one read or request: progress moves, a stop is heard
 KEPT_BYTES = 1 << 24  # of a small object that is read for its content and then moved

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.contents.manifest import read_head
+from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.files.fingerprint import handle_digest
 from storage.files.object_file import is_there, opened, patiently
 from storage.files.publish import publish_file, sync_directory
-from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part, read_part
+from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import GROUP, HEAD, STAGE, ObjectRecord, manifest_name
 from storage.write.commit import clear_stage, publish
 

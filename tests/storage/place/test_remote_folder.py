@@ -14,7 +14,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from storage.care.verify import Subset, num_bytes_to_check, verify_store
+from storage.care.verify import num_bytes_to_check, verify_store
+from storage.contents.object_check import Subset
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
 from storage.place import remote_folder

@@ -13,6 +13,7 @@ import pytest
 from storage.care.repair import plan_repair
 from storage.care.verify import verify_store
 from storage.contents.manifest import read_manifest
+from storage.contents.part import read_part
 from storage.errors import (
     StoreCorrupt,
     StoreError,
@@ -20,7 +21,7 @@ from storage.errors import (
     StoreMismatch,
     StorePartial,
 )
-from storage.format.partial_copy import PART, UNFINISHED, read_part
+from storage.format.partial_copy import PART, UNFINISHED
 from storage.format.records import HEAD, ObjectRecord
 from storage.read.reader import open_store
 from storage.transfer import target as transfer_target
