@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.contents import list_contents, refuse_changed
 from pipeline.errors import Changed, InUse, NotMadeYet
+from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
 from storage.files.publish import publish_directory, publish_file, sync_directory
 
@@ -176,7 +176,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 def _record(recipe: Recipe) -> bytes:
     made = {
-        "program": f"essence {metadata.version('essence')}",
+        "program": f"essence {VERSION}",
         "stage": recipe.stage,
         "settings": recipe.settings,
         "inputs": recipe.inputs,

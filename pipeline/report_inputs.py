@@ -4,13 +4,13 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 from pipeline.contents import read_json
 from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
 from stages.contract.results import CorpusSummary, System, SystemResult, TeacherSummary
+from stages.contract.version import VERSION
 from stages.report.inputs import Made, ReportInputs
 from stages.report.statistics.groups import SystemGroup, group_results
 from storage.files.fingerprint import SHORT
@@ -100,7 +100,7 @@ def _shown(directory: Path, name: str) -> Made:
 
 def _program() -> str:
     """Version, and where this is a checkout the commit: `essence 0.1.0, commit 9a469f0`."""
-    version = f"essence {metadata.version('essence')}"
+    version = f"essence {VERSION}"
     checkout = Path(__file__).parent.parent
     if not (checkout / ".git").exists():
         return version

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stages.contract.version import VERSION
+
 if TYPE_CHECKING:
     from storage.derived.plan import DerivedPlan, Source
 
@@ -56,13 +58,11 @@ def merge(
     \b
     Example: essence cache merge train.zarr part-1-of-2.zarr part-2-of-2.zarr
     """
-    from importlib.metadata import version
-
     from storage.derived.merge import plan_merge
     from storage.derived.plan import open_source
 
     sources = [open_source(store) for store in stores]
-    plan = plan_merge(sources, recode=recode, program_version=version("essence"))
+    plan = plan_merge(sources, recode=recode, program_version=VERSION)
     made = _make(out, plan, sources, dry_run=dry_run)
     click.echo(json.dumps(made, indent=2) if as_json else _describe(made))
 
@@ -98,8 +98,6 @@ def split(
     Examples: essence cache split train.zarr small.zarr --utterances small.txt
               essence cache split train.zarr parts --num-parts 4
     """
-    from importlib.metadata import version
-
     from storage.derived.plan import open_source
     from storage.derived.split import find_rows, plan_parts, plan_split
 
@@ -117,7 +115,7 @@ def split(
         raise click.UsageError("give either --utterances or --num-parts")
     made = []
     for place, rows in chosen.items():
-        plan = plan_split(source, rows, program_version=version("essence"))
+        plan = plan_split(source, rows, program_version=VERSION)
         made.append(_make(place, plan, [source], dry_run=dry_run))
         if not as_json:
             click.echo(_describe(made[-1]))

@@ -3,13 +3,13 @@
 from collections.abc import Container, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 from stages.contract.errors import BadPosterior
 from stages.contract.progress import Progress
 from stages.contract.results import StoreSummary, TeacherSummary
+from stages.contract.version import VERSION
 from stages.teacher.left_out import leave_out, read_left_out
 from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings
@@ -180,7 +180,7 @@ class _Teacher:
             frame_shift_ms=corpus.frame_shift_ms,
             subsampling=corpus.subsampling,
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
-            program_version=version("essence"),
+            program_version=VERSION,
         )
 
 

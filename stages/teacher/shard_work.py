@@ -7,15 +7,16 @@ knows nothing of clusters: a process that sees the same files at the same paths 
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
 
 from stages.acoustic.members.member import open_member
 from stages.contract.errors import MissingPart, OtherWorld
 from stages.contract.progress import Task
+from stages.contract.version import VERSION
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads
@@ -29,7 +30,7 @@ from storage.write.top_k import KeptBlock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Programs whose other versions may give other bits."""
+    """Versions of the programs that decide the bytes of a shard."""
 
     essence: str
     torch: str
@@ -37,8 +38,8 @@ class Versions:
 
     @classmethod
     def here(cls) -> "Versions":
-        """Of this process."""
-        return cls(**{field.name: version(field.name) for field in fields(cls)})
+        """The versions that this process runs."""
+        return cls(essence=VERSION, torch=str(torch.__version__), numpy=np.__version__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

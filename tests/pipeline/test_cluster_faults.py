@@ -259,10 +259,11 @@ def test_a_scheduler_that_is_killed_and_started_again(
 def test_a_worker_of_another_version_is_refused(
     tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
 ) -> None:
-    older = tmp_path / "older" / "essence-0.0.9.dist-info"
-    older.mkdir(parents=True)
-    (older / "METADATA").write_text("Metadata-Version: 2.1\nName: essence\nVersion: 0.0.9\n")
-    cluster.start_worker(path=[older.parent])
+    older = tmp_path / "older"
+    older.mkdir()
+    code = "import stages.contract.version as here\nhere.VERSION = '0.0.9'\n"
+    (older / "sitecustomize.py").write_text(code)  # runs before the worker's own imports
+    cluster.start_worker(path=[older])
     told = r"has essence 0.0.9, wanted .*: install the same versions on every machine"
     with asked(cluster.address) as other, pytest.raises(OtherWorld, match=told):
         label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InUse, NotMadeYet
 from pipeline.freshness import Recipe, Shelf
+from stages.contract.version import VERSION
 
 RECIPE = Recipe(stage="member", settings={"hidden": 7, "name": "a"}, inputs={"corpus": "c0"})
 
@@ -26,6 +27,7 @@ def test_what_is_made_is_fresh_and_records_what_made_it(tmp_path: Path) -> None:
     record = json.loads((made / "made.json").read_text())
     assert record["fingerprint"] == RECIPE.fingerprint
     assert record["settings"] == RECIPE.settings
+    assert record["program"] == f"essence {VERSION}"  # of the command, not of the distribution
     assert [found.fingerprint for found in shelf.found("member")] == [RECIPE.fingerprint]
 
 
