@@ -60,7 +60,7 @@ def workforce(workers: Workers, *, device: str, note: Callable[[str], None]) -> 
     if find_spec("distributed") is None:
         raise MissingPart(
             "--workers and --scheduler need Dask, which is not installed: "
-            "pip install 'essence[cluster]'"
+            "run 'pip install dask distributed'"
         )
     # Here, not at the top: it takes a second to load, and may not be installed.
     from distributed import Client

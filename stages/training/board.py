@@ -27,7 +27,7 @@ def opened_board(directory: Path, *, is_wanted: bool, epochs_done: int) -> Itera
     if find_spec("tensorboard") is None:
         raise MissingPart(
             "training.tensorboard is true and tensorboard is not installed: "
-            "pip install 'essence[tensorboard]', or set it to false"
+            "run 'pip install tensorboard', or set it to false"
         )
     # Here, not at the top: it is an extra, and slow to load.
     from torch.utils.tensorboard.writer import SummaryWriter

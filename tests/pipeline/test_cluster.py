@@ -149,10 +149,12 @@ def test_where_no_scheduler_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
-def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workforce_without_dask_names_the_packages_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("pipeline.workers.find_spec", lambda name: None)
     with (
-        pytest.raises(MissingPart, match=r"pip install 'essence\[cluster\]'"),
+        pytest.raises(MissingPart, match="run 'pip install dask distributed'"),
         workforce(Workers(number=2), device="cpu", note=print),
     ):
         pass

@@ -55,8 +55,8 @@ def synthesise(planned: Iterable[PlannedUtterance]) -> Iterator[SpokenUtterance]
     """
     if importlib.util.find_spec(LOADER) is None:
         raise MissingPart(
-            "the spoken corpus needs espeak-ng, which is not here: pip install 'essence[demo]', "
-            "or give a corpus of your own with corpus.source: kaldi"
+            "the spoken corpus needs espeak-ng, which is not installed: "
+            "run 'pip install espeakng-loader', or set corpus.source: kaldi to use another corpus"
         )
     with _synthesiser() as (requests, answers):
         for utterance in planned:
@@ -129,8 +129,8 @@ def _answer(answers: IO[bytes], utterance: PlannedUtterance) -> SpokenUtterance:
 
 def _ended_early(utterance: PlannedUtterance) -> StageError:
     return StageError(
-        f"the synthesiser ended before it had said {' '.join(utterance.words)!r}: what it printed "
-        "is above; 'pip install --force-reinstall espeakng-loader' renews it"
+        f"the synthesiser process exited before it had spoken {' '.join(utterance.words)!r}: its "
+        "output is above; 'pip install --force-reinstall espeakng-loader' repairs the installation"
     )
 
 

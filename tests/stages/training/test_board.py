@@ -55,5 +55,5 @@ def test_without_tensorboard_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board, "find_spec", lambda _: None)
-    with pytest.raises(MissingPart, match=r"pip install 'essence\[tensorboard\]'"):
+    with pytest.raises(MissingPart, match="run 'pip install tensorboard'"):
         _train(tmp_path, tmp_path / "model")

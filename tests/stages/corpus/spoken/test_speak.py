@@ -141,7 +141,7 @@ def test_default_settings_give_500_classes_or_more():
 
 def test_without_espeak_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(synthesis, "LOADER", "no_such_synthesiser")
-    with pytest.raises(MissingPart, match=r"pip install 'essence\[demo\]'"):
+    with pytest.raises(MissingPart, match="run 'pip install espeakng-loader'"):
         speak_corpus(tiny_spoken(), progress=SilentProgress())
 
 

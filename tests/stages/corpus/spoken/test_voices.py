@@ -82,7 +82,7 @@ def test_a_voice_that_is_not_there_is_an_error():
 def test_a_synthesiser_that_dies_is_an_error(monkeypatch):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(synthesis, "COMMAND", (sys.executable, "-c", "input()"))
-    with pytest.raises(StageError, match="ended before it had said"):
+    with pytest.raises(StageError, match="exited before it had spoken"):
         list(synthesis.synthesise(itertools.repeat(first_plan(), 9)))
 
 
