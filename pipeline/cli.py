@@ -16,6 +16,7 @@ import click
 from pipeline.cache.commands import cache
 from pipeline.errors import SettingsError
 from pipeline.sweep.grid import SweepGrid, with_grid
+from stages.contract.version import VERSION
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 
@@ -134,7 +135,7 @@ def _with_workers(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="essence")
+@click.version_option(VERSION, prog_name="essence-kd", message="%(prog)s %(version)s")
 def main() -> None:
     """Distil an ensemble of acoustic models into one, offline.
 
@@ -242,7 +243,7 @@ def student(job: "Job") -> None:
 
     \b
     Example: essence student --set student.k=4 --set student.tail=bucket
-    Several GPUs: torchrun --nproc-per-node=4 -m pipeline student --device cuda
+    Several GPUs: torchrun --nproc-per-node=4 -m essence student --device cuda
     """
     from pipeline import flow
 

@@ -190,7 +190,7 @@ def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> No
         _opened_corpus(corpus) as labels,
         TerminalProgress().task(title, total=opened.num_frames, unit="frames") as task,
     ):
-        found = audit_store(opened, labels, task.advance)
+        found = audit_store(opened, corpus=labels, advance=task.advance)
     _save(out, lambda: draw_audit(found))
     click.echo(_json(found) if as_json else describe_audit(found))
     click.echo(f"picture: {out}", err=True)

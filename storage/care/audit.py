@@ -77,16 +77,17 @@ def ranks_to_audit(kept: int) -> tuple[int, ...]:
 
 def audit_store(
     store: SoftLabelStore,
-    corpus: CorpusFile | None,
+    *,
+    corpus: CorpusFile | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> StoreAudit:
     """The audit of a whole store; with `corpus`, also against its hard labels.
 
-    `advance` is told the frames of each utterance that is done. The corpus may hold more
+    `advance` is called with the number of frames after each utterance. The corpus may hold more
     utterances than the store, or fewer.
 
     Raises:
-        StoreMismatch: when the store was made from another corpus.
+        StoreMismatch: if the store was made from another corpus.
     """
     if corpus is not None:
         match_corpus(store, corpus)

@@ -335,7 +335,7 @@ def test_ctrl_c_stops_workers_and_all_and_the_same_command_goes_on(tmp_path: Pat
     small = ("teacher.shard_frames=64", "teacher.chunk_frames=64", "teacher.splits=[train]")
     words = [word for change in small for word in ("--set", change)]
     with subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "teacher", "--workers", "2", *words],
+        [sys.executable, "-m", "essence", "teacher", "--workers", "2", *words],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,

@@ -118,7 +118,7 @@ def test_stopped_by_ctrl_c_the_same_command_goes_on(tmp_path: Path, house: Path)
     write_tiny(tmp_path)
     (corpus,) = (house / "work").glob("corpus-*")
     shutil.copytree(corpus, tmp_path / "work" / corpus.name)
-    command = [sys.executable, "-m", "pipeline", "ensemble"]
+    command = [sys.executable, "-m", "essence", "ensemble"]
     long = ["--set", "ensemble.members.0.training.epochs=200"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(

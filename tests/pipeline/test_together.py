@@ -42,7 +42,7 @@ def _made(house: Path, stage: str) -> list[Path]:
 
 
 def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
-    done = torchrun(2, "-m", "pipeline", "student", cwd=house)
+    done = torchrun(2, "-m", "essence", "student", cwd=house)
     assert done.returncode == 0, done.stderr
     (student,) = _made(house, "student")
     assert done.stdout == f"{student.relative_to(house)}\n"
@@ -54,7 +54,7 @@ def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
 
 
 def test_other_commands_are_refused_politely(house: Path) -> None:
-    done = torchrun(2, "-m", "pipeline", "status", cwd=house)
+    done = torchrun(2, "-m", "essence", "status", cwd=house)
     assert done.returncode != 0
     assert done.stderr.count("only student and ensemble run under torchrun") == 1
     assert "click" not in done.stderr
@@ -63,7 +63,7 @@ def test_other_commands_are_refused_politely(house: Path) -> None:
 def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> None:
     (corpus,) = _made(house, "corpus")
     (corpus / "dev.h5").write_bytes(b"no corpus file")
-    done = torchrun(2, "-m", "pipeline", "ensemble", cwd=house, seconds=60)
+    done = torchrun(2, "-m", "essence", "ensemble", cwd=house, seconds=60)
     assert done.returncode != 0
     assert done.stderr.count("essence: ") == 1
     assert "dev.h5" in done.stderr
@@ -85,7 +85,7 @@ def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> N
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_the_run_goes_on(house: Path) -> None:
     change = ["--set", "student.training.epochs=300", "--set", "student.training.patience=300"]
-    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "pipeline", "student"]
+    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "essence", "student"]
     with subprocess.Popen(
         [sys.executable, *command, *change],
         cwd=house,

@@ -330,7 +330,7 @@ def test_the_teacher_labels_all_and_is_measured_on_what_is_labelled(
             known_T = hard_T != NO_LABEL
             assert known_T.all() if row.id.startswith("said") else not known_T.any()
             wrong += (soft.ids_TK[known_T, 0] != hard_T[known_T]).tolist()
-        audit = audit_store(store, train)
+        audit = audit_store(store, corpus=train)
     assert summary.teacher_frame_error == pytest.approx(np.mean(wrong))
     assert (audit.num_labelled, len(wrong)) == (sum(LABELLED), sum(LABELLED))
     assert audit.agreement == pytest.approx(1 - np.mean(wrong))

@@ -78,7 +78,7 @@ def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) ->
         make_store(tmp_path / "a.zarr", corpus)
         advanced: list[int] = []
         store = open_store(tmp_path / "a.zarr")
-        audit = audit_store(store, opened, advanced.append)
+        audit = audit_store(store, corpus=opened, advance=advanced.append)
     assert sum(advanced) == sum(LENGTHS)
     prob_TC = np.exp(np.concatenate([logp_of(i) for i in range(4)]).astype(np.float64))
     sorted_TC = -np.sort(-prob_TC, axis=1)
@@ -106,7 +106,7 @@ def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) ->
 
 def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus: Path) -> None:
     make_store(tmp_path / "a.zarr", corpus)
-    audit = audit_store(open_store(tmp_path / "a.zarr"), None)
+    audit = audit_store(open_store(tmp_path / "a.zarr"))
     assert audit.agreement is None
     assert audit.num_labelled == 0
 
@@ -114,7 +114,7 @@ def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus:
 def test_the_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(shard_frames=132), LENGTHS)
     with CorpusFile(corpus) as opened, pytest.raises(StoreMismatch, match="corpus_fingerprint"):
-        audit_store(open_store(tmp_path / "a.zarr"), opened)
+        audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)
 
 
 def test_utterances_that_one_of_both_lacks_count_where_they_can(
@@ -128,7 +128,7 @@ def test_utterances_that_one_of_both_lacks_count_where_they_can(
             make_about(shard_frames=132),
             utterances=[rows[3], stranger, rows[0]],
         )
-        audit = audit_store(open_store(tmp_path / "a.zarr"), opened)
+        audit = audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)
     assert audit.num_frames == 50 + 7 + 33
     assert audit.num_labelled == sum((hard_labels(index) >= 0).sum() for index in (0, 3))
 

@@ -273,7 +273,7 @@ class TestNginx:
         with link(web[0]) as wire:
             wire.pause_seconds = 0.01
             command = [
-                *(sys.executable, "-m", "pipeline", "cache", "pull"),
+                *(sys.executable, "-m", "essence", "cache", "pull"),
                 *(f"http://127.0.0.1:{wire.port}/train.zarr", str(place)),
                 *("--threads", str(threads)),
             ]

@@ -64,7 +64,7 @@ def write_tiny(directory: Path) -> Path:
 def essence(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command in `directory`, as a user does; one thread, so that bytes are the same."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *words],
+        [sys.executable, "-m", "essence", *words],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

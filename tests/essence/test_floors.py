@@ -1,0 +1,92 @@
+"""A package of the same name as one of ours, earlier on sys.path, is refused with both files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+USES = {
+    "storage": "essence.open_store",
+    "stages": "essence.__version__",
+    "pipeline": "essence.keep_top_k",
+}
+
+
+def python(*words: str, path: list[Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter in `cwd` with `path` in front of site-packages."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def foreign_package(folder: Path, name: str) -> Path:
+    """A real package of another project, with a module that ours does not have."""
+    package = folder / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("SIZE = 7\n")
+    (package / "buckets.py").write_text("def open_store(path):\n    return path\n")
+    return package / "__init__.py"
+
+
+@pytest.mark.parametrize("name", USES)
+def test_foreign_package_earlier_on_the_path_is_named_with_ours(tmp_path: Path, name: str) -> None:
+    found = foreign_package(tmp_path / "project", name)
+    code = f"import essence\n{USES[name]}"
+    ran = python("-c", code, path=[found.parents[1], ROOT], cwd=tmp_path)
+    told = ran.stderr.splitlines()[-1]
+    assert told.startswith(f"ImportError: another package is named '{name}': ")
+    assert f"found {found}, wanted {ROOT / name / '__init__.py'}: " in told
+    assert f"remove {found.parents[1]} from sys.path" in told
+
+
+def test_foreign_package_that_is_already_imported_is_refused(tmp_path: Path) -> None:
+    found = foreign_package(tmp_path / "project", "storage")
+    code = (
+        "import sys, storage.buckets\n"
+        f"sys.path.remove({str(found.parents[1])!r})\n"  # not on the path any more, but loaded
+        "from essence import open_store"
+    )
+    ran = python("-c", code, path=[found.parents[1], ROOT], cwd=tmp_path)
+    assert f"found {found}, wanted" in ran.stderr.splitlines()[-1]
+
+
+def test_foreign_module_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "storage.py").write_text("SIZE = 7\n")
+    ran = python("-c", "import essence; essence.Span", path=[ROOT], cwd=tmp_path)
+    told = ran.stderr.splitlines()[-1]
+    assert f"found {tmp_path / 'storage.py'}, wanted" in told
+    assert f"remove {tmp_path} from sys.path" in told
+
+
+def test_folder_without_init_is_refused_where_it_hides_ours(tmp_path: Path) -> None:
+    """An editable installation finds our packages after every entry of sys.path."""
+    (tmp_path / "site" / "essence").mkdir(parents=True)
+    for name in ("__init__.py", "floors.py"):
+        content = (ROOT / "essence" / name).read_text(encoding="utf-8")
+        (tmp_path / "site" / "essence" / name).write_text(content, encoding="utf-8")
+    (tmp_path / "data" / "storage").mkdir(parents=True)
+    ran = python(
+        "-c", "import essence; essence.Span", path=[tmp_path / "site"], cwd=tmp_path / "data"
+    )
+    wanted = tmp_path / "site" / "storage" / "__init__.py"
+    assert f"found {tmp_path / 'data' / 'storage'}, wanted {wanted}: " in ran.stderr
+
+
+def test_command_line_prints_the_conflict_in_one_line_and_exits_with_1(tmp_path: Path) -> None:
+    found = foreign_package(tmp_path, "pipeline")
+    ran = python("-m", "essence", "--help", path=[ROOT], cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    (told,) = ran.stderr.splitlines()
+    assert told.startswith(f"essence: another package is named 'pipeline': found {found}, wanted ")
+    assert "working directory" in told
