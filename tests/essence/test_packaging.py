@@ -1,0 +1,152 @@
+"""`pip install .` gives a program that works anywhere, with all its files and its types."""
+
+import configparser
+import email
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.contract.version import VERSION
+from tests.support.paths import ROOT
+
+FLOORS = ("essence", "pipeline", "stages", "storage")
+ALSO_NEEDED = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+TEXTS = [
+    path
+    for folder in (*FLOORS, "docs", "examples", "benchmarks", ".ci")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and "__pycache__" not in path.parts
+] + [path for path in sorted(ROOT.iterdir()) if path.suffix in {".md", ".cfg", ".txt", ".yaml"}]
+
+USE_OF_TYPES = """\
+import essence
+
+store = essence.open_store("train.zarr")
+labels = store.read([essence.Span("utterance-1", 0, 7)], k=8)
+reveal_type(labels)
+reveal_type(essence.audit(store).ranks[0].kept_mass)
+reveal_type(essence.__version__)
+essence.opne_store("train.zarr")
+"""
+
+
+def run(*words: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter in `cwd`, with `path` in front of everything that is installed."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(path or "")},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the program was installed from a copy of the sources.
+
+    Dependencies are those of the running environment; nothing is downloaded.
+    """
+    source = tmp_path_factory.mktemp("source")
+    for name in FLOORS:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ALSO_NEEDED:
+        shutil.copy(ROOT / name, source / name)
+    target = tmp_path_factory.mktemp("installed")
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    ran = run("-m", "pip", "install", *offline, "--target", str(target), ".", cwd=source)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    shutil.rmtree(source)  # what is installed must not need it
+    return target
+
+
+def files_below(directory: Path) -> set[str]:
+    paths = (path for name in FLOORS for path in (directory / name).rglob("*"))
+    return {
+        str(path.relative_to(directory))
+        for path in paths
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_installation_holds_every_file_of_the_packages(installed: Path) -> None:
+    assert files_below(installed) == files_below(ROOT)
+    assert {"essence/py.typed", "stages/report/page.html"} <= files_below(installed)
+
+
+def test_distribution_is_named_essence_kd_and_carries_the_license(installed: Path) -> None:
+    (facts,) = installed.glob("*.dist-info")
+    assert facts.name == f"essence_kd-{VERSION}.dist-info"
+    metadata = email.message_from_string((facts / "METADATA").read_text(encoding="utf-8"))
+    assert metadata["Name"] == "essence-kd"
+    assert [path.read_bytes() for path in facts.rglob("LICENSE")] == [
+        (ROOT / "LICENSE").read_bytes()
+    ]
+
+
+def test_installation_imports_from_an_empty_directory(installed: Path, tmp_path: Path) -> None:
+    code = "import essence; print(essence.open_store.__module__, essence.__file__)"
+    ran = run("-W", "error", "-c", code, cwd=tmp_path, path=installed)
+    assert ran.stderr == ""
+    assert ran.stdout.split() == ["storage.read.reader", str(installed / "essence/__init__.py")]
+
+
+def test_installed_module_is_the_command_line(installed: Path, tmp_path: Path) -> None:
+    ran = run("-m", "essence", "--version", cwd=tmp_path, path=installed)
+    assert (ran.returncode, ran.stdout) == (0, f"essence-kd {VERSION}\n")
+
+
+def test_installed_script_is_the_command_line(installed: Path, tmp_path: Path) -> None:
+    script = str(installed / "bin" / "essence")
+    ran = run(script, "--help", cwd=tmp_path, path=installed)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("Usage: essence [OPTIONS] COMMAND")
+    # Settings, torch and all stages: their defaults need no file of the checkout.
+    ran = run(script, "status", cwd=tmp_path, path=installed)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "corpus" in ran.stdout
+
+
+def test_installed_types_reach_a_strict_type_checker(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "use.py").write_text(USE_OF_TYPES, encoding="utf-8")
+    ran = run("-m", "mypy", "--strict", "use.py", cwd=tmp_path, path=installed)
+    told = re.findall(
+        r'use\.py:(\d+): (?:note: Revealed type is|error: Module has no) "?(.*?)"?$',
+        ran.stdout,
+        re.MULTILINE,
+    )
+    kinds = {int(line): text for line, text in told}
+    assert kinds[5].endswith("storage.read.soft_labels.SoftLabels")
+    assert kinds[6].endswith("float")
+    assert kinds[7].endswith("str")
+    assert "use.py:8: error:" in ran.stdout
+    assert "Found 1 error" in ran.stdout
+
+
+def install_lines(text: str) -> list[str]:
+    """What follows `pip install`, joined where a string or a paragraph is broken over lines."""
+    flat = re.sub(r"\"?\s*\n\s*f?\"?", " ", text)
+    return re.findall(r"\b(?:pip|pipx|uv)3? install\b([^`#&;)]{0,100})", flat)
+
+
+def test_install_lines_never_name_this_program() -> None:
+    """`essence` in the public index is another project, and `essence-kd` is not published."""
+    lines = [(path, line) for path in TEXTS for line in install_lines(path.read_text("utf-8"))]
+    assert len(lines) > 10
+    assert [line for line in lines if re.search(r"(?<![\w./-])essence\b(?![./])", line[1])] == []
+
+
+def test_extras_of_setup_cfg_are_those_that_texts_name() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = set(config["options.extras_require"])
+    for path in TEXTS:
+        for group in re.findall(r"pip install [^\n]*?'?\.\[([\w,]+)\]", path.read_text("utf-8")):
+            assert set(group.split(",")) <= extras, path
