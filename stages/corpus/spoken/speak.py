@@ -15,9 +15,10 @@ import numpy as np
 from stages.acoustic.lang.lang import SILENCE, Lang, Pronunciation
 from stages.contract.progress import Progress
 from stages.corpus.raw import RawUtterance
+from stages.corpus.sound.filterbank import FRAME_SHIFT_MS, SAMPLE_RATE, log_mel
+from stages.corpus.sound.wave import Wave, resample
 from stages.corpus.spoken.bigram import bigram_arpa
 from stages.corpus.spoken.distortion import Room
-from stages.corpus.spoken.filterbank import FRAME_SHIFT_MS, SAMPLE_RATE, log_mel
 from stages.corpus.spoken.framing import AlignedUtterance, align_utterance
 from stages.corpus.spoken.lexicon import Phones, keep_pronunciations, pronunciations_of
 from stages.corpus.spoken.phones import PHONES
@@ -27,7 +28,6 @@ from stages.corpus.spoken.synthesis import SAMPLE_RATE as SYNTHESIS_RATE
 from stages.corpus.spoken.synthesis import SpokenUtterance, synthesise
 from stages.corpus.spoken.units import State, UnitClasses, units_of
 from stages.corpus.spoken.voices import SPLITS
-from stages.corpus.spoken.wave import Wave, resample
 
 TRAIN = "train"
 NUM_VOICES_OF_UNSAID = 2  # training voices that say the words which no sentence needed

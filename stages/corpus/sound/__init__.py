@@ -1,0 +1,1 @@
+"""Sound: what any source of audio needs: resampling, noise and echo, log-mel features."""
