@@ -25,6 +25,11 @@ SPEECH_LEVEL = 1_500.0  # root mean square of the speech, of 32768
 CROWD_MEMORY = 12  # sentences that a babble is mixed from
 
 
+def at_speech_level(clean_T: Wave) -> Wave:
+    """The sentence as loud as every other: SPEECH_LEVEL."""
+    return clean_T * np.float32(SPEECH_LEVEL / max(root_mean_square(clean_T), 1.0))
+
+
 class Room:
     """Distorts the sentences of one split. It keeps the last ones: they make the babble."""
 
@@ -32,26 +37,26 @@ class Room:
         self._settings = settings
         self._crowd: deque[Wave] = deque(maxlen=CROWD_MEMORY)
 
-    def hear(self, clean_T: Wave, *, rng: np.random.Generator) -> Wave:
+    def record(self, clean_T: Wave, *, rng: np.random.Generator) -> Wave:
         """One sentence as the microphone records it; the same `rng` state, the same samples."""
         settings = self._settings
-        voice_T = clean_T * np.float32(SPEECH_LEVEL / max(root_mean_square(clean_T), 1.0))
-        heard_T = voice_T
+        voice_T = at_speech_level(clean_T)
+        noisy_T = voice_T
         if rng.random() < settings.echo_share:
             seconds = rng.uniform(settings.echo_seconds_low, settings.echo_seconds_high)
-            heard_T = convolve(heard_T, echo_impulse(seconds, rng=rng))
+            noisy_T = convolve(noisy_T, echo_impulse(seconds, rng=rng))
         wants_babble = rng.random() < settings.babble_share
         if wants_babble and len(self._crowd) >= BABBLE_VOICES[1]:
-            noise_T = self._babble(len(heard_T), rng=rng)
+            noise_T = self._babble(len(noisy_T), rng=rng)
         else:
-            noise_T = make_noise(len(heard_T), rng=rng)
+            noise_T = make_noise(len(noisy_T), rng=rng)
         snr_db = rng.uniform(settings.snr_db_low, settings.snr_db_high)
-        heard_T = add_noise(heard_T, noise_T, snr_db=snr_db)
+        noisy_T = add_noise(noisy_T, noise_T, snr_db=snr_db)
         tilt = rng.uniform(-settings.tilt_db_per_octave, settings.tilt_db_per_octave)
         gain_db = rng.uniform(-settings.gain_db, settings.gain_db)
-        heard_T = tilt_spectrum(heard_T, db_per_octave=tilt) * np.float32(10 ** (gain_db / 20))
+        noisy_T = tilt_spectrum(noisy_T, db_per_octave=tilt) * np.float32(10 ** (gain_db / 20))
         self._crowd.append(voice_T)
-        return to_16_bits(heard_T)
+        return to_16_bits(noisy_T)
 
     def _babble(self, length: int, *, rng: np.random.Generator) -> Wave:
         chosen = rng.permutation(len(self._crowd))

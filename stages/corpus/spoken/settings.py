@@ -1,4 +1,4 @@
-"""SpokenSettings: how much is spoken, by how many voices, and how hard it is to hear."""
+"""SpokenSettings: how much is spoken, by how many voices, and how much it is distorted."""
 
 from typing import Annotated, Self
 
@@ -8,7 +8,7 @@ from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 
 class DistortionSettings(Settings):
-    """What stands between mouth and microphone. Shares are of utterances, 0 to 1."""
+    """What is added between mouth and microphone. Shares are of utterances, 0 to 1."""
 
     snr_db_low: float = Field(3.0, ge=-30, le=60)
     snr_db_high: float = Field(20.0, ge=-30, le=60)
@@ -33,7 +33,7 @@ class DistortionSettings(Settings):
 class SpokenSettings(Settings):
     """The built-in spoken corpus. Every figure and every sample follows from these alone."""
 
-    hours: float = Field(1.0, gt=0, le=1000)  # of training speech, pauses included
+    hours: float = Field(1.0, gt=0, le=1000)  # of training speech, with pauses
     dev_minutes: float = Field(8.0, gt=0, le=6000)
     test_minutes: float = Field(12.0, gt=0, le=6000)
     seed: int = Field(1, ge=0)
@@ -51,7 +51,7 @@ class SpokenSettings(Settings):
     max_pronunciations: int = Field(5, ge=1, le=20)  # of a word
     min_pronunciation_share: float = Field(0.03, ge=0, lt=1)
     num_mel_bins: int = Field(40, ge=10, le=80)
-    distortion: DistortionSettings = DistortionSettings()
+    distortion: DistortionSettings | None = DistortionSettings()  # null: clean speech
 
     @model_validator(mode="after")
     def _rates_are_in_order(self) -> Self:

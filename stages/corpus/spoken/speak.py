@@ -1,4 +1,4 @@
-"""settings -> spoken corpus: what the synthesiser says, distorted, with a class for every frame.
+"""settings -> spoken corpus: synthesised speech, distorted or clean, with a class for every frame.
 
 The training sentences are spoken twice: once for their phones alone, which decide the lexicon and
 the classes, and once for the features. No more than one sentence is in memory.
@@ -14,11 +14,12 @@ import numpy as np
 
 from stages.acoustic.lang.lang import SILENCE, Lang, Pronunciation
 from stages.contract.progress import Progress
-from stages.corpus.raw import RawUtterance
-from stages.corpus.sound.filterbank import FRAME_SHIFT_MS, SAMPLE_RATE, log_mel
+from stages.corpus.sound.filterbank import SAMPLE_RATE
+from stages.corpus.sound.noise import to_16_bits
+from stages.corpus.sound.recording import Recording
 from stages.corpus.sound.wave import Wave, resample
 from stages.corpus.spoken.bigram import bigram_arpa
-from stages.corpus.spoken.distortion import Room
+from stages.corpus.spoken.distortion import Room, at_speech_level
 from stages.corpus.spoken.framing import AlignedUtterance, align_utterance
 from stages.corpus.spoken.lexicon import Phones, keep_pronunciations, pronunciations_of
 from stages.corpus.spoken.phones import PHONES
@@ -35,7 +36,7 @@ NUM_VOICES_OF_UNSAID = 2  # training voices that say the words which no sentence
 
 @dataclass(frozen=True, slots=True)
 class SpokenCorpus:
-    """A lang, and per split the utterances: each iteration speaks them anew, the same."""
+    """A lang, and the recordings of each split: every iteration speaks the same again."""
 
     lang: Lang
     splits: dict[str, "SpokenSplit"]
@@ -43,49 +44,47 @@ class SpokenCorpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSplit:
-    """The utterances of one split, made one by one while they are asked for."""
+    """The recordings of one split, made one by one while they are read."""
 
     split: str
     settings: SpokenSettings
     classes: UnitClasses
     progress: Progress
 
-    def __iter__(self) -> Iterator[RawUtterance]:
-        room = Room(self.settings.distortion)
+    def __iter__(self) -> Iterator[Recording]:
+        distortion = self.settings.distortion
+        room = None if distortion is None else Room(distortion)
         for spoken in speak_split(self.split, self.settings, title="Speak", progress=self.progress):
             aligned = align_utterance(spoken, self.settings)
-            rng = np.random.default_rng(spoken.planned.distortion_seed)
-            heard_T = room.hear(clean_wave(spoken), rng=rng)
             classes_S = [self.classes.of(unit)[state] for unit, state in aligned.states]
-            yield RawUtterance(
+            yield Recording(
                 id=spoken.planned.id,
                 speaker=spoken.planned.speaker.id,
                 transcript=" ".join(spoken.planned.words),
-                features_TF=log_mel(heard_T, num_mel_bins=self.settings.num_mel_bins),
+                samples_T=_recorded(spoken, room),
                 labels_T=np.array(classes_S, dtype=np.int32)[aligned.state_of_frame_T],
-                frame_shift_ms=FRAME_SHIFT_MS,
             )
 
 
 def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpus:
-    """The lang, from a first hearing of the training sentences, and the splits.
+    """The lang, from a first pass over the training sentences, and the splits.
 
     Raises:
         MissingPart: when espeak-ng is not installed.
         BadInput: when speech is too fast for the states that it is cut into.
     """
     text = plan_text(settings)
-    heard: dict[str, Counter[Phones]] = defaultdict(Counter)
+    pronounced: dict[str, Counter[Phones]] = defaultdict(Counter)
     counts: Counter[State] = Counter()
-    for spoken in speak_split(TRAIN, settings, title="Listen to", progress=progress):
+    for spoken in speak_split(TRAIN, settings, title="Find the phones of", progress=progress):
         aligned = align_utterance(spoken, settings)
-        _hear(aligned, heard)
+        _count_pronunciations(aligned, pronounced)
         frames_S = np.bincount(aligned.state_of_frame_T)
         for state, num_frames in zip(aligned.states, frames_S, strict=True):
             counts[state] += int(num_frames)
-    unsaid = sorted({word for words in text for word in words} - set(heard))
+    unsaid = sorted({word for words in text for word in words} - set(pronounced))
     for spoken in synthesise(_say_alone(unsaid, settings)):
-        _hear(align_utterance(spoken, settings), heard)
+        _count_pronunciations(align_utterance(spoken, settings), pronounced)
     classes = UnitClasses(
         counts,
         phones=PHONES,
@@ -96,7 +95,7 @@ def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpu
         split: SpokenSplit(split=split, settings=settings, classes=classes, progress=progress)
         for split in SPLITS
     }
-    return SpokenCorpus(_make_lang(heard, classes, text=text, settings=settings), splits)
+    return SpokenCorpus(_make_lang(pronounced, classes, text=text, settings=settings), splits)
 
 
 def speak_split(
@@ -115,6 +114,14 @@ def speak_split(
             said += seconds
             if said >= wanted:
                 return
+
+
+def _recorded(spoken: SpokenUtterance, room: Room | None) -> Wave:
+    """The sentence as the room's microphone records it; without a room it stays clean."""
+    if room is None:
+        return to_16_bits(at_speech_level(clean_wave(spoken)))
+    rng = np.random.default_rng(spoken.planned.distortion_seed)
+    return room.record(clean_wave(spoken), rng=rng)
 
 
 def clean_wave(spoken: SpokenUtterance) -> Wave:
@@ -137,11 +144,13 @@ def _seconds_of(split: str, settings: SpokenSettings) -> float:
     return 60 * minutes[split]
 
 
-def _hear(aligned: AlignedUtterance, heard: dict[str, Counter[Phones]]) -> None:
+def _count_pronunciations(
+    aligned: AlignedUtterance, pronounced: dict[str, Counter[Phones]]
+) -> None:
     words = aligned.words
     phones = pronunciations_of(aligned.segments, num_words=len(words))
     for word, pronunciation in zip(words, phones, strict=True):
-        heard[word][pronunciation] += 1
+        pronounced[word][pronunciation] += 1
 
 
 def _say_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUtterance]:
@@ -153,7 +162,7 @@ def _say_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUt
 
 
 def _make_lang(
-    heard: dict[str, Counter[Phones]],
+    pronounced: dict[str, Counter[Phones]],
     classes: UnitClasses,
     *,
     text: list[tuple[str, ...]],
@@ -161,8 +170,8 @@ def _make_lang(
 ) -> Lang:
     lexicon = tuple(
         Pronunciation(word, units_of(phones))
-        for word in sorted(heard)
-        for phones in keep_pronunciations(heard[word], settings)
+        for word in sorted(pronounced)
+        for phones in keep_pronunciations(pronounced[word], settings)
     )
     names = sorted({unit for entry in lexicon for unit in entry.units})
     return Lang(

@@ -22,9 +22,9 @@ def test_room_adds_noise_at_the_given_ratio(babble_share):
     room = Room(settings)
     for seed in range(9):
         clean = speechlike(seed)
-        heard = room.hear(clean, rng=np.random.default_rng(seed)).astype(np.float64)
+        noisy = room.record(clean, rng=np.random.default_rng(seed)).astype(np.float64)
         speech = clean * (1_500 / root_mean_square(clean))
-        ratio = root_mean_square(speech) / root_mean_square((heard - speech).astype(np.float32))
+        ratio = root_mean_square(speech) / root_mean_square((noisy - speech).astype(np.float32))
         assert 20 * np.log10(ratio) == pytest.approx(5.0, abs=0.1)
 
 
@@ -33,17 +33,17 @@ def test_room_mixes_babble_from_the_sentences_before():
     settings = DistortionSettings(snr_db_low=-30, snr_db_high=-30, babble_share=1.0, **quiet)
     room = Room(settings)
     for seed in range(7):
-        heard = room.hear(tone(440.0, rate=16_000, seconds=1), rng=np.random.default_rng(seed))
-    power = np.abs(np.fft.rfft(heard)) ** 2
+        noisy = room.record(tone(440.0, rate=16_000, seconds=1), rng=np.random.default_rng(seed))
+    power = np.abs(np.fft.rfft(noisy)) ** 2
     assert power[400:480].sum() > 0.9 * power.sum()
 
 
 def test_room_gives_the_same_samples_for_the_same_seed():
-    def heard(seed):
+    def noisy(seed):
         room = Room(DistortionSettings())
-        return [room.hear(speechlike(i), rng=np.random.default_rng([seed, i])) for i in range(9)]
+        return [room.record(speechlike(i), rng=np.random.default_rng([seed, i])) for i in range(9)]
 
-    first, again, other = heard(1), heard(1), heard(2)
+    first, again, other = noisy(1), noisy(1), noisy(2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -51,6 +51,6 @@ def test_room_gives_the_same_samples_for_the_same_seed():
 def test_room_stays_within_sixteen_bits():
     room = Room(DistortionSettings(gain_db=40.0))
     for seed in range(5):
-        heard = room.hear(speechlike(seed), rng=np.random.default_rng(seed))
-        assert np.abs(heard).max() <= 32_767
-        assert np.array_equal(heard, np.rint(heard))
+        noisy = room.record(speechlike(seed), rng=np.random.default_rng(seed))
+        assert np.abs(noisy).max() <= 32_767
+        assert np.array_equal(noisy, np.rint(noisy))

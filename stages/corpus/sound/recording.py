@@ -1,0 +1,26 @@
+"""Recording: one utterance as sound, before features are computed from it.
+
+Shapes: T samples or frames.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.corpus.sound.wave import Wave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One utterance at 16 kHz and, where an alignment is known, the pdf of every frame.
+
+    `samples_T` are whole numbers within 16 bits, as float32. `labels_T` has
+    `filterbank.num_frames_of(len(samples_T))` frames.
+    """
+
+    id: str
+    speaker: str
+    transcript: str
+    samples_T: Wave
+    labels_T: NDArray[np.int32] | None
