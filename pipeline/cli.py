@@ -169,7 +169,7 @@ def run(job: "Job") -> None:
     from pipeline.tables import results_table
 
     results = flow.run(job)
-    click.echo(results_table(results))
+    click.echo(results_table(results, job.settings.report))
     click.echo(f"report: {job.settings.work_dir / 'report' / 'index.html'}")
 
 
@@ -302,7 +302,7 @@ def evaluate(job: "Job") -> None:
     from pipeline import flow
     from pipeline.tables import results_table
 
-    click.echo(results_table(flow.evaluate(job)))
+    click.echo(results_table(flow.evaluate(job), job.settings.report))
 
 
 @main.command()

@@ -18,6 +18,7 @@ from stages.acoustic.members.posterior_archive import posteriors_fingerprint
 from stages.contract.results import System
 from stages.corpus.build import source_fingerprint
 from stages.ensemble.settings import MemberSettings
+from stages.evaluate.evaluate import RESULT_FORMAT
 from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings
@@ -145,7 +146,7 @@ class Recipes:
         """One system's results; its name does not count."""
         return Recipe(
             stage="evaluation",
-            settings=self._settings.evaluate.identity(),
+            settings={"format": RESULT_FORMAT, **self._settings.evaluate.identity()},
             inputs={"corpus": self.corpus.fingerprint, "system": system.fingerprint},
             shown_as=system.name,
         )

@@ -7,10 +7,18 @@ from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.contract.results import SystemResult
+from stages.report.settings import ReportSettings
+from stages.report.statistics.bootstrap import Interval
+from stages.report.statistics.comparisons import compare
+from stages.report.statistics.groups import group_results
 
 
-def results_table(results: Sequence[SystemResult]) -> str:
-    """A line a system: parameters, errors on dev, word errors on test with their interval."""
+def results_table(results: Sequence[SystemResult], settings: ReportSettings) -> str:
+    """A line a system: parameters, errors on dev, word errors on test with their interval.
+
+    The interval is the report's: the same draws, by `report.bootstrap_samples` and `report.seed`.
+    """
+    found = compare(group_results(results), samples=settings.bootstrap_samples, seed=settings.seed)
     head = (
         "system",
         "parameters",
@@ -20,12 +28,13 @@ def results_table(results: Sequence[SystemResult]) -> str:
         "95 % interval",
         "ins/del/sub",
     )
-    return aligned([head, *map(_result_row, results)])
+    intervals = found.system_intervals
+    rows = [_result_row(result, intervals.get(result.system.fingerprint)) for result in results]
+    return aligned([head, *rows])
 
 
-def _result_row(result: SystemResult) -> tuple[str, ...]:
-    test = result.test
-    words = test.words
+def _result_row(result: SystemResult, interval: Interval | None) -> tuple[str, ...]:
+    words = result.test.words
     frame_error = result.dev.frame_error
     return (
         result.system.name,
@@ -33,7 +42,7 @@ def _result_row(result: SystemResult) -> tuple[str, ...]:
         "-" if frame_error is None else f"{frame_error:.1%}",
         f"{result.dev.words.rate:.1%}",
         f"{words.rate:.1%}",
-        f"{test.rate_low:.1%} to {test.rate_high:.1%}",
+        f"{interval.low:.1%} to {interval.high:.1%}" if interval else "-",
         f"{words.insertions}/{words.deletions}/{words.substitutions}",
     )
 

@@ -53,15 +53,17 @@ class UtteranceResult(Settings):
 
 
 class SplitResult(Settings):
-    """One system on one split. Frame figures are None where the split has no hard labels."""
+    """One system on one split. Frame figures are None where the split has no hard labels.
+
+    There is no interval here: it follows from the counts of the utterances and from the report's
+    settings (stages/report/statistics/bootstrap.py), for the terminal and the page alike.
+    """
 
     split: str
     num_frames: int
     frame_error: float | None
     cross_entropy: float | None  # nats a frame against the hard labels
     words: WordErrors
-    rate_low: float  # 95 % interval of the word error rate, bootstrap by speaker
-    rate_high: float
     utterances: tuple[UtteranceResult, ...]
 
 

@@ -20,7 +20,5 @@ class EvaluateSettings(Settings):
     )
     prior_smoothing: float = Field(default=1.0, gt=0)  # frames added to every class's count
     batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(default=8192, ge=1)
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    seed: int = Field(default=1, ge=0)  # of the bootstrap
     # Processes that decode; 0: one for each processor.
     processes: Annotated[int, NOT_IN_IDENTITY] = Field(default=0, ge=0)

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stages.contract.progress import Progress
 from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import DecodeJob, Heard
 from stages.evaluate.frames import FrameTally
-from stages.evaluate.score import add_up, rate_interval, word_errors
+from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
 from storage.corpus.corpus_file import CorpusFile, Utterance
@@ -68,7 +66,7 @@ class SplitDecoder:
         return DecodedSplit(point=point, utterances=tuple(results), num_partial=num_partial)
 
     def result(self, point: Point) -> SplitResult:
-        """The split at `point`, with the interval of its word error rate."""
+        """Errors of the split at `point`."""
         decoded = self.best
         if decoded is None or decoded.point != point:
             decoded = self.decode(point)
@@ -78,19 +76,12 @@ class SplitDecoder:
                 f"{self.corpus.about.split} end within a word; their best partial path counts "
                 "(a larger evaluate.beam may help)"
             )
-        low, high = rate_interval(
-            decoded.utterances,
-            samples=self.settings.bootstrap_samples,
-            rng=np.random.default_rng(self.settings.seed),
-        )
         return SplitResult(
             split=self.corpus.about.split,
             num_frames=self.tally.num_frames,
             frame_error=self.tally.frame_error,
             cross_entropy=self.tally.cross_entropy,
             words=decoded.words,
-            rate_low=low,
-            rate_high=high,
             utterances=decoded.utterances,
         )
 

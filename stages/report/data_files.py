@@ -53,8 +53,8 @@ def _csv(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
 
 
 DATA_FILES: dict[str, Callable[[Comparisons], str]] = {
-    "results.csv": lambda found: _rows_as_csv(Row, make_rows(found.groups)),
-    "results.json": lambda found: _rows_as_json(make_rows(found.groups)),
+    "results.csv": lambda found: _rows_as_csv(Row, make_rows(found)),
+    "results.json": lambda found: _rows_as_json(make_rows(found)),
     "groups.csv": lambda found: _rows_as_csv(GroupRow, make_group_rows(found)),
     "groups.json": lambda found: _rows_as_json(make_group_rows(found)),
     "comparisons.json": as_json,

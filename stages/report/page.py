@@ -128,7 +128,7 @@ def _table(comparisons: Comparisons) -> dict[str, Any]:
     num_families = len(families_of(comparisons))
     return {
         "rows": rows,
-        "systems": make_rows(comparisons.groups),
+        "systems": make_rows(comparisons),
         "headings": HEADINGS,
         "columns": {
             name: cells(rows, name, scale=scale, digits=digits)

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from stages.contract.settings import Settings
 
-PAGE_FORMAT = 5  # what the page shows: another number, and pages are written again
+PAGE_FORMAT = 6  # what the page shows: another number, and pages are written again
 
 
 class ReportSettings(Settings):

@@ -1,6 +1,5 @@
 """results -> table: one row a system and seed, as results.csv and results.json."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.contract.results import SystemResult
@@ -12,6 +11,7 @@ from stages.report.ranking import (
     role_of,
     word_error_rate,
 )
+from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
 
 
@@ -45,14 +45,16 @@ class Row:
     fingerprint: str
 
 
-def make_rows(groups: Sequence[SystemGroup]) -> list[Row]:
+def make_rows(comparisons: Comparisons) -> list[Row]:
     """Rows in the order of the groups, each by seed."""
-    return [_row(result, group) for group in groups for result in group.results]
+    return [
+        _row(result, group, comparisons) for group in comparisons.groups for result in group.results
+    ]
 
 
-def _row(result: SystemResult, group: SystemGroup) -> Row:
-    test, rate = result.test, word_error_rate(result.test)
-    known = rate is not None
+def _row(result: SystemResult, group: SystemGroup, comparisons: Comparisons) -> Row:
+    test = result.test
+    interval = comparisons.system_intervals.get(result.system.fingerprint)
     seed = result.system.facts.get("seed")
     alone = SystemGroup((result,))
     return Row(
@@ -66,9 +68,9 @@ def _row(result: SystemResult, group: SystemGroup) -> Row:
         frame_error_dev=result.dev.frame_error,
         cross_entropy_dev=result.dev.cross_entropy,
         wer_dev=word_error_rate(result.dev),
-        wer_test=rate,
-        wer_test_low=test.rate_low if known else None,
-        wer_test_high=test.rate_high if known else None,
+        wer_test=word_error_rate(test),
+        wer_test_low=interval.low if interval else None,
+        wer_test_high=interval.high if interval else None,
         insertions_test=test.words.insertions,
         deletions_test=test.words.deletions,
         substitutions_test=test.words.substitutions,

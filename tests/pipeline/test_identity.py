@@ -84,9 +84,7 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     ),
     "evaluate": (
         EvaluateSettings(),
-        """
-        acoustic_scales beam bootstrap_samples insertion_penalties max_active prior_smoothing seed
-        """,
+        "acoustic_scales beam insertion_penalties max_active prior_smoothing",
     ),
     "report": (
         ReportSettings(),

@@ -103,7 +103,7 @@ def test_a_model_and_its_posteriors_make_the_same_store(here: Path) -> None:
 
 def test_own_and_foreign_members_go_all_the_way(here: Path) -> None:
     mixed = job(here, [TRAINED, FOREIGN | {"posteriors": "noisy"}])
-    table = results_table(flow.run(mixed)).splitlines()
+    table = results_table(flow.run(mixed), mixed.settings.report).splitlines()
     by_name = {line.split("  ")[0]: line.split() for line in table}
     assert by_name["foreign"][1] == by_name["ensemble"][1] == "-"
     assert by_name["own"][1].replace(",", "").isdigit()

@@ -65,7 +65,7 @@ def frames_of(corpus: Path, *, labelled: bool) -> int:
 
 def test_from_a_folder_without_a_text_to_the_report(here: Path) -> None:
     first = job(here)
-    table = results_table(flow.run(first))
+    table = results_table(flow.run(first), first.settings.report)
     assert all(name in table for name in ("wide", "ensemble", "k=2", "hard labels"))
     corpus, teacher = (first.shelf.place(getattr(first.recipes, x)) for x in ("corpus", "teacher"))
     with CorpusFile(corpus / "train.h5") as train:
@@ -81,7 +81,7 @@ def test_from_a_folder_without_a_text_to_the_report(here: Path) -> None:
     assert "Hard labels in train: 24 of 37 utterances." in page
     assert "with hard labels</small>" in page
     again = job(here)
-    assert results_table(flow.run(again)) == table
+    assert results_table(flow.run(again), again.settings.report) == table
     assert all(": fresh (" in note for note in notes_of(again))
     assert "to do" not in status_table(again)
 

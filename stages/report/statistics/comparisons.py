@@ -40,11 +40,13 @@ class Comparison:
 class Comparisons:
     """All of them. Maps go by the key of a group; what cannot be compared is missing.
 
+    `system_intervals` maps the fingerprint of a system, one seed of a group, to its interval.
     `chosen` is the essence group that is best on dev: the one that claims are made of.
     """
 
     groups: tuple[SystemGroup, ...]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    system_intervals: Mapping[str, Interval] = field(default_factory=dict)
     to_hard: Mapping[str, Comparison] = field(default_factory=dict)
     to_ensemble: Mapping[str, Comparison] = field(default_factory=dict)
     chosen: SystemGroup | None = None
@@ -79,6 +81,7 @@ def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Compar
     return Comparisons(
         groups=tuple(groups),
         intervals={group.key: draws.interval(bench.pooled[group.key]) for group in scored},
+        system_intervals=dict(bench.system_intervals()),
         to_hard=dict(bench.against(lambda group: _hard_rival(group, chosen, scored))),
         to_ensemble=dict(bench.against(lambda _: best_on_dev(of_role(scored, "ensemble")))),
         chosen=chosen,
@@ -113,6 +116,11 @@ class _Bench:
         self._marked: dict[str, MarkedSystem] = {
             group.key: mark_system(group.splits("test")) for group in groups
         }
+
+    def system_intervals(self) -> Iterator[tuple[str, Interval]]:
+        """Each seed by itself: fingerprint and interval."""
+        for result in (result for group in self._groups for result in group.results):
+            yield result.system.fingerprint, self._draws.interval(self._draws.pool([result.test]))
 
     def against(
         self, rival_of: Callable[[SystemGroup], SystemGroup | None]

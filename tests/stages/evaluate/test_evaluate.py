@@ -30,7 +30,6 @@ FEATURES = {"cmvn": "global", "splice_left": 0, "splice_right": 0, "subsample": 
 SETTINGS = EvaluateSettings(
     acoustic_scales=(0.2, 0.5, 0.8),
     insertion_penalties=(-1.0, 0.0),
-    bootstrap_samples=200,
     processes=1,
 )
 
@@ -100,7 +99,6 @@ def test_a_trained_member_hears_most_words(house, tmp_path):
     for split in (result.dev, result.test):
         assert split.words.reference_words > 40
         assert split.words.rate < 0.35
-        assert split.rate_low <= split.words.rate <= split.rate_high
         assert sum(item.words.errors for item in split.utterances) == split.words.errors
     assert result.dev.frame_error < 0.4
     assert 0 < result.dev.cross_entropy < 1.5

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contract.results import UtteranceResult, WordErrors
 from stages.evaluate.frames import FrameTally, log_priors
-from stages.evaluate.score import add_up, rate_interval, word_errors
+from stages.evaluate.score import word_errors
 from stages.evaluate.tune import Point, describe_edges, search
 from storage.corpus.corpus_file import NO_LABEL
 
@@ -47,54 +46,6 @@ def test_errors_are_the_edit_distance(reference, hypothesis):
 def test_errors_are_of_three_kinds(reference, hypothesis, wanted):
     errors = word_errors(reference, hypothesis)
     assert (errors.insertions, errors.deletions, errors.substitutions) == wanted
-
-
-def make_results(rates, words=20, per_speaker=3):
-    """Speakers with so many errors in every utterance of `words` words."""
-    return [
-        UtteranceResult(
-            id=f"{speaker}-{number}",
-            speaker=f"s{speaker}",
-            reference="",
-            hypothesis="",
-            words=WordErrors(
-                reference_words=words, insertions=0, deletions=0, substitutions=errors
-            ),
-        )
-        for speaker, errors in enumerate(rates)
-        for number in range(per_speaker)
-    ]
-
-
-def interval(results, seed=1, samples=4000):
-    return rate_interval(results, samples=samples, rng=np.random.default_rng(seed))
-
-
-def test_the_interval_is_that_of_a_bootstrap_over_speakers():
-    rates = [1, 2, 2, 3, 5, 8, 2, 1, 4, 3, 2]
-    low, high = interval(make_results(rates))
-    rng = np.random.default_rng(99)
-    means = [rng.choice(rates, size=len(rates)).mean() / 20 for _ in range(4000)]
-    assert low == pytest.approx(np.percentile(means, 2.5), abs=0.006)
-    assert high == pytest.approx(np.percentile(means, 97.5), abs=0.006)
-    assert low < add_up([item.words for item in make_results(rates)]).rate < high
-
-
-def test_more_utterances_of_the_same_speakers_do_not_narrow_the_interval():
-    few = interval(make_results([1, 9, 3, 5], per_speaker=2))
-    many = interval(make_results([1, 9, 3, 5], per_speaker=40))
-    assert few == many
-
-
-def test_one_speaker_s_interval_is_over_utterances():
-    results = [item.model_copy(update={"speaker": "s"}) for item in make_results([1, 9, 3])]
-    low, high = interval(results)
-    assert low < high
-
-
-def test_the_same_seed_gives_the_same_interval():
-    results = make_results([1, 2, 5])
-    assert interval(results, seed=3) == interval(results, seed=3)
 
 
 def test_frame_errors_and_cross_entropy_equal_an_oracle():

@@ -48,7 +48,6 @@ TINY = {
         "max_active": 200,
         "acoustic_scales": [0.2],
         "insertion_penalties": [0.0],
-        "bootstrap_samples": 100,
     },
     "report": {"dots_per_inch": 60},
 }

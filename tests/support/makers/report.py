@@ -86,8 +86,6 @@ def make_split(split: str, errors: int, *, seed: int = 1, **changes: Any) -> Spl
         "frame_error": 0.2 + errors / 4000,
         "cross_entropy": 0.6 + errors / 900,
         "words": words,
-        "rate_low": max(0.0, words.rate - 0.013),
-        "rate_high": words.rate + 0.014,
         "utterances": utterances,
     }
     return SplitResult(**(fields | changes))

@@ -67,8 +67,6 @@ def make_scored_split(utterances: Sequence[UtteranceResult], split: str = "test"
         frame_error=0.2,
         cross_entropy=0.8,
         words=words,
-        rate_low=words.rate / 2,
-        rate_high=words.rate * 2,
         utterances=tuple(utterances),
     )
 

@@ -70,6 +70,17 @@ def test_speakers_count_by_their_words():
     assert (found.low, found.high) == pytest.approx((1 / 40, 9 / 20))
 
 
+def test_interval_is_the_spread_of_means_over_drawn_speakers():
+    rates = [1, 2, 2, 3, 5, 8, 2, 1, 4, 3, 2]
+    utterances = make_speakers(rates, per_speaker=3)
+    draws = Bootstrap(utterances, samples=SAMPLES, seed=1)
+    found = draws.interval(draws.pool([make_scored_split(utterances)]))
+    rng = np.random.default_rng(99)
+    means = [rng.choice(rates, size=len(rates)).mean() / 20 for _ in range(SAMPLES)]
+    wanted = np.percentile(means, [2.5, 97.5])
+    assert (found.low, found.high) == pytest.approx(tuple(wanted), abs=0.003)
+
+
 def test_utterances_of_a_speaker_are_drawn_together():
     few, many = (
         differ(
