@@ -10,37 +10,37 @@ from pathlib import Path
 
 from stages.contract.errors import StageError
 from stages.evaluate import decode_worker
-from stages.evaluate.decode_worker import DecodeJob, Heard
+from stages.evaluate.decode_worker import BestPath, DecodeJob
 
-JOBS_AT_ONCE = 4  # sent to a process together
+JOBS_AT_ONCE = 4  # sent to a process in one message
 
 
 class DecodingPool:
-    """Processes that hold the graph. Make it with `decoding_pool`."""
+    """Processes that each hold the graph. `decoding_pool` makes one."""
 
     def __init__(self, executor: ProcessPoolExecutor) -> None:
         self._executor = executor
 
-    def decode(self, jobs: Sequence[DecodeJob]) -> Iterator[Heard]:
-        """What is heard, in the order of the jobs, as it becomes known.
+    def decode(self, jobs: Sequence[DecodeJob]) -> Iterator[BestPath]:
+        """Yield the best path of each job, in the order of the jobs, as each becomes known.
 
         Raises:
-            StageError: where a process dies.
+            StageError: if a process dies.
         """
         try:
             yield from self._executor.map(decode_worker.decode, jobs, chunksize=JOBS_AT_ONCE)
         except BrokenProcessPool as cause:
             raise StageError(
-                "a decoding process died: is memory short? Lower evaluate.processes, "
+                "a decoding process died, perhaps out of memory: lower evaluate.processes, "
                 "evaluate.beam or evaluate.max_active"
             ) from cause
 
 
 @contextmanager
 def decoding_pool(graph_directory: Path, *, processes: int) -> Iterator[DecodingPool]:
-    """A pool for the time of a `with`. `processes` 0: one for each processor of ours.
+    """A pool for the duration of a `with` block; `processes` 0: one for each available processor.
 
-    The processes are spawned: a fork of a process in which torch runs threads may hang.
+    The processes are spawned, since a fork of a process in which torch runs threads may hang.
     """
     executor = ProcessPoolExecutor(
         max_workers=processes or len(os.sched_getaffinity(0)),

@@ -1,11 +1,12 @@
-"""What a decoding process does: log-likelihoods of one utterance -> word numbers.
+"""The work of a decoding process: log-likelihoods of one utterance -> best path, word numbers.
 
 It imports no torch: a process starts in a fraction of a second and in little memory. OpenFst's
-objects do not travel between processes, so that each one reads the graph file itself.
+objects cannot be pickled, so each process reads the graph file itself.
 
 Shapes: T frames, C classes.
 """
 
+import math
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,19 @@ MAX_GRAPHS = 3  # in memory: one for each insertion penalty in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """The states that survive a frame: those within `beam` nats of the best one.
+
+    The beam narrows until at most `max_active` states survive, and widens until at least
+    `min_active` do, as in Kaldi's decoders.
+    """
+
+    beam: float
+    max_active: int
+    min_active: int  # below max_active
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeJob:
     """Rows [first_frame, first_frame + num_frames) of a file of log-likelihoods (T, C)."""
 
@@ -29,20 +43,23 @@ class DecodeJob:
     first_frame: int
     num_frames: int
     point: Point
-    beam: float
-    max_active: int
+    limits: SearchLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """The words of the best path, and whether it ends where a sentence may end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestPath:
+    """The words of the best path, its cost in nats, and whether it ends in a final state.
+
+    The cost sums the graph's and the scaled acoustic costs; it is inf if no path was found.
+    """
 
     words: tuple[int, ...]
+    cost: float
     reached_final: bool
 
 
 class GraphShelf:
-    """The graph, with the insertion penalties in use added to every word. One may take a GB."""
+    """The graph, once for each insertion penalty in use. A large graph takes a gigabyte."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -61,34 +78,40 @@ _shelf: list[GraphShelf] = []  # one, filled when the process starts
 
 
 def start(graph_directory: Path) -> None:
-    """Read the graph: what a process does once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """Prepare this process to decode with the graph of a directory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _shelf[:] = [GraphShelf(graph_directory)]
 
 
-def decode(job: DecodeJob) -> Heard:
+def decode(job: DecodeJob) -> BestPath:
     """Decode one utterance with the graph of this process."""
     loglike_TC = np.load(job.path, mmap_mode="r")
     rows_TC = loglike_TC[job.first_frame : job.first_frame + job.num_frames]
     graph = _shelf[0].with_penalty(job.point.insertion_penalty)
     scaled_TC = rows_TC * np.float32(job.point.acoustic_scale)
-    return decode_matrix(graph, scaled_TC, beam=job.beam, max_active=job.max_active)
+    return decode_matrix(graph, scaled_TC, limits=job.limits)
 
 
 def decode_matrix(
-    graph: kaldifst.StdConstFst, scaled_TC: NDArray[np.float32], *, beam: float, max_active: int
-) -> Heard:
-    """Viterbi beam search. Where no final state is reached, the best partial path is taken."""
+    graph: kaldifst.StdConstFst, scaled_TC: NDArray[np.float32], *, limits: SearchLimits
+) -> BestPath:
+    """Viterbi beam search. If no final state is reached, the best partial path is taken."""
     if not len(scaled_TC):
-        return Heard((), reached_final=True)
-    options = kaldi_decoder.FasterDecoderOptions(beam=beam, max_active=max_active)
+        return BestPath(words=(), cost=0.0, reached_final=True)
     # The decoder keeps neither graph nor matrix alive: both need a name until it is done.
     loglike_TC = np.ascontiguousarray(scaled_TC, dtype=np.float32)
     decodable = kaldi_decoder.DecodableCtc(loglike_TC)
+    options = kaldi_decoder.FasterDecoderOptions(
+        beam=limits.beam, max_active=limits.max_active, min_active=limits.min_active
+    )
     decoder = kaldi_decoder.FasterDecoder(graph, options)
     decoder.decode(decodable)
     found, path = decoder.get_best_path()
     if not found:
-        return Heard((), reached_final=False)
-    _, _, words, _ = kaldifst.get_linear_symbol_sequence(path)
-    return Heard(tuple(words), reached_final=decoder.reached_final())
+        return BestPath(words=(), cost=math.inf, reached_final=False)
+    _, _, words, weight = kaldifst.get_linear_symbol_sequence(path)
+    return BestPath(
+        words=tuple(words),
+        cost=weight.value1 + weight.value2,  # of the graph, and acoustic
+        reached_final=decoder.reached_final(),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.contract.progress import Progress
 from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
-from stages.evaluate.decode_worker import DecodeJob, Heard
+from stages.evaluate.decode_worker import BestPath, DecodeJob, SearchLimits
 from stages.evaluate.frames import FrameTally
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
@@ -17,21 +17,21 @@ from storage.corpus.corpus_file import CorpusFile, Utterance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedSplit:
-    """What was heard at one point."""
+    """The words of a split, decoded at one point."""
 
     point: Point
     utterances: tuple[UtteranceResult, ...]
-    num_partial: int  # utterances that end where no sentence may end
+    num_partial: int  # utterances whose best path reaches no final state
 
     @property
     def words(self) -> WordErrors:
-        """The errors of all utterances together."""
+        """The word errors of all utterances."""
         return add_up([item.words for item in self.utterances])
 
 
 @dataclass(slots=True, kw_only=True)
 class SplitDecoder:
-    """A split whose log-likelihoods are written, and what it takes to decode them."""
+    """A split whose log-likelihoods are in a file, with all that decoding needs."""
 
     name: str
     corpus: CorpusFile
@@ -41,7 +41,7 @@ class SplitDecoder:
     words: Sequence[str]
     settings: EvaluateSettings
     progress: Progress
-    best: DecodedSplit | None = None  # the fewest errors so far: need not be decoded again
+    best: DecodedSplit | None = None  # with the fewest errors so far: not decoded twice
 
     def num_errors(self, point: Point) -> int:
         """Word errors at `point`."""
@@ -51,15 +51,15 @@ class SplitDecoder:
         return decoded.words.errors
 
     def decode(self, point: Point) -> DecodedSplit:
-        """What is heard at `point`."""
+        """Decode and score every utterance at `point`."""
         results, num_partial = [], 0
         title = (
             f"{self.name}: decode {self.corpus.about.split}, scale {point.acoustic_scale:g}, "
             f"penalty {point.insertion_penalty:g}"
         )
         with self.progress.task(title, total=self.corpus.num_frames, unit="frames") as task:
-            heard = self.pool.decode(self._jobs(point))
-            for row, path in zip(self.corpus.utterances, heard, strict=True):
+            paths = self.pool.decode(self._jobs(point))
+            for row, path in zip(self.corpus.utterances, paths, strict=True):
                 results.append(self._score(row, path))
                 num_partial += not path.reached_final
                 task.advance(row.num_frames)
@@ -85,7 +85,7 @@ class SplitDecoder:
             utterances=decoded.utterances,
         )
 
-    def _score(self, row: Utterance, path: Heard) -> UtteranceResult:
+    def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:
         hypothesis = " ".join(self.words[word] for word in path.words)
         return UtteranceResult(
             id=row.id,
@@ -96,14 +96,18 @@ class SplitDecoder:
         )
 
     def _jobs(self, point: Point) -> list[DecodeJob]:
+        limits = SearchLimits(
+            beam=self.settings.beam,
+            max_active=self.settings.max_active,
+            min_active=self.settings.min_active,
+        )
         return [
             DecodeJob(
                 path=self.likelihoods,
                 first_frame=row.first_frame,
                 num_frames=row.num_frames,
                 point=point,
-                beam=self.settings.beam,
-                max_active=self.settings.max_active,
+                limits=limits,
             )
             for row in self.corpus.utterances
         ]

@@ -84,7 +84,7 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     ),
     "evaluate": (
         EvaluateSettings(),
-        "acoustic_scales beam insertion_penalties max_active prior_smoothing",
+        "acoustic_scales beam insertion_penalties max_active min_active prior_smoothing",
     ),
     "report": (
         ReportSettings(),

@@ -65,6 +65,7 @@ def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
         ("ensemble.members.99.name=x", ["99 is not a place in a list"]),
         ("compare=[{kk: 3}]", ["kk is not a setting", "'k'"]),
         ("corpus.source=kaldi", ["corpus.path=DIR"]),
+        ("evaluate.max_active=150", ["--set: evaluate: min_active is 200, max_active 150: wanted"]),
     ],
 )
 def test_a_wrong_value_says_what_was_found_and_wanted(change: str, words: list[str]) -> None:

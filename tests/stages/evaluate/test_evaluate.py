@@ -17,7 +17,8 @@ from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
 from stages.ensemble.train import train_member
-from stages.evaluate.decode_worker import decode_matrix
+from stages.evaluate.decode import DecodingPool
+from stages.evaluate.decode_worker import SearchLimits, decode_matrix
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
@@ -191,6 +192,20 @@ def test_test_has_no_say_in_scale_and_penalty(house, tmp_path, monkeypatch):
     assert least[result.acoustic_scale, result.insertion_penalty] == min(least.values())
 
 
+def test_search_limits_of_the_settings_reach_every_job(house, tmp_path, monkeypatch):
+    jobs = []
+    decode = DecodingPool.decode
+
+    def recording(self, given):
+        jobs.extend(given)
+        return decode(self, given)
+
+    monkeypatch.setattr(DecodingPool, "decode", recording)
+    limits = {"beam": 7.5, "max_active": 333, "min_active": 77}
+    evaluate(house, tmp_path / "out", make_system(house, "one"), SETTINGS.model_copy(update=limits))
+    assert {job.limits for job in jobs} == {SearchLimits(**limits)}
+
+
 def test_partial_paths_are_counted_in_a_note(house, tmp_path):
     (tmp_path / "graph").mkdir()
     loops = "".join(f"0 0 {label} 0\n" for label in range(1, NUM_PDFS + 1))
@@ -239,6 +254,7 @@ def test_an4_s_alignments_spell_its_transcripts(tmp_path):
     for id, labels_T in list(kaldiio.load_ark(str(AN4 / "dev" / "ali.ark")))[:40]:
         loglike_TC = np.zeros((len(labels_T), lang.num_classes), np.float32)
         loglike_TC[np.arange(len(labels_T)), labels_T] = 20
-        heard = decode_matrix(graph, loglike_TC, beam=40, max_active=3000)
-        errors.append(word_errors(texts[id], " ".join(names[word] for word in heard.words)))
+        limits = SearchLimits(beam=40, max_active=3000, min_active=200)
+        path = decode_matrix(graph, loglike_TC, limits=limits)
+        errors.append(word_errors(texts[id], " ".join(names[word] for word in path.words)))
     assert add_up(errors).rate < 0.03

@@ -45,7 +45,7 @@ TINY = {
     "compare": [{"hard_weight": 1.0}, {"k": 1}],
     "evaluate": {
         "beam": 8.0,
-        "max_active": 200,
+        "max_active": 300,
         "acoustic_scales": [0.2],
         "insertion_penalties": [0.0],
     },

@@ -30,7 +30,7 @@ from stages.contract.progress import SilentProgress
 from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
 from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.settings import CorpusSettings
-from stages.evaluate.decode_worker import GraphShelf, decode_matrix
+from stages.evaluate.decode_worker import GraphShelf, SearchLimits, decode_matrix
 from tests.support.makers.hclg import (
     an4_with_kaldi_graph,
     make_kaldi_graph,
@@ -232,7 +232,8 @@ def test_damaged_bytes_give_only_our_errors(tmp_path, lang, type):
                 (tmp_path / "out").mkdir()
             build_decoding_graph(read_kaldi_graph(directory), tmp_path / "out")
             loglike_TC = np.zeros((9, NUM_PDFS), np.float32)
-            decode_matrix(read_graph(tmp_path / "out"), loglike_TC, beam=9, max_active=50)
+            limits = SearchLimits(beam=9, max_active=50, min_active=20)
+            decode_matrix(read_graph(tmp_path / "out"), loglike_TC, limits=limits)
     assert 50 < refused < 200
 
 
