@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.members.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbout
+from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR, raise_to_floor
 from stages.acoustic.members.posterior_archive import (
     SPLITS,
     content_digest,
@@ -97,7 +98,8 @@ class _Adoption:
                 logp_TC = fit_frames(said_TC, num_frames=row.num_frames, allowed=self._allowed)
                 fitted += [row.id] * (len(said_TC) != len(logp_TC))
                 self._check(logp_TC, row, corpus)
-                self.content.update(f"{row.id} {array_digest(logp_TC)}\n".encode())
+                averaged_TC = raise_to_floor(logp_TC, floor=float(LOG_FLOOR))  # as in the teacher
+                self.content.update(f"{row.id} {array_digest(averaged_TC)}\n".encode())
                 task.advance(row.num_frames)
         if fitted:
             self._progress.note(f"{title}: {len(fitted)} utterances fitted by a frame")

@@ -22,7 +22,7 @@ from storage.files.publish import publish_file
 from storage.read.reader import SoftLabelStore, open_store
 
 QUALITY_FILE = "frames.json"
-QUALITY_FORMAT = 1  # what is measured, and how: another number, and all are measured again
+QUALITY_FORMAT = 2  # of what is measured, and how: 2 keeps small posteriors of archived members
 SPLIT = "dev"
 
 

@@ -1,18 +1,26 @@
 """system, corpus -> a file of scaled log-likelihoods, log p(c|x) - log p(c), for the decoder.
 
-They go through files, so that one member and one utterance are in memory at a time and every
-decoding process reads only its own rows. Row i belongs to frame i of the corpus file.
+They are written to files, so that memory holds one member and one utterance at a time and each
+decoding process reads only the rows of its jobs. Row i belongs to frame i of the corpus file.
+
+Nothing is raised to a floor except where logarithms are averaged: at a small acoustic scale a
+floor of -87 nats is inside the beam, and a class that the members exclude would become cheap.
 
 Shapes: T frames, C classes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import average_log_posteriors
+from stages.acoustic.members.ensemble_posteriors import (
+    average_log_posteriors,
+    raise_to_floor,
+    restore_small_means,
+)
 from stages.acoustic.members.member import open_member
 from stages.acoustic.members.posterior_gate import check_posteriors
 from stages.contract.errors import BadInput, StageError
@@ -31,14 +39,14 @@ def run_members(
     device: str,
     progress: Progress,
 ) -> int | None:
-    """Write every member's log-posteriors of every split; returns how many parameters they have.
+    """Write each member's log-posteriors of each split; returns their number of parameters.
 
-    None where that is unknown of one of them.
+    None if the number is unknown for one of them.
 
     Raises:
-        MissingPart: when a member has no posteriors of a split.
-        BadInput: when a member's classes are not the corpus's.
-        BadPosterior: naming member, utterance and frame, when its output is no distribution.
+        MissingPart: if a member has no posteriors of a split.
+        BadInput: if a member's classes differ from the corpus's.
+        BadPosterior: naming member, utterance and frame, if an output is no distribution.
     """
     sizes: list[int | None] = []
     total = len(system.model_directories) * sum(c.num_frames for c in corpora.values())
@@ -46,14 +54,20 @@ def run_members(
         for number, directory in enumerate(system.model_directories):
             member = open_member(directory, device=device)
             sizes.append(member.num_parameters)
+            floor = member.averaging_floor if _averages_logarithms(system) else -math.inf
             for split, corpus in corpora.items():
                 _refuse_other_classes(member.about.class_inventory, directory, corpus)
                 indices = range(len(corpus.utterances))
                 blocks = member.log_posteriors(corpus, indices, batch_frames=batch_frames)
                 checked = _check(blocks, corpus, task, member=directory.name)
-                write_rows(_member_file(scratch, split, number), corpus, checked)
+                rows = (raise_to_floor(logp_TC, floor=floor) for logp_TC in checked)
+                write_rows(_member_file(scratch, split, number), corpus, rows)
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
+
+
+def _averages_logarithms(system: System) -> bool:
+    return len(system.model_directories) > 1 and system.combine == "geometric"
 
 
 def _check(
@@ -79,7 +93,7 @@ def _check(
 def read_posteriors(
     system: System, split: str, corpus: CorpusFile, scratch: Path
 ) -> Iterator[NDArray[np.float32]]:
-    """The system's log-posteriors (T, C) of every utterance: what the members wrote, averaged."""
+    """The system's log-posteriors (T, C) of each utterance: the average of its members' files."""
     members = [
         np.load(_member_file(scratch, split, number), mmap_mode="r")
         for number in range(len(system.model_directories))
@@ -87,7 +101,17 @@ def read_posteriors(
     for row in corpus.utterances:
         rows = slice(row.first_frame, row.first_frame + row.num_frames)
         blocks = [np.asarray(member[rows]) for member in members]
-        yield average_log_posteriors(blocks, system.weights, system.combine)
+        yield _average(blocks, system)
+
+
+def _average(members: Sequence[NDArray[np.float32]], system: System) -> NDArray[np.float32]:
+    """The teacher's average, without its floor: a single member stays as it is."""
+    if len(members) == 1:
+        return members[0]
+    mean_TC = average_log_posteriors(members, system.weights, system.combine)
+    if system.combine == "arithmetic":
+        restore_small_means(mean_TC, members, system.weights)
+    return mean_TC
 
 
 def write_likelihoods(
@@ -98,7 +122,7 @@ def write_likelihoods(
     *,
     log_prior_C: NDArray[np.float32],
 ) -> tuple[Path, FrameTally]:
-    """Average what the members wrote, count frame errors, take off the priors."""
+    """Average the members' files, count frame errors, subtract the log-priors."""
     tally = FrameTally()
 
     def blocks() -> Iterator[NDArray[np.float32]]:
@@ -112,10 +136,10 @@ def write_likelihoods(
 
 
 def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float32]]) -> None:
-    """Write blocks (T, C), one an utterance, under one another into a .npy file.
+    """Write blocks (T, C), one per utterance, one after the other into a .npy file.
 
     Raises:
-        StageError: where the disk is full.
+        StageError: if the file cannot be written.
     """
     shape = (corpus.num_frames, corpus.about.num_classes)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -126,7 +150,7 @@ def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float
                 file.write(np.ascontiguousarray(block_TC, dtype="<f4").tobytes())
     except OSError as cause:
         raise StageError(
-            f"{path} cannot be written ({cause}): {4 * shape[0] * shape[1]} bytes are wanted"
+            f"{path} cannot be written ({cause}): {4 * shape[0] * shape[1]} bytes are needed"
         ) from cause
 
 

@@ -13,7 +13,13 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import Combine, add_member, finish_average, soften
+from stages.acoustic.members.ensemble_posteriors import (
+    Combine,
+    add_member,
+    finish_average,
+    raise_to_floor,
+    soften,
+)
 from stages.acoustic.members.posterior_gate import check_posteriors
 from stages.acoustic.models.posteriors import consecutive_batches
 from stages.contract.errors import BadPosterior, MemberFailed
@@ -78,7 +84,8 @@ def _sum_of_members(
     first_of = dict(zip(block, np.cumsum([0, *lengths]).tolist(), strict=False))
     total_TC = np.zeros((sum(lengths), about.num_classes), np.float32)
     for share in loaded.shares:
-        for index, logp_TC in _outputs(share, corpus, block, batch_frames=batch_frames):
+        for index, given_TC in _outputs(share, corpus, block, batch_frames=batch_frames):
+            logp_TC = raise_to_floor(given_TC, floor=share.member.averaging_floor)
             row = corpus.utterances[index]
             rows = slice(first_of[index], first_of[index] + row.num_frames)
             fits = logp_TC.shape == total_TC[rows].shape

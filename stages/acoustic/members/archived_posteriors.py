@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.acoustic.kaldi.objects import Location
+from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR
 from stages.acoustic.members.posterior_archive import (
     PosteriorsAre,
     content_digest,
@@ -44,7 +45,7 @@ class SplitAbout(Settings):
 
 
 class ArchiveAbout(Settings):
-    """What was adopted. `fingerprint` is SHA-256 over every utterance's log-posteriors."""
+    """What was adopted. `fingerprint`: SHA-256 over all log-posteriors, raised to LOG_FLOOR."""
 
     format: Literal["essence archived posteriors 1"] = "essence archived posteriors 1"
     path: Path
@@ -71,6 +72,7 @@ class ArchivedPosteriors:
 
     num_parameters = None  # unknown
     num_bytes = 0  # nothing of it is kept
+    averaging_floor = float(LOG_FLOOR)  # zero probabilities are legal in archives
 
     def __init__(self, directory: Path) -> None:
         """Read member.json and compare the archives with it.

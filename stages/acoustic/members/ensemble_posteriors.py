@@ -20,7 +20,8 @@ from stages.contract.errors import BadInput
 
 Combine = Literal["arithmetic", "geometric"]
 BLOCK_VALUES = 1 << 18  # classes times frames worked on at once: 1 MiB stays in the cache
-SMALLEST_PROB = np.finfo(np.float32).tiny  # e^-87: keeps the logarithm of a mean finite
+SMALLEST_PROB = np.finfo(np.float32).tiny  # e^-87.3: keeps the logarithm of a mean finite
+LOG_FLOOR = np.log(SMALLEST_PROB)  # -87.3 nats: 9000 such classes have 1e-34 of the mass
 
 
 def average_log_posteriors(
@@ -85,12 +86,38 @@ def add_member(
     return is_sound
 
 
+def raise_to_floor(logp_TC: NDArray[np.float32], *, floor: float) -> NDArray[np.float32]:
+    """Log-posteriors without values below `floor`; NaN stays NaN. -inf changes nothing.
+
+    A mean of logarithms needs a floor: one member that excludes a class (-inf) would exclude it
+    for all of them.
+    """
+    return logp_TC if floor == -np.inf else np.maximum(logp_TC, np.float32(floor))
+
+
 def finish_average(total_TC: NDArray[np.float32], *, combine: Combine) -> NDArray[np.float32]:
     """Log-posteriors from what `add_member` has summed up; works in place."""
     if combine == "geometric":
         return normalise_log(total_TC)
     np.maximum(total_TC, SMALLEST_PROB, out=total_TC)
     return np.log(total_TC, out=total_TC)
+
+
+def restore_small_means(
+    mean_TC: NDArray[np.float32],
+    members: Sequence[NDArray[np.float32]],
+    weights: Sequence[float],
+) -> None:
+    """Replace arithmetic means that `finish_average` raised to LOG_FLOOR by exact ones, in place.
+
+    They underflow as probabilities, so they are computed from logarithms.
+    """
+    frames, classes = np.nonzero(mean_TC <= LOG_FLOOR)
+    terms = [
+        member[frames, classes] + np.float32(np.log(share))
+        for member, share in zip(members, normalise_weights(weights, len(members)), strict=True)
+    ]
+    mean_TC[frames, classes] = np.logaddexp.reduce(terms)
 
 
 def soften(logp_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

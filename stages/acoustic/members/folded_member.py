@@ -9,6 +9,7 @@ test, new speech) is heard by all of them, and the member says the mean of their
 Shapes: T frames, C classes.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,8 @@ class FoldedMember:
 
     about: FoldsAbout
     models: tuple[TrainedMember, ...]
+
+    averaging_floor = -math.inf  # none, as for its models
 
     @property
     def num_parameters(self) -> int:

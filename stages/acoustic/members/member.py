@@ -53,6 +53,10 @@ class Member(Protocol):
         """None where it is unknown."""
 
     @property
+    def averaging_floor(self) -> float:
+        """Log-posteriors below it are raised to it before they are averaged, nats; -inf: none."""
+
+    @property
     def num_bytes(self) -> int:
         """What it takes in memory when it is loaded."""
 

@@ -4,7 +4,8 @@
     DIR/dev.scp or dev.ark         file, a column for each class
     DIR/test.scp or test.ark       may be missing: then its members are not evaluated
 
-Zero probabilities are legal here: they are read as LOWEST_LOGP, so that their logarithm is finite.
+Probabilities of zero are legal here. LOG_ZERO stands for their logarithm, since the gate and the
+decoder need finite numbers; all other values are read as they were written.
 
 Shapes: T frames, C classes.
 """
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from stages.acoustic.kaldi.archive import locate_matrices
 from stages.acoustic.kaldi.objects import Location, read_matrix
 from stages.acoustic.kaldi.tables import read_scp
-from stages.acoustic.members.ensemble_posteriors import SMALLEST_PROB
 from stages.contract.errors import BadInput
 from stages.contract.settings import LengthDifference
 from storage.files.fingerprint import fingerprint, sampled_digest
@@ -26,7 +26,7 @@ from storage.files.fingerprint import fingerprint, sampled_digest
 PosteriorsAre = Literal["log", "prob"]
 
 SPLITS = ("train", "dev", "test")
-LOWEST_LOGP = np.log(SMALLEST_PROB)  # -87.3 nats: 9000 such classes have 1e-34 of the mass
+LOG_ZERO = np.float32(-1e4)  # nats: outside any beam, even at an acoustic scale of 0.01
 
 
 def posterior_file(directory: Path, split: str) -> Path | None:
@@ -45,7 +45,7 @@ def locate_posteriors(path: Path) -> dict[str, Location]:
 
 
 def read_log_posteriors(location: Location, *, given_as: PosteriorsAre) -> NDArray[np.float32]:
-    """Natural-log posteriors (T, C), none of them below LOWEST_LOGP. They are not checked here.
+    """Natural-log posteriors (T, C), none of them below LOG_ZERO. They are not checked here.
 
     Raises:
         BadInput: where no matrix can be read.
@@ -54,7 +54,7 @@ def read_log_posteriors(location: Location, *, given_as: PosteriorsAre) -> NDArr
     if given_as == "prob":
         with np.errstate(divide="ignore", invalid="ignore"):  # the gate names what becomes NaN
             values_TC = np.log(values_TC)
-    return np.maximum(values_TC, LOWEST_LOGP)  # a NaN stays one
+    return np.maximum(values_TC, LOG_ZERO)  # a NaN stays one
 
 
 def fit_frames(

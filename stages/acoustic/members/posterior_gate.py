@@ -34,7 +34,7 @@ def check_posteriors(
             f"{where}, frame {frame}: {_not_finite(logp_TC[frame])}: train the member again, "
             "or leave it out"
         )
-    with np.errstate(over="ignore"):  # inf is not 1 either
+    with np.errstate(over="ignore", divide="ignore"):  # a sum of inf or 0 is reported below
         log_sum_T = np.log(np.exp(logp_TC, dtype=np.float64).sum(axis=1))
     wrong_T = np.abs(log_sum_T) > MAX_LOG_SUM
     if wrong_T.any():

@@ -3,6 +3,7 @@
 Shapes: T frames, C classes.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ class TrainedMember:
     about: ModelAbout
     device: str
     model: AcousticModel | None = None
+
+    averaging_floor = -math.inf  # none: the softmax of finite logits excludes no class
 
     @property
     def num_parameters(self) -> int:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stages.acoustic.members.archived_posteriors import ABOUT_FILE, read_archive_about
 from stages.acoustic.members.member import open_member
-from stages.acoustic.members.posterior_archive import LOWEST_LOGP, posteriors_fingerprint
+from stages.acoustic.members.posterior_archive import LOG_ZERO, posteriors_fingerprint
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, BadPosterior, MissingPart
@@ -169,7 +169,7 @@ def test_probabilities_are_taken_where_it_is_said(
 
 
 @pytest.mark.parametrize("given_as", ["log", "prob"])
-def test_a_probability_of_zero_is_floored(
+def test_zero_probability_is_read_as_a_finite_logarithm(
     tmp_path: Path, archives: Path, corpus: Path, given_as: str
 ) -> None:
     def make_sure(matrices: Matrices) -> None:
@@ -185,8 +185,19 @@ def test_a_probability_of_zero_is_floored(
     logp_TC = said_by(member, corpus, "train")["train-3"]
     assert logp_TC.shape == (44, NUM_CLASSES)
     assert (logp_TC[:, 2] == 0).all()
-    assert (np.delete(logp_TC, 2, axis=1) == LOWEST_LOGP).all()
-    assert -88 < LOWEST_LOGP < -87
+    assert (np.delete(logp_TC, 2, axis=1) == LOG_ZERO).all()
+
+
+def test_small_log_posteriors_are_read_as_they_were_given(
+    tmp_path: Path, archives: Path, corpus: Path
+) -> None:
+    def make_sure(matrices: Matrices) -> None:
+        matrices["train-3"][:] = [-91.5, -300, 0, -4000, -1e30]
+
+    change(archives, make_sure)
+    member = adopt(archives, corpus, tmp_path / "member")
+    logp_TC = said_by(member, corpus, "train")["train-3"]
+    np.testing.assert_array_equal(logp_TC[7], np.float32([-91.5, -300, 0, -4000, LOG_ZERO]))
 
 
 def drop_two(matrices: Matrices) -> None:
@@ -213,6 +224,10 @@ def lose_mass(matrices: Matrices) -> None:
     matrices["train-4"][6] -= 0.1
 
 
+def exclude_all(matrices: Matrices) -> None:
+    matrices["train-4"][6] = -np.inf
+
+
 BAD: dict[str, tuple[Callable[[Matrices], None], type[Exception], str]] = {
     "missing utterances": (
         drop_two,
@@ -234,6 +249,11 @@ BAD: dict[str, tuple[Callable[[Matrices], None], type[Exception], str]] = {
         put_a_large_number,
         BadPosterior,
         "member kaldi-a, utterance 'train-4', frame 6: the probabilities sum to inf",
+    ),
+    "no mass": (
+        exclude_all,
+        BadPosterior,
+        "member kaldi-a, utterance 'train-4', frame 6: the probabilities sum to 0, wanted 1",
     ),
     "sum": (
         lose_mass,

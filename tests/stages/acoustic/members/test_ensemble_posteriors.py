@@ -8,6 +8,8 @@ from stages.acoustic.members.ensemble_posteriors import (
     add_member,
     average_log_posteriors,
     normalise_weights,
+    raise_to_floor,
+    restore_small_means,
     soften,
 )
 from stages.contract.errors import BadInput
@@ -52,6 +54,27 @@ def test_what_all_members_exclude_stays_finite() -> None:
     found = average_log_posteriors([logp_TC, logp_TC], (1.0, 1.0), "arithmetic")
     assert np.isfinite(found).all()
     assert found[0, 1] < -80
+
+
+def test_small_means_are_restored_from_logarithms() -> None:
+    rng = np.random.default_rng(2)
+    scales = rng.choice([1, 40, 200], size=(31, 17))
+    members = [(member * scales).astype(np.float32) for member in MEMBERS]
+    found = average_log_posteriors(members, WEIGHTS, "arithmetic")
+    plain = found.copy()
+    restore_small_means(found, members, WEIGHTS)
+    shares = np.log(np.array(WEIGHTS) / sum(WEIGHTS))
+    terms = [member.astype(np.float64) + s for s, member in zip(shares, members, strict=True)]
+    wanted = np.logaddexp.reduce(terms)
+    assert 50 < (wanted < -88).sum() < wanted.size - 50
+    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-5)
+    np.testing.assert_array_equal(found[wanted > -87], plain[wanted > -87])
+
+
+def test_floor_raises_what_is_below_and_keeps_nan() -> None:
+    logp_TC = np.array([[-300.0, -80.0, np.nan]], np.float32)
+    np.testing.assert_array_equal(raise_to_floor(logp_TC, floor=-87.5)[0], [-87.5, -80, np.nan])
+    assert raise_to_floor(logp_TC, floor=-np.inf) is logp_TC
 
 
 def test_no_frames_have_a_mean() -> None:
