@@ -180,7 +180,7 @@ def corpus(job: "Job") -> None:
 
     Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
     test.h5, lang/ and summary.json. Speech that nobody transcribed joins train from the folders
-    corpus.kaldi.unlabelled; corpus.kaldi.labelled_share tries that out (docs/unlabelled.md), and
+    corpus.kaldi.unlabelled; corpus.kaldi.labelled_share tries that out (docs/untranscribed.md), and
     train-labelled.txt lists what has hard labels then.
 
     \b
