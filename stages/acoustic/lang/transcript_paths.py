@@ -65,7 +65,8 @@ def class_posteriors(graph: TranscriptGraph, loglike_TC: NDArray[np.floating]) -
         np.add.at(gamma_TC[frame], graph.class_A, occupied_A)
         beta_S = np.full(graph.num_states, -np.inf)
         beta_S[left] = _log_sums(after_A[by_source_A], first)
-    return gamma_TC / gamma_TC.sum(axis=1, keepdims=True)
+    gamma_TC /= gamma_TC.sum(axis=1, keepdims=True)  # rounding only: the shares sum to one
+    return gamma_TC
 
 
 def _forward(graph: TranscriptGraph, loglike_TC: NDArray[np.floating]) -> Float:
