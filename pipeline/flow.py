@@ -17,7 +17,7 @@ from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
-from stages.contract.results import FrameQuality, System, SystemResult
+from stages.contract.results import Evaluation, FrameQuality, System, SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
 from stages.ensemble.settings import MemberSettings
@@ -131,8 +131,8 @@ def evaluate_one(job: Job, system: System) -> SystemResult | None:
             progress=job.progress,
         )
         job.shelf.make(recipe, fill)
-    result = read_json(SystemResult, job.shelf.place(recipe) / "result.json")
-    return result.model_copy(update={"system": system, "frames": _frames(job, system)})
+    evaluation = read_json(Evaluation, job.shelf.place(recipe) / "result.json")
+    return SystemResult(system=system, evaluation=evaluation, frames=_frames(job, system))
 
 
 def _frames(job: Job, system: System) -> FrameQuality | None:

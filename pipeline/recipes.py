@@ -149,6 +149,7 @@ class Recipes:
             settings={"format": RESULT_FORMAT, **self._settings.evaluate.identity()},
             inputs={"corpus": self.corpus.fingerprint, "system": system.fingerprint},
             shown_as=system.name,
+            remarks={"system": system.name},
         )
 
     def dev_labels(self, system: System) -> Recipe | None:

@@ -71,7 +71,7 @@ def _made_models(group: SystemGroup) -> Iterator[Made]:
         return
     made = _shown(directory, f"{group.role} {group.name}")
     seeds = [result.system for result in group.results]
-    parts = [(f"seed {s.facts.get('seed')}", s.fingerprint) for s in seeds]
+    parts = [(f"seed {s.facts.seed}", s.fingerprint) for s in seeds]
     yield replace(made, parts=tuple(parts) if len(parts) > 1 else ())
 
 

@@ -1,12 +1,13 @@
 """Systems: what can be evaluated, and under which name people find it in the tables."""
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import Any, Literal
 
 from pipeline.freshness import Recipe
 from pipeline.job import Job
 from stages.acoustic.models.architectures import BUILT_IN
-from stages.contract.results import System
+from stages.contract.results import System, SystemFacts
 from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
@@ -30,7 +31,6 @@ def ensemble_of(job: Job) -> System:
         model_directories=tuple(job.shelf.place(recipe) for recipe in recipes),
         weights=weights,
         combine=combine,
-        facts={"members": len(members), "combine": combine},
     )
 
 
@@ -49,12 +49,11 @@ def students_of(job: Job) -> Iterator[System]:
         taken.add(name)
         group = _group(recipe, default)
         group_name = student_name(_with_one_seed(recipe.settings, default), default) + elsewhere
-        yield _one_model(job, recipe, kind="student", name=name).model_copy(
-            update={
-                "teacher": recipe.inputs.get("teacher"),
-                "group": group,
-                "group_name": given.get(group) or group_name,
-            }
+        yield replace(
+            _one_model(job, recipe, kind="student", name=name),
+            teacher=recipe.inputs.get("teacher"),
+            group=group,
+            group_name=given.get(group) or group_name,
         )
 
 
@@ -132,12 +131,15 @@ def _architecture(architecture: dict[str, Any]) -> str:
     return " ".join([kind, *(f"{key}={x}" for key, x in architecture.items() if key != "kind")])
 
 
-def _facts(settings: dict[str, Any]) -> dict[str, Any]:
+def _facts(settings: dict[str, Any]) -> SystemFacts:
     """What the report shows of a model's settings."""
-    shown = {"k", "hard_weight", "tail", "temperature"}
-    facts = {key: value for key, value in settings.items() if key in shown}
     if "architecture" not in settings:
-        return {**facts, "architecture": "archived posteriors"}
-    architecture, training = settings["architecture"], settings["training"]
-    facts["architecture"] = _architecture(architecture)
-    return {**facts, "epochs": training["epochs"], "seed": training["seed"]}
+        return SystemFacts(architecture="archived posteriors")
+    return SystemFacts(
+        architecture=_architecture(settings["architecture"]),
+        seed=settings["training"]["seed"],
+        k=settings.get("k"),
+        hard_weight=settings.get("hard_weight"),
+        tail=settings.get("tail"),
+        temperature=settings.get("temperature"),
+    )

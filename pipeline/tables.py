@@ -35,10 +35,10 @@ def results_table(results: Sequence[SystemResult], settings: ReportSettings) -> 
 
 def _result_row(result: SystemResult, interval: Interval | None) -> tuple[str, ...]:
     words = result.test.words
-    frame_error = result.dev.frame_error
+    frame_error, num_parameters = result.dev.frame_error, result.evaluation.num_parameters
     return (
         result.system.name,
-        "-" if result.num_parameters is None else f"{result.num_parameters:,}",
+        "-" if num_parameters is None else f"{num_parameters:,}",
         "-" if frame_error is None else f"{frame_error:.1%}",
         f"{result.dev.words.rate:.1%}",
         f"{words.rate:.1%}",

@@ -1,23 +1,39 @@
-"""What the stages tell each other about systems and their errors: JSON on disk, types here."""
+"""Results: what the stages pass to each other about systems and their errors."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict
 
 from stages.contract.settings import Settings
 
+SystemKind = Literal["member", "ensemble", "student"]
 
-class System(Settings):
+
+@dataclass(frozen=True, kw_only=True)
+class SystemFacts:
+    """Settings of a system that the report shows; None where its kind has no such setting."""
+
+    architecture: str = ""  # in words
+    seed: int | None = None
+    k: int | None = None  # k, hard_weight, tail and temperature are of students
+    hard_weight: float | None = None
+    tail: str | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
     """Something that gives posteriors: one model, or several that are averaged."""
 
     name: str
-    kind: Literal["member", "ensemble", "student"]
+    kind: SystemKind
     fingerprint: str
     model_directories: tuple[Path, ...]
     weights: tuple[float, ...]
     combine: Literal["arithmetic", "geometric"] = "arithmetic"
-    facts: dict[str, Any] = {}  # what the report shows: k, hard_weight, tail, architecture, seed
+    facts: SystemFacts = SystemFacts()
     teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
     group: str = ""  # the same for students that differ in their seed alone
     group_name: str = ""  # its name, with no seed in it
@@ -117,16 +133,36 @@ class FrameQuality(Settings):
     real_time_factor: float | None  # seconds of one processor thread for a second of speech
 
 
-class SystemResult(Settings):
-    """One system, decoded: scale and penalty were chosen on dev."""
+class Evaluation(Settings):
+    """One system, decoded: scale and penalty were chosen on dev. Stored as result.json.
 
-    system: System
+    The system is not part of it: its name depends on the settings, the errors do not.
+    """
+
     num_parameters: int | None  # None: of a model that is known by its posteriors alone
     acoustic_scale: float
     insertion_penalty: float
     dev: SplitResult
     test: SplitResult
-    frames: FrameQuality | None = None  # measured apart: it depends on the teacher, words do not
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemResult:
+    """A system and all its measurements: assembled from several artefacts, not stored."""
+
+    system: System
+    evaluation: Evaluation
+    frames: FrameQuality | None = None  # an artefact of its own: it depends on the teacher
+
+    @property
+    def dev(self) -> SplitResult:
+        """Errors on dev."""
+        return self.evaluation.dev
+
+    @property
+    def test(self) -> SplitResult:
+        """Errors on test."""
+        return self.evaluation.test
 
 
 class EpochMetrics(Settings):

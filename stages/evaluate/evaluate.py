@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.acoustic.lang.graph import read_words
 from stages.contract.progress import Progress
-from stages.contract.results import System, SystemResult
+from stages.contract.results import Evaluation, System
 from stages.evaluate.decode import decoding_pool
 from stages.evaluate.frames import log_priors
 from stages.evaluate.likelihoods import run_members, write_likelihoods
@@ -34,7 +34,7 @@ def evaluate_system(
     directory: Path,
     device: str,
     progress: Progress,
-) -> SystemResult:
+) -> Evaluation:
     """Decode and score one system; the result is also written to directory/result.json.
 
     Raises:
@@ -74,8 +74,7 @@ def evaluate_system(
             )
         grid = settings.acoustic_scales, settings.insertion_penalties
         point = search(*grid, ready["dev"].num_errors)
-        result = SystemResult(
-            system=system,
+        result = Evaluation(
             num_parameters=num_parameters,
             acoustic_scale=point.acoustic_scale,
             insertion_penalty=point.insertion_penalty,

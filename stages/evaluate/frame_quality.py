@@ -58,8 +58,6 @@ def measure_frames(
             progress=progress,
         )
         quality = _measure(system, corpus, labels, scratch)
-        factor = real_time_factor(system.model_directories, corpus)
-        quality = quality.model_copy(update={"real_time_factor": factor})
     publish_file(directory / QUALITY_FILE, quality.model_dump_json(indent=2).encode() + b"\n")
     return quality
 
@@ -81,7 +79,7 @@ def _measure(
     return FrameQuality(
         calibration=calibration.result(),
         fidelity=fidelity.result(labels.digest) if fidelity and labels is not None else None,
-        real_time_factor=None,
+        real_time_factor=real_time_factor(system.model_directories, corpus),
     )
 
 
@@ -92,5 +90,5 @@ def ranks_to_compare(kept: int) -> tuple[int, ...]:
 
 
 def _own_rank(system: System, labels: SoftLabelStore) -> list[int]:
-    k = system.facts.get("k")
-    return [int(k)] if k is not None and k <= labels.about.kept else []
+    k = system.facts.k
+    return [k] if k is not None and k <= labels.about.kept else []

@@ -66,7 +66,7 @@ def telling_facts(groups: Sequence[SystemGroup]) -> list[str]:
         name
         for name in SHOWN_FACTS
         if name == "architecture"
-        or (name != "seed" and len({str(facts.get(name)) for facts in students}) > 1)
+        or (name != "seed" and len({str(getattr(facts, name)) for facts in students}) > 1)
     ]
 
 
@@ -83,7 +83,7 @@ def _row(group: SystemGroup, comparisons: Comparisons, *, facts: Sequence[str]) 
         seeds=" ".join(map(str, group.seeds)),
         num_seeds=len(group.results),
         is_chosen=bool(comparisons.chosen and comparisons.chosen.key == group.key),
-        parameters=group.first.num_parameters,
+        parameters=group.first.evaluation.num_parameters,
         frame_error_dev=group.frame_error,
         cross_entropy_dev=mean_known([split.cross_entropy for split in group.splits("dev")]),
         wer_dev=group.word_error_rate("dev"),

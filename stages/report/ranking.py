@@ -1,6 +1,7 @@
 """Ranking: what role each system plays, in which order they stand, what tells them apart."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 from stages.contract.results import SplitResult, SystemResult
@@ -17,14 +18,12 @@ def role_of(result: SystemResult) -> Role:
     """A student with hard_weight 1 has never heard of the teacher."""
     if result.system.kind != "student":
         return result.system.kind
-    hard = result.system.facts.get("hard_weight") == 1
-    return "hard-label student" if hard else "essence student"
+    return "hard-label student" if result.system.facts.hard_weight == 1 else "essence student"
 
 
 def kept_of(result: SystemResult) -> int | None:
     """k of an essence student; None for all others."""
-    k = result.system.facts.get("k")
-    return int(k) if role_of(result) == "essence student" and k is not None else None
+    return result.system.facts.k if role_of(result) == "essence student" else None
 
 
 def word_error_rate(split: SplitResult) -> float | None:
@@ -42,7 +41,7 @@ def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
 
 def describe(result: SystemResult, facts: Sequence[str]) -> str:
     """`tdnn 5x128, hard weight 0.2, tail bucket`: the facts asked for that this system has."""
-    have = dict(result.system.facts)
+    have = asdict(result.system.facts)
     if role_of(result) == "hard-label student":
         have = {name: value for name, value in have.items() if name not in SOFT_FACTS}
     if have.get("temperature") == 1:

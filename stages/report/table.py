@@ -55,16 +55,15 @@ def make_rows(comparisons: Comparisons) -> list[Row]:
 def _row(result: SystemResult, group: SystemGroup, comparisons: Comparisons) -> Row:
     test = result.test
     interval = comparisons.system_intervals.get(result.system.fingerprint)
-    seed = result.system.facts.get("seed")
     alone = SystemGroup((result,))
     return Row(
         system=result.system.name,
         group=group.name,
         kind=role_of(result),
-        seed=None if seed is None else int(seed),
+        seed=result.system.facts.seed,
         details=describe(result, SHOWN_FACTS),
         k=kept_of(result),
-        parameters=result.num_parameters,
+        parameters=result.evaluation.num_parameters,
         frame_error_dev=result.dev.frame_error,
         cross_entropy_dev=result.dev.cross_entropy,
         wer_dev=word_error_rate(result.dev),
@@ -79,7 +78,7 @@ def _row(result: SystemResult, group: SystemGroup, comparisons: Comparisons) -> 
         agreement=agreement(alone),
         divergence=divergence(alone),
         real_time_factor=real_time_factor(alone),
-        acoustic_scale=result.acoustic_scale,
-        insertion_penalty=result.insertion_penalty,
+        acoustic_scale=result.evaluation.acoustic_scale,
+        insertion_penalty=result.evaluation.insertion_penalty,
         fingerprint=result.system.fingerprint,
     )

@@ -38,9 +38,8 @@ def results_of(directory: Path) -> dict[str, object]:
     """What was found of every system: scale, penalty, errors, and each utterance's hypothesis."""
     found = {}
     for path in sorted(directory.glob("work/evaluation-*/result.json")):
-        result = json.loads(path.read_text())
-        system = result.pop("system")
-        found[system["name"]] = result
+        made = json.loads((path.parent / "made.json").read_text())
+        found[made["remarks"]["system"]] = json.loads(path.read_text())
     return found
 
 

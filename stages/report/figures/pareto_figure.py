@@ -23,7 +23,7 @@ def draw_pareto(comparisons: Comparisons, teacher: TeacherSummary | None) -> Fig
         for group in comparisons.groups
         if store is not None and group.k is not None
     ]
-    by_size = [(group, group.first.num_parameters) for group in comparisons.groups]
+    by_size = [(group, group.first.evaluation.num_parameters) for group in comparisons.groups]
     panels = [
         (title, label, points)
         for title, label, found in (

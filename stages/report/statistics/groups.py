@@ -41,16 +41,13 @@ class SystemGroup:
     @property
     def architecture(self) -> str:
         """In words."""
-        return str(self.first.system.facts.get("architecture", ""))
+        return self.first.system.facts.architecture
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that are known, in the order of `results`."""
-        return tuple(
-            int(seed)
-            for result in self.results
-            if (seed := result.system.facts.get("seed")) is not None
-        )
+        seeds = (result.system.facts.seed for result in self.results)
+        return tuple(seed for seed in seeds if seed is not None)
 
     def splits(self, split: str) -> tuple[SplitResult, ...]:
         """That split of every seed."""
@@ -100,7 +97,7 @@ def _with_key(group: SystemGroup) -> SystemGroup:
 
 
 def _by_seed(result: SystemResult) -> tuple[int, str]:
-    return int(result.system.facts.get("seed") or 0), result.system.fingerprint
+    return result.system.facts.seed or 0, result.system.fingerprint
 
 
 def of_role(groups: Sequence[SystemGroup], role: Role) -> list[SystemGroup]:

@@ -12,7 +12,7 @@ from stages.acoustic.lang.lang import read_lang
 from stages.acoustic.models.model_file import ABOUT_FILE
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
-from stages.contract.results import System, SystemResult
+from stages.contract.results import Evaluation, System
 from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import MemberSettings
@@ -112,7 +112,7 @@ def test_the_result_is_written_and_nothing_else_stays(house, tmp_path):
     (tmp_path / "out" / "scratch" / "left by an interrupted run").touch()
     result = evaluate(house, tmp_path / "out", make_system(house, "one"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.json"]
-    stored = SystemResult.model_validate_json((tmp_path / "out" / "result.json").read_bytes())
+    stored = Evaluation.model_validate_json((tmp_path / "out" / "result.json").read_bytes())
     assert stored == result
 
 

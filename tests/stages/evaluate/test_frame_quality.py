@@ -12,7 +12,7 @@ from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
-from stages.contract.results import FrameQuality, System
+from stages.contract.results import FrameQuality, System, SystemFacts
 from stages.evaluate.calibration import NUM_BINS, CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.frame_quality import measure_frames
@@ -197,7 +197,7 @@ def measure(house, store="dev.zarr", **facts):
         fingerprint="f",
         model_directories=(house / "model",),
         weights=(1.0,),
-        facts=facts,
+        facts=SystemFacts(**facts),
     )
     return measure_frames(
         system,

@@ -33,6 +33,7 @@ from tests.support.makers.report import (
     make_result,
     make_sweep,
 )
+from tests.support.makers.scores import with_splits
 
 ENSEMBLE = make_result("ensemble", errors=205, kind="ensemble")
 
@@ -165,7 +166,7 @@ def test_two_tests_that_disagree_are_named() -> None:
 
 def test_the_student_of_the_headline_is_chosen_on_dev() -> None:
     lucky = make_essence(2, errors=100)
-    lucky = lucky.model_copy(update={"dev": make_essence(2, errors=300).dev})
+    lucky = with_splits(lucky, dev=make_essence(2, errors=300).dev)
     headline = headline_of(compared(lucky, make_essence(8, errors=200), make_hard()))
     assert "k=8 was chosen on dev among 2 settings of essence students" in headline.figures[0]
     assert headline.verdict.startswith("A hint, no proof: k=8 makes fewer")

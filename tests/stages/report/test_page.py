@@ -24,6 +24,7 @@ from tests.support.makers.report import (
     make_split,
     make_sweep,
 )
+from tests.support.makers.scores import with_splits
 from tests.support.makers.store import tree_digest
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -73,9 +74,9 @@ def with_models(
     inputs: ReportInputs, results: tuple[SystemResult, ...]
 ) -> tuple[SystemResult, ...]:
     """As if trained where the inputs' own systems were."""
-    places = {"model_directories": inputs.results[0].system.model_directories}
+    places = inputs.results[0].system.model_directories
     return tuple(
-        result.model_copy(update={"system": result.system.model_copy(update=places)})
+        replace(result, system=replace(result.system, model_directories=places))
         for result in results
     )
 
@@ -181,7 +182,7 @@ def test_few_systems_make_a_page_too(tmp_path: Path, results: tuple[SystemResult
     inputs = only(make_inputs(tmp_path), *results)
     page = write(replace(inputs, teacher=None), tmp_path / "report")
     parse(page)
-    has_ranks = any(r.system.facts.get("hard_weight") == 0.2 for r in results)
+    has_ranks = any(r.system.facts.hard_weight == 0.2 for r in results)
     assert (page.parent / "word-errors.png").exists() == has_ranks
     assert not (page.parent / "posteriorgram.png").exists()
 
@@ -191,7 +192,7 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     blank = make_split("dev", 10, frame_error=None, cross_entropy=None, utterances=())
     empty = blank.model_copy(update={"words": blank.words.model_copy(update=nothing)})
     results = [
-        r.model_copy(update={"dev": empty, "test": empty, "frames": None})
+        replace(with_splits(r, dev=empty, test=empty), frames=None)
         for r in (make_hard(), make_essence(2, errors=10))
     ]
     page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
@@ -256,7 +257,7 @@ def test_a_sweep_of_many_seeds_is_a_page_of_groups(tmp_path: Path) -> None:
 def test_systems_that_were_not_asked_the_same_are_refused(tmp_path: Path) -> None:
     hard, essence = make_hard(), make_essence(8, errors=200)
     fewer = essence.test.model_copy(update={"utterances": essence.test.utterances[1:]})
-    inputs = make_inputs(tmp_path, [hard, essence.model_copy(update={"test": fewer})])
+    inputs = make_inputs(tmp_path, [hard, with_splits(essence, test=fewer)])
     with pytest.raises(BadInput, match="not evaluated on the same utterances"):
         write(inputs, tmp_path / "report")
 

@@ -1,6 +1,7 @@
 """Makers of results, histories and a corpus with store and student: made up, for the report."""
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from stages.contract.results import (
     Calibration,
     CorpusSummary,
     EpochMetrics,
+    Evaluation,
     Fidelity,
     FrameQuality,
     GradientMatch,
@@ -20,6 +22,8 @@ from stages.contract.results import (
     SplitSummary,
     StoreSummary,
     System,
+    SystemFacts,
+    SystemKind,
     SystemResult,
     TeacherSummary,
     UtteranceResult,
@@ -118,30 +122,30 @@ def make_frames(nearness: float) -> FrameQuality:
 
 
 def make_result(
-    name: str, *, errors: int = 260, kind: str = "student", **facts: Any
+    name: str, *, errors: int = 260, kind: SystemKind = "student", **facts: Any
 ) -> SystemResult:
     """A system with `errors` on test and some more on dev."""
     seed = int(facts.get("seed", 1))
     words = [word for word in name.split() if not word.startswith("seed=")]
     same = {key: value for key, value in facts.items() if key != "seed"}
     return SystemResult(
-        system=System.model_validate(
-            {
-                "name": name,
-                "kind": kind,
-                "fingerprint": hashlib.sha256(name.encode()).hexdigest(),
-                "model_directories": (Path("models") / name,),
-                "weights": (1.0,),
-                "facts": facts,
-                "group": f"{words} {same}" if kind == "student" else "",
-                "group_name": " ".join(words) if kind == "student" else "",
-            }
+        system=System(
+            name=name,
+            kind=kind,
+            fingerprint=hashlib.sha256(name.encode()).hexdigest(),
+            model_directories=(Path("models") / name,),
+            weights=(1.0,),
+            facts=SystemFacts(**facts),
+            group=f"{words} {same}" if kind == "student" else "",
+            group_name=" ".join(words) if kind == "student" else "",
         ),
-        num_parameters=820_000 * (4 if kind == "ensemble" else 1),
-        acoustic_scale=0.7,
-        insertion_penalty=-0.5,
-        dev=make_split("dev", errors + 11, seed=seed),
-        test=make_split("test", errors, seed=seed),
+        evaluation=Evaluation(
+            num_parameters=820_000 * (4 if kind == "ensemble" else 1),
+            acoustic_scale=0.7,
+            insertion_penalty=-0.5,
+            dev=make_split("dev", errors + 11, seed=seed),
+            test=make_split("test", errors, seed=seed),
+        ),
         frames=make_frames(1.0 if kind == "ensemble" else max(0.0, 1 - errors / 400)),
     )
 
@@ -345,10 +349,7 @@ def make_inputs(directory: Path, results: list[SystemResult] | None = None) -> R
     """All that a report can show, drawn from small files in `directory`."""
     results = make_all_results() if results is None else results
     model = save_student(directory / "model")
-    results = [
-        r.model_copy(update={"system": r.system.model_copy(update={"model_directories": (model,)})})
-        for r in results
-    ]
+    results = [replace(r, system=replace(r.system, model_directories=(model,))) for r in results]
     with make_dev_corpus(directory) as corpus:
         store = make_dev_store(directory / "dev.zarr", corpus)
     return ReportInputs(

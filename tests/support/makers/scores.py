@@ -2,10 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.contract.results import SplitResult, System, SystemResult, UtteranceResult, WordErrors
+from stages.contract.results import (
+    Evaluation,
+    SplitResult,
+    System,
+    SystemFacts,
+    SystemKind,
+    SystemResult,
+    UtteranceResult,
+    WordErrors,
+)
 from stages.evaluate.score import add_up, word_errors
 from tests.support.paths import TESTS
 
@@ -76,28 +86,35 @@ def make_scored(
     test: Sequence[UtteranceResult],
     *,
     dev: Sequence[UtteranceResult] | None = None,
-    kind: str = "student",
+    kind: SystemKind = "student",
+    group: str | None = None,
     **facts: Any,
 ) -> SystemResult:
     """A system that heard `test`, and on dev the same or something else."""
     settings: Mapping[str, Any] = {"architecture": "tdnn 5x128", "seed": 1, **facts}
     without_seed = {key: value for key, value in settings.items() if key != "seed"}
+    group_name = name.split(" seed")[0]
     return SystemResult(
-        system=System.model_validate(
-            {
-                "name": name,
-                "kind": kind,
-                "fingerprint": digest((name, settings)),
-                "model_directories": (Path("models") / name,),
-                "weights": (1.0,),
-                "facts": settings,
-                "group": digest(without_seed) if kind == "student" else "",
-                "group_name": name.split(" seed")[0] if kind == "student" else "",
-            }
+        system=System(
+            name=name,
+            kind=kind,
+            fingerprint=digest((name, settings)),
+            model_directories=(Path("models") / name,),
+            weights=(1.0,),
+            facts=SystemFacts(**settings),
+            group=group or digest((group_name, without_seed)) if kind == "student" else "",
+            group_name=group_name if kind == "student" else "",
         ),
-        num_parameters=1000,
-        acoustic_scale=0.1,
-        insertion_penalty=0.0,
-        dev=make_scored_split(test if dev is None else dev, "dev"),
-        test=make_scored_split(test),
+        evaluation=Evaluation(
+            num_parameters=1000,
+            acoustic_scale=0.1,
+            insertion_penalty=0.0,
+            dev=make_scored_split(test if dev is None else dev, "dev"),
+            test=make_scored_split(test),
+        ),
     )
+
+
+def with_splits(result: SystemResult, **splits: SplitResult) -> SystemResult:
+    """The same system with another dev or test."""
+    return replace(result, evaluation=result.evaluation.model_copy(update=splits))

@@ -6,7 +6,7 @@ import pytest
 
 from stages.report.statistics.comparisons import as_json, compare
 from stages.report.statistics.groups import baseline_of, best_on_dev, group_results, of_role
-from tests.support.makers.scores import make_scored, make_speakers
+from tests.support.makers.scores import make_scored, make_speakers, with_splits
 
 HARD, SOFT = {"hard_weight": 1.0}, {"hard_weight": 0.5, "tail": "renormalize"}
 
@@ -69,8 +69,8 @@ def test_one_lucky_seed_is_not_chosen_where_others_have_several():
 
 def test_the_baseline_has_the_same_architecture_and_is_the_best_of_it():
     wide = hard([1, 1], name="wide", architecture="tdnn 5x512")
-    long = hard([3, 3], name="hard labels epochs=24", epochs=24)
-    short = hard([4, 4], name="hard labels epochs=12", epochs=12)
+    long = hard([3, 3], name="hard labels epochs=24")
+    short = hard([4, 4], name="hard labels epochs=12")
     student = essence(8, [2, 2])
     groups = group_results([wide, long, short, student])
     (own,) = of_role(groups, "essence student")
@@ -109,7 +109,7 @@ def test_nothing_to_compare_is_no_comparison():
     assert not alone.to_ensemble
     assert len(alone.intervals) == 1
     silent = essence(8, [2, 3])
-    silent = silent.model_copy(update={"test": silent.test.model_copy(update={"utterances": ()})})
+    silent = with_splits(silent, test=silent.test.model_copy(update={"utterances": ()}))
     assert not run([silent, hard([1, 1])]).to_hard
 
 
@@ -149,7 +149,7 @@ def test_seeds_stand_in_their_order():
 
 
 def test_two_groups_of_one_name_are_told_apart():
-    other = essence(8, [1], seed=3, teacher_of_its_own=True)
+    other = essence(8, [1], seed=3, group="of another teacher")
     groups = group_results([essence(8, [1], seed=1), essence(8, [1], seed=2), other, other])
     names = [group.name for group in groups]
     assert len(set(names)) == len(names) == 2
