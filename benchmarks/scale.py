@@ -38,11 +38,11 @@ from realistic_posteriors import realistic_posteriors
 from side_by_side import machine
 
 from pipeline.workers import Workers, workforce
-from stages.acoustic.members.member import open_member
 from stages.acoustic.models.architectures import ArchitectureSettings, build_model
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.acoustic.models.posteriors import consecutive_batches
 from stages.contract.progress import SilentProgress
+from stages.members.member import open_member
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce

@@ -20,10 +20,10 @@ from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_fol
 from stages.contract.results import Evaluation, FrameQuality, System, SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
-from stages.ensemble.settings import MemberSettings
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.readiness import why_not
+from stages.members.settings import MemberSettings
 from stages.report.page import write_report
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student

@@ -1,1 +1,1 @@
-"""ensemble: corpus -> members: acoustic models trained on hard labels."""
+"""ensemble: corpus -> members: acoustic models trained on hard labels, or posteriors given."""

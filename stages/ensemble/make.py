@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from stages.contract.progress import Progress
-from stages.ensemble.adopt import adopt_member
-from stages.ensemble.settings import MemberSettings
-from stages.ensemble.train import train_member
+from stages.members.adopt import adopt_member
+from stages.members.settings import MemberSettings
+from stages.members.train import train_member
 from stages.training.ranks import ALONE, Ranks
 
 
@@ -18,7 +18,7 @@ def make_member(
     progress: Progress,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Fill `directory` with what `stages.acoustic.members.member.open_member` opens.
+    """Fill `directory` with what `stages.members.member.open_member` opens.
 
     Ranks train together; archives are looked at by the first alone.
     """

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import soften
 from stages.contract.results import Fidelity, GradientMatch
+from stages.members.ensemble_posteriors import soften
 from storage.corpus.corpus_file import NO_LABEL
 from storage.read.soft_labels import SoftLabels
 

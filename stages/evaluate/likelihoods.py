@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import (
-    average_log_posteriors,
-    raise_to_floor,
-    restore_small_means,
-)
-from stages.acoustic.members.member import open_member
-from stages.acoustic.members.posterior_gate import check_posteriors
 from stages.contract.errors import BadInput, StageError
 from stages.contract.progress import Progress, Task
 from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
+from stages.members.ensemble_posteriors import (
+    average_log_posteriors,
+    raise_to_floor,
+    restore_small_means,
+)
+from stages.members.member import open_member
+from stages.members.posterior_gate import check_posteriors
 from storage.corpus.corpus_file import CorpusFile
 
 

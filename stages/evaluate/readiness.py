@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from stages.acoustic.members.archived_posteriors import is_archived, read_archive_about
 from stages.acoustic.models.model_file import ABOUT_FILE, read_model_about
 from stages.acoustic.models.own_architecture import is_allowed
 from stages.contract.results import System
 from stages.evaluate.evaluate import SPLITS
+from stages.members.archived_posteriors import is_archived, read_archive_about
 
 
 def why_not(system: System) -> str | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from stages.acoustic.members.archived_posteriors import is_archived
-from stages.acoustic.members.member import open_member
+from stages.members.archived_posteriors import is_archived
+from stages.members.member import open_member
 from storage.corpus.corpus_file import CorpusFile
 
 MEASURED_SECONDS = 20.0  # of speech

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from stages.acoustic.members.ensemble_posteriors import normalise_weights
-from stages.acoustic.members.member import Member, open_member
 from stages.contract.errors import BadInput
+from stages.members.ensemble_posteriors import normalise_weights
+from stages.members.member import Member, open_member
 from storage.corpus.corpus_file import CorpusFile
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.acoustic.members.ensemble_posteriors import Combine
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.members.ensemble_posteriors import Combine
 
 Positive = Annotated[float, Field(gt=0)]
 

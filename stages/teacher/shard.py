@@ -13,17 +13,17 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import (
+from stages.acoustic.models.posteriors import consecutive_batches
+from stages.contract.errors import BadPosterior, MemberFailed
+from stages.contract.progress import Task
+from stages.members.ensemble_posteriors import (
     Combine,
     add_member,
     finish_average,
     raise_to_floor,
     soften,
 )
-from stages.acoustic.members.posterior_gate import check_posteriors
-from stages.acoustic.models.posteriors import consecutive_batches
-from stages.contract.errors import BadPosterior, MemberFailed
-from stages.contract.progress import Task
+from stages.members.posterior_gate import check_posteriors
 from stages.teacher.members import LoadedShares, Share
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import EssenceError

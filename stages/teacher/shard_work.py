@@ -13,10 +13,10 @@ from threading import Lock
 import numpy as np
 import torch
 
-from stages.acoustic.members.member import open_member
 from stages.contract.errors import MissingPart, OtherWorld
 from stages.contract.progress import Task
 from stages.contract.version import VERSION
+from stages.members.member import open_member
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads

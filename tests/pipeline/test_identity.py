@@ -12,8 +12,8 @@ import pytest
 
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.settings import CorpusSettings
-from stages.ensemble.settings import MemberSettings
 from stages.evaluate.settings import EvaluateSettings
+from stages.members.settings import MemberSettings
 from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings

@@ -15,8 +15,6 @@ from stages.contract.progress import SilentProgress
 from stages.contract.results import Evaluation, System
 from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
-from stages.ensemble.settings import MemberSettings
-from stages.ensemble.train import train_member
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import SearchLimits, decode_matrix
 from stages.evaluate.evaluate import evaluate_system
@@ -24,6 +22,8 @@ from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
+from stages.members.settings import MemberSettings
+from stages.members.train import train_member
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import AN4, NUM_PDFS, make_kaldi_directory
 

@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from stages.acoustic.members.folded_member import describe_folds, fold_directory
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
@@ -17,6 +16,7 @@ from stages.evaluate.calibration import NUM_BINS, CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.speed import real_time_factor
+from stages.members.folded_member import describe_folds, fold_directory
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.errors import StoreMismatch
 from storage.read.reader import open_store

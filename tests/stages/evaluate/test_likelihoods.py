@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR
-from stages.acoustic.members.posterior_archive import LOG_ZERO
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
 from stages.evaluate.decode_worker import SearchLimits, decode_matrix
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
+from stages.members.ensemble_posteriors import LOG_FLOOR
+from stages.members.posterior_archive import LOG_ZERO
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.archives import make_archived_member, sharp_posteriors
 from tests.support.makers.training import NUM_CLASSES, make_corpus_directory

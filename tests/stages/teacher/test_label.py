@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.acoustic.members import trained_member as member_module
-from stages.acoustic.members.ensemble_posteriors import average_log_posteriors, soften
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
 from stages.contract.results import TeacherSummary
+from stages.members import trained_member as member_module
+from stages.members.ensemble_posteriors import average_log_posteriors, soften
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 from stages.teacher.workforce import ThisProcess

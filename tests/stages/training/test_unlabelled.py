@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from stages.acoustic.members.folded_member import fold_directory
-from stages.acoustic.members.folds import plan_folds
-from stages.acoustic.members.member import open_member
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
-from stages.ensemble.settings import MemberSettings
-from stages.ensemble.train import train_member
+from stages.members.folded_member import fold_directory
+from stages.members.folds import plan_folds
+from stages.members.member import open_member
+from stages.members.settings import MemberSettings
+from stages.members.train import train_member
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.contract.progress import SilentProgress
 from stages.ensemble.make import make_member
-from stages.ensemble.settings import MemberSettings
+from stages.members.settings import MemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import write_archive
 

@@ -26,7 +26,7 @@ QUIET = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 # is labelled leaves a line, so that a test knows what was done twice.
 UNUSUAL_WORKER = """
 import os, signal, time
-from stages.acoustic.members import trained_member as member
+from stages.members import trained_member as member
 
 usual = getattr(member.log_posteriors, "usual", member.log_posteriors)  # it may come twice
 

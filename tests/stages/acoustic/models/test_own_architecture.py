@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from stages.acoustic.members.member import open_member
 from stages.acoustic.models.architectures import ArchitectureSettings, build_model
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.own_architecture import ALLOWED, allow_factories, source_digest
 from stages.contract.errors import BadInput
 from stages.contract.results import System
 from stages.evaluate.readiness import why_not
+from stages.members.member import open_member
 from stages.training.corpus import open_training_corpus
 from stages.training.objective import HardLabels
 from stages.training.train import train_model

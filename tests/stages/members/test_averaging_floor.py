@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.acoustic.members.archived_posteriors import read_archive_about
-from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR, Combine
 from stages.contract.progress import SilentProgress
+from stages.members.archived_posteriors import read_archive_about
+from stages.members.ensemble_posteriors import LOG_FLOOR, Combine
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.posterior_gate import MAX_LOG_SUM
 from stages.contract.errors import BadInput
+from stages.members.posterior_gate import MAX_LOG_SUM
 
 Combine = Literal["arithmetic", "geometric"]
 BLOCK_VALUES = 1 << 18  # classes times frames worked on at once: 1 MiB stays in the cache

@@ -9,15 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages.acoustic.members.folded_member import FoldedMember, fold_directory, is_folded
-from stages.acoustic.members.folds import plan_folds
-from stages.acoustic.members.member import open_member
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, MissingPart
-from stages.ensemble.settings import MemberSettings
-from stages.ensemble.train import train_member
+from stages.members.folded_member import FoldedMember, fold_directory, is_folded
+from stages.members.folds import plan_folds
+from stages.members.member import open_member
+from stages.members.settings import MemberSettings
+from stages.members.train import train_member
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
 

@@ -18,13 +18,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.ensemble_posteriors import average_log_posteriors
-from stages.acoustic.members.trained_member import TrainedMember
 from stages.acoustic.models.model_file import read_model_about
 from stages.acoustic.models.posteriors import consecutive_batches
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput
 from stages.contract.settings import Settings
+from stages.members.ensemble_posteriors import average_log_posteriors
+from stages.members.trained_member import TrainedMember
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import fingerprint
 from storage.files.publish import publish_file

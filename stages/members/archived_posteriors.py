@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.acoustic.kaldi.objects import Location
-from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR
-from stages.acoustic.members.posterior_archive import (
+from stages.contract.description import read_description
+from stages.contract.errors import BadInput, MissingPart
+from stages.contract.settings import LengthDifference, Settings
+from stages.members.ensemble_posteriors import LOG_FLOOR
+from stages.members.posterior_archive import (
     PosteriorsAre,
     content_digest,
     fit_frames,
@@ -24,9 +27,6 @@ from stages.acoustic.members.posterior_archive import (
     posterior_file,
     read_log_posteriors,
 )
-from stages.contract.description import read_description
-from stages.contract.errors import BadInput, MissingPart
-from stages.contract.settings import LengthDifference, Settings
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT
 

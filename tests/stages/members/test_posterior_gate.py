@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages.acoustic.members.posterior_gate import check_posteriors
 from stages.contract.errors import BadPosterior
+from stages.members.posterior_gate import check_posteriors
 from tests.support.makers.store import make_logp
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.acoustic.members.ensemble_posteriors import (
+from stages.contract.errors import BadInput
+from stages.members.ensemble_posteriors import (
     Combine,
     add_member,
     average_log_posteriors,
@@ -12,7 +13,6 @@ from stages.acoustic.members.ensemble_posteriors import (
     restore_small_means,
     soften,
 )
-from stages.contract.errors import BadInput
 from tests.support.makers.store import make_logp
 
 MEMBERS = [make_logp(31, 17, seed=seed) for seed in range(3)]
@@ -109,7 +109,7 @@ def test_who_adds_a_member_hears_whether_it_was_a_distribution(
     combine: Combine, value: float | None, is_sound: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 16: in whichever block of rows it stands, at whichever frame."""
-    monkeypatch.setattr("stages.acoustic.members.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
+    monkeypatch.setattr("stages.members.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
     for frame in (0, 4, 5, 30):
         logp_TC = MEMBERS[0].copy()
         if value is not None:

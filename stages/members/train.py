@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.acoustic.members.folded_member import describe_folds, fold_directory
-from stages.acoustic.members.folds import plan_folds
 from stages.contract.progress import Progress
-from stages.ensemble.settings import MemberSettings
+from stages.members.folded_member import describe_folds, fold_directory
+from stages.members.folds import plan_folds
+from stages.members.settings import MemberSettings
 from stages.training.corpus import TrainingCorpus, open_training_corpus
 from stages.training.objective import HardLabels
 from stages.training.ranks import ALONE, Ranks

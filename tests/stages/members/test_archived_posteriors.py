@@ -12,17 +12,18 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stages.acoustic.members.archived_posteriors import ABOUT_FILE, read_archive_about
-from stages.acoustic.members.member import open_member
-from stages.acoustic.members.posterior_archive import LOG_ZERO, posteriors_fingerprint
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, BadPosterior, MissingPart
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
 from stages.ensemble.make import make_member
-from stages.ensemble.settings import EnsembleSettings, MemberSettings
+from stages.ensemble.settings import EnsembleSettings
 from stages.evaluate.readiness import why_not
+from stages.members.archived_posteriors import ABOUT_FILE, read_archive_about
+from stages.members.member import open_member
+from stages.members.posterior_archive import LOG_ZERO, posteriors_fingerprint
+from stages.members.settings import MemberSettings
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess

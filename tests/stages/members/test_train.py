@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
 from stages.contract.errors import BadInput
-from stages.ensemble.settings import EnsembleSettings, MemberSettings
-from stages.ensemble.train import train_member
+from stages.ensemble.settings import EnsembleSettings
+from stages.members.settings import MemberSettings
+from stages.members.train import train_member
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.training import (
     RecordingProgress,

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbout
-from stages.acoustic.members.ensemble_posteriors import LOG_FLOOR, raise_to_floor
-from stages.acoustic.members.posterior_archive import (
+from stages.contract.errors import BadInput, BadPosterior, MissingPart
+from stages.contract.progress import Progress
+from stages.members.archived_posteriors import ABOUT_FILE, ArchiveAbout, SplitAbout
+from stages.members.ensemble_posteriors import LOG_FLOOR, raise_to_floor
+from stages.members.posterior_archive import (
     SPLITS,
     content_digest,
     fit_frames,
@@ -22,10 +24,8 @@ from stages.acoustic.members.posterior_archive import (
     posterior_file,
     read_log_posteriors,
 )
-from stages.acoustic.members.posterior_gate import check_posteriors
-from stages.contract.errors import BadInput, BadPosterior, MissingPart
-from stages.contract.progress import Progress
-from stages.ensemble.settings import MemberSettings
+from stages.members.posterior_gate import check_posteriors
+from stages.members.settings import MemberSettings
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.files.fingerprint import array_digest
 from storage.files.publish import publish_file

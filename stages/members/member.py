@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.members.archived_posteriors import ArchivedPosteriors, is_archived
-from stages.acoustic.members.folded_member import is_folded, open_folded
-from stages.acoustic.members.trained_member import TrainedMember
 from stages.acoustic.models.model_file import read_model_about
+from stages.members.archived_posteriors import ArchivedPosteriors, is_archived
+from stages.members.folded_member import is_folded, open_folded
+from stages.members.trained_member import TrainedMember
 from storage.corpus.corpus_file import CorpusFile
 
 

@@ -1,1 +1,0 @@
-"""Members of an ensemble: what gives posteriors, and how they are averaged."""
