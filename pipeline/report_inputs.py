@@ -13,6 +13,7 @@ from stages.contract.results import CorpusSummary, System, SystemResult, Teacher
 from stages.contract.version import VERSION
 from stages.report.inputs import Made, ReportInputs
 from stages.report.statistics.groups import SystemGroup, group_results
+from stages.teacher.summary import SUMMARY_FILE, complete_audit
 from storage.files.fingerprint import SHORT
 
 
@@ -30,7 +31,7 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
         results=tuple(results),
         corpus=read_json(CorpusSummary, corpus / "summary.json"),
         corpus_directory=corpus,
-        teacher=_teacher_summary(teacher) if is_labelled else None,
+        teacher=_teacher_summary(teacher, corpus) if is_labelled else None,
         store=store if is_labelled and store.is_dir() else None,
         histories=dict(_histories(results)),
         made=tuple(_all_made(job, results)),
@@ -38,8 +39,10 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
     )
 
 
-def _teacher_summary(teacher: Path) -> TeacherSummary:
-    return read_json(TeacherSummary, teacher / "summary.json")
+def _teacher_summary(teacher: Path, corpus: Path) -> TeacherSummary:
+    summary = read_json(TeacherSummary, teacher / SUMMARY_FILE)
+    stores = (complete_audit(a, teacher=teacher, corpus_directory=corpus) for a in summary.stores)
+    return summary.model_copy(update={"stores": tuple(stores)})
 
 
 def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:

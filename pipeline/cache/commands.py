@@ -169,28 +169,22 @@ def verify(
 @_with_corpus
 @_with_out("audit.png")
 def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> None:
-    """What each k keeps and costs, before anybody trains. Reads the whole store.
+    """What each k keeps and costs, before a student is trained.
 
     Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
-    read, and with --corpus how often the hard label is among the k.
+    read, and how often the hard label is among the k. Of a store that 'essence teacher' made,
+    these figures are in summary.json. Of any other store, or with --corpus, the whole store is
+    read.
 
     \b
     Example: essence cache audit --corpus work/corpus-da37a61b1938/train.h5 \\
                  work/teacher-5a7227487ef6/train.zarr
     """
+    from pipeline.cache.audit import read_or_measure
     from pipeline.cache.tables import describe_audit
-    from pipeline.progress import TerminalProgress
     from stages.report.audit_figure import draw_audit
-    from storage.care.audit import audit_store
-    from storage.read.reader import open_store
 
-    opened = open_store(store)
-    title = f"audit {_name(store)}"
-    with (
-        _opened_corpus(corpus) as labels,
-        TerminalProgress().task(title, total=opened.num_frames, unit="frames") as task,
-    ):
-        found = audit_store(opened, corpus=labels, advance=task.advance)
+    found = read_or_measure(store, corpus)
     _save(out, lambda: draw_audit(found))
     click.echo(_json(found) if as_json else describe_audit(found))
     click.echo(f"picture: {out}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.columns import aligned
-from storage.care.audit import StoreAudit
+from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
 from storage.contents.part import read_part
 from storage.place.remote_folder import Root
@@ -135,33 +135,35 @@ def describe_verified(path: Root, found: Verified, *, data: bool) -> str:
 
 def describe_audit(audit: StoreAudit) -> str:
     """A line for each k."""
-    known = audit.agreement is not None
-    head = ["k", "kept", "5 % keep less than", "tail", "entropy"]
-    head += ["hard label inside"] if known else []
-    head += ["bytes a frame", "to read", "of dense"]
-    rows = []
-    for rank in audit.ranks:
-        row = [
-            str(rank.k),
-            f"{rank.kept_mass:.2%}",
-            f"{rank.kept_mass_low:.1%}",
-            f"{rank.tail:.3g}",
-            f"{rank.entropy:.3f}",
-        ]
-        row += [f"{rank.hard_label_inside:.2%}"] if rank.hard_label_inside is not None else []
-        share = audit.dense_bytes_per_frame / rank.bytes_per_frame if rank.bytes_per_frame else 0.0
-        row += [f"{rank.bytes_per_frame:.2f}", _size(rank.num_bytes), f"1/{share:.0f}"]
-        rows.append(tuple(row))
+    head = ["k", "kept", f"{PERCENTILES[0]} % keep less than", "tail", "entropy"]
+    head += ["hard label inside"] if audit.hard_label_inside else []
+    head += ["bytes per frame", "to read", "of dense"]
     title = (
         f"{audit.split}: {audit.num_frames:,} frames of {audit.num_utterances:,} utterances, "
         f"K = {audit.kept} of {audit.num_classes:,} classes"
     )
-    lines = [title, aligned([tuple(head), *rows])]
+    lines = [title, aligned([tuple(head), *(_audit_row(audit, k) for k in audit.kept_mass)])]
     if audit.agreement is not None:
         lines.append(
             f"rank 1 is the hard label in {audit.agreement:.2%} of {audit.num_labelled:,} frames"
         )
     return "\n".join(lines)
+
+
+def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:
+    size = audit.bytes_per_frame[k]
+    inside = audit.hard_label_inside.get(k)
+    return (
+        str(k),
+        f"{audit.kept_mass[k]:.2%}",
+        f"{audit.kept_mass_percentiles[k][0]:.1%}",
+        f"{audit.tail(k):.3g}",
+        f"{audit.entropy[k]:.3f}",
+        *([] if inside is None else [f"{inside:.2%}"]),
+        f"{size:.2f}",
+        _size(audit.num_bytes(k)),
+        f"1/{audit.dense_bytes_per_frame / size if size else 0.0:.0f}",
+    )
 
 
 def describe_shown(shown: "Shown", soft: SoftLabels) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from stages.contract.settings import Settings
+from storage.care.store_audit import StoreAudit
 
 SystemKind = Literal["member", "ensemble", "student"]
 
@@ -178,27 +179,13 @@ class EpochMetrics(Settings):
     train_parts: dict[str, float] = {}  # of train_loss: hard, soft
 
 
-class StoreSummary(Settings):
-    """One split's store in figures. `kept_mass[k]` is the mean probability of the first k ranks."""
-
-    split: str
-    digest: str
-    num_utterances: int
-    num_frames: int
-    num_classes: int
-    kept: int
-    kept_mass: dict[int, float]  # k -> 0..1, for k = 1, 2, 4, ... up to K
-    bytes_per_frame: dict[int, float]  # k -> bytes that a reader of k ranks opens, a frame
-    teacher_frame_error: float | None
-    mean_entropy: float  # nats of the stored, renormalised labels
-    left_out: tuple[str, ...] = ()  # utterances whose posteriors were refused
-
-
 class TeacherSummary(Settings):
-    """What `essence teacher` made."""
+    """What `essence teacher` made: an audit of each store, measured when the store was sealed."""
+
+    model_config = ConfigDict(extra="ignore")  # earlier versions wrote other keys too
 
     members: tuple[str, ...]
-    stores: tuple[StoreSummary, ...]
+    stores: tuple[StoreAudit, ...]
 
 
 class CorpusSummary(Settings):

@@ -73,7 +73,7 @@ class FidelityTally:
         """One more utterance."""
         softened_TC = soften(logp_TC, self.temperature).astype(np.float64)
         ids_TK = soft.ids_TK.astype(np.int64)
-        prob_TK, tail_T = _whole(soft, num_classes=logp_TC.shape[1])
+        prob_TK, tail_T = soft.distribution(num_classes=logp_TC.shape[1])
         self.num_frames += soft.num_frames
         self.num_agreed += int((logp_TC.argmax(axis=1) == ids_TK[:, 0]).sum())
         logs_TK = np.take_along_axis(softened_TC, ids_TK, axis=1)
@@ -119,15 +119,6 @@ class FidelityTally:
             by_rank={k: match for k, match in matches.items() if match is not None},
             hard_labels=self.hard.result(),
         )
-
-
-def _whole(soft: SoftLabels, *, num_classes: int) -> tuple[Floats, Floats]:
-    """Kept probabilities and tail that sum to one: the store's codes do but nearly."""
-    prob_TK = np.exp(soft.logp_TK.astype(np.float64))
-    has_outside = soft.k < num_classes
-    tail_T = soft.tail_T.astype(np.float64) if has_outside else np.zeros(soft.num_frames)
-    total_T = prob_TK.sum(axis=1) + tail_T
-    return prob_TK / total_T[:, None], tail_T / total_T
 
 
 def _safe_log(prob_T: Floats) -> Floats:

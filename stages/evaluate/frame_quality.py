@@ -19,6 +19,7 @@ from stages.evaluate.speed import real_time_factor
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
+from storage.format.tiers import ranks_to_show
 from storage.read.reader import SoftLabelStore, open_store
 
 QUALITY_FILE = "frames.json"
@@ -67,7 +68,7 @@ def _measure(
 ) -> FrameQuality:
     calibration, fidelity = CalibrationTally(), None
     if labels is not None:
-        ranks = sorted({*ranks_to_compare(labels.about.kept), *_own_rank(system, labels)})
+        ranks = sorted({*ranks_to_show(labels.about.kept), *_own_rank(system, labels)})
         fidelity = FidelityTally(ranks=ranks, temperature=labels.about.temperature)
     for index, logp_TC in enumerate(read_posteriors(system, SPLIT, corpus, scratch)):
         labels_T = corpus.labels(index)
@@ -81,12 +82,6 @@ def _measure(
         fidelity=fidelity.result(labels.digest) if fidelity and labels is not None else None,
         real_time_factor=real_time_factor(system.model_directories, corpus),
     )
-
-
-def ranks_to_compare(kept: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and K itself."""
-    powers = [1 << power for power in range(kept.bit_length()) if 1 << power < kept]
-    return (*powers, kept)
 
 
 def _own_rank(system: System, labels: SoftLabelStore) -> list[int]:

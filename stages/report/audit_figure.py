@@ -1,6 +1,6 @@
 """audit of a store -> picture: what k ranks keep, leave out, tell and cost."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ from stages.report.drawing import (
     new_figure,
     ranks_along_x,
 )
-from storage.care.audit import LOW, RankAudit, StoreAudit
+from storage.care.store_audit import PERCENTILES, StoreAudit
 
 DECADE = 10
 
@@ -38,24 +38,12 @@ def draw_audit(audit: StoreAudit) -> Figure:
 
 
 def _draw_mass(axes: Axes, audit: StoreAudit) -> None:
-    _line(axes, audit, lambda rank: 100 * rank.kept_mass, BLUE, "o", "kept mass, mean")
-    _line(
-        axes,
-        audit,
-        lambda rank: 100 * rank.kept_mass_low,
-        GREY,
-        "v",
-        f"kept mass, lowest {LOW:.0%} of frames",
-    )
-    if audit.agreement is not None:
-        _line(
-            axes,
-            audit,
-            lambda rank: 100 * (rank.hard_label_inside or 0.0),
-            ORANGE,
-            "s",
-            "hard label is among the k",
-        )
+    _line(axes, _percent(audit.kept_mass), BLUE, "o", "kept mass, mean")
+    lowest = {k: spread[0] for k, spread in audit.kept_mass_percentiles.items()}
+    label = f"kept mass, lowest {PERCENTILES[0]} % of frames"
+    _line(axes, _percent(lowest), GREY, "v", label)
+    if audit.hard_label_inside:
+        _line(axes, _percent(audit.hard_label_inside), ORANGE, "s", "hard label is among the k")
     axes.set_ylim(-2, 103)
     axes.set_ylabel("% of probability, of frames")
     axes.set_title("What k ranks keep")
@@ -63,9 +51,9 @@ def _draw_mass(axes: Axes, audit: StoreAudit) -> None:
 
 
 def _draw_tail(axes: Axes, audit: StoreAudit) -> None:
-    _line(axes, audit, lambda rank: rank.tail, VERMILLION, "^", "tail")
-    tails = [rank.tail for rank in audit.ranks]
-    if max(tails) > DECADE * min(tails) > 0:
+    tails = {k: audit.tail(k) for k in audit.kept_mass}
+    _line(axes, tails, VERMILLION, "^", "tail")
+    if max(tails.values()) > DECADE * min(tails.values()) > 0:
         log_along_y(axes)
         axes.set_ylabel("mean probability outside (log scale)")
     else:
@@ -75,48 +63,38 @@ def _draw_tail(axes: Axes, audit: StoreAudit) -> None:
 
 
 def _draw_entropy(axes: Axes, audit: StoreAudit) -> None:
-    _line(axes, audit, lambda rank: rank.entropy, GREEN, "D", "entropy")
+    _line(axes, audit.entropy, GREEN, "D", "entropy")
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("nats a frame")
+    axes.set_ylabel("nats per frame")
     axes.set_title("Entropy of k ranks and the tail")
 
 
 def _draw_cost(axes: Axes, audit: StoreAudit) -> None:
-    _line(axes, audit, lambda rank: rank.bytes_per_frame, BLUE, "o", "store")
-    for rank in audit.ranks:
+    _line(axes, audit.bytes_per_frame, BLUE, "o", "store")
+    for k, size in audit.bytes_per_frame.items():
         axes.annotate(
-            f"{rank.bytes_per_frame:.3g}",
-            (rank.k, rank.bytes_per_frame),
-            (0, 8),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
+            f"{size:.3g}", (k, size), (0, 8), textcoords="offset points", ha="center", fontsize=9
         )
     dense = audit.dense_bytes_per_frame
     axes.axhline(dense, color=GREY, linestyle="--")
     axes.annotate(
         f"dense float32: {dense:,}",
-        (audit.ranks[0].k, dense),
+        (1, dense),
         (0, -14),
         textcoords="offset points",
         color=GREY,
     )
     log_along_y(axes)
-    low = min(rank.bytes_per_frame for rank in audit.ranks)
+    low = min(audit.bytes_per_frame.values())
     axes.set_ylim(bottom=low / 2 if low else None, top=dense * 2)
-    axes.set_ylabel("bytes a frame (log scale)")
+    axes.set_ylabel("bytes per frame (log scale)")
     axes.set_title("What k ranks cost to read")
 
 
-def _line(
-    axes: Axes,
-    audit: StoreAudit,
-    height: Callable[[RankAudit], float],
-    colour: str,
-    marker: str,
-    label: str,
-) -> None:
-    ks = [rank.k for rank in audit.ranks]
-    heights = [height(rank) for rank in audit.ranks]
-    axes.plot(ks, heights, color=colour, marker=marker, label=label)
-    ranks_along_x(axes, ks)
+def _percent(shares: Mapping[int, float]) -> dict[int, float]:
+    return {k: 100 * share for k, share in shares.items()}
+
+
+def _line(axes: Axes, heights: Mapping[int, float], colour: str, marker: str, label: str) -> None:
+    axes.plot(list(heights), list(heights.values()), color=colour, marker=marker, label=label)
+    ranks_along_x(axes, list(heights))

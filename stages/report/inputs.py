@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.contract.results import CorpusSummary, SystemResult, TeacherSummary
+from storage.care.store_audit import StoreAudit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +38,8 @@ class ReportInputs:
     histories: Mapping[str, Path] = field(default_factory=dict)
     made: tuple[Made, ...] = ()
     program: str = "essence"  # version and commit of the program that writes the page
+
+    def audit_of(self, split: str) -> StoreAudit | None:
+        """The audit of a split's store; None if the teacher is not here or did not label it."""
+        stores = self.teacher.stores if self.teacher else ()
+        return next((store for store in stores if store.split == split), None)

@@ -31,7 +31,6 @@ from stages.report.group_table import (
 from stages.report.headline import write_headline
 from stages.report.histories import History, read_histories
 from stages.report.inputs import ReportInputs
-from stages.report.kept_mass import read_kept_mass
 from stages.report.ranking import Role
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import Comparisons, compare
@@ -151,16 +150,16 @@ def _draw(
     histories: Mapping[str, History],
     example: Example | None,
 ) -> dict[str, tuple[bytes, int]]:
-    mass = read_kept_mass(inputs.store) if inputs.store else None
+    audit = inputs.audit_of("dev")
     with house_style():
         drawn: dict[str, Figure | None] = {
             "differences.png": draw_differences(comparisons),
             "word-errors.png": draw_ranks(comparisons),
-            "pareto.png": draw_pareto(comparisons, inputs.teacher),
+            "pareto.png": draw_pareto(comparisons, inputs.audit_of("train")),
             "calibration.png": draw_calibration(comparisons),
             "fidelity.png": draw_fidelity(comparisons),
             "gradients.png": draw_gradients(comparisons),
-            "kept-mass.png": draw_kept_mass(mass) if mass else None,
+            "kept-mass.png": draw_kept_mass(audit) if audit and audit.is_complete else None,
             "bytes.png": draw_bytes(inputs.teacher) if inputs.teacher else None,
             "training.png": draw_training(comparisons, histories),
             "posteriorgram.png": draw_posteriorgram(example) if example else None,

@@ -8,14 +8,16 @@ from time import perf_counter
 
 from stages.contract.errors import BadPosterior
 from stages.contract.progress import Progress
-from stages.contract.results import StoreSummary, TeacherSummary
+from stages.contract.results import TeacherSummary
 from stages.contract.version import VERSION
 from stages.teacher.left_out import leave_out, read_left_out
 from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Ensemble, MemberPlace, ShardWork, Versions, store_digest
-from stages.teacher.summary import describe, summarise_store
+from stages.teacher.summary import SUMMARY_FILE, describe
 from stages.teacher.workforce import Workforce
+from storage.care.audit import audit_store
+from storage.care.store_audit import StoreAudit
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
 from storage.format.layout import StoreAbout, StoreUtterance
@@ -58,7 +60,7 @@ def label_corpus(
     summary = TeacherSummary(
         members=tuple(share.member.about.fingerprint for share in ordered), stores=tuple(stores)
     )
-    publish_file(directory / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    publish_file(directory / SUMMARY_FILE, summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
 
 
@@ -73,7 +75,7 @@ class _Teacher:
     progress: Progress
     workforce: Workforce
 
-    def label(self, path: Path) -> StoreSummary:
+    def label(self, path: Path) -> StoreAudit:
         """Fill the store at `path`; begin anew whenever an utterance is to be left out."""
         refused = path.with_suffix(".left-out.json")
         while True:
@@ -103,11 +105,11 @@ class _Teacher:
         )
         return writer, indices
 
-    def _seal(self, writer: StoreWriter, frames_per_second: float) -> StoreSummary:
+    def _seal(self, writer: StoreWriter, frames_per_second: float) -> StoreAudit:
         writer.seal()
-        summary = summarise_store(open_store(writer.path), self.corpus)
-        self.progress.note(describe(summary, frames_per_second=frames_per_second))
-        return summary
+        audit = audit_store(open_store(writer.path), corpus=self.corpus)
+        self.progress.note(describe(audit, frames_per_second=frames_per_second))
+        return audit
 
     def _write_shards(
         self, writer: StoreWriter, indices: Sequence[int]

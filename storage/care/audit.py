@@ -1,6 +1,6 @@
-"""Audit: soft labels -> what each k keeps and costs, before anybody trains.
+"""Audit: one pass over a store -> what each k keeps and costs, before a student is trained.
 
-Nothing is held but one utterance and a histogram for each k.
+Memory holds one utterance and a histogram for each k.
 
 Shapes: T frames of an utterance, K kept ranks, k the first k of them.
 """
@@ -12,50 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.care.match import match_corpus
+from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
-from storage.format.tiers import tier_of
+from storage.format.tiers import ranks_to_show, tier_of
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels
 
 BINS = 1000  # of kept mass, for its percentiles: a step of 0.001
-LOW = 0.05  # the share of frames that keep less than `kept_mass_low`
-FLOAT32_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankAudit:
-    """The first k ranks, as means over all frames.
-
-    `kept_mass_low`: one frame in twenty keeps less, to 0.001. `entropy` is that of the k ranks and
-    the tail as one more event, in nats: the teacher's own is at least that. `hard_label_inside` is
-    the share of frames with a hard label whose label is among the k; None where none is known.
-    `bytes_per_frame` is what a reader of k ranks opens, `num_bytes` the same for the whole store.
-    """
-
-    k: int
-    kept_mass: float
-    kept_mass_low: float
-    tail: float
-    entropy: float
-    hard_label_inside: float | None
-    bytes_per_frame: float
-    num_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreAudit:
-    """A store in figures. `agreement` is how often rank 1 is the hard label."""
-
-    split: str
-    digest: str
-    num_utterances: int
-    num_frames: int
-    num_classes: int
-    kept: int
-    dense_bytes_per_frame: int
-    num_labelled: int
-    agreement: float | None
-    ranks: tuple[RankAudit, ...]
 
 
 @dataclass(slots=True)
@@ -63,16 +26,9 @@ class _Tally:
     """Sums over frames for one k."""
 
     mass: float = 0.0
-    tail: float = 0.0
     entropy: float = 0.0
     num_inside: int = 0
     frames_by_mass: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS + 1, np.int64))
-
-
-def ranks_to_audit(kept: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and K itself."""
-    powers = [1 << power for power in range(kept.bit_length()) if 1 << power < kept]
-    return (*powers, kept)
 
 
 def audit_store(
@@ -91,11 +47,15 @@ def audit_store(
     """
     if corpus is not None:
         match_corpus(store, corpus)
-    tallies = {k: _Tally() for k in ranks_to_audit(store.about.kept)}
+    about = store.about
+    tallies = {k: _Tally() for k in ranks_to_show(about.kept)}
     num_labelled = 0
-    for row in store.utterances:
-        labels = store.read_utterance(row.id, store.about.kept)
-        _add(tallies, labels)
+    # Shard by shard, since the ranks of a shard lie in the same objects.
+    for row in (
+        store.utterances[i] for shard in range(store.num_shards) for i in store.shard(shard)
+    ):
+        labels = store.read_utterance(row.id, about.kept)
+        _add(tallies, labels, num_classes=about.num_classes)
         if corpus is not None and row.id in corpus:
             hard_T = corpus.labels(corpus.index_of(row.id))
             num_labelled += _add_hard_labels(tallies, labels, hard_T)
@@ -103,32 +63,26 @@ def audit_store(
     return _finish(store, tallies, num_labelled)
 
 
-def _add(tallies: dict[int, _Tally], labels: SoftLabels) -> None:
-    prob_TK = np.exp(labels.logp_TK.astype(np.float64))
-    after_T = labels.tail_T.astype(np.float64)
-    total_T = prob_TK.sum(axis=1) + after_T  # one, but for the code's error
-    prob_TK, after_T = prob_TK / total_T[:, None], after_T / total_T
-    kept_TK = np.cumsum(prob_TK, axis=1)
-    surprise_TK = np.cumsum(-prob_TK * np.log(prob_TK), axis=1)
+def _add(tallies: dict[int, _Tally], labels: SoftLabels, *, num_classes: int) -> None:
+    prob_TK, _ = labels.distribution(num_classes=num_classes)
+    kept_TK = np.minimum(np.cumsum(prob_TK, axis=1), 1.0)
+    surprise_TK = np.cumsum(_surprise(prob_TK), axis=1)
     for k, tally in tallies.items():
         mass_T = kept_TK[:, k - 1]
-        tail_T = after_T + prob_TK[:, k:].sum(axis=1)
         tally.mass += float(mass_T.sum())
-        tally.tail += float(tail_T.sum())
-        tally.entropy += float((surprise_TK[:, k - 1] + _surprise(tail_T)).sum())
-        bins_T = np.minimum(mass_T * BINS, BINS).astype(np.int64)
-        tally.frames_by_mass += np.bincount(bins_T, minlength=BINS + 1)
+        tally.entropy += float((surprise_TK[:, k - 1] + _surprise(1.0 - mass_T)).sum())
+        tally.frames_by_mass += np.bincount((mass_T * BINS).astype(np.int64), minlength=BINS + 1)
 
 
-def _surprise(prob_T: NDArray[np.float64]) -> NDArray[np.float64]:
+def _surprise(prob: NDArray[np.float64]) -> NDArray[np.float64]:
     """-p ln p, 0 where p is 0."""
-    return -prob_T * np.log(np.where(prob_T > 0, prob_T, 1.0))
+    return -prob * np.log(np.where(prob > 0, prob, 1.0))
 
 
 def _add_hard_labels(
     tallies: dict[int, _Tally], labels: SoftLabels, hard_T: NDArray[np.int32]
 ) -> int:
-    """Returns the frames whose hard label is known."""
+    """Returns the number of frames whose hard label is known."""
     known_T = hard_T != NO_LABEL
     found_TK = labels.ids_TK[known_T] == hard_T[known_T].astype(np.int64)[:, None]
     for k, tally in tallies.items():
@@ -139,20 +93,7 @@ def _add_hard_labels(
 def _finish(store: SoftLabelStore, tallies: dict[int, _Tally], num_labelled: int) -> StoreAudit:
     about, frames = store.about, max(1, store.num_frames)
     opened = store.bytes_by_tier()
-    bytes_of = {k: opened[about.tiers[tier_of(about.tiers, k)].last] for k in tallies}
-    ranks = tuple(
-        RankAudit(
-            k=k,
-            kept_mass=tally.mass / frames,
-            kept_mass_low=_percentile(tally.frames_by_mass),
-            tail=tally.tail / frames,
-            entropy=tally.entropy / frames,
-            hard_label_inside=tally.num_inside / num_labelled if num_labelled else None,
-            bytes_per_frame=bytes_of[k] / frames,
-            num_bytes=bytes_of[k],
-        )
-        for k, tally in tallies.items()
-    )
+    inside = {k: tally.num_inside / max(1, num_labelled) for k, tally in tallies.items()}
     return StoreAudit(
         split=about.split,
         digest=store.digest,
@@ -160,14 +101,21 @@ def _finish(store: SoftLabelStore, tallies: dict[int, _Tally], num_labelled: int
         num_frames=store.num_frames,
         num_classes=about.num_classes,
         kept=about.kept,
-        dense_bytes_per_frame=FLOAT32_BYTES * about.num_classes,
+        kept_mass={k: tally.mass / frames for k, tally in tallies.items()},
+        kept_mass_percentiles={k: _percentiles(t.frames_by_mass) for k, t in tallies.items()},
+        entropy={k: tally.entropy / frames for k, tally in tallies.items()},
+        hard_label_inside=inside if num_labelled else {},
         num_labelled=num_labelled,
-        agreement=ranks[0].hard_label_inside,
-        ranks=ranks,
+        # A tier is opened whole: k ranks cost what the last rank of their tier costs.
+        bytes_per_frame={
+            k: opened[about.tiers[tier_of(about.tiers, k)].last] / frames for k in tallies
+        },
+        left_out=about.left_out,
     )
 
 
-def _percentile(frames_by_mass: NDArray[np.int64]) -> float:
-    """Lower edge of the bin in which the lowest share LOW of the frames ends."""
+def _percentiles(frames_by_mass: NDArray[np.int64]) -> tuple[float, ...]:
+    """Lower edges of the bins in which PERCENTILES of the frames end."""
     below = np.cumsum(frames_by_mass)
-    return int(np.searchsorted(below, LOW * below[-1], side="right")) / BINS if below[-1] else 0.0
+    wanted = [percent / 100 * below[-1] for percent in PERCENTILES]
+    return tuple(int(np.searchsorted(below, count)) / BINS for count in wanted)

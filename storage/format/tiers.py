@@ -37,6 +37,12 @@ def plan_tiers(kept: int) -> tuple[Tier, ...]:
     return tuple(tiers)
 
 
+def ranks_to_show(kept: int) -> tuple[int, ...]:
+    """The k of tables, audits and pictures of a store of `kept` ranks: 1, 2, 4, 8, ... and K."""
+    powers = [1 << power for power in range(kept.bit_length()) if 1 << power < kept]
+    return (*powers, kept)
+
+
 def tier_of(tiers: tuple[Tier, ...], k: int) -> int:
     """Index of the tier that holds rank k."""
     return next(index for index, tier in enumerate(tiers) if k <= tier.last)

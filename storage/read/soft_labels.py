@@ -34,6 +34,18 @@ class SoftLabels:
         """K: the ranks that were asked for."""
         return int(self.ids_TK.shape[1])
 
+    def distribution(self, *, num_classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Probabilities of the ranks (T, K) and of the tail (T,), scaled to sum to one.
+
+        Every figure of kept mass, entropy or divergence starts here. Where the ranks are all
+        `num_classes` classes there is no tail, whatever its code says.
+        """
+        prob_TK = np.exp(self.logp_TK.astype(np.float64))
+        has_tail = self.k < num_classes
+        tail_T = self.tail_T.astype(np.float64) if has_tail else np.zeros(self.num_frames)
+        total_T = prob_TK.sum(axis=1) + tail_T
+        return prob_TK / total_T[:, np.newaxis], tail_T / total_T
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftLabelCodes:

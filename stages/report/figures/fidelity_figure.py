@@ -11,6 +11,7 @@ from stages.report.figures.looks import look_of, named_groups
 from stages.report.frame_means import agreement, divergence, gradient_curve, hard_label_match
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
+from storage.format.tiers import ranks_to_show
 
 
 def draw_fidelity(comparisons: Comparisons) -> Figure | None:
@@ -82,8 +83,8 @@ def draw_gradients(comparisons: Comparisons) -> Figure | None:
             )
     ks = sorted({k for _, curve in curves for k in curve})
     ranks_along_x(axes, ks)
-    powers = [k for k in ks if k & (k - 1) == 0 or k == ks[-1]]
-    axes.set_xticks(powers, [str(k) for k in powers])
+    ticks = ranks_to_show(ks[-1])  # a student's own k may lie between two of them
+    axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.set_ylim(bottom=0)
     axes.set_ylabel("angle to the whole gradient (degrees)")
     axes.set_title("How k ranks turn the gradient, dev")

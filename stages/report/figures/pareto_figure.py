@@ -6,18 +6,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from stages.contract.results import StoreSummary, TeacherSummary
 from stages.report.drawing import new_figure
 from stages.report.figures.looks import LOOKS, look_of, named_groups
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
+from storage.care.store_audit import StoreAudit
 
 Point = tuple[float, float]  # cost, word error rate in per cent
 
 
-def draw_pareto(comparisons: Comparisons, teacher: TeacherSummary | None) -> Figure | None:
-    """Two panels: bytes a frame that k ranks open, and parameters; the front is a stair."""
-    store = _train_store(teacher)
+def draw_pareto(comparisons: Comparisons, store: StoreAudit | None) -> Figure | None:
+    """Two panels: bytes per frame that k ranks open in the train store, and parameters.
+
+    The front is a stair.
+    """
     by_bytes = [
         (group, bytes_of(store, group.k))
         for group in comparisons.groups
@@ -53,7 +55,7 @@ def draw_pareto(comparisons: Comparisons, teacher: TeacherSummary | None) -> Fig
     return figure
 
 
-def bytes_of(store: StoreSummary, k: int) -> float | None:
+def bytes_of(store: StoreAudit, k: int) -> float | None:
     """Bytes a frame that a reader of k ranks opens: all of the tier that holds rank k."""
     wide = [size for rank, size in store.bytes_per_frame.items() if rank >= k]
     return min(wide, default=None)
@@ -66,11 +68,6 @@ def front(points: Sequence[Point]) -> list[Point]:
         if not best or rate < best[-1][1]:
             best.append((cost, rate))
     return best
-
-
-def _train_store(teacher: TeacherSummary | None) -> StoreSummary | None:
-    stores = teacher.stores if teacher else ()
-    return next((store for store in stores if store.split == "train"), None)
 
 
 def _points(

@@ -275,8 +275,8 @@ def test_an_audit_says_what_each_k_keeps_and_costs(
     assert picture.read_bytes().startswith(PNG)
     words = ["audit", sound, "--json", "--out", picture]
     found = json.loads(cache(*words).stdout)
-    assert [rank["k"] for rank in found["ranks"]] == [1, 2, 4, 7]
-    assert found["agreement"] is None
+    assert list(found["kept_mass"]) == ["1", "2", "4", "7"]
+    assert found["hard_label_inside"] == {}
 
 
 def test_an_utterance_is_drawn(sound: Path, corpus: Path, tmp_path: Path) -> None:

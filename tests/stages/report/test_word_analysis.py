@@ -7,7 +7,6 @@ from stages.report.figures.difference_figure import MOST_ROWS, rows_of_figure
 from stages.report.figures.fidelity_figure import degrees
 from stages.report.figures.pareto_figure import bytes_of, front
 from stages.report.figures.rank_figures import families_of
-from stages.report.kept_mass import PERCENTILES, read_kept_mass
 from stages.report.statistics.comparisons import compare
 from stages.report.statistics.groups import group_results
 from stages.report.word_analysis import (
@@ -134,25 +133,6 @@ def test_a_reader_of_k_ranks_opens_whole_tiers():
     store = make_teacher_summary().stores[0]
     assert [bytes_of(store, k) for k in (1, 3, 4, 5, 32)] == [2.6, 10.1, 10.1, 18.9, 62.4]
     assert bytes_of(store, 33) is None
-
-
-def test_kept_mass_is_spread_as_the_store_says(tmp_path):
-    import numpy as np
-
-    from storage.read.reader import open_store
-    from tests.support.makers.report import make_dev_corpus, make_dev_store
-
-    with make_dev_corpus(tmp_path) as corpus:
-        make_dev_store(tmp_path / "dev.zarr", corpus, kept=4)
-    found = read_kept_mass(tmp_path / "dev.zarr")
-    store = open_store(tmp_path / "dev.zarr")
-    soft = store.read(range(store.num_frames), k=4)
-    prob_TK = np.exp(soft.logp_TK.astype(np.float64))
-    kept_TK = np.cumsum(prob_TK, axis=1) / (prob_TK.sum(axis=1) + soft.tail_T)[:, None]
-    assert found.by_rank.keys() == {1, 2, 3, 4}
-    for k, spread in found.by_rank.items():
-        wanted = np.percentile(kept_TK[:, k - 1], PERCENTILES, method="inverted_cdf")
-        assert spread == pytest.approx(tuple(wanted), abs=0.0011)
 
 
 def test_an_angle_is_in_degrees():

@@ -294,7 +294,7 @@ def test_the_note_says_pace_size_and_mass(
     progress = RecordingProgress()
     label(tmp_path / "t", corpus, members, progress, splits=("dev",))
     (note,) = progress.notes
-    for part in ("dev: ", "frames a second", "bytes a frame", "k=1: 0.", "k=2: 0.", "k=3: 0."):
+    for part in ("dev: ", "frames/s", "bytes a frame", "k=1: 0.", "k=2: 0.", "k=3: 0."):
         assert part in note
 
 
@@ -314,11 +314,6 @@ def test_the_summary_s_figures_are_those_of_the_store(
         assert figures.kept_mass[k] == pytest.approx(mass, abs=1e-3)
     assert figures.teacher_frame_error == pytest.approx(
         (logp_NC.argmax(axis=1) != hard_N).mean(), abs=0.01
-    )
-    q_NK = np.exp(best_NK.astype(np.float64))
-    q_NK /= q_NK.sum(axis=1, keepdims=True)
-    assert figures.mean_entropy == pytest.approx(
-        -(q_NK * np.log(q_NK)).sum(axis=1).mean(), abs=1e-3
     )
     assert figures.digest == store.digest
     assert figures.bytes_per_frame[1] * store.num_frames == store.bytes_by_tier()[1]

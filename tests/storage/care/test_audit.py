@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.care.audit import LOW, audit_store, ranks_to_audit
+from storage.care.audit import audit_store
+from storage.care.store_audit import PERCENTILES
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import StoreMismatch
@@ -87,21 +88,34 @@ def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) ->
     known_T = hard_T >= 0
     assert audit.num_labelled == known_T.sum()
     assert audit.agreement == (best_TC[known_T, 0] == hard_T[known_T]).mean()
-    for rank in audit.ranks:
-        kept_T = sorted_TC[:, : rank.k].sum(axis=1)
-        events_TE = np.concatenate([sorted_TC[:, : rank.k], 1 - kept_T[:, None]], axis=1)
+    assert audit.teacher_frame_error == pytest.approx(1 - audit.agreement)
+    for k in (1, 2, 4, 7):
+        kept_T = sorted_TC[:, :k].sum(axis=1)
+        events_TE = np.concatenate([sorted_TC[:, :k], 1 - kept_T[:, None]], axis=1)
         entropy = -(events_TE * np.log(np.maximum(events_TE, 1e-300))).sum(axis=1).mean()
-        inside_T = (best_TC[:, : rank.k] == hard_T[:, None]).any(axis=1)
-        assert rank.kept_mass == pytest.approx(kept_T.mean(), abs=0.01)
-        assert rank.tail == pytest.approx(1 - kept_T.mean(), abs=0.01)
-        assert rank.kept_mass + rank.tail == pytest.approx(1.0)
-        assert rank.entropy == pytest.approx(entropy, abs=0.02)
-        assert rank.hard_label_inside == inside_T[known_T].mean()
-        assert (kept_T < rank.kept_mass_low - 0.02).mean() <= LOW
-        assert (kept_T < rank.kept_mass_low + 0.02).mean() >= LOW - 0.02
+        inside_T = (best_TC[:, :k] == hard_T[:, None]).any(axis=1)
+        assert audit.kept_mass[k] == pytest.approx(kept_T.mean(), abs=0.01)
+        assert audit.tail(k) == pytest.approx(1 - kept_T.mean(), abs=0.01)
+        assert audit.entropy[k] == pytest.approx(entropy, abs=0.02)
+        assert audit.hard_label_inside[k] == inside_T[known_T].mean()
+        spread = np.percentile(kept_T, PERCENTILES, method="inverted_cdf")
+        assert audit.kept_mass_percentiles[k] == pytest.approx(tuple(spread), abs=0.02)
     opened_bytes = store.bytes_by_tier()
-    assert [rank.num_bytes for rank in audit.ranks] == [opened_bytes[k] for k in (1, 4, 4, 7)]
-    assert audit.ranks[-1].bytes_per_frame * sum(LENGTHS) == pytest.approx(opened_bytes[7])
+    assert [audit.num_bytes(k) for k in (1, 2, 4, 7)] == [opened_bytes[k] for k in (1, 4, 4, 7)]
+    assert audit.bytes_per_frame[7] * sum(LENGTHS) == pytest.approx(opened_bytes[7])
+
+
+def test_kept_mass_spreads_as_the_decoded_labels_do(tmp_path: Path, corpus: Path) -> None:
+    make_store(tmp_path / "a.zarr", corpus)
+    store = open_store(tmp_path / "a.zarr")
+    audit = audit_store(store)
+    soft = store.read(range(store.num_frames), k=KEPT)
+    prob_TK = np.exp(soft.logp_TK.astype(np.float64))
+    kept_TK = np.cumsum(prob_TK, axis=1) / (prob_TK.sum(axis=1) + soft.tail_T)[:, None]
+    for k, spread in audit.kept_mass_percentiles.items():
+        wanted = np.percentile(kept_TK[:, k - 1], PERCENTILES, method="inverted_cdf")
+        assert spread == pytest.approx(tuple(wanted), abs=0.0011)
+        assert audit.kept_mass[k] == pytest.approx(kept_TK[:, k - 1].mean(), abs=1e-12)
 
 
 def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus: Path) -> None:
@@ -131,9 +145,3 @@ def test_utterances_that_one_of_both_lacks_count_where_they_can(
         audit = audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)
     assert audit.num_frames == 50 + 7 + 33
     assert audit.num_labelled == sum((hard_labels(index) >= 0).sum() for index in (0, 3))
-
-
-def test_ranks_are_powers_of_two_and_all() -> None:
-    assert ranks_to_audit(1) == (1,)
-    assert ranks_to_audit(8) == (1, 2, 4, 8)
-    assert ranks_to_audit(11) == (1, 2, 4, 8, 11)

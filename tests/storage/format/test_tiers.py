@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.format.tiers import Tier, plan_tiers, tier_of
+from storage.format.tiers import Tier, plan_tiers, ranks_to_show, tier_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_every_rank_lies_in_one_tier(kept: int) -> None:
         tier = tiers[tier_of(tiers, rank)]
         assert tier.first <= rank <= tier.last
         assert rank - 1 in range(kept)[tier.columns]
+
+
+def test_ranks_to_show_are_powers_of_two_and_all() -> None:
+    assert ranks_to_show(1) == (1,)
+    assert ranks_to_show(8) == (1, 2, 4, 8)
+    assert ranks_to_show(11) == (1, 2, 4, 8, 11)

@@ -20,7 +20,6 @@ from stages.contract.results import (
     ReliabilityBin,
     SplitResult,
     SplitSummary,
-    StoreSummary,
     System,
     SystemFacts,
     SystemKind,
@@ -31,6 +30,7 @@ from stages.contract.results import (
 )
 from stages.evaluate.score import add_up
 from stages.report.inputs import Made, ReportInputs
+from storage.care.store_audit import StoreAudit
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreUtterance
@@ -200,7 +200,7 @@ def make_teacher_summary() -> TeacherSummary:
     mass = {1: 0.712, 2: 0.843, 4: 0.931, 8: 0.972, 16: 0.990, 32: 0.9968}
     size = {1: 2.6, 2: 10.1, 4: 10.1, 8: 18.9, 16: 35.2, 32: 62.4}
     stores = [
-        StoreSummary(
+        StoreAudit(
             split=split,
             digest=f"{index + 7:064x}",
             num_utterances=900 - 700 * index,
@@ -209,8 +209,12 @@ def make_teacher_summary() -> TeacherSummary:
             kept=32,
             kept_mass={k: value - 0.012 * index * (1 - value) * 9 for k, value in mass.items()},
             bytes_per_frame={k: value * (1 + 0.08 * index) for k, value in size.items()},
-            teacher_frame_error=None if index else 0.231,
-            mean_entropy=0.61,
+            kept_mass_percentiles={
+                k: tuple(value ** (4 / (n + 1)) for n in range(5)) for k, value in mass.items()
+            },
+            entropy={k: 0.61 * value for k, value in mass.items()},
+            hard_label_inside={} if index else {k: 0.769 + 0.2 * v for k, v in mass.items()},
+            num_labelled=0 if index else 309_000,
         )
         for index, split in enumerate(("train", "dev"))
     ]

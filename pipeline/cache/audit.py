@@ -1,0 +1,31 @@
+"""The audit that `essence cache audit` prints: from the teacher's summary, or by reading it."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from pipeline.progress import TerminalProgress
+from stages.teacher.summary import read_audit
+from storage.care.audit import audit_store
+from storage.care.store_audit import StoreAudit
+from storage.corpus.corpus_file import CorpusFile
+from storage.place.remote_folder import Root
+from storage.read.reader import open_store
+
+
+def read_or_measure(store: Root, corpus: Path | None) -> StoreAudit:
+    """The audit of the store.
+
+    With a corpus the store is always read: its hard labels may be others than the teacher's.
+    """
+    opened = open_store(store)
+    if corpus is None and isinstance(store, Path):
+        found = read_audit(store, digest=opened.digest)
+        if found is not None:
+            return found
+    with ExitStack() as stack:
+        labels = stack.enter_context(CorpusFile(corpus)) if corpus is not None else None
+        title = f"audit {str(store).rsplit('/', 1)[-1]}"
+        task = stack.enter_context(
+            TerminalProgress().task(title, total=opened.num_frames, unit="frames")
+        )
+        return audit_store(opened, corpus=labels, advance=task.advance)
