@@ -35,12 +35,12 @@ from stages.corpus.raw import RawUtterance
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
 from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
+from stages.corpus.summary import summary_lines
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.files.publish import publish_file, remove_leavings
 
 MS_PER_HOUR = 3_600_000
-SHOWN_LOSS = 0.01  # share of state visits
 NO_FRAMES = "no frames"
 LABELLED_FILE = "train-labelled.txt"
 
@@ -88,44 +88,6 @@ def source_fingerprint(settings: CorpusSettings) -> str:
     if settings.source == "kaldi" and settings.path is not None:
         return kaldi_fingerprint(settings.kaldi, settings.path)
     return spoken_fingerprint(settings.spoken)
-
-
-def summary_lines(summary: CorpusSummary) -> list[str]:
-    """The summary as a small table for people, and what was left out."""
-    lines = [
-        f"{summary.num_classes} classes, {summary.num_words} words in the lexicon",
-        f"{'split':<6}{'utterances':>11}{'speakers':>9}{'hours':>8}{'rows':>10}{'words':>8}",
-    ]
-    lines += [
-        f"{split.split:<6}{split.num_utterances:>11}{split.num_speakers:>9}"
-        f"{split.hours:>8.2f}{split.num_frames:>10}{split.num_words:>8}"
-        for split in summary.splits
-    ]
-    lines += [
-        f"hard labels in {split.split}: {split.labelled.num_utterances} of {split.num_utterances} "
-        f"utterances, {split.labelled.hours:.2f} of {split.hours:.2f} hours"
-        for split in summary.splits
-        if split.labelled is not None
-    ]
-    lines += [
-        f"{split.heard_speakers} of {split.num_speakers} speakers of {split.split} are in train, "
-        "too: its errors are not those of new voices"
-        for split in summary.splits
-        if split.heard_speakers
-    ]
-    if summary.source == "kaldi":  # the spoken corpus has units that fit its frames
-        lines += [
-            f"{split.lost_visits:.1%} of the state visits in the alignment of {split.split} are "
-            "shorter than corpus.features.subsample and vanish: a path through the decoding graph "
-            "may not fit what is left: set corpus.features.subsample=1"
-            for split in summary.splits
-            if split.lost_visits >= SHOWN_LOSS
-        ]
-    for split in summary.splits:
-        for reason, ids in split.left_out.items():
-            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-            lines.append(f"left out of {split.split}, {reason}: {len(ids)} ({shown})")
-    return lines
 
 
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:

@@ -18,12 +18,13 @@ from pipeline.settings import PipelineSettings
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import CorpusSummary, SplitSummary
-from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
+from stages.corpus.build import build_corpus, source_fingerprint
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.labelled_share import choose_labelled
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken_source import SpokenSource
+from stages.corpus.summary import summary_lines
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory, write_archive
 from tests.support.makers.spoken import tiny_spoken

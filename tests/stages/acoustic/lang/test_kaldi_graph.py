@@ -27,9 +27,10 @@ from stages.acoustic.lang.openfst_file import ARC, MAGIC, encode_const, read_fst
 from stages.acoustic.lang.transitions import read_transitions
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
-from stages.corpus.build import build_corpus, source_fingerprint, summary_lines
+from stages.corpus.build import build_corpus, source_fingerprint
 from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.settings import CorpusSettings
+from stages.corpus.summary import summary_lines
 from stages.evaluate.decode_worker import GraphShelf, SearchLimits, decode_matrix
 from tests.support.makers.hclg import (
     an4_with_kaldi_graph,
