@@ -214,7 +214,8 @@ class SplitSummary(Settings):
     """One split in figures. `labelled` is None where all of it has hard labels.
 
     `heard_speakers` counts those of dev and test whom train has too; `lost_visits` is the share of
-    the alignment's state visits of which subsampling leaves no frame.
+    the alignment's state visits of which subsampling leaves no frame; `copies` maps the name of a
+    copy to the number of its utterances.
     """
 
     split: str
@@ -228,3 +229,4 @@ class SplitSummary(Settings):
     labelled: LabelledPart | None = None
     heard_speakers: int = 0
     lost_visits: float = 0.0
+    copies: dict[str, int] = {}

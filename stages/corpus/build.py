@@ -1,6 +1,7 @@
 """speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
 
 Where a part of train has no hard labels, train-labelled.txt has the ids of the utterances that do.
+Where there are copies of utterances, copies.json tells what each was made from.
 
 The statistics of a speaker need a pass over the split before the one that writes. One utterance
 is in memory at a time.
@@ -9,7 +10,7 @@ is in memory at a time.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
+from stages.contract.copies import CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
-from stages.contract.results import CorpusSummary, LabelledPart, SplitSummary
+from stages.contract.results import CorpusSummary, SplitSummary
 from stages.corpus.front_end import (
     FrontEndSettings,
-    count_visits,
     row_dim,
     to_row_labels,
     to_rows,
@@ -36,11 +37,11 @@ from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
 from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
 from stages.corpus.summary import summary_lines
+from stages.corpus.tally import SplitTally
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.files.publish import publish_file, remove_leavings
 
-MS_PER_HOUR = 3_600_000
 NO_FRAMES = "no frames"
 LABELLED_FILE = "train-labelled.txt"
 
@@ -53,22 +54,26 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     """
     with _scratch(directory) as scratch:
         source = _open_source(settings, scratch=scratch, progress=progress)
-        check_lang(source.lang)  # a damaged one is said here, not after the training
+        check_lang(source.lang)  # a damaged one is an error now, not after the training
         normaliser = Normaliser(settings.features, source)
-        splits: list[SplitSummary] = []
+        splits: dict[str, SplitSummary] = {}
+        copies: dict[str, tuple[CopyGroup, ...]] = {}
         wanted = None  # feature dims: those of train hold for dev and test
         for split in SPLITS:
-            figures, wanted = _write_split(
+            written = _write_split(
                 split, source, settings, normaliser, wanted=wanted, directory=directory
             )
-            heard = 0 if split == "train" else _count_heard(directory, split)
-            splits.append(figures.model_copy(update={"heard_speakers": heard}))
+            wanted, copies[split] = written.feature_dim, written.copies
+            shared = 0 if split == "train" else _count_shared_speakers(directory, split)
+            splits[split] = written.figures.model_copy(update={"heard_speakers": shared})
     write_lang_folder(source.lang, directory / "lang")
+    if settings.copies:
+        write_copies(directory, copies)
     summary = CorpusSummary(
         source=settings.source,
         num_classes=source.lang.num_classes,
         num_words=len(source.lang.words),
-        splits=tuple(splits),
+        splits=tuple(splits.values()),
     )
     publish_file(directory / "summary.json", summary.model_dump_json(indent=2).encode())
     for split in SPLITS:
@@ -93,12 +98,12 @@ def source_fingerprint(settings: CorpusSettings) -> str:
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
-    return SpokenSource(settings.spoken, scratch=scratch, progress=progress)
+    return SpokenSource(settings.spoken, copies=settings.copies, scratch=scratch, progress=progress)
 
 
 @contextmanager
 def _scratch(directory: Path) -> Iterator[Path]:
-    """A folder for raw speech, gone at the end, as are the leavings of a killed run."""
+    """A folder for raw speech, removed at the end, like what a killed run left."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     remove_leavings(directory)
@@ -109,38 +114,13 @@ def _scratch(directory: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What a split holds."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A split on disk: what it holds, and the number of feature dims of its source."""
 
-    utterances: int = 0
-    rows: int = 0
-    words: int = 0
-    visits: int = 0
-    lost_visits: int = 0
-    milliseconds: float = 0.0
-    speakers: set[str] = field(default_factory=set)
-
-    @property
-    def hours(self) -> float:
-        return self.milliseconds / MS_PER_HOUR
-
-    def as_part(self) -> LabelledPart:
-        return LabelledPart(num_utterances=self.utterances, num_frames=self.rows, hours=self.hours)
-
-    def count(self, raw: RawUtterance, *, num_rows: int) -> None:
-        """One more utterance."""
-        self.utterances += 1
-        self.rows += num_rows
-        self.words += len(raw.transcript.split())
-        self.milliseconds += len(raw.features_TF) * raw.frame_shift_ms
-        self.speakers.add(raw.speaker)
-
-    def count_visits(self, labels_T: NDArray[np.int32], settings: FrontEndSettings) -> None:
-        """States visited by one more alignment, and those of which no row is taken."""
-        visits, lost = count_visits(labels_T, settings)
-        self.visits += visits
-        self.lost_visits += lost
+    figures: SplitSummary
+    copies: tuple[CopyGroup, ...]
+    feature_dim: int
 
 
 def _write_split(
@@ -151,54 +131,62 @@ def _write_split(
     *,
     wanted: int | None,
     directory: Path,
-) -> tuple[SplitSummary, int]:
-    """The split's figures, and how many feature dims its source has."""
+) -> _Written:
+    """Write one corpus file. `wanted` feature dims are those of train, None for train itself."""
     normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
-    raws = _with_frames(source.utterances(split), left_out)
-    if split == "train" and settings.labelled_share < 1:
-        labelled = choose_labelled(source.labelled_speakers(split), settings.labelled_share)
-        raws = with_labels_of(labelled, raws)
+    raws = _with_frames(_labelled_as_set(split, source, settings), left_out)
     first = next(raws, None)
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
         raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
     wanted = wanted or first.features_TF.shape[1]
-    check_dim(first, wanted=wanted)
-    front_end, labelled_ids = settings.features, list[str]()
+    front_end, tally = settings.features, SplitTally()
     about = _about(split, source, front_end, first)
-    tally, labelled_tally = _Tally(), _Tally()
     with CorpusWriter(directory / f"{split}.h5", about, dtype=front_end.dtype) as writer:
         for raw in chain([first], raws):
             check_dim(raw, wanted=wanted)
             rows_TD = to_rows(normaliser(raw), front_end)
             _add(raw, rows_TD, front_end, writer)
-            tally.count(raw, num_rows=len(rows_TD))
-            if raw.labels_T is not None:
-                tally.count_visits(raw.labels_T, front_end)
-                labelled_tally.count(raw, num_rows=len(rows_TD))
-                labelled_ids.append(raw.id)
-    is_labelled = labelled_tally.utterances == tally.utterances
-    if split == "train" and not is_labelled:
-        lines = "".join(f"{id}\n" for id in labelled_ids)
+            tally.count(raw, num_rows=len(rows_TD), front_end=front_end)
+    if split == "train" and not tally.is_labelled:
+        lines = "".join(f"{id}\n" for id in tally.labelled_ids)
         publish_file(directory / LABELLED_FILE, lines.encode())
-    figures = SplitSummary(
+    figures = _figures(split, tally, source, left_out)
+    return _Written(figures=figures, copies=tally.copies, feature_dim=wanted)
+
+
+def _labelled_as_set(
+    split: str, source: Source, settings: CorpusSettings
+) -> Iterator[RawUtterance]:
+    """The utterances; in train, those of some speakers keep their labels (labelled_share)."""
+    raws = source.utterances(split)
+    if split != "train" or settings.labelled_share == 1:
+        return raws
+    labelled = choose_labelled(source.labelled_speakers(split), settings.labelled_share)
+    return with_labels_of(labelled, raws)
+
+
+def _figures(
+    split: str, tally: SplitTally, source: Source, left_out: dict[str, list[str]]
+) -> SplitSummary:
+    return SplitSummary(
         split=split,
-        num_utterances=tally.utterances,
+        num_utterances=tally.whole.utterances,
         num_speakers=len(tally.speakers),
-        num_frames=tally.rows,
-        hours=tally.hours,
-        num_words=tally.words,
+        num_frames=tally.whole.rows,
+        hours=tally.whole.hours,
+        num_words=tally.num_words,
         left_out={reason: tuple(ids) for reason, ids in left_out.items()},
         trimmed=tuple(source.trimmed(split)),
-        labelled=None if is_labelled else labelled_tally.as_part(),
-        lost_visits=tally.lost_visits / max(tally.visits, 1),
+        labelled=tally.labelled_part,
+        lost_visits=tally.lost_visits,
+        copies={group.name: len(group.original_of) for group in tally.copies},
     )
-    return figures, wanted
 
 
-def _count_heard(directory: Path, split: str) -> int:
-    """How many speakers of the split are in train too."""
+def _count_shared_speakers(directory: Path, split: str) -> int:
+    """The number of speakers of the split that are in train, too."""
     speakers = []
     for name in (split, "train"):
         with CorpusFile(directory / f"{name}.h5") as written:

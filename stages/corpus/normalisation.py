@@ -1,4 +1,4 @@
-"""Normaliser: which statistics normalise which utterance; gathers them in a pass of their own."""
+"""Normaliser: the statistics that normalise an utterance, gathered in a pass before."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,15 @@ from stages.corpus.front_end import FrontEndSettings, Moments, normalise
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import Source
 
+_Key = tuple[str, str]  # speaker, name of the copy
+
 
 class Normaliser:
     """Cepstral mean and variance normalisation. "global" is estimated on train, for every split.
+
+    With "speaker", the copies of one name have statistics apart from the originals and from other
+    copies: so noisy speech is normalised in the same way in train, next to clean originals, and in
+    a test split of noisy speech only, and originals are what they are without copies.
 
     Memory: the sums of every speaker of one split. An utterance without frames adds nothing.
     """
@@ -18,7 +24,7 @@ class Normaliser:
     def __init__(self, settings: FrontEndSettings, source: Source) -> None:
         self._settings = settings
         self._source = source
-        self._moments: dict[str, Moments] = {}
+        self._moments: dict[_Key, Moments] = {}
         if settings.cmvn == "global":
             self._gather("train")
 
@@ -37,8 +43,10 @@ class Normaliser:
             moments = self._moments[self._key(raw)]
         return normalise(raw.features_TF, moments, norm_vars=self._settings.norm_vars)
 
-    def _key(self, raw: RawUtterance) -> str:
-        return raw.speaker if self._settings.cmvn == "speaker" else "everybody"
+    def _key(self, raw: RawUtterance) -> _Key:
+        if self._settings.cmvn != "speaker":
+            return "", ""
+        return raw.speaker, raw.copy_of.name if raw.copy_of else ""
 
     def _gather(self, split: str) -> None:
         self._moments = {}

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOf:
+    """Id of the utterance that a copy was made from, and the copy's name in corpus.copies."""
+
+    original: str
+    name: str
+    is_time_warped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RawUtterance:
     """One utterance: features and, where an alignment is known, the pdf of every frame."""
 
@@ -19,3 +28,4 @@ class RawUtterance:
     features_TF: NDArray[np.float32]
     labels_T: NDArray[np.int32] | None
     frame_shift_ms: float
+    copy_of: CopyOf | None = None

@@ -1,24 +1,30 @@
 """CorpusSettings: which speech, and what is done to its features."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.spoken.settings import SpokenSettings
 
 
 class CorpusSettings(Settings):
-    """The speech that everything else is made from."""
+    """The speech that everything else is made from.
+
+    `copies` are perturbed copies of its utterances (docs/copies.md).
+    """
 
     source: Literal["spoken", "kaldi"] = "spoken"
     path: Annotated[Path | None, NOT_IN_IDENTITY] = None  # the content of the source counts
     spoken: SpokenSettings = SpokenSettings()
     kaldi: KaldiSettings = KaldiSettings()
     features: FrontEndSettings = FrontEndSettings()
+    copies: tuple[AnyCopy, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the corpus, next to the content of its source.
@@ -29,9 +35,10 @@ class CorpusSettings(Settings):
         return {**super().identity(), **share}
 
     def not_in_identity(self) -> set[str]:
-        """The branch of the source that is not read does not count either."""
+        """The branch of the source that is not read does not count either, nor do no copies."""
         other_source = "kaldi" if self.source == "spoken" else "spoken"
-        return super().not_in_identity() | {other_source}
+        no_copies = set() if self.copies else {"copies"}
+        return super().not_in_identity() | {other_source} | no_copies
 
     @property
     def labelled_share(self) -> float:
@@ -53,4 +60,29 @@ class CorpusSettings(Settings):
             raise ValueError(
                 "source kaldi needs a data directory: give path, or --set corpus.path=DIR"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_need_audio(self) -> Self:
+        if self.source == "kaldi" and self.copies:
+            names = ", ".join(copy.name for copy in self.copies)
+            raise ValueError(
+                f"copies ({names}) are made from audio, a Kaldi directory (source: kaldi) has "
+                "features only: make the copies with Kaldi's tools and put them into its folders, "
+                "or leave copies out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_differ(self) -> Self:
+        for name, count in Counter(copy.name for copy in self.copies).items():
+            if count > 1:
+                raise ValueError(f"{count} copies are called {name!r}: give each its own name")
+        for split in ("dev", "test"):
+            names = [copy.name for copy in self.copies if split in copy.splits]
+            if len(names) > 1:
+                raise ValueError(
+                    f"the copies {' and '.join(names)} all stand for the originals of {split}: "
+                    "name the split in one of them"
+                )
         return self

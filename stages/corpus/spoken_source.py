@@ -1,14 +1,15 @@
-"""The spoken corpus as a source: spoken once, kept on disk for every later pass."""
+"""The spoken corpus as a source: spoken and copied once, kept on disk for every later pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stages.acoustic.lang.lang import Lang
 from stages.contract.progress import Progress
+from stages.corpus.copies.kinds import AnyCopy
+from stages.corpus.copies.make import with_copies
 from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
-from stages.corpus.sound.filterbank import FRAME_SHIFT_MS, log_mel
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.speak import speak_corpus
 from storage.files.fingerprint import fingerprint
@@ -19,9 +20,18 @@ SYNTHESISER = "espeakng-loader"
 class SpokenSource:
     """Three splits that the synthesiser speaks. `scratch` is an empty directory for its speech."""
 
-    def __init__(self, settings: SpokenSettings, *, scratch: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        settings: SpokenSettings,
+        *,
+        copies: Sequence[AnyCopy] = (),
+        scratch: Path,
+        progress: Progress,
+    ) -> None:
         self._settings = settings
+        self._copies = copies
         self._scratch = scratch
+        self._progress = progress
         self._corpus = speak_corpus(settings, progress=progress)
         self._kept: dict[str, KeptUtterances] = {}
 
@@ -63,15 +73,14 @@ class SpokenSource:
         self._kept[split] = kept
 
     def _speak(self, split: str) -> Iterator[RawUtterance]:
-        for recording in self._corpus.splits[split]:
-            yield RawUtterance(
-                id=recording.id,
-                speaker=recording.speaker,
-                transcript=recording.transcript,
-                features_TF=log_mel(recording.samples_T, num_mel_bins=self._settings.num_mel_bins),
-                labels_T=recording.labels_T,
-                frame_shift_ms=FRAME_SHIFT_MS,
-            )
+        return with_copies(
+            self._corpus.splits[split],
+            self._copies,
+            split=split,
+            num_mel_bins=self._settings.num_mel_bins,
+            scratch=self._scratch,
+            progress=self._progress,
+        )
 
 
 def spoken_fingerprint(settings: SpokenSettings) -> str:

@@ -6,7 +6,7 @@ SHOWN_LOSS = 0.01  # share of state visits
 
 
 def summary_lines(summary: CorpusSummary) -> list[str]:
-    """The summary as a small table for people, and what was left out."""
+    """The summary as a small table, and what was left out."""
     lines = [
         f"{summary.num_classes} classes, {summary.num_words} words in the lexicon",
         f"{'split':<6}{'utterances':>11}{'speakers':>9}{'hours':>8}{'rows':>10}{'words':>8}",
@@ -23,19 +23,25 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         if split.labelled is not None
     ]
     lines += [
+        f"copies in {split.split}: "
+        + "".join(f"{name} {count}, " for name, count in split.copies.items())
+        + f"of {split.num_utterances} utterances"
+        for split in summary.splits
+        if split.copies
+    ]
+    lines += [
         f"{split.heard_speakers} of {split.num_speakers} speakers of {split.split} are in train, "
         "too: its errors are not those of new voices"
         for split in summary.splits
         if split.heard_speakers
     ]
-    if summary.source == "kaldi":  # the spoken corpus has units that fit its frames
-        lines += [
-            f"{split.lost_visits:.1%} of the state visits in the alignment of {split.split} are "
-            "shorter than corpus.features.subsample and vanish: a path through the decoding graph "
-            "may not fit what is left: set corpus.features.subsample=1"
-            for split in summary.splits
-            if split.lost_visits >= SHOWN_LOSS
-        ]
+    lines += [
+        f"{split.lost_visits:.1%} of the state visits in the alignment of {split.split} are "
+        "shorter than corpus.features.subsample and vanish: a path through the decoding graph "
+        "may not fit what is left: set corpus.features.subsample=1"
+        for split in summary.splits
+        if split.lost_visits >= SHOWN_LOSS
+    ]
     for split in summary.splits:
         for reason, ids in split.left_out.items():
             shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")

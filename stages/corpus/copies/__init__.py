@@ -1,0 +1,1 @@
+"""Copies of utterances: the same words with noise, another pace, or another vocal tract."""
