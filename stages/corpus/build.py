@@ -1,9 +1,9 @@
 """speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
 
-Where a part of train has no hard labels, train-labelled.txt has the ids of the utterances that do.
-Where there are copies of utterances, copies.json tells what each was made from.
+If a part of train has no hard labels, train-labelled.txt lists the utterances that have them.
+If there are copies of utterances, copies.json lists the original of each.
 
-The statistics of a speaker need a pass over the split before the one that writes. One utterance
+The statistics of a speaker need a pass over the split before the pass that writes it. One utterance
 is in memory at a time.
 """
 
@@ -50,15 +50,15 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     """Read the source, run the front end, write the corpus into `directory`.
 
     Raises:
-        BadInput: where the source is not what it should be; nothing half written stays.
+        BadInput: if the source is damaged or inconsistent; no partial file remains.
     """
     with _scratch(directory) as scratch:
         source = _open_source(settings, scratch=scratch, progress=progress)
-        check_lang(source.lang)  # a damaged one is an error now, not after the training
+        check_lang(source.lang)  # fails now, not after the members are trained
         normaliser = Normaliser(settings.features, source)
         splits: dict[str, SplitSummary] = {}
         copies: dict[str, tuple[CopyGroup, ...]] = {}
-        wanted = None  # feature dims: those of train hold for dev and test
+        wanted = None  # feature dims of train, which dev and test must have too
         for split in SPLITS:
             written = _write_split(
                 split, source, settings, normaliser, wanted=wanted, directory=directory
@@ -85,10 +85,10 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
 
 
 def source_fingerprint(settings: CorpusSettings) -> str:
-    """Identity of the source's content, cheap enough to ask for at every start.
+    """Identity of the source's content, cheap enough to compute at every start.
 
     Raises:
-        BadInput: where a Kaldi directory lacks a file.
+        BadInput: if a Kaldi directory lacks a file.
     """
     if settings.source == "kaldi" and settings.path is not None:
         return kaldi_fingerprint(settings.kaldi, settings.path)
@@ -103,7 +103,7 @@ def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress)
 
 @contextmanager
 def _scratch(directory: Path) -> Iterator[Path]:
-    """A folder for raw speech, removed at the end, like what a killed run left."""
+    """A folder for raw speech, removed at the end; what a killed run left is removed first."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     remove_leavings(directory)
@@ -116,7 +116,7 @@ def _scratch(directory: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A split on disk: what it holds, and the number of feature dims of its source."""
+    """A split on disk: its summary and copies, and the number of feature dims of its source."""
 
     figures: SplitSummary
     copies: tuple[CopyGroup, ...]
@@ -132,14 +132,14 @@ def _write_split(
     wanted: int | None,
     directory: Path,
 ) -> _Written:
-    """Write one corpus file. `wanted` feature dims are those of train, None for train itself."""
+    """Write a corpus file. `wanted` is the number of feature dims of train; None for train."""
     normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
     raws = _with_frames(_labelled_as_set(split, source, settings), left_out)
     first = next(raws, None)
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
-        raise BadInput(f"the {split} split holds no utterance (left out: {reasons or 'none'})")
+        raise BadInput(f"the {split} split has no utterance (left out: {reasons or 'none'})")
     wanted = wanted or first.features_TF.shape[1]
     front_end, tally = settings.features, SplitTally()
     about = _about(split, source, front_end, first)
@@ -159,7 +159,7 @@ def _write_split(
 def _labelled_as_set(
     split: str, source: Source, settings: CorpusSettings
 ) -> Iterator[RawUtterance]:
-    """The utterances; in train, those of some speakers keep their labels (labelled_share)."""
+    """The utterances; in train, hard labels are kept for a share of the speakers only."""
     raws = source.utterances(split)
     if split != "train" or settings.labelled_share == 1:
         return raws
@@ -186,7 +186,7 @@ def _figures(
 
 
 def _count_shared_speakers(directory: Path, split: str) -> int:
-    """The number of speakers of the split that are in train, too."""
+    """Number of speakers of the split that are also in train."""
     speakers = []
     for name in (split, "train"):
         with CorpusFile(directory / f"{name}.h5") as written:

@@ -1,9 +1,9 @@
-"""features -> rows of the corpus file: normalise, add deltas, splice, take every n-th.
+"""features -> rows of the corpus file: normalise, add deltas, splice, subsample.
 
-Every function maps matrices to matrices and knows nothing of files. Statistics are sums in
-float64; rows are float32.
+All functions map arrays to arrays and do not depend on files. Statistics are sums in float64; rows
+are float32.
 
-Shapes: T frames, F feature dims, R rows that remain, D dims of a row.
+Shapes: T frames, F feature dims, R rows after subsampling, D dims of a row.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from pydantic import Field
 
 from stages.contract.settings import Settings
 
-DELTA_WINDOW = 2  # frames to either side, Kaldi's default
-VARIANCE_FLOOR = 1e-6  # a dimension that never moves stays zero, also in one frame
+DELTA_WINDOW = 2  # frames on each side, Kaldi's default
+VARIANCE_FLOOR = 1e-6  # a constant dimension becomes zero, not nan
 
 
 class FrontEndSettings(Settings):
-    """What is done to features before they are stored."""
+    """Processing of features before they are stored."""
 
     cmvn: Literal["none", "global", "speaker", "utterance"] = "speaker"
     norm_vars: bool = True
@@ -34,7 +34,7 @@ class FrontEndSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over frames: enough for mean and variance, and they add up."""
+    """Sums over frames that give mean and variance; two of them can be added."""
 
     num_frames: int
     sum_F: NDArray[np.float64]
@@ -55,7 +55,7 @@ class Moments:
 
 
 def row_dim(settings: FrontEndSettings, feature_dim: int) -> int:
-    """How many values a row of the corpus file has."""
+    """Number of values in a row of the corpus file."""
     context = settings.splice_left + 1 + settings.splice_right
     return feature_dim * (settings.deltas + 1) * context
 
@@ -73,7 +73,7 @@ def normalise(
 
 
 def to_rows(features_TF: NDArray[np.float32], settings: FrontEndSettings) -> NDArray[np.float32]:
-    """Deltas, then neighbours beside each frame (edges repeated), then every n-th row: (R, D)."""
+    """Add deltas, splice neighbours to each frame (edges repeated), take every n-th row: (R, D)."""
     rows_TD = np.ascontiguousarray(features_TF, dtype=np.float32)
     if settings.deltas:
         rows_TD = knf.compute_deltas(
@@ -88,12 +88,12 @@ def to_rows(features_TF: NDArray[np.float32], settings: FrontEndSettings) -> NDA
 
 
 def to_row_labels(labels_T: NDArray[np.int32], settings: FrontEndSettings) -> NDArray[np.int32]:
-    """The labels of the frames that `to_rows` takes, (R,)."""
+    """The labels of the frames that `to_rows` keeps, (R,)."""
     return labels_T[:: settings.subsample]
 
 
 def count_visits(labels_T: NDArray[np.int32], settings: FrontEndSettings) -> tuple[int, int]:
-    """How many runs of one label there are, and of how many `to_row_labels` takes no frame."""
+    """Number of runs of one label, and number of those that lose all frames by subsampling."""
     starts = np.flatnonzero(np.diff(labels_T, prepend=-1))  # labels are at least 0
     ends = np.append(starts[1:], len(labels_T))
     rows_before_start, rows_before_end = (-(-at // settings.subsample) for at in (starts, ends))

@@ -1,7 +1,7 @@
-"""Alignments of a split: ali.scp, or ali.ark and ali.*.gz (binary or text), pdf ids a frame.
+"""Alignments of a split: a pdf id per frame, from ali.scp, or from ali.ark and ali.*.gz.
 
-With ali.scp one utterance is in memory at a time. Archives without one are read whole: 4 bytes
-a frame, 1.4 MB an hour.
+Archives may be binary or text. With ali.scp one utterance is in memory at a time; archives
+without it are read whole: 4 bytes per frame, 1.4 MB per hour.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from stages.contract.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Alignments:
-    """The pdf of every frame, by utterance id: on disk (`located`) or in memory (`held`)."""
+    """Pdf ids by utterance id: on disk (`located`) or in memory (`held`)."""
 
     located: dict[str, Location]
     held: dict[str, NDArray[np.int32]]
@@ -31,12 +31,12 @@ class Alignments:
         return id in self.located or id in self.held
 
     def read(self, id: str) -> NDArray[np.int32]:
-        """Pdf ids (T,) of an utterance that is `in` here."""
+        """Pdf ids (T,) of an utterance; check with `in` that it has an alignment."""
         return self.held[id] if id in self.held else read_int_vector(self.located[id])
 
 
 def alignment_files(directory: Path) -> list[Path]:
-    """Where a split's alignments are: the scp, else every archive; [] where there are none."""
+    """The files with a split's alignments: ali.scp if it exists, otherwise all archives."""
     scp = directory / "ali.scp"
     if scp.is_file():
         return [scp]
@@ -45,10 +45,10 @@ def alignment_files(directory: Path) -> list[Path]:
 
 
 def open_alignments(directory: Path) -> Alignments | None:
-    """The alignments of a split's directory, or None where it has none.
+    """The alignments in a split's directory, or None if it has none.
 
     Raises:
-        BadInput: where a file is damaged or an utterance comes twice.
+        BadInput: if a file is damaged or an utterance occurs twice.
     """
     files = alignment_files(directory)
     if not files:
@@ -59,7 +59,7 @@ def open_alignments(directory: Path) -> Alignments | None:
     for path in files:
         for id, labels_T in _read_archive(path):
             if id in held:
-                raise BadInput(f"{path}: utterance {id!r} comes twice: keep one alignment")
+                raise BadInput(f"{path}: utterance {id!r} occurs twice: keep one alignment")
             held[id] = labels_T
     return Alignments({}, held)
 

@@ -1,8 +1,8 @@
-"""Identity of a Kaldi data directory's content, without reading its archives whole.
+"""Fingerprint of a Kaldi data directory, without reading its archives whole.
 
-Text tables and a lang's text count byte by byte; an archive, and Kaldi's HCLG.fst, by its size and
-16 blocks of it. An edit that keeps the size and misses every block is not seen: remove the corpus
-directory then.
+It covers all bytes of tables and of a lang's text files, and the size and 16 blocks of each archive
+and of Kaldi's HCLG.fst. An edit of an archive that keeps its size and lies between these blocks is
+not detected: remove the corpus directory after such an edit.
 """
 
 from pathlib import Path
@@ -21,10 +21,10 @@ from storage.files.fingerprint import file_digest, fingerprint, sampled_digest
 
 
 def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
-    """The identity of all that `KaldiSource` would read.
+    """The fingerprint of everything that `KaldiSource` reads.
 
     Raises:
-        BadInput: where a file is missing or an scp is not what it should be.
+        BadInput: if a file is missing or an scp is invalid.
     """
     lang = path / settings.lang
     content = {

@@ -1,7 +1,7 @@
-"""Plan of a Kaldi folder: which utterances are read, decided from its tables alone.
+"""Plan of a Kaldi folder: which utterances are read, as a function of its tables.
 
-What an utterance lacks leaves it out, with the reason. A folder of untranscribed speech has
-features and speakers; whatever text or alignment lies beside them is not read.
+Incomplete utterances are left out, listed by reason. A folder of untranscribed speech has features
+and speakers; a text or alignment next to them is not read.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderPlan:
-    """What is read of a folder, and what is left out and why."""
+    """The utterances of a folder that are read, and the ids of the others by reason."""
 
     directory: Path
     entries: tuple[Entry, ...]
@@ -37,10 +37,10 @@ class FolderPlan:
 
 
 def plan_split(split: str, directory: Path) -> FolderPlan:
-    """Read the tables of a split and decide what is read.
+    """Read the tables of a split and plan which utterances are read.
 
     Raises:
-        BadInput: where a table is missing or damaged, nothing is left, or train or dev has no
+        BadInput: if a table is missing or damaged, no utterance is left, or train or dev has no
             alignments.
     """
     located = read_scp(directory / "feats.scp")
@@ -51,41 +51,39 @@ def plan_split(split: str, directory: Path) -> FolderPlan:
         raise BadInput(
             f"{directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz with pdf ids"
         )
-    lacking = {
+    missing = {
         "no transcript": [id for id in located if id not in texts],
         "no speaker": [id for id in located if id in texts and not speakers.get(id)],
         "no features": [id for id in texts if id not in located],
     }
     if split == "train" and alignments is not None:
-        lacking["no alignment"] = [
+        missing["no alignment"] = [
             id for id in located if id in texts and speakers.get(id) and id not in alignments
         ]
     return _plan(
-        directory, located, speakers, texts, alignments, lacking, holder=f"the {split} split"
+        directory, located, speakers, texts, alignments, missing, kind=f"the {split} split"
     )
 
 
 def plan_unlabelled(directory: Path) -> FolderPlan:
-    """The same of a folder of untranscribed speech: its utterances have no words and no labels.
+    """Plan a folder of untranscribed speech: its utterances have no words and no labels.
 
     Raises:
-        BadInput: where a table is missing or damaged, or nothing is left.
+        BadInput: if a table is missing or damaged, or no utterance is left.
     """
     refuse_missing_tables(directory)
     located = read_scp(directory / "feats.scp")
     speakers = read_table(directory / "utt2spk")
-    lacking = {
+    missing = {
         "no speaker": [id for id in located if not speakers.get(id)],
         "no features": [id for id in speakers if id not in located],
     }
     texts = dict.fromkeys(located, "")
-    return _plan(
-        directory, located, speakers, texts, None, lacking, holder="this unlabelled folder"
-    )
+    return _plan(directory, located, speakers, texts, None, missing, kind="this unlabelled folder")
 
 
 def refuse_missing_tables(directory: Path) -> None:
-    """Make sure that a folder of untranscribed speech has the tables that it needs.
+    """Check that a folder of untranscribed speech has the tables that it needs.
 
     Raises:
         BadInput: naming the first that is missing.
@@ -94,24 +92,24 @@ def refuse_missing_tables(directory: Path) -> None:
         if not (directory / name).is_file():
             raise BadInput(
                 f"{directory / name} is missing: a folder of corpus.kaldi.unlabelled needs "
-                f"{' and '.join(UNLABELLED_FILES)}, and lies below corpus.path"
+                f"{' and '.join(UNLABELLED_FILES)}; its name is relative to corpus.path"
             )
 
 
 def refuse_shared(unlabelled: FolderPlan, others: Sequence[FolderPlan]) -> None:
-    """Make sure that no utterance of untranscribed speech is read from another folder, too.
+    """Check that no utterance of untranscribed speech is also read from another folder.
 
     Raises:
-        BadInput: naming one, and both folders.
+        BadInput: naming one utterance and both folders.
     """
     ids = {entry.id for entry in unlabelled.entries}
     for other in others:
         twice = [entry.id for entry in other.entries if entry.id in ids]
         if twice:
             raise BadInput(
-                f"{unlabelled.directory}: {len(twice)} of its {len(ids)} utterances are in "
-                f"{other.directory}, too ({twice[0]!r} is one), wanted speech that no other folder "
-                "has: take them out of one feats.scp, or give them ids of their own"
+                f"{unlabelled.directory}: {len(twice)} of its {len(ids)} utterances are also in "
+                f"{other.directory} (for example {twice[0]!r}), wanted distinct utterances: remove "
+                "them from one feats.scp, or rename them"
             )
 
 
@@ -121,22 +119,22 @@ def _plan(
     speakers: dict[str, str],
     texts: dict[str, str],
     alignments: Alignments | None,
-    lacking: dict[str, list[str]],
+    missing: dict[str, list[str]],
     *,
-    holder: str,
+    kind: str,
 ) -> FolderPlan:
-    struck = {id for ids in lacking.values() for id in ids}
+    excluded = {id for ids in missing.values() for id in ids}
     entries = tuple(
         Entry(id=id, speaker=speakers[id], transcript=texts[id], features=location)
         for id, location in located.items()
-        if id not in struck
+        if id not in excluded
     )
-    left_out = {reason: ids for reason, ids in lacking.items() if ids}
+    left_out = {reason: ids for reason, ids in missing.items() if ids}
     if not entries:
         counts = ", ".join(f"{len(ids)} with {why}" for why, ids in left_out.items())
         raise BadInput(
-            f"{directory}: {holder} holds no utterance "
-            f"(left out: {counts or 'none'}): are its tables of the same utterances?"
+            f"{directory}: {kind} has no utterance with all that it needs "
+            f"(left out: {counts or 'none'}): do its tables list the same utterances?"
         )
     return FolderPlan(
         directory=directory, entries=entries, alignments=alignments, left_out=left_out

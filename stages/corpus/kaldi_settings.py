@@ -10,9 +10,10 @@ from stages.contract.settings import NOT_IN_IDENTITY, LengthDifference, Settings
 class KaldiSettings(Settings):
     """How a Kaldi data directory is read. The folder names are below `corpus.path`.
 
-    `unlabelled` are folders of speech that nobody has transcribed or aligned: feats.scp and utt2spk
-    are enough. It joins the train split; only soft labels say what it is. `labelled_share` of the
-    speakers of `train` keep their hard labels; the others are as if nobody had transcribed them.
+    `unlabelled` are folders of speech without transcripts and alignments: feats.scp and utt2spk are
+    enough. Their utterances are added to the train split, where they get soft labels only.
+    `labelled_share` of the speakers of `train` keep their hard labels; the others are treated as
+    untranscribed.
     """
 
     train: str = "train"
@@ -22,13 +23,13 @@ class KaldiSettings(Settings):
     labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(1.0, gt=0.0, le=1.0)
     lang: str = "lang"
     frame_shift_ms: float = Field(default=10.0, gt=0)
-    max_length_difference: LengthDifference = 0  # features, labels; 1: the longer one is trimmed
+    max_length_difference: LengthDifference = 0  # of features and labels; 1: trim the longer
     unknown_words: Literal["fail", "keep"] = "fail"
 
     def not_in_identity(self) -> set[str]:
-        """No untranscribed folders: corpora made before the setting existed stay fresh.
+        """An empty `unlabelled`, so that corpora made before this setting existed stay fresh.
 
-        `labelled_share` is counted by CorpusSettings, once for both sources.
+        CorpusSettings adds `labelled_share`, once for both sources.
         """
         return super().not_in_identity() | (set() if self.unlabelled else {"unlabelled"})
 
@@ -38,7 +39,7 @@ class KaldiSettings(Settings):
         for name in self.unlabelled:
             if name in taken:
                 raise ValueError(
-                    f"unlabelled: the folder {name!r} is read already: name each folder once"
+                    f"unlabelled: the folder {name!r} is already in use: name each folder once"
                 )
             taken.append(name)
         return self

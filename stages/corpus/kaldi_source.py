@@ -1,14 +1,13 @@
-"""Kaldi data directory -> raw utterances: the tables first, then one matrix at a time.
+"""Kaldi data directory -> raw utterances: first the tables, then one matrix at a time.
 
     DIR/train, dev, test   feats.scp  text  utt2spk  ali.scp | ali.ark | ali.*.gz (pdf ids)
     DIR/lang               HCLG.fst  words.txt  transitions.txt: Kaldi's own decoding graph,
                            or lexicon.txt  units.txt  lm.arpa
     DIR/num_pdfs           or DIR/lang/num_pdfs
-    DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read behind that of train
+    DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read after that of train
 
-What an utterance lacks is decided from the tables (kaldi_plan.py): it is left out with its reason.
-What is there and wrong is an error. dev and test keep utterances without an alignment: their words
-count.
+Utterances that are missing from a table are left out, with the reason (kaldi_plan.py). Invalid data
+is an error. dev and test keep utterances without an alignment, since their words are scored.
 """
 
 from collections import defaultdict
@@ -34,16 +33,16 @@ from stages.corpus.kaldi_plan import (
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.raw import RawUtterance
 
-FITTING = 0.99  # of the steps of an alignment: all are, where it is of the graph's tree
-SHOWN = 5  # words or ids that a message lists
+FITTING = 0.99  # share of HMM steps in an alignment; 1 if it was made with the graph's tree
+SHOWN = 5  # words that a message lists
 
 
 class KaldiSource:
-    """The three splits of a Kaldi data directory, checked as far as the tables go."""
+    """The three splits of a Kaldi data directory. The tables are read and checked first."""
 
     def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
         if not path.is_dir():
-            raise BadInput(f"{path} is no directory: set corpus.path to a Kaldi data directory")
+            raise BadInput(f"{path} is not a directory: set corpus.path to a Kaldi data directory")
         self._settings = settings
         self._progress = progress
         self.lang: AnyLang = read_lang_folder(path / settings.lang)
@@ -59,14 +58,14 @@ class KaldiSource:
         if isinstance(self.lang, KaldiGraph):
             transitions, num_classes = self.lang.transitions, self.lang.num_classes
             self._steps = {s: HmmSteps(transitions, num_classes=num_classes) for s in names}
-        self._judge_unknown_words()
+        self._check_unknown_words()
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
         return any(plan.alignments is not None for plan in self._plans[split])
 
     def labelled_speakers(self, split: str) -> set[str]:
-        """Those of whom an utterance has an alignment."""
+        """Speakers with an aligned utterance."""
         return {
             entry.speaker
             for plan in self._plans[split]
@@ -75,7 +74,7 @@ class KaldiSource:
         }
 
     def left_out(self, split: str) -> dict[str, list[str]]:
-        """Reason -> ids of the utterances that are not given."""
+        """Reason -> ids of the utterances that are skipped."""
         left_out: dict[str, list[str]] = defaultdict(list)
         for plan in self._plans[split]:
             for reason, ids in plan.left_out.items():
@@ -87,15 +86,15 @@ class KaldiSource:
         return sorted(self._trimmed[split])
 
     def remarks(self, split: str) -> list[str]:
-        """What a person should know about the split; complete after `utterances` was read."""
+        """Warnings for the user about the split; complete after `utterances` was read."""
         trimmed = len(self._trimmed[split])
-        remarks = [f"{trimmed} utterances trimmed by a frame"] * bool(trimmed)
+        remarks = [f"{trimmed} utterances trimmed by one frame"] * bool(trimmed)
         if split in self._steps and self._steps[split].share < FITTING:
             remarks.append(
-                f"{self._steps[split].share:.0%} of the steps from pdf to pdf in the alignment are "
-                f"steps of the HMMs in {self._settings.lang}/transitions.txt, wanted all: "
-                "alignment and graph are of two trees, no word will be right: make both with one "
-                "final.mdl"
+                f"{self._steps[split].share:.0%} of the changes of pdf in the alignment are "
+                f"transitions of the HMMs in {self._settings.lang}/transitions.txt, wanted all: "
+                "alignment and graph were made with different trees, and all decoded words will be "
+                "wrong: make both with the same final.mdl"
             )
         return self._remarks[split] + remarks
 
@@ -135,12 +134,12 @@ class KaldiSource:
             frame_shift_ms=self._settings.frame_shift_ms,
         )
 
-    def _judge_unknown_words(self) -> None:
+    def _check_unknown_words(self) -> None:
         known = set(self.lang.words)
         cure = f"add them to {self._settings.lang}/lexicon.txt"
         if isinstance(self.lang, KaldiGraph):
-            cure = f"make the graph and its {self._settings.lang}/words.txt with them"
-        for split, (plan, *_) in self._plans.items():  # untranscribed speech has no words
+            cure = f"rebuild the graph and {self._settings.lang}/words.txt with these words"
+        for split, (plan, *_) in self._plans.items():  # the plans after it have no words
             spoken = [word for entry in plan.entries for word in entry.transcript.split()]
             unknown = sorted({word for word in spoken if word not in known})
             if not unknown:
@@ -157,7 +156,7 @@ def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
     if not finite_T.all():
         raise BadInput(
             f"{entry.features}: utterance {entry.id!r}, frame {int(np.argmin(finite_T))}: "
-            "a feature is not finite: compute the features again, or leave the utterance out"
+            "a feature is not finite: compute the features again, or remove the utterance"
         )
 
 
@@ -177,7 +176,7 @@ def _refuse_out_of_range(
 def _trimmed(
     features_TF: NDArray[np.float32], labels_T: NDArray[np.int32], entry: Entry, *, allowed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Both, as long as the shorter of the two, where they differ by at most `allowed` frames."""
+    """Both, cut to the length of the shorter if they differ by at most `allowed` frames."""
     num_frames = min(len(features_TF), len(labels_T))
     if max(len(features_TF), len(labels_T)) - num_frames > allowed:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Normaliser: the statistics that normalise an utterance, gathered in a pass before."""
+"""Normaliser: mean and variance normalisation; statistics are gathered in a first pass."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,13 @@ _Key = tuple[str, str]  # speaker, name of the copy
 
 
 class Normaliser:
-    """Cepstral mean and variance normalisation. "global" is estimated on train, for every split.
+    """Cepstral mean and variance normalisation. Global statistics are those of train.
 
-    With "speaker", the copies of one name have statistics apart from the originals and from other
-    copies: so noisy speech is normalised in the same way in train, next to clean originals, and in
-    a test split of noisy speech only, and originals are what they are without copies.
+    With cmvn "speaker", the copies of one name have separate statistics: noisy speech is normalised
+    in the same way in train, next to clean originals, and in a test split of noisy speech only, and
+    the originals are the same with and without copies.
 
-    Memory: the sums of every speaker of one split. An utterance without frames adds nothing.
+    Memory: the sums of all speakers of one split. Utterances without frames are ignored.
     """
 
     def __init__(self, settings: FrontEndSettings, source: Source) -> None:
@@ -29,12 +29,12 @@ class Normaliser:
             self._gather("train")
 
     def begin(self, split: str) -> None:
-        """Gather what the utterances of `split` need, before the first of them."""
+        """Gather the statistics of `split`; call it before its first utterance."""
         if self._settings.cmvn == "speaker":
             self._gather(split)
 
     def __call__(self, raw: RawUtterance) -> NDArray[np.float32]:
-        """Normalised features (T, F) of an utterance with frames."""
+        """Normalised features (T, F) of an utterance that has frames."""
         if self._settings.cmvn == "none":
             return raw.features_TF
         if self._settings.cmvn == "utterance":
@@ -63,10 +63,10 @@ class Normaliser:
 
 
 def check_dim(raw: RawUtterance, *, wanted: int) -> None:
-    """Refuse an utterance whose features are not like the others'."""
+    """Raise BadInput if an utterance does not have `wanted` feature dims."""
     found = raw.features_TF.shape[1]
     if not found:
-        raise BadInput(f"utterance {raw.id!r} has frames without a feature: compute them again")
+        raise BadInput(f"utterance {raw.id!r} has frames of 0 features: compute them again")
     if found != wanted:
         raise BadInput(
             f"utterance {raw.id!r} has {found} feature dims, the others {wanted}: "

@@ -1,4 +1,4 @@
-"""RawUtterance: what a source of speech gives, before the front end.
+"""RawUtterance: an utterance as a source of speech gives it, before the front end.
 
 Shapes: T frames, F feature dims.
 """
@@ -20,7 +20,7 @@ class CopyOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawUtterance:
-    """One utterance: features and, where an alignment is known, the pdf of every frame."""
+    """One utterance: features and, if it is aligned, the pdf id of every frame."""
 
     id: str
     speaker: str

@@ -1,4 +1,4 @@
-"""CorpusSettings: which speech, and what is done to its features."""
+"""CorpusSettings: the source of speech and the processing of its features."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,10 +14,7 @@ from stages.corpus.spoken.settings import SpokenSettings
 
 
 class CorpusSettings(Settings):
-    """The speech that everything else is made from.
-
-    `copies` are perturbed copies of its utterances (docs/copies.md).
-    """
+    """Settings of the corpus stage. `copies` are made from its utterances (docs/copies.md)."""
 
     source: Literal["spoken", "kaldi"] = "spoken"
     path: Annotated[Path | None, NOT_IN_IDENTITY] = None  # the content of the source counts
@@ -35,22 +32,22 @@ class CorpusSettings(Settings):
         return {**super().identity(), **share}
 
     def not_in_identity(self) -> set[str]:
-        """The branch of the source that is not read does not count either, nor do no copies."""
+        """Also the settings of the source that is not read, and `copies` if there are none."""
         other_source = "kaldi" if self.source == "spoken" else "spoken"
         no_copies = set() if self.copies else {"copies"}
         return super().not_in_identity() | {other_source} | no_copies
 
     @property
     def labelled_share(self) -> float:
-        """Of train's speakers, how many keep their hard labels."""
+        """Share of train's speakers that keep their hard labels, 0 to 1."""
         return self.spoken.labelled_share if self.source == "spoken" else self.kaldi.labelled_share
 
     @model_validator(mode="after")
-    def _kaldi_says_something(self) -> Self:
+    def _kaldi_needs_its_source(self) -> Self:
         if self.source == "spoken" and self.kaldi != KaldiSettings():
             raise ValueError(
-                "kaldi says how a Kaldi directory is read, source is spoken: give "
-                "--set corpus.source=kaldi --set corpus.path=DIR, or leave kaldi out"
+                "found settings of a Kaldi directory (kaldi), but source is spoken: add "
+                "--set corpus.source=kaldi --set corpus.path=DIR, or remove kaldi"
             )
         return self
 
@@ -58,7 +55,7 @@ class CorpusSettings(Settings):
     def _kaldi_needs_a_path(self) -> Self:
         if self.source == "kaldi" and self.path is None:
             raise ValueError(
-                "source kaldi needs a data directory: give path, or --set corpus.path=DIR"
+                "source kaldi needs a data directory: set path, or add --set corpus.path=DIR"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Source: where raw utterances come from, whoever made them."""
+"""Source: the protocol of everything that gives raw utterances."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
@@ -10,28 +10,30 @@ SPLITS = ("train", "dev", "test")
 
 
 class Source(Protocol):
-    """Three splits of utterances and their lang. Every call of `utterances` begins anew
-    and shows its own progress."""
+    """Three splits of utterances and their lang.
+
+    Each call of `utterances` starts at the first utterance and shows its own progress.
+    """
 
     @property
     def lang(self) -> AnyLang:
-        """What decoding needs, and what the classes mean."""
+        """Lexicon, language model and meaning of the classes."""
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
 
     def labelled_speakers(self, split: str) -> Set[str]:
-        """Who has an utterance with an alignment in the split."""
+        """Speakers with an aligned utterance in the split."""
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, always in the same order."""
 
     def left_out(self, split: str) -> Mapping[str, Sequence[str]]:
-        """Reason -> ids of the utterances that are not given."""
+        """Reason -> ids of the utterances that are skipped."""
 
     def trimmed(self, split: str) -> Sequence[str]:
-        """Ids of utterances of which a frame was cut, that features and labels be of one length;
+        """Ids of utterances that lost a frame so that features and labels have the same length;
         complete after `utterances` was read."""
 
     def remarks(self, split: str) -> Sequence[str]:
-        """What a person should know about the split; complete after `utterances` was read."""
+        """Warnings for the user about the split; complete after `utterances` was read."""

@@ -1,4 +1,4 @@
-"""The spoken corpus as a source: spoken and copied once, kept on disk for every later pass."""
+"""SpokenSource: the built-in corpus and its copies, made once and kept on disk for later passes."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,7 @@ SYNTHESISER = "espeakng-loader"
 
 
 class SpokenSource:
-    """Three splits that the synthesiser speaks. `scratch` is an empty directory for its speech."""
+    """Three splits of synthesised speech. `scratch` is an empty directory for it."""
 
     def __init__(
         self,
@@ -41,22 +41,22 @@ class SpokenSource:
         return self._corpus.lang
 
     def has_labels(self, split: str) -> bool:
-        """The synthesiser gives the time at which every phone begins."""
+        """True: the synthesiser gives the start of every phone."""
         return True
 
     def labelled_speakers(self, split: str) -> set[str]:
-        """All speakers of the split, which is spoken for this where it was not before."""
+        """All speakers of the split, which is synthesised if it has not been yet."""
         if split not in self._kept:
             for _ in self.utterances(split):
                 pass
         return self._kept[split].speakers
 
     def left_out(self, split: str) -> dict[str, list[str]]:
-        """Nothing is."""
+        """None."""
         return {}
 
     def trimmed(self, split: str) -> list[str]:
-        """None: every frame has its label."""
+        """None: every frame has a label."""
         return []
 
     def remarks(self, split: str) -> list[str]:
@@ -64,7 +64,7 @@ class SpokenSource:
         return []
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
-        """The utterances of a split: spoken and kept the first time, read back afterwards."""
+        """The utterances of a split: synthesised and kept at first, then read back."""
         if split in self._kept:
             yield from self._kept[split]
             return
@@ -84,7 +84,7 @@ class SpokenSource:
 
 
 def spoken_fingerprint(settings: SpokenSettings) -> str:
-    """Identity of the speech: its settings, and the version of the synthesiser's package."""
+    """Fingerprint of the speech: its settings and the version of the synthesiser's package."""
     try:
         synthesiser = version(SYNTHESISER)
     except PackageNotFoundError:

@@ -6,7 +6,7 @@ SHOWN_LOSS = 0.01  # share of state visits
 
 
 def summary_lines(summary: CorpusSummary) -> list[str]:
-    """The summary as a small table, and what was left out."""
+    """The summary as a table, followed by warnings and by the utterances that were left out."""
     lines = [
         f"{summary.num_classes} classes, {summary.num_words} words in the lexicon",
         f"{'split':<6}{'utterances':>11}{'speakers':>9}{'hours':>8}{'rows':>10}{'words':>8}",
@@ -30,15 +30,15 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         if split.copies
     ]
     lines += [
-        f"{split.heard_speakers} of {split.num_speakers} speakers of {split.split} are in train, "
-        "too: its errors are not those of new voices"
+        f"{split.heard_speakers} of {split.num_speakers} speakers of {split.split} are also in "
+        "train: its error rates do not show performance on new speakers"
         for split in summary.splits
         if split.heard_speakers
     ]
     lines += [
         f"{split.lost_visits:.1%} of the state visits in the alignment of {split.split} are "
-        "shorter than corpus.features.subsample and vanish: a path through the decoding graph "
-        "may not fit what is left: set corpus.features.subsample=1"
+        "shorter than corpus.features.subsample and are skipped, so that the remaining labels "
+        "may not be a path through the decoding graph: set corpus.features.subsample=1"
         for split in summary.splits
         if split.lost_visits >= SHOWN_LOSS
     ]

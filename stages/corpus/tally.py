@@ -1,4 +1,4 @@
-"""SplitTally: what was written of a split, counted utterance by utterance.
+"""SplitTally: counts of the utterances of a split while they are written.
 
 Shapes: T frames.
 """
@@ -63,12 +63,12 @@ class SplitTally:
 
     @property
     def is_labelled(self) -> bool:
-        """Have all utterances hard labels?"""
+        """Do all utterances have hard labels?"""
         return self.labelled.utterances == self.whole.utterances
 
     @property
     def labelled_part(self) -> LabelledPart | None:
-        """The utterances with hard labels; None where that is all of them."""
+        """The utterances with hard labels; None if all have them."""
         if self.is_labelled:
             return None
         amount = self.labelled
@@ -78,12 +78,12 @@ class SplitTally:
 
     @property
     def lost_visits(self) -> float:
-        """Share of the alignments' state visits of which no row was taken."""
+        """Share of the state visits in alignments that have no row in the file."""
         return self._lost_visits / max(self._visits, 1)
 
     @property
     def copies(self) -> tuple[CopyGroup, ...]:
-        """The copies by name, in the order in which they came."""
+        """The copies by name, in the order of their first utterances."""
         return tuple(
             CopyGroup(
                 name=name,

@@ -40,7 +40,7 @@ def test_every_file_that_we_ship_is_valid(path: Path) -> None:
             "corpus.labelled_share=0.3",
             "did you mean 'kaldi.labelled_share' or 'spoken.labelled_share'?",
         ),
-        ("corpus.kaldi.labelled_share=0.3", "corpus: kaldi says how a Kaldi directory is read"),
+        ("corpus.kaldi.labelled_share=0.3", "corpus: found settings of a Kaldi directory"),
         ("ensemble.members.0.nam=x", "did you mean 'name'?"),
         ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
     ],

@@ -195,7 +195,7 @@ def without_last(arrays, num=2):
 
 
 BAD = {
-    "no directory": (lambda d: d.rename(d.parent / "gone"), "no directory"),
+    "no directory": (lambda d: d.rename(d.parent / "gone"), "not a directory"),
     "no feats.scp": (lambda d: (d / "train/feats.scp").unlink(), "feats.scp is missing"),
     "no text": (lambda d: (d / "dev/text").unlink(), "dev/text is missing"),
     "no lang": (lambda d: (d / "lang/lexicon.txt").unlink(), "lexicon.txt is missing"),
@@ -298,7 +298,7 @@ def test_one_frame_of_difference_may_be_trimmed(data):
         read(data)
     source, utterances = read(data, max_length_difference=1)
     assert all(len(u.labels_T) == len(u.features_TF) for u in utterances)
-    assert source.remarks("train") == ["1 utterances trimmed by a frame"]
+    assert source.remarks("train") == ["1 utterances trimmed by one frame"]
 
 
 def test_unknown_words_may_be_kept(data):

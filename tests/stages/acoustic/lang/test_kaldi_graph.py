@@ -516,7 +516,7 @@ def test_a_word_that_words_txt_lacks_is_named(tmp_path):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     path = data / "test" / "text"
     path.write_text(path.read_text().replace("BA", "<s>"))
-    with pytest.raises(BadInput, match=r"\(<s>\): make the graph and its lang/words.txt with them"):
+    with pytest.raises(BadInput, match=r"\(<s>\): rebuild the graph and lang/words.txt with"):
         build_corpus(settings_for(data), directory=tmp_path, progress=SilentProgress())
 
 
@@ -529,7 +529,7 @@ def test_states_that_subsampling_loses_are_said(tmp_path):
         summary = build_corpus(
             settings_for(data, subsample=subsample), directory=out, progress=SilentProgress()
         )
-        lines = [line for line in summary_lines(summary) if "vanish" in line]
+        lines = [line for line in summary_lines(summary) if "are skipped" in line]
         said[subsample] = (summary.splits[0].lost_visits, summary.splits[2].lost_visits, len(lines))
     assert said[1] == said[2] == (0, 0, 0)
     lost, lost_of_test, num_lines = said[3]
@@ -541,7 +541,7 @@ def corpus_notes(data, out):
     out.mkdir()
     notes = Notes()
     build_corpus(settings_for(data), directory=out, progress=notes)
-    return [note for note in notes.notes if "of two trees" in note]
+    return [note for note in notes.notes if "different trees" in note]
 
 
 class Notes(SilentProgress):
@@ -559,7 +559,7 @@ def test_an_alignment_of_another_tree_is_said(tmp_path):
     other = np.random.default_rng(1).permutation(NUM_PDFS).astype(np.int32)
     write_archive(data / "dev", "ali", {id: other[labels_T] for id, labels_T in labels.items()})
     (note,) = corpus_notes(data, tmp_path / "other")
-    assert re.match(r"dev: [1-8]?\d% of the steps from pdf to pdf in the alignment are", note)
+    assert re.match(r"dev: [1-8]?\d% of the changes of pdf in the alignment are", note)
 
 
 STEPS = """Transition-state 1: phone = A hmm-state = 0 pdf = 0
