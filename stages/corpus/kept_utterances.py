@@ -1,6 +1,6 @@
-"""KeptUtterances: utterances on disk for later passes, since making them costs more than reading.
+"""KeptUtterances: utterances on disk for later passes, where reading is faster than making them.
 
-An utterance takes 4 bytes for every feature and label: 60 MB an hour with 40 features.
+An utterance takes 4 bytes for each feature and label: 60 MB per hour with 40 features.
 
 Shapes: T frames, F feature dims.
 """
@@ -17,7 +17,7 @@ from stages.corpus.raw import RawUtterance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """An utterance without its arrays, and their shape."""
+    """An utterance without its arrays, and the shape of its features."""
 
     raw: RawUtterance
     num_frames: int
@@ -25,7 +25,7 @@ class _Row:
 
 
 class KeptUtterances:
-    """A file of utterances whose frames all have labels. Memory holds everything but the arrays."""
+    """A file of utterances whose frames all have labels. Only the arrays are in the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,10 +37,10 @@ class KeptUtterances:
         return {row.raw.speaker for row in self._rows}
 
     def keep(self, raws: Iterable[RawUtterance]) -> Iterator[RawUtterance]:
-        """The same utterances, each written as it is given.
+        """The same utterances; each is written before it is yielded.
 
         Raises:
-            BadInput: where a frame has no label.
+            BadInput: if a frame has no label.
         """
         rows = []
         with self._path.open("wb") as file:

@@ -1,1 +1,1 @@
-"""Sound: what any source of audio needs: resampling, noise and echo, log-mel features."""
+"""Sound: resampling, noise and echo, log-mel features, for all sources of audio."""

@@ -1,7 +1,7 @@
 """samples -> log-mel features, as Kaldi computes them.
 
-Frames are 25 ms wide and 10 ms apart, without dither, with `snip_edges` off: frame t is centred at
-(t + 0.5) * 10 ms, so the frames of a stretch of sound are those whose centres lie in it.
+Frames are 25 ms wide and 10 ms apart, without dither and with `snip_edges` off: frame t is centred
+at (t + 0.5) * 10 ms, and belongs to the segment that contains its centre.
 
 Shapes: T samples or frames, W samples of a frame, F mel bins or frequencies.
 """

@@ -1,4 +1,4 @@
-"""Noise: what is added to speech: echo, coloured noise, hum, babble of other voices, a channel.
+"""Noise: distortions of speech: echo, coloured noise, hum, babble of other voices, a channel.
 
 Shapes: T samples.
 """
@@ -24,13 +24,13 @@ TILT_MIDDLE_HERTZ = 1_000.0
 
 
 def add_noise(speech_T: Wave, noise_T: Wave, *, snr_db: float) -> Wave:
-    """Speech and noise at this ratio of their powers, both over the whole sentence."""
+    """Add noise at a signal-to-noise ratio of the powers over the whole sentence."""
     level = root_mean_square(speech_T) / root_mean_square(noise_T) * 10 ** (-snr_db / 20)
     return speech_T + noise_T * np.float32(level)
 
 
 def mix_babble(voices: Iterable[Wave], *, length: int, rng: np.random.Generator) -> Wave:
-    """Other sentences at once, each from a random place on and repeated up to `length`."""
+    """The sum of other sentences, each repeated to `length` samples from a random start."""
     babble_T = np.zeros(length, dtype=np.float32)
     for voice_T in voices:
         shifted_T = np.roll(voice_T, int(rng.integers(len(voice_T))))
@@ -39,13 +39,13 @@ def mix_babble(voices: Iterable[Wave], *, length: int, rng: np.random.Generator)
 
 
 def to_16_bits(wave_T: Wave) -> Wave:
-    """The wave as 16-bit integers hold it: rounded, and clipped at full scale."""
+    """The wave rounded and clipped to the range of 16-bit integers, as float32."""
     limited_T: Wave = np.clip(np.rint(wave_T), -FULL_SCALE, FULL_SCALE).astype(np.float32)
     return limited_T
 
 
 def echo_impulse(seconds: float, *, rng: np.random.Generator) -> Wave:
-    """The direct sound at once, then noise that is 60 dB down after `seconds`."""
+    """Impulse response of a room: direct sound, then noise that decays by 60 dB in `seconds`."""
     length = int(seconds * SAMPLE_RATE)
     delay = int(ECHO_DELAY_SECONDS * SAMPLE_RATE)
     tail = rng.standard_normal(length).astype(np.float32)
@@ -57,7 +57,7 @@ def echo_impulse(seconds: float, *, rng: np.random.Generator) -> Wave:
 
 
 def make_noise(length: int, *, rng: np.random.Generator) -> Wave:
-    """White, pink or brown noise, or the hum of the mains in some white noise."""
+    """White, pink or brown noise, or mains hum with some white noise."""
     colour = (*NOISE_POWER_SLOPES, HUM)[int(rng.integers(len(NOISE_POWER_SLOPES) + 1))]
     white_T = rng.standard_normal(length, dtype=np.float32)
     if colour == HUM:
@@ -66,7 +66,7 @@ def make_noise(length: int, *, rng: np.random.Generator) -> Wave:
 
 
 def tilt_spectrum(wave_T: Wave, *, db_per_octave: float) -> Wave:
-    """The wave through a channel that is louder, or fainter, towards the high end."""
+    """The wave after a channel whose gain changes by `db_per_octave`."""
     return _slope_spectrum(wave_T, power_slope=-db_per_octave / (10 * np.log10(2.0)))
 
 

@@ -1,4 +1,4 @@
-"""Recording: one utterance as sound, before features are computed from it.
+"""Recording: one utterance as samples, before features are computed.
 
 Shapes: T samples or frames.
 """
@@ -13,9 +13,9 @@ from stages.corpus.sound.wave import Wave
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One utterance at 16 kHz and, where an alignment is known, the pdf of every frame.
+    """One utterance at 16 kHz and, if it is aligned, the pdf id of every frame.
 
-    `samples_T` are whole numbers within 16 bits, as float32. `labels_T` has
+    `samples_T` are integers of 16 bits, as float32. `labels_T` has
     `filterbank.num_frames_of(len(samples_T))` frames.
     """
 

@@ -1,4 +1,4 @@
-"""Wave: resampling and convolution by the Fourier transform, on one sentence at a time.
+"""Wave: resampling and convolution of whole utterances by the Fourier transform.
 
 Shapes: T samples.
 """
@@ -10,7 +10,7 @@ Wave = NDArray[np.float32]
 
 
 def fast_length(least: int) -> int:
-    """The smallest number from `least` on with no prime factor above 5."""
+    """The smallest number >= `least` without prime factors above 5."""
     best = 1 << max(0, least - 1).bit_length()
     five = 1
     while five < best:
@@ -24,9 +24,9 @@ def fast_length(least: int) -> int:
 
 
 def resample(wave_T: Wave, *, up: int, down: int) -> Wave:
-    """The same sound at up / down times the sample rate, exactly band-limited.
+    """The wave at up / down times the sample rate, exactly band-limited.
 
-    Zeros are appended before the transform, so that the end does not run into the beginning.
+    Zeros are appended before the transform, whose result would otherwise wrap around.
     """
     length = len(wave_T) * up // down
     blocks = fast_length(len(wave_T) // down + 2)
@@ -36,12 +36,12 @@ def resample(wave_T: Wave, *, up: int, down: int) -> Wave:
 
 
 def convolve(wave_T: Wave, impulse: Wave) -> Wave:
-    """The wave through a linear system, as long as it was."""
+    """The wave convolved with `impulse`, cut to the length of the wave."""
     n = fast_length(len(wave_T) + len(impulse))
     spectrum = np.fft.rfft(wave_T, n=n) * np.fft.rfft(impulse, n=n)
     return np.fft.irfft(spectrum, n=n)[: len(wave_T)].astype(np.float32)
 
 
 def root_mean_square(wave_T: Wave) -> float:
-    """How loud a wave is."""
+    """Root mean square of the samples; 0 for an empty wave."""
     return float(np.sqrt(np.mean(np.square(wave_T, dtype=np.float64)))) if len(wave_T) else 0.0

@@ -1,1 +1,1 @@
-"""The built-in spoken corpus: sentences that a synthesiser speaks, with exact phone times."""
+"""The built-in spoken corpus: synthesised sentences with exact phone times."""

@@ -1,6 +1,6 @@
 """segment times -> a state for every frame, each state at least a few frames long.
 
-A frame of 10 ms stands for its centre: frame t covers samples about (t + 0.5) * 10 ms.
+A frame of 10 ms is labelled by the time of its centre, (t + 0.5) * 10 ms for frame t.
 
 Shapes: S states in their order, T frames.
 """
@@ -16,7 +16,7 @@ FRAMES_PER_SECOND = 100
 def spread_states(
     starts_seconds: list[float], end_seconds: float, *, num_states: list[int]
 ) -> NDArray[np.float64]:
-    """Where every state of every segment would begin, in frames: segments are cut evenly."""
+    """Start of every state of every segment, in frames: segments are divided evenly."""
     edges = [*starts_seconds, end_seconds]
     pieces = [
         np.linspace(begin, end, count, endpoint=False)
@@ -30,11 +30,11 @@ def align_states(
 ) -> NDArray[np.int64]:
     """The state of every frame (T,), 0 to S - 1, each for at least `min_frames` frames.
 
-    The starts move as little as they can, in least squares: with b the new starts and m the
-    minimum, b[i] - i m must not fall, so this is isotonic regression (pool adjacent violators).
+    The starts are those nearest to `starts_S` in least squares: with new starts b and minimum m,
+    b[i] - i m must not decrease, which is isotonic regression (pool adjacent violators).
 
     Raises:
-        BadInput: when the frames do not suffice for the states.
+        BadInput: if there are too few frames for the states.
     """
     num_states = len(starts_S)
     slack = num_frames - num_states * min_frames

@@ -1,8 +1,9 @@
-"""sentences -> a bigram language model as ARPA text, interpolated by Witten and Bell's rule.
+"""sentences -> a bigram language model as ARPA text, with Witten-Bell smoothing.
 
-P(w | h) = (c(h w) + t(h) P(w)) / (c(h) + t(h)), with t(h) the number of words seen after h and
-P(w) smoothed likewise from 1 / V. What ARPA leaves to back-off is the same sum, so the written
-model is this one exactly (Witten and Bell 1991, IEEE Trans. Information Theory 37).
+P(w | h) = (c(h w) + t(h) P(w)) / (c(h) + t(h)), where t(h) is the number of different words seen
+after h, and P(w) is smoothed in the same way from 1 / V. An unseen bigram has the same back-off sum
+in ARPA form, so that the text is exactly this model (Witten and Bell 1991, IEEE Trans. Information
+Theory 37).
 """
 
 import math
@@ -10,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 BEGIN, END = "<s>", "</s>"
-NEVER = -99.0  # log10, as other ARPA files write it
+NEVER = -99.0  # log10, as usual in ARPA files
 
 
 def bigram_arpa(sentences: Iterable[tuple[str, ...]]) -> str:
-    """The model of the sentences, over their words."""
+    """ARPA text of the model estimated from the sentences, over their words."""
     after: dict[str, Counter[str]] = defaultdict(Counter)
     for words in sentences:
         for history, word in zip((BEGIN, *words), (*words, END), strict=True):
@@ -47,7 +48,7 @@ def _unigrams(after: dict[str, Counter[str]]) -> dict[str, float]:
     for seen in after.values():
         counts.update(seen)
     total, kinds = counts.total(), len(counts)
-    # t = V here, and V words share t(h) evenly: each has one count more.
+    # t = V for the empty history, shared evenly by V words: each gets one more count.
     return {word: (count + 1) / (total + kinds) for word, count in counts.items()}
 
 

@@ -1,6 +1,6 @@
 """clean samples -> what a microphone records: echo, noise or other voices, channel, gain.
 
-Nothing here moves a sound in time by more than a sample, so the labels stay where they are.
+No step shifts the sound by more than a sample, so that labels of frames stay valid.
 
 Shapes: T samples.
 """
@@ -22,23 +22,23 @@ from stages.corpus.sound.wave import Wave, convolve, root_mean_square
 from stages.corpus.spoken.settings import DistortionSettings
 
 SPEECH_LEVEL = 1_500.0  # root mean square of the speech, of 32768
-CROWD_MEMORY = 12  # sentences that a babble is mixed from
+CROWD_MEMORY = 12  # recent sentences that babble is mixed from
 
 
 def at_speech_level(clean_T: Wave) -> Wave:
-    """The sentence as loud as every other: SPEECH_LEVEL."""
+    """The sentence scaled to a root mean square of SPEECH_LEVEL."""
     return clean_T * np.float32(SPEECH_LEVEL / max(root_mean_square(clean_T), 1.0))
 
 
 class Room:
-    """Distorts the sentences of one split. It keeps the last ones: they make the babble."""
+    """Distorts the sentences of one split. Recent sentences are kept: babble is mixed from them."""
 
     def __init__(self, settings: DistortionSettings) -> None:
         self._settings = settings
         self._crowd: deque[Wave] = deque(maxlen=CROWD_MEMORY)
 
     def record(self, clean_T: Wave, *, rng: np.random.Generator) -> Wave:
-        """One sentence as the microphone records it; the same `rng` state, the same samples."""
+        """One distorted sentence; it depends on the sentences before it and the state of `rng`."""
         settings = self._settings
         voice_T = at_speech_level(clean_T)
         noisy_T = voice_T

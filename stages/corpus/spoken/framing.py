@@ -1,4 +1,4 @@
-"""spoken utterance -> aligned utterance: its segments, their states, and the state of every frame.
+"""spoken utterance -> aligned utterance: segments, their states, and the state of every frame.
 
 Shapes: T frames.
 """
@@ -29,7 +29,7 @@ class AlignedUtterance:
 
 
 def num_samples_of(spoken: SpokenUtterance) -> int:
-    """How many samples the sentence has with its pauses, at the rate of the features."""
+    """Number of samples of the sentence with its pauses, at the sample rate of the features."""
     planned = spoken.planned
     pauses = round(planned.lead_seconds * SYNTHESIS_RATE)
     pauses += round(planned.trail_seconds * SYNTHESIS_RATE)
@@ -37,10 +37,10 @@ def num_samples_of(spoken: SpokenUtterance) -> int:
 
 
 def align_utterance(spoken: SpokenUtterance, settings: SpokenSettings) -> AlignedUtterance:
-    """Label every frame of an utterance.
+    """Find the state of every frame of an utterance.
 
     Raises:
-        BadInput: naming the utterance, when it is too short for its states.
+        BadInput: if it has too few frames for its states.
     """
     segments = find_segments(spoken)
     lead = round(spoken.planned.lead_seconds * SYNTHESIS_RATE)
@@ -65,7 +65,7 @@ def align_utterance(spoken: SpokenUtterance, settings: SpokenSettings) -> Aligne
 
 
 def _units_of_segments(segments: tuple[Segment, ...]) -> list[str]:
-    """The unit of every segment; silences between words do not change the contexts."""
+    """The unit of every segment. Contexts end at words, so silences do not change them."""
     units: list[str] = []
     phones: list[str] = []
     for i, segment in enumerate(segments):

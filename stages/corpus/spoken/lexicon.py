@@ -1,4 +1,4 @@
-"""Lexicon: the pronunciations that the training voices gave each word, without the rare ones."""
+"""Lexicon: the pronunciations of each word by the training voices, without rare ones."""
 
 from collections import Counter
 
@@ -17,9 +17,9 @@ def pronunciations_of(segments: tuple[Segment, ...], *, num_words: int) -> list[
     return [tuple(word) for word in phones]
 
 
-def keep_pronunciations(heard: Counter[Phones], settings: SpokenSettings) -> list[Phones]:
-    """The commonest pronunciations of one word: not too many, none too rare, at least one."""
-    least = settings.min_pronunciation_share * heard.total()
-    ranked = sorted(heard, key=lambda phones: (-heard[phones], phones))
-    kept = [phones for phones in ranked if heard[phones] >= least]
+def keep_pronunciations(counts: Counter[Phones], settings: SpokenSettings) -> list[Phones]:
+    """The most frequent pronunciations of a word, within the limits of `settings`, at least one."""
+    least = settings.min_pronunciation_share * counts.total()
+    ranked = sorted(counts, key=lambda phones: (-counts[phones], phones))
+    kept = [phones for phones in ranked if counts[phones] >= least]
     return kept[: settings.max_pronunciations] or ranked[:1]

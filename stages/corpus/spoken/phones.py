@@ -1,7 +1,8 @@
 """espeak-ng's phone names -> one inventory for all accents, named as in ARPAbet.
 
-Stress, linking marks and the rarer allophones go; r-coloured vowels and the flap stay, since
-they sound unlike anything else. AX and AXR are the unstressed vowels of "about" and "butter".
+Stress, linking marks and rare allophones are dropped. R-coloured vowels and the flap are kept,
+since they differ from all other phones. AX and AXR are the unstressed vowels of "about" and
+"butter".
 """
 
 from stages.contract.errors import StageError
@@ -62,7 +63,7 @@ VOWELS = frozenset(VOWEL_NAMES)
 LIQUIDS = frozenset(("L", "R"))
 STRESS = "',%="
 PHONES = (*CONSONANTS, *VOWEL_NAMES)
-LINK = ";"  # the glide between two vowels: part of the first
+LINK = ";"  # the glide between two vowels; counted as part of the first
 
 PHONE_OF = {
     name: phone
@@ -73,22 +74,22 @@ PHONE_OF = {
 
 
 def is_pause(name: str) -> bool:
-    """Whether an event's name stands for silence."""
+    """Does the name of an event denote silence?"""
     return name.startswith("_")
 
 
 def phone_of(name: str) -> str | None:
-    """The phone of an event's name; None for a mark that makes no sound of its own.
+    """The phone of an event's name; None for a mark that is no sound.
 
     Raises:
-        StageError: for a phone that no accent of ours should have.
+        StageError: for a phone that the accents in use do not have.
     """
     bare = name.strip(STRESS)
     if not bare or bare == LINK:
         return None
     if bare not in PHONE_OF:
         raise StageError(
-            f"espeak-ng spoke a phone {name!r} that is not in the inventory: "
+            f"espeak-ng gave the phone {name!r}, which is not in the inventory: "
             "install the version that setup.cfg names (espeakng-loader 0.2.4)"
         )
     return PHONE_OF[bare]

@@ -1,6 +1,6 @@
-"""settings -> what is said: the sentences of a split, who speaks each, and the pauses about it.
+"""settings -> plan of a split: sentences, the speaker of each, and the pauses around it.
 
-The plan is endless and always the same; whoever speaks it stops when there is enough.
+The plan is infinite and deterministic; `speak_split` stops after the wanted duration.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from stages.corpus.spoken.sentences import sentence
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.voices import SPLITS, Speaker, speakers_of
 
-PLAN_STREAM, DISTORTION_STREAM = 1, 2  # kinds of random numbers, beside 0 for the voices
+PLAN_STREAM, DISTORTION_STREAM = 1, 2  # of random numbers; 0 is the stream of the voices
 TEXT_STREAM = len(SPLITS)
-PAUSE_SECONDS = (0.10, 0.25)  # before and after the sentence
+PAUSE_SECONDS = (0.10, 0.25)  # before and after a sentence
 MAX_WORD_GAP = 3  # of 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedUtterance:
-    """One sentence that somebody is going to say."""
+    """One sentence to be synthesised."""
 
     id: str
     speaker: Speaker
@@ -33,7 +33,7 @@ class PlannedUtterance:
 
 
 def plan_utterances(split: str, settings: SpokenSettings) -> Iterator[PlannedUtterance]:
-    """The sentences of a split, without end; the speakers take turns."""
+    """The infinite sequence of sentences of a split; the speakers take turns."""
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), PLAN_STREAM])
     speakers = speakers_of(split, settings)
     index = 0
@@ -53,6 +53,6 @@ def plan_utterances(split: str, settings: SpokenSettings) -> Iterator[PlannedUtt
 
 
 def plan_text(settings: SpokenSettings) -> list[tuple[str, ...]]:
-    """Sentences that nobody says: what the language model is estimated from."""
+    """Sentences for the language model, which are not spoken."""
     rng = np.random.default_rng([settings.seed, TEXT_STREAM, PLAN_STREAM])
     return [sentence(rng) for _ in range(settings.lm_sentences)]

@@ -1,7 +1,7 @@
-"""events + samples -> segments: when each phone and each silence begins, in samples.
+"""events + samples -> segments: the start of each phone and each silence, in samples.
 
-An event stands where a phone's own sound begins. A stop's closure, the silence before its burst,
-comes earlier: it is found in the clean samples, so that the stop gets it and not its neighbour.
+An event of the synthesiser marks the start of a phone's sound. The closure of a stop, the silence
+before its burst, is earlier: it is found in the clean samples and assigned to the stop.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ QUIET_SHARE = 0.05  # of the root mean square of the whole sentence
 LONGEST_CLOSURE = SAMPLE_RATE * 60 // 1000
 SHORTEST_SILENCE = SAMPLE_RATE * 60 // 1000
 SHORTEST_LIQUID = SAMPLE_RATE * 12 // 1000
-LIQUID_SHARE = 0.4  # of a vowel and the liquid that was said as its end
+LIQUID_SHARE = 0.4  # of the time of a vowel and the liquid that ends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Segment:
 
 
 def find_segments(spoken: SpokenUtterance) -> tuple[Segment, ...]:
-    """The phones of the words in order, and silences before, after and between words."""
+    """The phones of the words in order, with the silences before, after and between words."""
     quiet_H = _quiet_blocks(spoken.samples_T)
     segments = [Segment(0, SILENCE, NO_WORD)]
     last_word = NO_WORD
@@ -66,10 +66,10 @@ def _quiet_blocks(samples_T: NDArray[np.int16]) -> NDArray[np.bool_]:
 def _sound_start(
     sample: int, quiet_H: NDArray[np.bool_], *, previous: Segment, earliest: int | None
 ) -> int:
-    """Where the stretch that belongs to the phone at `sample` begins.
+    """Start of the time that is assigned to the phone at `sample`.
 
-    A word's first phone owns all since the word's start. Others own the silence before them,
-    but never more than half of what the phone before had.
+    The first phone of a word gets all time since the start of the word. Other phones get the
+    silence before them, at most half of the time of the previous phone.
     """
     if earliest is not None:
         return max(earliest, previous.start)
@@ -80,7 +80,7 @@ def _sound_start(
 
 
 def _share_liquids(segments: list[Segment]) -> list[Segment]:
-    """A liquid that ends a syllable has no time of its own: it gets the end of its vowel."""
+    """Give the end of a vowel to a liquid that ends its syllable, for which events have no time."""
     shared = list(segments)
     for i in range(1, len(shared) - 1):
         vowel, liquid, after = shared[i - 1], shared[i], shared[i + 1]
@@ -92,7 +92,7 @@ def _share_liquids(segments: list[Segment]) -> list[Segment]:
 
 
 def _without_short_silences(segments: list[Segment], num_samples: int) -> tuple[Segment, ...]:
-    """Drop silences between words that are too short to be one; the phone before has their time."""
+    """Drop short silences between words; their time is assigned to the previous phone."""
     ends = [segment.start for segment in segments[1:]] + [num_samples]
     last = len(segments) - 1
     return tuple(

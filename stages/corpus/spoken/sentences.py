@@ -1,6 +1,7 @@
 """rng -> sentences: a small task of names, numbers, dates, times, commands and addresses.
 
-Letters and short words that sound alike make it hard. The article A is left out: A is a letter.
+Letters and short similar words make it difficult. The article "A" does not occur, since A is a
+letter.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ PLACES = words_of("BOSTON AUSTIN DENVER DOVER LONDON LEEDS LUTON DALLAS PARIS MA
 
 
 def one_of(rng: np.random.Generator, *choices: str) -> str:
-    """One of the words, each as likely."""
+    """One of the words, uniformly."""
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -59,7 +60,7 @@ def below_hundred(rng: np.random.Generator) -> Words:
 
 
 def number(rng: np.random.Generator) -> Words:
-    """A number, up to nine thousand and something."""
+    """A number from 1 to 9099."""
     kind = rng.integers(3)
     if kind == 0:
         return below_hundred(rng)
@@ -79,7 +80,7 @@ def day_of_month(rng: np.random.Generator) -> Words:
 
 
 def time_of_day(rng: np.random.Generator) -> Words:
-    """An hour, with its minutes in one of the ways that people say them."""
+    """An hour, with minutes or a time of day in one of the usual forms."""
     hour = one_of(rng, *DIGITS[1:], *TEENS[:3])
     kind = rng.integers(4)
     if kind == 0:
@@ -92,7 +93,7 @@ def time_of_day(rng: np.random.Generator) -> Words:
 
 
 def spelled_name(rng: np.random.Generator) -> Words:
-    """Three to eight letters of a name, or of none, sometimes with what they are for."""
+    """Up to eight letters of a name or at random, sometimes after a verb."""
     if rng.random() < 0.5:
         letters = list(one_of(rng, *FIRST_NAMES, *LAST_NAMES, *PLACES))[:8]
     else:
@@ -101,13 +102,13 @@ def spelled_name(rng: np.random.Generator) -> Words:
 
 
 def code(rng: np.random.Generator) -> Words:
-    """Letters and digits, mixed."""
+    """A verb, then letters and digits."""
     body = [one_of(rng, *LETTERS, *DIGITS, *DIGITS) for _ in range(rng.integers(3, 7))]
     return [one_of(rng, "CODE", "ENTER", "ERASE", "REPEAT"), *body]
 
 
 def date(rng: np.random.Generator) -> Words:
-    """A date, perhaps with its weekday or year."""
+    """A date, sometimes with its weekday or year."""
     words = [one_of(rng, *MONTHS), *day_of_month(rng)]
     kind = rng.integers(3)
     if kind == 0:
@@ -118,7 +119,7 @@ def date(rng: np.random.Generator) -> Words:
 
 
 def telephone(rng: np.random.Generator) -> Words:
-    """Something to do with a telephone."""
+    """A command to a telephone."""
     kind = rng.integers(3)
     if kind == 0:
         return [one_of(rng, "DIAL", "CALL"), *(one_of(rng, *DIGITS) for _ in range(7))]
@@ -129,11 +130,11 @@ def telephone(rng: np.random.Generator) -> Words:
 
 
 def command(rng: np.random.Generator) -> Words:
-    """Something to do in the house."""
+    """A command to a house."""
     kind = rng.integers(4)
     if kind == 0:
         verb, state = one_of(rng, "TURN", "SWITCH"), one_of(rng, "ON", "OFF")
-        # Not "turn on the": the synthesiser speaks ON THE as one word, without a border.
+        # Not "turn on the": the synthesiser gives no word boundary within ON THE.
         return [verb, "THE", one_of(rng, *ROOMS), one_of(rng, *DEVICES), state]
     if kind == 1:
         return ["SET", "THE", one_of(rng, "ALARM", "TIMER", "CLOCK"), "FOR", *time_of_day(rng)]
@@ -145,18 +146,18 @@ def command(rng: np.random.Generator) -> Words:
 
 
 def units(rng: np.random.Generator) -> Words:
-    """What a number counts, or nothing."""
+    """A unit of measurement, or no word."""
     return [one_of(rng, "DEGREES", "PERCENT", "MINUTES", "DOLLARS")] if rng.random() < 0.6 else []
 
 
 def address(rng: np.random.Generator) -> Words:
-    """A number in a street, perhaps of a town."""
+    """A house number and a street, sometimes with a town."""
     words = [*below_hundred(rng), one_of(rng, *LAST_NAMES, *FIRST_NAMES), one_of(rng, *STREETS)]
     return [*words, one_of(rng, *PLACES)] if rng.random() < 0.5 else words
 
 
 def appointment(rng: np.random.Generator) -> Words:
-    """Somebody, a day and a time."""
+    """A verb, a person, a day and a time."""
     verb = one_of(rng, "MEET", "REMIND", "BOOK", "CANCEL")
     return [verb, one_of(rng, *FIRST_NAMES, *LAST_NAMES), one_of(rng, *DAYS), *time_of_day(rng)]
 
@@ -176,7 +177,7 @@ MAX_WORDS = 10
 
 
 def sentence(rng: np.random.Generator) -> tuple[str, ...]:
-    """A sentence of two to ten words, upper case."""
+    """A sentence of two to ten words in upper case."""
     while True:
         words = TASKS[int(rng.integers(len(TASKS)))](rng)
         if 2 <= len(words) <= MAX_WORDS:

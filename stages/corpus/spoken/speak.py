@@ -1,7 +1,7 @@
 """settings -> spoken corpus: synthesised speech, distorted or clean, with a class for every frame.
 
-The training sentences are spoken twice: once for their phones alone, which decide the lexicon and
-the classes, and once for the features. No more than one sentence is in memory.
+The training sentences are synthesised twice: first for their phones, which determine lexicon and
+classes, then for the samples. One sentence is in memory at a time.
 
 Shapes: T samples or frames.
 """
@@ -31,12 +31,12 @@ from stages.corpus.spoken.units import State, UnitClasses, units_of
 from stages.corpus.spoken.voices import SPLITS
 
 TRAIN = "train"
-NUM_VOICES_OF_UNSAID = 2  # training voices that say the words which no sentence needed
+NUM_VOICES_OF_UNSPOKEN = 2  # training voices that speak the words of no training sentence
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenCorpus:
-    """A lang, and the recordings of each split: every iteration speaks the same again."""
+    """A lang, and the recordings of each split, which every iteration synthesises again."""
 
     lang: Lang
     splits: dict[str, "SpokenSplit"]
@@ -44,7 +44,7 @@ class SpokenCorpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSplit:
-    """The recordings of one split, made one by one while they are read."""
+    """The recordings of one split, synthesised one at a time during iteration."""
 
     split: str
     settings: SpokenSettings
@@ -67,11 +67,11 @@ class SpokenSplit:
 
 
 def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpus:
-    """The lang, from a first pass over the training sentences, and the splits.
+    """Make the lang in a first pass over the training sentences; the splits are lazy.
 
     Raises:
-        MissingPart: when espeak-ng is not installed.
-        BadInput: when speech is too fast for the states that it is cut into.
+        MissingPart: if espeak-ng is not installed.
+        BadInput: if speech is too fast for the number of states.
     """
     text = plan_text(settings)
     pronounced: dict[str, Counter[Phones]] = defaultdict(Counter)
@@ -82,8 +82,8 @@ def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpu
         frames_S = np.bincount(aligned.state_of_frame_T)
         for state, num_frames in zip(aligned.states, frames_S, strict=True):
             counts[state] += int(num_frames)
-    unsaid = sorted({word for words in text for word in words} - set(pronounced))
-    for spoken in synthesise(_say_alone(unsaid, settings)):
+    unspoken = sorted({word for words in text for word in words} - set(pronounced))
+    for spoken in synthesise(_plan_words_alone(unspoken, settings)):
         _count_pronunciations(align_utterance(spoken, settings), pronounced)
     classes = UnitClasses(
         counts,
@@ -101,23 +101,23 @@ def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpu
 def speak_split(
     split: str, settings: SpokenSettings, *, title: str, progress: Progress
 ) -> Iterator[SpokenUtterance]:
-    """The clean sentences of a split, until there are as many seconds as the settings want."""
+    """Clean sentences of a split, up to the duration in the settings."""
     wanted = _seconds_of(split, settings)
-    said = 0.0
+    seconds_spoken = 0.0
     with progress.task(f"{title} {split}", total=wanted, unit="seconds") as task:
         for spoken in synthesise(plan_utterances(split, settings)):
             yield spoken
             planned = spoken.planned
             seconds = planned.lead_seconds + planned.trail_seconds
             seconds += len(spoken.samples_T) / SYNTHESIS_RATE
-            task.advance(min(seconds, wanted - said))
-            said += seconds
-            if said >= wanted:
+            task.advance(min(seconds, wanted - seconds_spoken))
+            seconds_spoken += seconds
+            if seconds_spoken >= wanted:
                 return
 
 
 def _recorded(spoken: SpokenUtterance, room: Room | None) -> Wave:
-    """The sentence as the room's microphone records it; without a room it stays clean."""
+    """The samples of a sentence, distorted if there is a room."""
     if room is None:
         return to_16_bits(at_speech_level(clean_wave(spoken)))
     rng = np.random.default_rng(spoken.planned.distortion_seed)
@@ -125,7 +125,7 @@ def _recorded(spoken: SpokenUtterance, room: Room | None) -> Wave:
 
 
 def clean_wave(spoken: SpokenUtterance) -> Wave:
-    """The sentence at 16 kHz, between its pauses, on the scale of 16-bit integers."""
+    """The sentence with its pauses, at 16 kHz, on the scale of 16-bit integers."""
     lead, trail = (
         np.zeros(round(seconds * SYNTHESIS_RATE), dtype=np.float32)
         for seconds in (spoken.planned.lead_seconds, spoken.planned.trail_seconds)
@@ -153,10 +153,10 @@ def _count_pronunciations(
         pronounced[word][pronunciation] += 1
 
 
-def _say_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUtterance]:
-    """Plans for words that no training sentence has: each alone, by the first voices."""
+def _plan_words_alone(words: list[str], settings: SpokenSettings) -> Iterator[PlannedUtterance]:
+    """Plans for words that no training sentence contains, each spoken alone by the first voices."""
     plans = plan_utterances(TRAIN, settings)
-    for plan in [next(plans) for _ in range(NUM_VOICES_OF_UNSAID)]:
+    for plan in [next(plans) for _ in range(NUM_VOICES_OF_UNSPOKEN)]:
         for word in words:
             yield replace(plan, words=(word,))
 

@@ -1,6 +1,6 @@
-"""Synthesis: planned sentences in, spoken ones out, through a synthesiser in a process of its own.
+"""planned sentences -> spoken sentences, by a synthesiser in a separate process.
 
-This side never loads espeak-ng.
+This process never loads espeak-ng.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ SPOKEN_AS = {"A": "[['eI]]"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """From `sample` on there is phone `name` of word number `word`; pauses are named "_..."."""
+    """Phone `name` of word number `word` starts at `sample`; pauses are named "_..."."""
 
     sample: int
     name: str
@@ -38,20 +38,20 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenUtterance:
-    """A sentence as the synthesiser said it."""
+    """Samples of a sentence, with the times of its phones and words."""
 
     planned: PlannedUtterance
     events: tuple[Event, ...]
-    word_starts: tuple[int, ...]  # where each word begins, its closure included
+    word_starts: tuple[int, ...]  # in samples; includes the closure of an initial stop
     samples_T: NDArray[np.int16]
 
 
 def synthesise(planned: Iterable[PlannedUtterance]) -> Iterator[SpokenUtterance]:
-    """Speak the sentences in the order given, from the start of a fresh synthesiser.
+    """Synthesise the sentences in order, with a new synthesiser process.
 
     Raises:
-        MissingPart: when espeak-ng is not installed.
-        StageError: when it cannot say a sentence word by word.
+        MissingPart: if espeak-ng is not installed.
+        StageError: if the synthesiser fails, or does not give one event for each word.
     """
     if importlib.util.find_spec(LOADER) is None:
         raise MissingPart(
@@ -75,7 +75,7 @@ def _synthesiser() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us; the synthesiser ends with its stdin
+        start_new_session=True,  # no Ctrl-C for the child; it exits at the end of its stdin
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -83,7 +83,7 @@ def _synthesiser() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield process.stdin, process.stdout
     finally:
         process.terminate()
-        with suppress(BrokenPipeError):  # what it did not read any more
+        with suppress(BrokenPipeError):  # buffered requests that it did not read
             process.stdin.close()
         process.stdout.close()
         process.wait()
@@ -137,7 +137,7 @@ def _ended_early(utterance: PlannedUtterance) -> StageError:
 def _by_word(
     raw: list[list[int | str]], utterance: PlannedUtterance
 ) -> tuple[tuple[Event, ...], tuple[int, ...]]:
-    """Give every phone its word; the words of the events must be the words of the transcript."""
+    """Assign every phone to its word; there must be one word event for each word."""
     events, starts, positions = [], [], []
     for kind, sample, what in raw:
         if kind == "word":
@@ -153,7 +153,7 @@ def _by_word(
         position not in span for position, span in zip(positions, spans, strict=True)
     ):
         raise StageError(
-            f"utterance {utterance.id}: the synthesiser said {' '.join(utterance.words)!r} "
-            f"as {len(positions)} words, wanted {len(spans)}, one for each"
+            f"utterance {utterance.id}: the synthesiser gave {len(positions)} word events for "
+            f"{' '.join(utterance.words)!r}, wanted {len(spans)}"
         )
     return tuple(events), tuple(starts)

@@ -1,4 +1,4 @@
-"""Synthesiser: the program that holds espeak-ng, alone in its own process.
+"""Synthesiser: the program that runs espeak-ng, in a separate process.
 
     python -m stages.corpus.spoken.synthesiser
 
@@ -6,9 +6,9 @@ A request is a line of JSON on stdin (`SpeakRequest` as a dict). The answer is a
 stdout, {"events": [[kind, sample, name or text position], ...], "num_samples": n}, then n int16
 samples, little-endian; or {"error": text}.
 
-espeak-ng is GPL and keeps state from one sentence to the next (flutter, breath), so the same
-requests in the same order, from the start of a process, give the same samples. This file is run,
-never imported by the rest of the program.
+espeak-ng is licensed under the GPL: the rest of the program runs this file and never imports it. It
+keeps state between sentences (flutter, breath), so that only the same requests in the same order
+from the start of a process give the same samples.
 """
 
 import ctypes
@@ -59,18 +59,18 @@ Callback = ctypes.CFUNCTYPE(
 
 
 class Synthesiser:
-    """One espeak-ng. `speak` gives the events and samples of one text."""
+    """An instance of espeak-ng."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._data = Path(espeakng_loader.get_data_path())
         self._blocks: list[NDArray[np.int16]] = []
         self._events: list[list[Any]] = []
-        self._callback = Callback(self._keep)  # held: ctypes does not keep it alive
+        self._callback = Callback(self._keep)  # a reference: ctypes does not keep it alive
         self.sample_rate = self._library.espeak_Initialize(
             SYNCHRONOUS, 0, str(self._data).encode(), PHONEME_EVENTS
         )
-        # Else espeak-ng seeds its breath and flutter with the time of day.
+        # Without it, espeak-ng seeds breath and flutter with the time of day.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(RANDOM_SEED))
         self._library.espeak_SetSynthCallback(self._callback)
 
@@ -95,7 +95,7 @@ class Synthesiser:
             raise ValueError(f"espeak-ng has no voice {accent!r} (status {status})")
 
     def speak(self, request: dict[str, Any]) -> tuple[list[list[Any]], NDArray[np.int16]]:
-        """Events (word: text position from 1; phone: name) and samples."""
+        """Events (of a word: text position from 1; of a phone: name) and samples of a text."""
         self._blocks, self._events = [], []
         self._choose(request["accent"], request["variant"])
         for parameter, name in (
@@ -115,7 +115,7 @@ class Synthesiser:
 
 
 def main() -> None:
-    """Answer the requests on stdin until it ends."""
+    """Answer the requests on stdin until end of file."""
     answers = sys.stdout.buffer
     try:
         synthesiser = Synthesiser()

@@ -1,9 +1,9 @@
-"""Units: phones in their context within the word, and the classes that their states share.
+"""Units: phones in their context within a word, and the classes of their states.
 
-A unit is `LEFT-PHONE+RIGHT`, with `#` at the word's ends. A state of a unit has a class of its
-own where training gives it `min_count` frames; else it shares the class of `LEFT-PHONE`, if that
-has enough from those that fell short; else that of the phone alone. A phone alone that has not
-enough itself shares the class of its commonest context.
+A unit is `LEFT-PHONE+RIGHT`, with `#` at word boundaries. A state of a unit has a separate class if
+it has `min_count` training frames. Otherwise it shares the class of `LEFT-PHONE`, if the frames of
+such units reach `min_count`, and otherwise the class of the phone. A phone with too few frames
+shares the class of its most frequent context.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from stages.acoustic.lang.lang import SILENCE
 WORD_EDGE = "#"
 SILENCE_STATES = 3
 
-State = tuple[str, int]  # unit, phone or left context, and the number of the state
+State = tuple[str, int]  # unit, left context or phone; number of the state
 
 
 def units_of(phones: Iterable[str]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def units_of(phones: Iterable[str]) -> tuple[str, ...]:
 
 
 def left_context(unit: str) -> str:
-    """`LEFT-PHONE` of a unit, or of itself."""
+    """`LEFT-PHONE` of a unit; the name itself if it is no unit."""
     return unit.partition("+")[0]
 
 
@@ -37,7 +37,7 @@ def phone_of_unit(unit: str) -> str:
 
 
 class UnitClasses:
-    """Which class a state of a unit has. Every unit of known phones has one, seen or not."""
+    """The class of each state of each unit of the phones, also of units without training frames."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class UnitClasses:
         owners = [(SILENCE, state) for state in range(SILENCE_STATES)]
         owners += sorted(owner for owner in frames if not is_phone(owner[0]))
         alone = [(phone, i) for phone in sorted(set(phones)) for i in range(states_per_unit)]
-        # A phone by itself needs a class where nothing better is near, however rare it is.
+        # A phone without contexts that have classes needs a class even if it is rare.
         nearest = {owner: _nearest(owner, frames, min_count=min_count) for owner in alone}
         owners += [owner for owner in alone if nearest[owner] == owner]
         self._classes = {owner: number for number, owner in enumerate(owners)}
@@ -71,12 +71,12 @@ class UnitClasses:
 
 
 def is_phone(name: str) -> bool:
-    """Whether a name is a phone's, without context."""
+    """Is the name that of a phone without context?"""
     return "-" not in name
 
 
 def _frames_by_owner(counts: Counter[State], *, min_count: int) -> Counter[State]:
-    """How many frames go to each unit, each left context, and each phone alone."""
+    """Number of frames assigned to each unit, each left context and each phone."""
     ways = (lambda unit: unit, left_context, phone_of_unit)
     frames: Counter[State] = Counter()
     rest = Counter({state: count for state, count in counts.items() if state[0] != SILENCE})
@@ -92,7 +92,7 @@ def _frames_by_owner(counts: Counter[State], *, min_count: int) -> Counter[State
 
 
 def _nearest(phone: State, frames: Counter[State], *, min_count: int) -> State:
-    """The phone itself, or the largest class of one of its contexts if it has too few frames."""
+    """The phone; if it has too few frames, the class of its most frequent context."""
     contexts = [
         (count, owner)
         for owner, count in frames.items()

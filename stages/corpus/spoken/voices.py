@@ -1,7 +1,7 @@
-"""Voices: who speaks in which split. A voice is never heard in two splits.
+"""Voices: the speakers of each split. No voice occurs in two splits.
 
-A speaker is a variant of espeak-ng (size and shape of the mouth) with an accent, a pitch and a
-rate. The splits share no variant.
+A speaker is a variant of espeak-ng (a vocal tract) with an accent, a pitch and a rate. The splits
+have disjoint variants.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from stages.corpus.spoken.sentences import words_of
 from stages.corpus.spoken.settings import SpokenSettings
 
-# The names that espeak-ng 1.52 takes; "en-gb" is not one of them.
+# Voice names of espeak-ng 1.52, which does not accept "en-gb".
 ACCENTS = {
     "us": "en-us",
     "gb": "gmw/en",
@@ -23,7 +23,7 @@ ACCENTS = {
     "newyork": "en-us-nyc",
 }
 
-# Left out: whispers, robots, strong echoes, and near copies of another variant.
+# Without whispers, robots, strong echoes, and variants that are almost identical to another.
 TRAIN_VARIANTS = words_of(
     "Alex Alicia Andy Annie Denis Diogo Gene Jacky Lee Marco Mario Michael Mike Nguyen Reed adam "
     "anika antonio aunty boris caleb david ed edward f1 f2 f4 f5 gustave ian iven iven2 john "
@@ -40,7 +40,7 @@ SPLITS = tuple(VARIANTS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """One voice. Pitch and range are 0 to 99 about the variant's own, as espeak-ng counts."""
+    """One voice. Pitch and range are espeak-ng's 0 to 99, relative to those of the variant."""
 
     id: str
     accent: str
@@ -51,7 +51,7 @@ class Speaker:
 
 
 def speakers_of(split: str, settings: SpokenSettings) -> tuple[Speaker, ...]:
-    """The speakers of a split: every variant once before any comes again in another accent."""
+    """The speakers of a split: all variants once, then again with other accents."""
     variants = VARIANTS[split]
     num_speakers = getattr(settings, f"{split}_voices")
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), 0])
