@@ -141,15 +141,15 @@ CASES: dict[str, tuple[Damage, list[str]]] = {
     "a table is missing": (remove("train/utt2spk"), ["train/utt2spk is missing"]),
     "an empty table": (write("dev/text", ""), ["dev split has no utterance", "no transcript"]),
     "an empty test": (write("test/feats.scp", ""), ["test split has no utterance"]),
-    "an id twice": (append("train/text", "train-s0-u0 AB\n"), ["text:12", "comes twice"]),
+    "an id twice": (append("train/text", "train-s0-u0 AB\n"), ["text:12", "occurs twice"]),
     "not UTF-8": (append("train/text", b"x \xe9\n"), ["train/text is not UTF-8"]),
     "a NUL": (append("train/utt2spk", "x\0y z\n"), ["utt2spk:12", "NUL"]),
     "an unknown word": (append("lang/lexicon.txt", "X\n"), ["lexicon.txt:6", "no units"]),
     "a word to nowhere": (replace("test/text", "u0 ", "u0 NEVER "), ["test/text", "NEVER"]),
     "a pipe": (first_of("touch ran |"), ["shell pipes are refused", "touch ran"]),
-    "a device": (first_of("/dev/zero"), ["/dev/zero is no regular file"]),
+    "a device": (first_of("/dev/zero"), ["/dev/zero is not a regular file"]),
     "an offset far off": (first_of("feats.ark:99999999999"), ["truncated"]),
-    "an offset too long": (first_of("feats.ark:" + "9" * 30), ["is no regular file"]),
+    "an offset too long": (first_of("feats.ark:" + "9" * 30), ["is not a regular file"]),
     "features cut": (cut("train/feats.ark", 7), ["feats.ark", "truncated"]),
     "alignment cut": (cut("train/ali.ark", 7), ["ali.ark", "truncated"]),
     "alignment gone": (write("train/ali.ark", ""), ["ali.ark", "truncated"]),
@@ -176,7 +176,7 @@ CASES: dict[str, tuple[Damage, list[str]]] = {
     "half of one": (cut("lang/lm.arpa", 90), ["lm.arpa cannot be read"]),
     "another language's": (
         write("lang/lm.arpa", "\\data\\\nngram 1=2\n\n\\1-grams:\n-1 </s>\n-9 <s>\n\n\\end\\\n"),
-        ["none of lexicon.txt's words"],
+        ["no word of lexicon.txt"],
     ),
 }
 

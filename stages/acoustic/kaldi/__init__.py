@@ -1,1 +1,1 @@
-"""Kaldi's archives and tables, read without Kaldi."""
+"""Readers of Kaldi's archives and tables, without Kaldi."""

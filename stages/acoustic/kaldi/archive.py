@@ -1,4 +1,4 @@
-"""Kaldi archive without an scp (id, space, object, and again): ids and where objects begin."""
+"""Kaldi archive without an scp, a sequence of id, space, object: ids and offsets of objects."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -10,17 +10,17 @@ MAX_ID_BYTES = 4096
 
 
 def locate_matrices(path: Path) -> dict[str, Location]:
-    """id -> where its matrix begins. A binary matrix is passed over by its header alone.
+    """id -> location of its matrix. Binary matrices are skipped by their headers, without reading.
 
     Raises:
-        BadInput: where the archive is damaged or an id comes twice.
+        BadInput: if the archive is damaged or an id occurs twice.
     """
     located: dict[str, Location] = {}
     try:
         with path.open("rb") as file:
             while id := read_id(file, path):
                 if id in located:
-                    raise BadInput(f"{path}: utterance {id!r} comes twice: keep one matrix")
+                    raise BadInput(f"{path}: utterance {id!r} occurs twice: keep one matrix")
                 located[id] = Location(path, file.tell())
                 skip_matrix(file, located[id])
     except OSError as cause:
@@ -29,10 +29,10 @@ def locate_matrices(path: Path) -> dict[str, Location]:
 
 
 def read_id(file: BinaryIO, path: Path) -> str | None:
-    """The id at the position of `file`, which may be a stream; None at the end.
+    """Read the id at the position of `file`, which may be a stream; None at the end.
 
     Raises:
-        BadInput: where no id stands there.
+        BadInput: if there is no id.
     """
     token = bytearray()
     while (byte := file.read(1)) not in (b" ", b""):
@@ -42,7 +42,7 @@ def read_id(file: BinaryIO, path: Path) -> str | None:
     try:
         id = token.decode("utf-8").strip()
     except UnicodeDecodeError as cause:
-        raise BadInput(f"{path}: {bytes(token[:20])!r} is no utterance id ({cause})") from cause
+        raise BadInput(f"{path}: {bytes(token[:20])!r} is not an utterance id ({cause})") from cause
     if byte and not id:
         raise BadInput(f"{path}: an empty utterance id: is this a Kaldi archive?")
     if id and not byte:

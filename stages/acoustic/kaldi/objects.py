@@ -5,8 +5,8 @@
     vector, binary   \\0B  \\4 n:int32  then n times  \\4 value:int32
     vector, text     1 2 3 \\n
 
-Declared sizes are compared with what the file holds before memory is taken. kaldiio decodes the
-matrices; its general reader is never called, since it would also load pickles and audio.
+Declared sizes are compared with the size of the file before memory is allocated. kaldiio decodes
+the matrices; its general reader is never called, since it also loads pickles and audio.
 """
 
 import struct
@@ -25,15 +25,15 @@ HEAD_BYTES = 32  # enough for every header
 ELEMENT_BYTES = {b"FM": 4, b"DM": 8, b"CM": 1, b"CM2": 2, b"CM3": 1}
 RANGE_BYTES = 8  # minimum and range of a compressed matrix, before its sizes
 COLUMN_BYTES = 8  # four quantiles of a CM column
-MAX_FRAMES = 1 << 24  # 46 hours at 10 ms: more is a damaged length
+MAX_FRAMES = 1 << 24  # 46 hours at 10 ms: a larger length is damaged
 BLOCK_BYTES = 1 << 20
-# What kaldiio and numpy raise on damaged bytes.
+# Exceptions of kaldiio and numpy for damaged bytes.
 DAMAGE = (ValueError, RuntimeError, AssertionError, struct.error, IndexError, EOFError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an object begins: a regular file and a byte offset."""
+    """Start of an object: a regular file and a byte offset."""
 
     path: Path
     offset: int
@@ -43,10 +43,10 @@ class Location:
 
 
 def read_matrix(location: Location) -> NDArray[np.float32]:
-    """The float matrix (T, F) that begins at `location`.
+    """Read the float matrix (T, F) at `location`.
 
     Raises:
-        BadInput: where it is truncated, of another type, or damaged.
+        BadInput: if it is truncated, damaged or of another type.
     """
     try:
         with location.path.open("rb") as file:
@@ -56,17 +56,19 @@ def read_matrix(location: Location) -> NDArray[np.float32]:
             file.seek(location.offset)
             matrix = _decode_matrix(file, location, size)
     except DAMAGE as cause:
-        raise BadInput(f"{location}: no readable Kaldi matrix ({cause}): make it again") from cause
+        raise BadInput(
+            f"{location}: not a readable Kaldi matrix ({cause}): make it again"
+        ) from cause
     if matrix.ndim != 2:
         raise BadInput(f"{location}: wanted a matrix (frames x dims), found shape {matrix.shape}")
     return np.asarray(matrix, dtype=np.float32)
 
 
 def skip_matrix(file: BinaryIO, location: Location) -> None:
-    """Move `file` past the matrix that begins at `location`, without reading a binary one.
+    """Move `file` past the matrix at `location`. Only a matrix in text form is read.
 
     Raises:
-        BadInput: where it is truncated, of another type, or damaged.
+        BadInput: if it is truncated, damaged or of another type.
     """
     try:
         size = file.seek(0, 2)
@@ -80,14 +82,16 @@ def skip_matrix(file: BinaryIO, location: Location) -> None:
             if not line:
                 raise BadInput(f"{location}: the text ends within a matrix: copy it again")
     except DAMAGE as cause:
-        raise BadInput(f"{location}: no readable Kaldi matrix ({cause}): make it again") from cause
+        raise BadInput(
+            f"{location}: not a readable Kaldi matrix ({cause}): make it again"
+        ) from cause
 
 
 def read_int_vector(location: Location) -> NDArray[np.int32]:
-    """The vector of integers (T,) that begins at `location`.
+    """Read the vector of integers (T,) at `location`.
 
     Raises:
-        BadInput: where it is truncated, of another type, or damaged.
+        BadInput: if it is truncated, damaged or of another type.
     """
     try:
         with location.path.open("rb") as file:
@@ -98,7 +102,7 @@ def read_int_vector(location: Location) -> NDArray[np.int32]:
 
 
 def read_int_vector_here(file: BinaryIO, *, where: str) -> NDArray[np.int32]:
-    """The vector of integers at the position of `file`, which may be a stream."""
+    """Read the vector of integers at the position of `file`, which may be a stream."""
     first = file.read(1)
     if first == b"\0":
         return _decode_binary_vector(file, where)
@@ -132,7 +136,7 @@ def _is_binary(head: bytes, location: Location) -> bool:
 
 
 def _end_of_matrix(head: bytes, location: Location, size: int) -> int:
-    """Where the binary matrix ends, which is within the file's `size`."""
+    """Offset of the end of a binary matrix, at most the `size` of the file."""
     token = head[2:].split(b" ", 1)[0]
     if token not in ELEMENT_BYTES:
         raise BadInput(
@@ -146,7 +150,7 @@ def _end_of_matrix(head: bytes, location: Location, size: int) -> int:
 
 
 def _matrix_bytes(token: bytes, head: bytes) -> int:
-    """How many bytes the header says that the matrix takes."""
+    """Number of bytes of a matrix according to its header."""
     at = len(BINARY) + len(token) + 1
     if token in (b"FM", b"DM"):
         rows, cols = struct.unpack_from("<xixi", head, at)
@@ -176,12 +180,12 @@ def _decode_binary_vector(file: BinaryIO, where: str) -> NDArray[np.int32]:
         )
     pairs = np.frombuffer(content, dtype=np.dtype([("size", "u1"), ("value", "<i4")]))
     if (pairs["size"] != 4).any():
-        raise BadInput(f"{where}: no vector of int32: the file is damaged")
+        raise BadInput(f"{where}: not a vector of int32: the file is damaged")
     return np.array(pairs["value"], dtype=np.int32)
 
 
 def _read_blocks(file: BinaryIO, num_bytes: int) -> bytes:
-    """Up to `num_bytes`; memory grows only with what is really there."""
+    """Read up to `num_bytes` in blocks: a damaged length allocates no more than the file has."""
     content = bytearray()
     while len(content) < num_bytes:
         block = file.read(min(BLOCK_BYTES, num_bytes - len(content)))

@@ -1,4 +1,4 @@
-"""Kaldi's text tables: one line an utterance, its id first."""
+"""Kaldi's text tables: a line per utterance, which starts with its id."""
 
 import re
 from pathlib import Path
@@ -12,10 +12,10 @@ _WITH_RANGE = re.compile(r".*\[[\d:,]*\]")
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """id -> the rest of its line ("" where there is none), in the order of the file.
+    """id -> the rest of its line (may be empty), in the order of the file.
 
     Raises:
-        BadInput: naming the line, where an id comes twice or the text is not UTF-8.
+        BadInput: if an id occurs twice or the text is not UTF-8; names the line.
     """
     table: dict[str, str] = {}
     for number, line in enumerate(
@@ -25,7 +25,7 @@ def read_table(path: Path) -> dict[str, str]:
         if not id:
             continue
         if id in table:
-            raise BadInput(f"{path}:{number}: utterance {id!r} comes twice: keep one line")
+            raise BadInput(f"{path}:{number}: utterance {id!r} occurs twice: keep one line")
         if "\0" in line:
             raise BadInput(f"{path}:{number}: a NUL character: is this a text file?")
         table[id] = rest.strip()
@@ -33,10 +33,12 @@ def read_table(path: Path) -> dict[str, str]:
 
 
 def read_scp(path: Path) -> dict[str, Location]:
-    """id -> where its object is. Relative paths count from the scp's folder, then from here.
+    """id -> location of its object.
+
+    Relative paths are looked up in the folder of the scp, then in the working directory.
 
     Raises:
-        BadInput: for shell pipes, row ranges, and what is not a regular file.
+        BadInput: for shell pipes, row ranges, and paths that are not regular files.
     """
     files: dict[str, Path] = {}
     located: dict[str, Location] = {}
@@ -52,12 +54,12 @@ def _split_location(rest: str, *, where: str) -> tuple[str, int]:
     if rest.startswith("|") or rest.endswith("|"):
         raise BadInput(
             f"{where}: shell pipes are refused: found {rest[:60]!r}; "
-            "run it yourself (copy-feats) and name the archive that it makes"
+            "run the command (copy-feats) and list the archive that it writes"
         )
     if not rest:
         raise BadInput(f"{where}: wanted 'ID FILE:OFFSET', found no file")
     if _WITH_RANGE.fullmatch(rest):
-        raise BadInput(f"{where}: row ranges are not read: found {rest!r}; use copy-feats")
+        raise BadInput(f"{where}: row ranges are not supported: found {rest!r}; use copy-feats")
     match = _WITH_OFFSET.fullmatch(rest)
     return (match["path"], int(match["offset"])) if match else (rest, 0)
 
@@ -67,6 +69,6 @@ def _find_file(name: str, *, scp: Path, id: str) -> Path:
         if candidate.is_file():
             return candidate
     raise BadInput(
-        f"{scp}, utterance {id!r}: {name} is no regular file, neither beside the scp nor from "
-        "the working directory: copy the archive there, or mend the path"
+        f"{scp}, utterance {id!r}: {name} is not a regular file, relative to the scp or to the "
+        "working directory: copy the archive there, or correct the path"
     )

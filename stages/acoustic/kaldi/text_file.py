@@ -1,4 +1,4 @@
-"""Text file: one of somebody's text files, whole, or an error that names it."""
+"""Text file: the whole text of an input file, or an error that names it."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from stages.contract.errors import BadInput
 
 
 def read_text(path: Path, *, wanted: str) -> str:
-    """Its text, without a byte order mark; `wanted` says what such a file belongs to.
+    """Read a file without its byte order mark. `wanted` ends the message if it is missing.
 
     Raises:
-        BadInput: where it is missing, unreadable or not UTF-8.
+        BadInput: if it is missing, unreadable or not UTF-8.
     """
     if not path.is_file():
         raise BadInput(f"{path} is missing: {wanted}")

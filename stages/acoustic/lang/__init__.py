@@ -1,1 +1,1 @@
-"""Lang: lexicon, units, grammar, and the decoding graph made of them."""
+"""Lang: lexicon, units, language model, and the decoding graph."""

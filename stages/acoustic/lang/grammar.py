@@ -1,6 +1,6 @@
-"""ARPA text -> grammar FST over words: kaldilm, in a process of its own.
+"""ARPA text -> grammar FST over words, by kaldilm in a separate process.
 
-kaldilm ends its whole process where the text is damaged, and writes to stderr as it reads.
+kaldilm exits its process if the text is damaged, and writes to stderr while it reads.
 """
 
 import subprocess
@@ -16,12 +16,12 @@ BACKOFF = "#0"
 
 
 def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
-    """G over the numbers of `words`, which holds <eps>, #0, <s> and </s>; #0 marks the back-off.
+    """G over the numbers in `words`, which include <eps>, #0 (back-off), <s> and </s>.
 
     N-grams with other words are left out.
 
     Raises:
-        BadInput: with kaldilm's own words, where the text is no ARPA model.
+        BadInput: if the text is not an ARPA model; quotes kaldilm.
     """
     with TemporaryDirectory(prefix="essence-grammar-") as folder:
         arpa_path, words_path = Path(folder) / "lm.arpa", Path(folder) / "words.txt"
@@ -30,7 +30,7 @@ def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
         done = subprocess.run(
             [
                 sys.executable,
-                "-P",  # no module of the working directory
+                "-P",  # do not import from the working directory
                 "-m",
                 "kaldilm",
                 f"--read-symbol-table={words_path}",
@@ -44,11 +44,11 @@ def compile_grammar(arpa: str, words: dict[str, int]) -> kaldifst.StdVectorFst:
         )
     if done.returncode != 0 or not done.stdout.strip():
         complaints = [line[4:] for line in done.stderr.splitlines() if line.startswith("[E] ")]
-        complaint = complaints[0] if complaints else "no sentence is possible"
+        complaint = complaints[0] if complaints else "it accepts no sentence"
         raise BadInput(f"lm.arpa cannot be read: {complaint}: wanted an ARPA back-off model")
     return kaldifst.compile(done.stdout)
 
 
 def symbol_table(numbers: dict[str, int]) -> str:
-    """Kaldi's words.txt: one symbol and its number a line."""
+    """Text of Kaldi's words.txt: a symbol and its number per line."""
     return "".join(f"{symbol} {number}\n" for symbol, number in numbers.items())

@@ -2,12 +2,12 @@
 
     G   words of the language model              grammar.py
     L   units to words, optional SIL             lexicon_fst.py
-    H   pdfs to units, states left to right      below
+    H   pdfs to units, states left to right      topology_fst
     HLG = loops(H o min(det(L o G)))
 
-Input label p + 1 stands for pdf p, as kaldi_decoder's DecodableCtc counts; output labels are the
-numbers of words.txt. Staying in a state and leaving it cost ln 2 each, as in a Kaldi topology
-with probability 0.5: a constant for every frame, which no path can avoid.
+Input label p + 1 is pdf p, as in kaldi_decoder's DecodableCtc; output labels are the numbers of
+words.txt. Staying in a state and leaving it cost ln 2 each, as in a Kaldi topology with probability
+0.5: a constant per frame, equal for all paths.
 """
 
 import math
@@ -38,7 +38,7 @@ def build_graph(lang: Lang, directory: Path) -> None:
     """Write HLG.fst and words.txt into `directory`. The same lang gives the same bytes.
 
     Raises:
-        BadInput: where the language model is damaged, or shares no word with the lexicon.
+        BadInput: if the language model is damaged or has no word of the lexicon.
     """
     words = number_words(lang)
     grammar = checked_grammar(lang)
@@ -49,29 +49,29 @@ def build_graph(lang: Lang, directory: Path) -> None:
     kaldifst.arcsort(lexicon_grammar, "ilabel")
     graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
     with TemporaryDirectory(prefix=".graph-", dir=directory) as folder:
-        beside = Path(folder) / GRAPH_FILE
-        if not kaldifst.StdConstFst(graph).write(os.fspath(beside)):
+        unpublished = Path(folder) / GRAPH_FILE
+        if not kaldifst.StdConstFst(graph).write(os.fspath(unpublished)):
             raise BadInput(f"{directory}: the decoding graph cannot be written: is the disk full?")
         publish_file(directory / WORDS_FILE, symbol_table(words).encode())
-        publish_file(directory / GRAPH_FILE, beside.read_bytes())
+        publish_file(directory / GRAPH_FILE, unpublished.read_bytes())
 
 
 def checked_grammar(lang: Lang) -> kaldifst.StdVectorFst:
     """The grammar over the numbers of `number_words`.
 
     Raises:
-        BadInput: where the language model is damaged, or shares no word with the lexicon.
+        BadInput: if the language model is damaged or has no word of the lexicon.
     """
     words = number_words(lang)
     grammar = compile_grammar(lang.arpa, words)
     spoken = {words[word] for word in lang.words}
     if not any(arc.olabel in spoken for arc in _arcs(grammar)):
-        raise BadInput("lm.arpa has none of lexicon.txt's words: have they a word in common?")
+        raise BadInput("lm.arpa has no word of lexicon.txt: are both of one system?")
     return grammar
 
 
 def number_words(lang: Lang) -> dict[str, int]:
-    """words.txt: <eps> 0, the words from 1 on, then what only the grammar needs."""
+    """Numbers of words.txt: <eps> 0, the words from 1, then the symbols of the grammar."""
     return {
         symbol: number
         for number, symbol in enumerate(["<eps>", *lang.words, BACKOFF, "<s>", "</s>"])
@@ -79,10 +79,10 @@ def number_words(lang: Lang) -> dict[str, int]:
 
 
 def read_words(directory: Path) -> list[str]:
-    """The words of a graph's directory, by number.
+    """The symbols of words.txt in a graph's directory, by number.
 
     Raises:
-        BadInput: where the table is missing or damaged.
+        BadInput: if the table is missing or damaged.
     """
     path = directory / WORDS_FILE
     try:
@@ -100,10 +100,10 @@ def read_words(directory: Path) -> list[str]:
 
 
 def read_graph(directory: Path, *, word_cost: float = 0.0) -> kaldifst.StdConstFst:
-    """The decoding graph of a directory, in which every word costs `word_cost` more.
+    """Read the decoding graph of a directory, with `word_cost` added to every word.
 
     Raises:
-        BadInput: where the file is missing or damaged.
+        BadInput: if the file is missing or damaged.
     """
     path = directory / GRAPH_FILE
     if word_cost:
@@ -115,13 +115,13 @@ def read_graph(directory: Path, *, word_cost: float = 0.0) -> kaldifst.StdConstF
 
 
 def _add(arcs: Arcs, *, cost: float) -> Arcs:
-    dearer = arcs.copy()
-    dearer["cost"] = np.where(arcs["output"], arcs["cost"].astype(np.float64) + cost, arcs["cost"])
-    return dearer
+    raised = arcs.copy()
+    raised["cost"] = np.where(arcs["output"], arcs["cost"].astype(np.float64) + cost, arcs["cost"])
+    return raised
 
 
 def _read_pieces(pieces: Iterable[bytes]) -> kaldifst.StdConstFst:
-    """The graph of a const file that only memory holds: the bindings read nothing but files."""
+    """The graph of a const file in memory. The bindings read only files: it is given as one."""
     with os.fdopen(os.memfd_create("essence-graph"), "wb") as file:
         for piece in pieces:
             file.write(piece)
@@ -130,7 +130,7 @@ def _read_pieces(pieces: Iterable[bytes]) -> kaldifst.StdConstFst:
 
 
 def topology_fst(lang: Lang, symbols: LexiconSymbols) -> kaldifst.StdVectorFst:
-    """H without self loops: a unit's pdfs one after the other, from state 0 back to it."""
+    """H without self loops: the pdfs of each unit in sequence, from state 0 back to state 0."""
     fst = kaldifst.StdVectorFst()
     fst.start = fst.add_state()
     fst.set_final(0, 0.0)
@@ -147,10 +147,10 @@ def topology_fst(lang: Lang, symbols: LexiconSymbols) -> kaldifst.StdVectorFst:
 
 
 def add_self_loops(fst: kaldifst.StdVectorFst) -> kaldifst.StdVectorFst:
-    """A copy in which every state that an input label enters can be stayed in by that label.
+    """A copy with a self loop on every state, of the input label that enters the state.
 
-    A state that several labels enter is split, one copy for each, since the loop of one label
-    must not follow another's.
+    A state that several labels enter is split into one copy per label, since the loop of a label
+    must not follow another label.
     """
     looped = kaldifst.StdVectorFst()
     looped.start = looped.add_state()

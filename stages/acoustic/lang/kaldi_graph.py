@@ -1,11 +1,11 @@
-"""KaldiGraph: Kaldi's own decoding graph as a lang: any context, any topology, any lexicon.
+"""KaldiGraph: a decoding graph made by Kaldi as a lang: any context, topology and lexicon.
 
-    HCLG.fst         what utils/mkgraph.sh made: const or vector, input labels are transition-ids
+    HCLG.fst         output of utils/mkgraph.sh: const or vector, input labels are transition-ids
     words.txt        its output labels
-    transitions.txt  what `show-transitions phones.txt final.mdl` prints: transition-id -> pdf
+    transitions.txt  output of `show-transitions phones.txt final.mdl`: transition-id -> pdf
 
-In the graph that is decoded with, input label p + 1 stands for pdf p; costs, output labels and the
-order of arcs are Kaldi's.
+The graph for decoding has input labels p + 1 for pdf p, and Kaldi's costs, output labels and order
+of arcs.
 """
 
 import re
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KaldiGraph:
-    """A directory whose tables are checked; `check_graph` checks the graph itself."""
+    """A directory whose tables have been checked; `check_graph` checks the graph."""
 
     directory: Path = field(compare=False)
     symbols: tuple[str, ...]  # by number
@@ -44,12 +44,12 @@ class KaldiGraph:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of words.txt, without its special symbols."""
+        """The words of words.txt, without special symbols."""
         return tuple(symbol for symbol in self.symbols if symbol not in RESERVED)
 
     @property
     def class_inventory(self) -> str:
-        """Digest of what class 0, 1, 2 ... mean: the HMM states that each pdf belongs to."""
+        """Digest of the meaning of class 0, 1, 2 ...: the HMM states of each pdf."""
         states = [
             [state.phone, state.hmm_state, state.forward_pdf, state.loop_pdf]
             for state in self.transitions.states
@@ -58,7 +58,7 @@ class KaldiGraph:
 
 
 def read_kaldi_graph(directory: Path) -> KaldiGraph:
-    """Read and check the tables. `num_pdfs`, if there, must hold the number of classes.
+    """Read and check the tables. `num_pdfs`, if it exists, must contain the number of classes.
 
     Raises:
         BadInput: naming file and line.
@@ -68,8 +68,8 @@ def read_kaldi_graph(directory: Path) -> KaldiGraph:
     num_classes = read_num_classes(directory, largest_pdf=transitions.largest_pdf)
     if transitions.largest_pdf >= num_classes:
         raise BadInput(
-            f"{directory / TRANSITIONS_FILE}: pdf {transitions.largest_pdf}, num_pdfs says "
-            f"{num_classes} classes: are both of one model?"
+            f"{directory / TRANSITIONS_FILE}: found pdf {transitions.largest_pdf}, but num_pdfs is "
+            f"{num_classes}: are both of one model?"
         )
     return KaldiGraph(
         directory=directory,
@@ -80,7 +80,7 @@ def read_kaldi_graph(directory: Path) -> KaldiGraph:
 
 
 def refuse_missing_files(directory: Path) -> None:
-    """Make sure that all files are there.
+    """Check that all files exist.
 
     Raises:
         BadInput: naming the first that is missing.
@@ -91,18 +91,18 @@ def refuse_missing_files(directory: Path) -> None:
 
 
 def check_graph(graph: KaldiGraph) -> None:
-    """Read HCLG.fst once, to say now what would else be found after the training.
+    """Read and check HCLG.fst, so that it does not fail after the training.
 
     Raises:
-        BadInput: where it is damaged, or does not fit words.txt and transitions.txt.
+        BadInput: if it is damaged, or does not fit words.txt and transitions.txt.
     """
     _read_checked(graph)
 
 
 def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
-    """Copy it to where `read_kaldi_graph` reads it back.
+    """Copy a graph to a directory that `read_kaldi_graph` reads.
 
-    A copy, not a link: whoever writes HCLG.fst anew in its place must not change ours.
+    Not a link: a later overwrite of HCLG.fst in the user's directory must not change the corpus.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -111,10 +111,10 @@ def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
 
 
 def build_from_kaldi(graph: KaldiGraph, directory: Path) -> None:
-    """Write the graph that is decoded with, and words.txt. The same files give the same bytes.
+    """Write the graph for decoding, and words.txt. The same files give the same bytes.
 
     Raises:
-        BadInput: where it is damaged, or does not fit words.txt and transitions.txt.
+        BadInput: if it is damaged, or does not fit words.txt and transitions.txt.
     """
     fst, labels = _read_checked(graph), _input_labels(graph)
 
@@ -129,7 +129,7 @@ def build_from_kaldi(graph: KaldiGraph, directory: Path) -> None:
 
 
 def _input_labels(graph: KaldiGraph) -> NDArray[np.int32]:
-    """By transition-id: pdf + 1."""
+    """pdf + 1, indexed by transition-id."""
     return np.array([EPSILON, *(pdf + 1 for pdf in graph.transitions.pdfs)], np.int32)
 
 
@@ -147,32 +147,32 @@ def _read_checked(graph: KaldiGraph) -> FstArrays:
                 at = int(np.argmax(wrong))
                 raise BadInput(
                     f"{path}: arc {start + at} has the {side} label {int(arcs[side][at])}, which "
-                    f"is no {meaning} of {holder} (1 to {count - 1}): are both of one model?"
+                    f"is not a {meaning} of {holder} (1 to {count - 1}): are both of one model?"
                 )
     return fst
 
 
 def _read_symbols(path: Path) -> tuple[str, ...]:
-    """The symbols of words.txt by number. The lines may stand in any order."""
+    """The symbols of words.txt by number. The lines may be in any order."""
     by_number: dict[int, str] = {}
     seen: set[str] = set()
     for number, line in enumerate(read_text(path, wanted=WANTED).split("\n"), start=1):
-        fields = re.split(r"[ \t]+", line.strip(" \t"))  # a word may hold other kinds of space
+        fields = re.split(r"[ \t]+", line.strip(" \t"))  # words may contain other kinds of space
         if fields == [""]:
             continue
         if len(fields) != 2 or not _NUMBER.fullmatch(fields[1]):
             raise BadInput(f"{path}:{number}: wanted 'WORD number', found {line[:60]!r}")
         if int(fields[1]) in by_number:
-            raise BadInput(f"{path}:{number}: number {fields[1]} comes twice")
+            raise BadInput(f"{path}:{number}: number {fields[1]} occurs twice")
         if fields[0] in seen:
-            raise BadInput(f"{path}:{number}: {fields[0]!r} comes twice")
+            raise BadInput(f"{path}:{number}: {fields[0]!r} occurs twice")
         by_number[int(fields[1])] = fields[0]
         seen.add(fields[0])
     missing = next((n for n in range(len(by_number)) if n not in by_number), None)
     if missing is not None or not by_number:
         raise BadInput(
-            f"{path} has no symbol with the number {missing or 0}: wanted 0, 1, 2 ... without a "
-            "hole, as Kaldi writes them"
+            f"{path} has no symbol with the number {missing or 0}: wanted 0, 1, 2 ... without "
+            "gaps, as Kaldi writes them"
         )
     symbols = tuple(by_number[n] for n in range(len(by_number)))
     if symbols[EPSILON] != "<eps>" or len(symbols) == 1:

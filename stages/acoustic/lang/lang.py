@@ -1,10 +1,10 @@
-"""Lang: lexicon, units with their pdfs, language model: what decoding needs, in Kaldi's forms.
+"""Lang: lexicon, units with their pdfs, and language model, in Kaldi's formats.
 
-    lexicon.txt   WORD unit unit ...       several lines for several pronunciations
+    lexicon.txt   WORD unit unit ...       a line per pronunciation
     units.txt     unit pdf pdf ...         the left-to-right HMM states of a unit
     lm.arpa       n-gram model over words  ARPA back-off format
 
-A unit already says its context, so no context transducer is needed. SIL is optional silence.
+Units include their context, so that no context transducer is needed. SIL is optional silence.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from storage.files.publish import publish_file
 
 SILENCE = "SIL"
 FILES = ("lexicon.txt", "units.txt", "lm.arpa")
-RESERVED = frozenset({"<eps>", "#0", "<s>", "</s>"})  # what words.txt holds beside the words
+RESERVED = frozenset({"<eps>", "#0", "<s>", "</s>"})  # symbols of words.txt that are not words
 WANTED = (
     "a lang needs lexicon.txt, units.txt and lm.arpa, or HCLG.fst, words.txt and transitions.txt"
 )
-MAX_CLASSES = 1 << 20  # more is a damaged number: an output layer of gigabytes
-SHOWN = 20  # characters of a wrong number that a message repeats
+MAX_CLASSES = 1 << 20  # a larger number is damaged: its output layer would take gigabytes
+SHOWN = 20  # characters of a wrong number that a message quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Pronunciation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lang:
-    """A checked lang: every unit of the lexicon has its pdfs, every pdf is below num_classes."""
+    """A checked lang: every unit of the lexicon has pdfs, every pdf is below num_classes."""
 
     lexicon: tuple[Pronunciation, ...]
     units: dict[str, tuple[int, ...]]
@@ -49,13 +49,13 @@ class Lang:
 
     @property
     def class_inventory(self) -> str:
-        """Digest of what class 0, 1, 2 ... mean."""
+        """Digest of the meaning of class 0, 1, 2 ...: the units of each pdf."""
         units = {unit: list(pdfs) for unit, pdfs in self.units.items()}
         return fingerprint({"num_classes": self.num_classes, "units": units})
 
 
 def read_lang(directory: Path) -> Lang:
-    """Read and check a lang directory. `num_pdfs`, if there, must hold the number of classes.
+    """Read and check a lang directory. `num_pdfs`, if it exists, contains the number of classes.
 
     Raises:
         BadInput: naming file and line.
@@ -66,9 +66,11 @@ def read_lang(directory: Path) -> Lang:
     num_classes = read_num_classes(directory, largest_pdf=largest_pdf)
     for unit, pdfs in units.items():
         if max(pdfs) >= num_classes:
-            raise BadInput(f"{units_path}: unit {unit} has pdf {max(pdfs)}, classes {num_classes}")
+            raise BadInput(
+                f"{units_path}: unit {unit} has pdf {max(pdfs)}, wanted below {num_classes}"
+            )
     if SILENCE not in units:
-        raise BadInput(f"{units_path}: no unit {SILENCE}: give the pdfs of optional silence")
+        raise BadInput(f"{units_path}: no unit {SILENCE}: add the pdfs of optional silence")
     lexicon = _read_lexicon(lexicon_path, units)
     return Lang(
         lexicon=lexicon, units=units, arpa=_text(directory / "lm.arpa"), num_classes=num_classes
@@ -76,7 +78,7 @@ def read_lang(directory: Path) -> Lang:
 
 
 def write_lang(lang: Lang, directory: Path) -> None:
-    """Write a lang directory that `read_lang` reads back."""
+    """Write a lang directory for `read_lang`."""
     directory.mkdir(parents=True, exist_ok=True)
     lexicon = "".join(f"{entry.word} {' '.join(entry.units)}\n" for entry in lang.lexicon)
     units = "".join(f"{unit} {' '.join(map(str, pdfs))}\n" for unit, pdfs in lang.units.items())
@@ -101,7 +103,7 @@ def _read_units(path: Path) -> dict[str, tuple[int, ...]]:
         if not pdfs or not all(pdf.isdecimal() for pdf in pdfs):
             raise BadInput(f"{path}:{number}: wanted 'UNIT pdf pdf ...', found {[unit, *pdfs]}")
         if unit in units:
-            raise BadInput(f"{path}:{number}: unit {unit} comes twice")
+            raise BadInput(f"{path}:{number}: unit {unit} occurs twice")
         if any(len(pdf) > len(str(MAX_CLASSES)) for pdf in pdfs):
             raise BadInput(f"{path}:{number}: unit {unit} has a pdf above {MAX_CLASSES}")
         units[unit] = tuple(int(pdf) for pdf in pdfs)
@@ -109,10 +111,10 @@ def _read_units(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_num_classes(directory: Path, *, largest_pdf: int) -> int:
-    """What num_pdfs in the lang, or beside it, says; where there is none, all pdfs in use.
+    """The number in num_pdfs of the lang or of its parent; without the file, largest_pdf + 1.
 
     Raises:
-        BadInput: where it holds no such number.
+        BadInput: if the file does not contain a valid number.
     """
     for path in (directory / "num_pdfs", directory.parent / "num_pdfs"):
         if path.is_file():
@@ -129,7 +131,7 @@ def _read_lexicon(path: Path, units: dict[str, tuple[int, ...]]) -> tuple[Pronun
     lexicon: dict[Pronunciation, None] = {}
     for number, (word, *phones) in _fields(path):
         if word in RESERVED or "\0" in word:
-            raise BadInput(f"{path}:{number}: {word!r} has a meaning of its own: rename the word")
+            raise BadInput(f"{path}:{number}: {word!r} is reserved: rename the word")
         unknown = [phone for phone in phones if phone not in units]
         if unknown or not phones:
             raise BadInput(

@@ -1,6 +1,6 @@
-"""A lang folder of either form: lexicon, units and ARPA (lang.py), or Kaldi's HCLG.fst.
+"""Lang folder of either form: lexicon, units and ARPA (lang.py), or Kaldi's HCLG.fst.
 
-What differs between the two is asked for here; words, num_classes and class_inventory both have.
+Callers use both through these functions; both have words, num_classes and class_inventory.
 """
 
 from pathlib import Path
@@ -25,17 +25,17 @@ AnyLang = Lang | KaldiGraph
 
 
 def holds_kaldi_graph(directory: Path) -> bool:
-    """Is the folder Kaldi's graph rather than a lexicon?
+    """Does the folder contain a graph of Kaldi, not a lexicon?
 
     Raises:
-        BadInput: where it has files of both.
+        BadInput: if it has files of both.
     """
     kaldi = [name for name in (HCLG_FILE, TRANSITIONS_FILE) if (directory / name).is_file()]
     lexicon = [name for name in LEXICON_FILES if (directory / name).is_file()]
     if kaldi and lexicon:
         raise BadInput(
             f"{directory} has {kaldi[0]} and {lexicon[0]}, wanted either {', '.join(KALDI_FILES)} "
-            f"or {', '.join(LEXICON_FILES)}: take one form away"
+            f"or {', '.join(LEXICON_FILES)}: remove the files of one form"
         )
     return bool(kaldi)
 
@@ -50,10 +50,10 @@ def read_lang_folder(directory: Path) -> AnyLang:
 
 
 def check_lang(lang: AnyLang) -> None:
-    """Make sure that a decoding graph can be made, before anything is trained.
+    """Check that a decoding graph can be made, before models are trained.
 
     Raises:
-        BadInput: naming what is wrong with the language model or the graph.
+        BadInput: if the language model or the graph is damaged or does not fit the lang.
     """
     if isinstance(lang, KaldiGraph):
         check_graph(lang)
@@ -62,7 +62,7 @@ def check_lang(lang: AnyLang) -> None:
 
 
 def write_lang_folder(lang: AnyLang, directory: Path) -> None:
-    """Write a folder that `read_lang_folder` reads back."""
+    """Write a folder for `read_lang_folder`."""
     if isinstance(lang, KaldiGraph):
         write_kaldi_graph(lang, directory)
     else:
@@ -70,12 +70,12 @@ def write_lang_folder(lang: AnyLang, directory: Path) -> None:
 
 
 def build_decoding_graph(lang: AnyLang, directory: Path) -> None:
-    """Write the graph that is decoded with into `directory`.
+    """Write the graph for decoding into `directory`.
 
     Raises:
-        BadInput: naming what is wrong with the language model or the graph.
+        BadInput: if the language model or the graph is damaged or does not fit the lang.
     """
-    remove_leavings(directory)  # of a killed run: each may take gigabytes
+    remove_leavings(directory)  # files of a killed run, which may take gigabytes
     if isinstance(lang, KaldiGraph):
         build_from_kaldi(lang, directory)
     else:

@@ -1,8 +1,8 @@
 """lexicon -> L: units to words, with optional SIL and disambiguation symbols.
 
-As in Kaldi's make_lexicon_fst: SIL may stand at the start and after every word; a pronunciation
-that another word shares, or that begins a longer one, ends in #1, #2 ..., so that L o G can be
-determinised; SIL ends in the last of them. #0 lets the back-off of G pass.
+As in Kaldi's make_lexicon_fst, SIL is allowed at the start and after every word. A pronunciation
+that another word shares, or that is a prefix of a longer one, ends in #1, #2 ..., so that L o G can
+be determinised; SIL ends in the last of them. #0 passes the back-off of G.
 
             eps                  unit:word ... unit:eps
     START ------> LOOP ------------------------> LOOP | SILENT
@@ -27,7 +27,7 @@ START, LOOP, SILENT, SILENCE_ENDS = range(4)
 
 @dataclass(frozen=True, slots=True)
 class LexiconSymbols:
-    """Numbers of words and units; `disambiguation` holds those of #0, #1, ... on the unit side."""
+    """Numbers of words and units; `disambiguation` has the numbers of #0, #1, ... among units."""
 
     words: dict[str, int]
     units: dict[str, int]
@@ -35,7 +35,7 @@ class LexiconSymbols:
 
     @classmethod
     def of(cls, lang: Lang, words: dict[str, int]) -> Self:
-        """Units count from 1; #0, the homophones' and SIL's symbols follow them."""
+        """Units are numbered from 1, followed by #0 and the symbols of homophones and of SIL."""
         units = {unit: number for number, unit in enumerate(lang.units, start=1)}
         most = max(disambiguate(lang.lexicon), default=0)
         first = len(units) + 1
@@ -43,16 +43,14 @@ class LexiconSymbols:
 
 
 def disambiguate(lexicon: Iterable[Pronunciation]) -> list[int]:
-    """For every entry the number of its disambiguation symbol, 0 where it needs none."""
+    """The number of the disambiguation symbol of every entry, 0 if it needs none."""
     entries = list(lexicon)
-    how_many = Counter(entry.units for entry in entries)
-    beginnings = {
-        entry.units[:length] for entry in entries for length in range(1, len(entry.units))
-    }
+    num_entries = Counter(entry.units for entry in entries)
+    prefixes = {entry.units[:length] for entry in entries for length in range(1, len(entry.units))}
     used: Counter[tuple[str, ...]] = Counter()
     numbers = []
     for entry in entries:
-        if how_many[entry.units] > 1 or entry.units in beginnings:
+        if num_entries[entry.units] > 1 or entry.units in prefixes:
             used[entry.units] += 1
         numbers.append(used[entry.units])
     return numbers

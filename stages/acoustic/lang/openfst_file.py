@@ -1,4 +1,4 @@
-"""FstArrays: a weighted transducer of an OpenFst file as numpy arrays; const files are written.
+"""FstArrays: a weighted transducer in an OpenFst file as numpy arrays.
 
     header   i4 magic, i4 length and fst type, i4 length and arc type, i4 version, i4 flags,
              u8 properties, i8 start, i8 states, i8 arcs
@@ -7,9 +7,9 @@
     vector   per state f4 final, i8 arcs, and its arcs
     arc      i4 input label, i4 output label, f4 cost, i4 next state
 
-As in fst.h, const-fst.h and vector-fst.h of OpenFst 1.6 to 1.8, which Kaldi is built with. Python
-objects for millions of arcs would take minutes and gigabytes; here a const file stays on disk and
-is mapped.
+As in fst.h, const-fst.h and vector-fst.h of OpenFst 1.6 to 1.8, the versions that Kaldi uses.
+Python objects for millions of arcs would take minutes and gigabytes; a const file is mapped, not
+read. Const and vector files are read, const files are written.
 
 Shapes: S states, A arcs, W words of four bytes.
 """
@@ -41,7 +41,7 @@ IS_ALIGNED = 4
 ALIGNMENT = 16  # bytes
 CONST_ALIGNED_VERSION = 1
 CONST_VERSION = 2
-EXPANDED = 1  # the one property that is true of every const file: all others are left unknown
+EXPANDED = 1  # the only property set: true for all const files; the others are unknown
 MAX_HEADER = 1024  # bytes
 CHUNK_ARCS = 1 << 20  # 16 MB
 
@@ -53,13 +53,13 @@ class FstArrays:
     """A transducer: the arcs of state s are arcs_A[first_S[s] : first_S[s] + count_S[s]]."""
 
     start: int
-    final_S: NDArray[np.float32]  # the cost of ending here; inf: nobody does
+    final_S: NDArray[np.float32]  # cost of ending in the state; inf: not final
     first_S: NDArray[np.int64]
     count_S: NDArray[np.int64]
     arcs_A: Arcs
 
     def chunks(self) -> Iterator[tuple[int, Arcs]]:
-        """The arcs in order, some at a time, each with the number of its first."""
+        """The arcs in order, in chunks, each with the index of its first arc."""
         for start in range(0, len(self.arcs_A), CHUNK_ARCS):
             yield start, np.asarray(self.arcs_A[start : start + CHUNK_ARCS])
 
@@ -72,27 +72,27 @@ class _Header:
     start: int
     num_states: int
     num_arcs: int
-    num_bytes: int  # of the header itself
+    num_bytes: int  # of the header
 
 
 def read_fst(path: Path) -> FstArrays:
-    """The transducer of a const or vector file, with every state and arc where it should be.
+    """Read a const or vector file. All references between states and arcs are checked.
 
     Raises:
-        BadInput: where the file is missing, truncated, of another kind or empty.
+        BadInput: if the file is missing, truncated, damaged, empty or of another type.
     """
     if not path.is_file():
         raise BadInput(f"{path} is missing: wanted an OpenFst file")
     header = _read_header(path)
     fst = _read_const(path, header) if header.type == "const" else _read_vector(path, header)
-    _refuse_nonsense(path, fst)
+    _refuse_invalid(path, fst)
     return fst
 
 
 def encode_const(fst: FstArrays, *, change: Callable[[Arcs], Arcs]) -> Iterator[bytes]:
-    """The bytes of a const file, piece by piece, with every arc as `change` makes it.
+    """The bytes of a const file, in pieces, with `change` applied to the arcs.
 
-    `change` gives a copy and lets epsilons be: they are counted before.
+    `change` returns a copy and must keep epsilons, which are counted before.
     """
     num_states, num_arcs = len(fst.final_S), len(fst.arcs_A)
     yield struct.pack("<i", MAGIC) + _string("const") + _string("standard")
@@ -118,7 +118,7 @@ def _read_header(path: Path) -> _Header:
         raw = file.read(MAX_HEADER)
     if len(raw) < 4 or struct.unpack_from("<i", raw) != (MAGIC,):
         raise BadInput(
-            f"{path} is no OpenFst file: wanted the HCLG.fst that utils/mkgraph.sh wrote, unpacked"
+            f"{path} is not an OpenFst file: wanted HCLG.fst of utils/mkgraph.sh, decompressed"
         )
     try:
         type, at = _take_string(raw, 4)
@@ -174,7 +174,7 @@ def _aligned(at: int) -> int:
 
 
 def _read_vector(path: Path, header: _Header) -> FstArrays:
-    """States and arcs lie mixed: the states are visited one by one, the arcs taken together."""
+    """States and arcs are interleaved: visit the states one by one, take all arcs at once."""
     num_bytes = path.stat().st_size - header.num_bytes
     words_W = np.fromfile(path, dtype="<i4", offset=header.num_bytes)
     starts, counts = array("q"), array("q")
@@ -208,11 +208,11 @@ def _read_vector(path: Path, header: _Header) -> FstArrays:
 
 def _refuse_empty(path: Path, start: int, num_states: int) -> None:
     if start == -1 or num_states == 0:
-        raise BadInput(f"{path} is an empty graph: did utils/mkgraph.sh end well?")
+        raise BadInput(f"{path} is an empty graph: did utils/mkgraph.sh succeed?")
 
 
-def _refuse_nonsense(path: Path, fst: FstArrays) -> None:
-    """A state or an arc that points outside would end the decoder's whole process."""
+def _refuse_invalid(path: Path, fst: FstArrays) -> None:
+    """Raise BadInput for invalid references and costs, which would crash the decoder's process."""
     num_states, num_arcs = len(fst.final_S), len(fst.arcs_A)
     points_outside = not 0 <= fst.start < num_states
     points_outside |= bool((fst.first_S + fst.count_S > num_arcs).any())
@@ -221,7 +221,9 @@ def _refuse_nonsense(path: Path, fst: FstArrays) -> None:
         points_outside |= bool(((arcs["next"] < 0) | (arcs["next"] >= num_states)).any())
         is_number &= not (np.isnan(arcs["cost"]) | np.isneginf(arcs["cost"])).any()
     if points_outside or not is_number:
-        what = "an arc or a state points outside" if points_outside else "a cost is no number"
+        what = "an arc or a state points outside" if points_outside else "a cost is not a number"
         raise BadInput(f"{path} is damaged: {what} ({num_states} states): copy it again")
     if not np.isfinite(fst.final_S).any():
-        raise BadInput(f"{path} has no final state: no sentence can end: make the graph again")
+        raise BadInput(
+            f"{path} has no final state, so that no sentence can end: make the graph again"
+        )

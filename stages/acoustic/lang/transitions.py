@@ -1,4 +1,4 @@
-"""Transitions: transition-id -> pdf, from what Kaldi's `show-transitions` prints.
+"""Transitions: transition-id -> pdf, from the output of Kaldi's `show-transitions`.
 
     Transition-state 1: phone = SIL hmm-state = 0 pdf = 0
      Transition-id = 1 p = 0.75 [self-loop]
@@ -6,8 +6,8 @@
     Transition-state 9: phone = AA hmm-state = 0 forward-pdf = 12 self-loop-pdf = 13
      Transition-id = 17 p = 0.5 count of pdf = 812 [self-loop]
 
-As TransitionModel::Print of Kaldi's hmm/transition-model.cc writes it. Where staying has a pdf of
-its own (chain models), a self loop stands for that one.
+The format is that of TransitionModel::Print in Kaldi's hmm/transition-model.cc. In chain models a
+self loop has a separate pdf.
 """
 
 import re
@@ -18,8 +18,8 @@ from stages.acoustic.kaldi.text_file import read_text
 from stages.acoustic.lang.lang import MAX_CLASSES
 from stages.contract.errors import BadInput
 
-SHOWN = 60  # characters of a wrong line that a message repeats
-WANTED = "wanted what 'show-transitions phones.txt final.mdl' prints"
+SHOWN = 60  # characters of a wrong line that a message quotes
+WANTED = "wanted the output of 'show-transitions phones.txt final.mdl'"
 _STATE = re.compile(
     r"Transition-state \d+: phone = (?P<phone>\S+) hmm-state = (?P<state>\d{1,9})"
     r"(?: pdf = (?P<pdf>\d{1,9})"
@@ -35,25 +35,25 @@ _ID = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TransitionState:
-    """One HMM state of a phone in one context: the pdf of leaving it, the pdf of staying."""
+    """One HMM state of a phone in one context, with its forward pdf and its self-loop pdf."""
 
     phone: str
     hmm_state: int
     forward_pdf: int
     loop_pdf: int
-    targets: tuple[int, ...] = ()  # HMM states to leave it for
+    targets: tuple[int, ...] = ()  # next HMM states
 
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """The pdf of transition-id 1, 2, 3 ..., and the states that they belong to."""
+    """The pdf of transition-id 1, 2, 3 ..., and all states."""
 
     pdfs: tuple[int, ...]
     states: tuple[TransitionState, ...]
 
     @property
     def largest_pdf(self) -> int:
-        """Of all states."""
+        """The largest pdf of all states."""
         return max(max(state.forward_pdf, state.loop_pdf) for state in self.states)
 
 
@@ -75,7 +75,7 @@ def read_transitions(path: Path) -> Transitions:
             if int(found["id"]) != len(pdfs) + 1:
                 raise BadInput(
                     f"{path}:{number}: transition-id {found['id']}, wanted {len(pdfs) + 1}: "
-                    "a part is missing or comes twice: run show-transitions again"
+                    "lines are missing or repeated: run show-transitions again"
                 )
             state = states[-1]
             pdfs.append(state.loop_pdf if found["loop"] else state.forward_pdf)

@@ -114,7 +114,7 @@ def test_a_pipe_is_refused_and_never_run(data):
     for rest, message in (
         (f"touch {trace} |", refused),
         (f"| touch {trace}", refused),
-        (f"touch {trace} |:3", "no regular file"),
+        (f"touch {trace} |:3", "not a regular file"),
     ):
         (data / "train" / "feats.scp").write_text(f"u {rest}\n")
         with pytest.raises(BadInput, match=message):
@@ -199,10 +199,10 @@ BAD = {
     "no feats.scp": (lambda d: (d / "train/feats.scp").unlink(), "feats.scp is missing"),
     "no text": (lambda d: (d / "dev/text").unlink(), "dev/text is missing"),
     "no lang": (lambda d: (d / "lang/lexicon.txt").unlink(), "lexicon.txt is missing"),
-    "no archive": (lambda d: (d / "train/feats.ark").unlink(), "feats.ark is no regular file"),
+    "no archive": (lambda d: (d / "train/feats.ark").unlink(), "feats.ark is not a regular file"),
     "a directory as archive": (
         lambda d: edit(d / "train/feats.scp", lambda text: text.replace("feats.ark", "../lang")),
-        "no regular file",
+        "not a regular file",
     ),
     "truncated features": (
         lambda d: os.truncate(d / "train/feats.ark", 3000),
@@ -231,7 +231,7 @@ BAD = {
     ),
     "id twice": (
         lambda d: edit(d / "train/text", lambda text: text + text),
-        "text:12: utterance 'train-s0-u0' comes twice",
+        "text:12: utterance 'train-s0-u0' occurs twice",
     ),
     "not UTF-8": (lambda d: (d / "train/text").write_bytes(b"u \xff\n"), "not UTF-8"),
     "unknown words": (
@@ -244,7 +244,7 @@ BAD = {
     ),
     "row range": (
         lambda d: edit(d / "train/feats.scp", lambda text: text.replace("\n", "[0:3]\n")),
-        "row ranges are not read",
+        "row ranges are not supported",
     ),
 }
 
@@ -261,7 +261,7 @@ def test_bad_input_is_named(data, case):
 def test_a_fifo_is_refused_at_once(data):
     os.mkfifo(data / "train" / "pipe.ark")
     edit(data / "train/feats.scp", lambda text: text.replace("feats.ark", "pipe.ark"))
-    with pytest.raises(BadInput, match="no regular file"):
+    with pytest.raises(BadInput, match="not a regular file"):
         read(data)
 
 

@@ -353,7 +353,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], type[Exception], str]] = {
         "member kaldi-a: .* holds neither train.scp nor train.ark: compute",
     ),
     "truncated": (truncate, BadInput, "truncated: .* bytes wanted, 3000 found"),
-    "twice": (write_twice, BadInput, "utterance 'train-0' comes twice"),
+    "twice": (write_twice, BadInput, "utterance 'train-0' occurs twice"),
     "truncated archive": (cut_the_archive, BadInput, "truncated: .* bytes wanted, 3000 found"),
     "truncated text": (cut_the_text, BadInput, "the text ends within a matrix"),
     "no matrices": (other_objects, BadInput, "train.ark"),

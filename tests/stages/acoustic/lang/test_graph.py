@@ -168,7 +168,7 @@ def test_a_damaged_language_model_is_a_named_error(tmp_path, arpa):
 
 def test_a_language_model_of_other_words_is_a_named_error(tmp_path):
     arpa = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1 </s>\n-99 <s>\n-1 Q\n\n\\end\\\n"
-    with pytest.raises(BadInput, match=r"have they a word in common\?"):
+    with pytest.raises(BadInput, match=r"has no word of lexicon\.txt"):
         build_graph(make_lang(arpa=arpa), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
