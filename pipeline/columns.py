@@ -1,21 +1,25 @@
-"""Columns: rows of text -> lines in which cells stand below each other."""
+"""Columns: rows of text -> lines with aligned columns."""
 
 from collections.abc import Sequence
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell; the first to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    figures = [all(_is_figure(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+def aligned(rows: Sequence[tuple[str, ...]], *, num_heads: int = 1) -> str:
+    """Columns as wide as their widest cell; text to the left, columns of numbers to the right.
+
+    The first `num_heads` rows are heads: they do not decide what a column holds.
+    """
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = [all(_is_number(cell) for cell in column[num_heads:]) for column in columns]
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if figure else cell.ljust(width)
-            for cell, width, figure in zip(row, widths, figures, strict=True)
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, numbers, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
-def _is_figure(cell: str) -> bool:
-    return cell == "-" or cell[:1].isdigit()
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.lstrip("+-−<")[:1].isdigit()

@@ -7,44 +7,31 @@ from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.contract.results import SystemResult
+from stages.report.column import Cell, make_table
+from stages.report.columns import TERMINAL, columns_on
+from stages.report.rows import group_rows
 from stages.report.settings import ReportSettings
-from stages.report.statistics.bootstrap import Interval
 from stages.report.statistics.comparisons import compare
 from stages.report.statistics.groups import group_results
 
 
 def results_table(results: Sequence[SystemResult], settings: ReportSettings) -> str:
-    """A line a system: parameters, errors on dev, word errors on test with their interval.
+    """One line for each group of seeds, in the columns that the report declares for a terminal.
 
-    The interval is the report's: the same draws, by `report.bootstrap_samples` and `report.seed`.
+    Intervals and differences are the report's, from the same draws.
     """
     found = compare(group_results(results), samples=settings.bootstrap_samples, seed=settings.seed)
-    head = (
-        "system",
-        "parameters",
-        "frame err dev",
-        "WER dev",
-        "WER test",
-        "95 % interval",
-        "ins/del/sub",
-    )
-    intervals = found.system_intervals
-    rows = [_result_row(result, intervals.get(result.system.fingerprint)) for result in results]
-    return aligned([head, *rows])
+    table = make_table(columns_on(TERMINAL), group_rows(found))
+    heads = [tuple(column.title for column in table.columns)]
+    heads += [tuple(column.unit for column in table.columns)]
+    lines = [tuple(_cell_text(cell) for cell in row.cells) for row in table.rows]
+    return aligned([*heads, *lines], num_heads=len(heads))
 
 
-def _result_row(result: SystemResult, interval: Interval | None) -> tuple[str, ...]:
-    words = result.test.words
-    frame_error, num_parameters = result.dev.frame_error, result.evaluation.num_parameters
-    return (
-        result.system.name,
-        "-" if num_parameters is None else f"{num_parameters:,}",
-        "-" if frame_error is None else f"{frame_error:.1%}",
-        f"{result.dev.words.rate:.1%}",
-        f"{words.rate:.1%}",
-        f"{interval.low:.1%} to {interval.high:.1%}" if interval else "-",
-        f"{words.insertions}/{words.deletions}/{words.substitutions}",
-    )
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell.text} ({cell.small})" if cell.small else cell.text
 
 
 def status_table(job: Job) -> str:

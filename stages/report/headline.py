@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.contract.results import SplitSummary
+from stages.report.formats import p_equals, percent, percent_range, points, points_range
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
 from stages.report.statistics.groups import SystemGroup, electable, of_role
 
 FEW_SPEAKERS = 20  # below, intervals are rough
 HINT_SEEDS = 3  # below, a difference is a hint
-MINUS = "−"
-SMALLEST_P = 0.0001
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ def _verdict(name: str, comparison: Comparison) -> str:
     found = comparison.difference
     ours = comparison.group.name
     evidence = (
-        f"{points(found.delta)} points (95 % {points(found.interval.low)} to "
-        f"{points(found.interval.high)}, {p_equals(found.p)}, {_seeds(comparison)})."
+        f"{points(found.delta)} points (95 % {points_range(found.interval)}, "
+        f"{p_equals(found.p)}, {_seeds(comparison)})."
     )
     if found.p >= LEVEL:
         return f"No difference between {ours} and {name} is shown on test: {evidence}"
@@ -109,11 +108,9 @@ def _rival_rates(comparisons: Comparisons) -> str:
 
 
 def _rate(comparisons: Comparisons, group: SystemGroup) -> str:
-    text = f"{group.name} {100 * (group.word_error_rate('test') or 0):.2f} %"
+    text = f"{group.name} {percent(group.word_error_rate('test') or 0.0)} %"
     interval = comparisons.intervals.get(group.key)
-    if interval is None:
-        return text
-    return f"{text} ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
+    return text if interval is None else f"{text} ({percent_range(interval)})"
 
 
 def _second_opinion(name: str, comparison: Comparison) -> str:
@@ -147,21 +144,3 @@ def _warnings(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
         yield "All of the test set is one speaker: the figures say nothing about other voices."
     elif 0 < comparisons.num_units < FEW_SPEAKERS:
         yield f"The test set has {comparisons.num_units} speakers: intervals from so few are rough."
-
-
-def points(fraction: float) -> str:
-    """`−0.9`: percentage points with their sign."""
-    return f"{100 * fraction:+.2f}".replace("-", MINUS)
-
-
-def p_value(p: float) -> str:
-    """`0.013`, or `<0.0001`: no more digits than mean something."""
-    if p < SMALLEST_P:
-        return f"<{SMALLEST_P}"
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
-
-
-def p_equals(p: float) -> str:
-    """`p = 0.013`, or `p < 0.0001`."""
-    text = p_value(p)
-    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

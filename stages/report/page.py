@@ -1,14 +1,16 @@
 """results, histories, store -> report: a page that opens anywhere, its pictures and data beside."""
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from stages.report.column import Table, make_table
+from stages.report.columns import FRAMES, SEEDS, SYSTEMS, columns_on
 from stages.report.costs import count_teacher_passes
 from stages.report.data_files import DATA_FILES
 from stages.report.drawing import house_style, to_png
@@ -21,21 +23,16 @@ from stages.report.figures.pareto_figure import draw_pareto
 from stages.report.figures.posteriorgram_figure import draw_posteriorgram
 from stages.report.figures.rank_figures import MOST_FAMILIES, draw_bytes, draw_ranks, families_of
 from stages.report.figures.training_figure import draw_training
-from stages.report.group_table import (
-    DASH,
-    cells,
-    interval_text,
-    make_group_rows,
-    versus,
-)
+from stages.report.formats import UNKNOWN
 from stages.report.headline import write_headline
 from stages.report.histories import History, read_histories
 from stages.report.inputs import ReportInputs
 from stages.report.ranking import Role
+from stages.report.rows import Row, group_rows, seed_rows
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
-from stages.report.table import make_rows
+from stages.report.summary_tables import STORE_COLUMNS, split_table
 from stages.report.word_page import word_sections
 from storage.files.publish import publish_file
 
@@ -58,14 +55,6 @@ PICTURES = (
     "training.png",
     "posteriorgram.png",
 )
-COLUMNS = {  # of the table, where less is better: scale and digits
-    "frame_error_dev": (100, 2),
-    "cross_entropy_dev": (1, 3),
-    "wer_dev": (100, 2),
-    "wer_test": (100, 2),
-    "calibration_error": (100, 2),
-    "divergence": (1, 3),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +100,9 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
             passes=count_teacher_passes(comparisons, histories, inputs.corpus),
             made=inputs.made,
             program=inputs.program,
-            dash=DASH,
+            dash=UNKNOWN,
             data_files=sorted(DATA_FILES),
-            **_table(comparisons),
+            **_tables(inputs, comparisons),
             **word_sections(comparisons),
         )
     )
@@ -122,24 +111,33 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
     return path
 
 
-def _table(comparisons: Comparisons) -> dict[str, Any]:
-    rows = make_group_rows(comparisons)
+def _tables(inputs: ReportInputs, comparisons: Comparisons) -> dict[str, Any]:
+    rows = group_rows(comparisons)
     num_families = len(families_of(comparisons))
     return {
-        "rows": rows,
-        "systems": make_rows(comparisons),
-        "headings": HEADINGS,
-        "columns": {
-            name: cells(rows, name, scale=scale, digits=digits)
-            for name, (scale, digits) in COLUMNS.items()
-        },
-        "interval": interval_text,
-        "to_hard": [versus(comparisons.to_hard.get(row.key)) for row in rows],
-        "to_ensemble": [versus(comparisons.to_ensemble.get(row.key)) for row in rows],
+        "systems": _in_parts(make_table(columns_on(SYSTEMS), rows), rows),
+        "seeds": make_table(columns_on(SEEDS), seed_rows(comparisons)),
+        "frames": _in_parts(make_table(columns_on(FRAMES), rows), rows),
+        "stores": make_table(STORE_COLUMNS, inputs.teacher.stores if inputs.teacher else ()),
+        "splits": split_table(inputs.corpus),
         "comparisons": comparisons,
         "num_grey": max(0, num_families - MOST_FAMILIES),
         "num_not_drawn": max(0, len(comparisons.to_hard) - MOST_ROWS),
     }
+
+
+def _in_parts(table: Table[Row], rows: Sequence[Row]) -> Table[Row]:
+    """The table with a heading above the rows of each role, and the chosen group marked."""
+    roles: list[Role | None] = [None, *(row.group.role for row in rows)]
+    marked = (
+        replace(
+            cells,
+            heading=HEADINGS[row.group.role] if row.group.role != before else "",
+            is_chosen=row.is_chosen,
+        )
+        for cells, row, before in zip(table.rows, rows, roles, strict=False)
+    )
+    return replace(table, rows=tuple(marked))
 
 
 def _draw(

@@ -27,4 +27,4 @@ def test_interval_of_a_system_is_the_same_in_terminal_csv_and_json() -> None:
         assert (float(seed["wer_test_low"]), float(seed["wer_test_high"])) == (low, high)
         assert comparison["wer_test_interval"] == [low, high]
         (line,) = [row for row in table.splitlines() if row.startswith(group["group"] + " ")]
-        assert f"{100 * low:.1f}% to {100 * high:.1f}%" in line
+        assert f" {100 * low:.2f} to {100 * high:.2f} " in line

@@ -1,7 +1,5 @@
 """What the report says: headline, order, table, posteriorgram, against numbers done by hand."""
 
-import csv
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +11,10 @@ import pytest
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.results import LabelledPart, SystemResult
-from stages.report.data_files import DATA_FILES
 from stages.report.example import most_active, read_example
 from stages.report.figures.rank_figures import draw_ranks, families_of
-from stages.report.group_table import cells, make_group_rows
-from stages.report.headline import Headline, p_value, points, write_headline
+from stages.report.formats import points
+from stages.report.headline import Headline, write_headline
 from stages.report.ranking import in_order, role_of
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import Comparisons, compare
@@ -31,7 +28,6 @@ from tests.support.makers.report import (
     make_hard,
     make_inputs,
     make_result,
-    make_sweep,
 )
 from tests.support.makers.scores import with_splits
 
@@ -180,57 +176,6 @@ def test_the_headline_says_what_is_missing() -> None:
         "There are no students of this architecture on hard labels to compare with."
         in alone.figures
     )
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(0.5, "0.50"), (0.0499, "0.050"), (0.0123, "0.012"), (0.0004, "0.0004"), (1e-9, "<0.0001")],
-)
-def test_p_values_have_digits_that_mean_something(p: float, text: str) -> None:
-    assert p_value(p) == text
-
-
-def test_all_that_look_best_are_best() -> None:
-    found = compared(make_essence(1, errors=210), make_essence(2, errors=210), make_hard())
-    shown = cells(make_group_rows(found), "wer_test", scale=100, digits=2)
-    assert [(cell.text, cell.is_best) for cell in shown] == [
-        ("13.10", False), ("10.50", True), ("10.50", True),
-    ]  # fmt: skip
-
-
-def test_rows_of_groups_hold_means_and_comparisons() -> None:
-    found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
-    rows = {row.group: row for row in make_group_rows(found)}
-    assert rows.keys() == {"ensemble", "hard labels", "k=8"}
-    own = rows["k=8"]
-    assert (own.num_seeds, own.seeds, own.k, own.is_chosen) == (3, "1 2 3", 8, True)
-    assert own.wer_test == pytest.approx(0.101)
-    assert own.hard_delta == pytest.approx(-0.05)
-    assert own.hard_rival == "hard labels"
-    assert own.wer_test_low < own.wer_test < own.wer_test_high
-    assert own.agreement == pytest.approx(0.7 + 0.25 * (1 - 202 / 400))
-    assert rows["hard labels"].hard_delta is None
-    assert not rows["hard labels"].is_chosen
-    assert rows["ensemble"].ensemble_delta is None
-
-
-def test_data_files_hold_every_system_and_group() -> None:
-    found = compared(*make_sweep(num_settings=7, num_seeds=2), samples=200)
-    read = {
-        name: list(csv.DictReader(as_text(found).splitlines()))
-        for name, as_text in DATA_FILES.items()
-        if name.endswith(".csv")
-    }
-    assert len(read["results.csv"]) == 7 * 2 + 2 + 5
-    assert len(read["groups.csv"]) == 7 + 1 + 5
-    assert len(json.loads(DATA_FILES["comparisons.json"](found))["groups"]) == 13
-    assert len(json.loads(DATA_FILES["groups.json"](found))) == 13
-    assert len(json.loads(DATA_FILES["results.json"](found))) == 21
-    assert len(read["speakers.csv"]) == 9 * 13
-    speakers = [row for row in read["speakers.csv"] if row["group"] == "hard labels"]
-    total = sum(float(row["errors"]) for row in speakers) / sum(int(r["words"]) for r in speakers)
-    (hard,) = (row for row in read["groups.csv"] if row["group"] == "hard labels")
-    assert total == pytest.approx(float(hard["wer_test"]))
 
 
 def test_the_most_active_classes_stand_in_the_order_of_time() -> None:

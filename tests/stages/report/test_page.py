@@ -29,6 +29,7 @@ from tests.support.makers.store import tree_digest
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
+SETTINGS = ReportSettings(dots_per_inch=50, bootstrap_samples=200)
 
 
 class Tags(HTMLParser):
@@ -61,8 +62,8 @@ def parse(page: Path) -> Tags:
 
 def write(inputs: ReportInputs, directory: Path, **settings: object) -> Path:
     directory.mkdir(exist_ok=True)
-    quick = {"dots_per_inch": 50, "bootstrap_samples": 200, **settings}
-    return write_report(ReportSettings.model_validate(quick), inputs, directory=directory)
+    changed = SETTINGS.model_copy(update=settings)
+    return write_report(changed, inputs, directory=directory)
 
 
 def only_read(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:

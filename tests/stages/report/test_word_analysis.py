@@ -80,13 +80,13 @@ def test_the_worst_utterances_are_shown_beside_others():
     assert len(worst_utterances(group, [], most=1)) == 1
 
 
-def test_a_change_is_the_chosen_one_s_less_the_baseline_s():
+def test_difference_is_that_of_chosen_and_baseline():
     group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
     rows = slice_rows(by_speaker([group, rival]), [group, rival], has_pair=True)
-    assert [(row.part, row.words, row.change) for row in rows] == [
-        ("anna", 3, pytest.approx(100 / 6)), ("bert", 4, pytest.approx(37.5 - 100)),
+    assert [(row.part, row.words, row.difference) for row in rows] == [
+        ("anna", 3, pytest.approx(1 / 6)), ("bert", 4, pytest.approx(0.375 - 1)),
     ]  # fmt: skip
-    assert slice_rows(by_speaker([group]), [group], has_pair=False)[0].change is None
+    assert slice_rows(by_speaker([group]), [group], has_pair=False)[0].difference is None
 
 
 def compared(*groups):
@@ -97,10 +97,14 @@ def compared(*groups):
 def test_the_page_tells_of_the_chosen_one_first():
     hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
     found = word_sections(compared(make_group(*TWO_SEEDS), hard))
-    assert found["told"] == ["k=8", "hard labels seed=1"]
-    assert [row.part for row in found["speakers"]] == ["bert", "anna"]  # most gained first
+    assert found["word_groups"] == ["k=8", "hard labels seed=1"]
+    shown = [[cell.text for cell in row.cells] for row in found["speakers"].rows]
+    assert shown[0] == ["bert", "4", "37.50", "100.00", "−62.50"]  # the largest gain first
+    assert shown[1] == ["anna", "3", "16.67", "0.00", "+16.67"]
+    heads = [column.title for column in found["speakers"].columns]
+    assert heads == ["Speaker", "Words", "k=8", "hard labels seed=1", "Difference"]
     assert found["worst"][0].id == "u2"
-    assert word_sections(compared(hard))["told"] == []
+    assert word_sections(compared(hard))["word_groups"] == []
 
 
 def test_families_are_the_settings_beside_k():

@@ -1,0 +1,270 @@
+"""The columns of the systems, each declared once for page, terminal, CSV and JSON.
+
+A new metric takes a field of its result (stages/contract/results.py), the place that measures it
+(stages/evaluate/), and one declaration here.
+"""
+
+from collections.abc import Callable
+
+from stages.report.column import Cell, Column, column
+from stages.report.formats import (
+    fixed,
+    p_value,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    thousands,
+)
+from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
+from stages.report.rows import Row
+from stages.report.statistics.comparisons import LEVEL, Comparison
+from stages.report.statistics.groups import mean_known
+
+# Data files.
+GROUPS = "groups"  # groups.csv, groups.json: a row for each group of seeds
+RESULTS = "results"  # results.csv, results.json: a row for each seed
+# Tables.
+SYSTEMS = "systems"  # the first one of the page
+FRAMES = "frames"  # "Frames and costs" on the page
+SEEDS = "seeds"  # "Every system by itself" on the page: a row for each seed
+TERMINAL = "terminal"
+
+
+def columns_on(place: str) -> list[Column[Row]]:
+    """The columns of a table or data file, in order."""
+    return [found for found in COLUMNS if place in found.on]
+
+
+def _system_cell(row: Row) -> Cell:
+    mark = "(chosen on dev)" if row.is_chosen else ""
+    return Cell(text=row.group.name, small=row.details, mark=mark)
+
+
+def _difference_cell(found: Comparison) -> Cell:
+    difference = found.difference
+    return Cell(
+        text=points(difference.delta),
+        small=points_range(difference.interval),
+        style="shown" if difference.p < LEVEL else "",
+    )
+
+
+def _p_cell(found: Comparison) -> Cell:
+    return Cell(text=p_value(found.difference.p), small=p_value(found.segments.p))
+
+
+def _comparison_columns(
+    rival: str, *, title: str, found: Callable[[Row], Comparison | None], on: tuple[str, ...]
+) -> tuple[Column[Row], ...]:
+    """Two cells of a comparison, and its numbers as fields of their own."""
+    numbers: dict[str, Callable[[Comparison], str | float]] = {
+        "rival": lambda c: c.rival.name,
+        "delta": lambda c: c.difference.delta,
+        "low": lambda c: c.difference.interval.low,
+        "high": lambda c: c.difference.interval.high,
+        "p": lambda c: c.difference.p,
+        "p_mapsswe": lambda c: c.segments.p,
+        "improvement": lambda c: c.difference.improvement,
+    }
+
+    def field(name: str, read: Callable[[Comparison], str | float]) -> Column[Row]:
+        def value(row: Row) -> str | float | None:
+            comparison = found(row)
+            return None if comparison is None else read(comparison)
+
+        return column(f"{rival}_{name}", value=value, on=(GROUPS,))
+
+    return (
+        *(field(name, read) for name, read in numbers.items()),
+        column(rival, title=title, unit="test, points", value=found, shown=_difference_cell, on=on),
+        column(
+            f"{rival}_tests",
+            title="p",
+            unit="bootstrap, MAPSSWE",
+            value=found,
+            shown=_p_cell,
+            on=(SYSTEMS,),
+        ),
+    )
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    column(
+        "system",
+        title="System",
+        value=_system_cell,
+        shown=lambda cell: cell,
+        is_text=True,
+        on=(SYSTEMS,),
+    ),
+    column(
+        "system",
+        title="System",
+        value=lambda row: row.group.name,
+        is_text=True,
+        on=(RESULTS, FRAMES, SEEDS, TERMINAL),
+    ),
+    column("group", value=lambda row: row.group_name, on=(GROUPS, RESULTS)),
+    column("kind", value=lambda row: row.group.role, on=(GROUPS, RESULTS)),
+    column("seed", value=lambda row: row.group.first.system.facts.seed, on=(RESULTS,)),
+    column("details", value=lambda row: row.details, on=(GROUPS, RESULTS)),
+    column("k", title="k", value=lambda row: row.group.k, on=(GROUPS, RESULTS, SYSTEMS)),
+    column("seeds", value=lambda row: " ".join(map(str, row.group.seeds)), on=(GROUPS,)),
+    column(
+        "num_seeds",
+        title="Seeds",
+        value=lambda row: len(row.group.results),
+        on=(GROUPS, SYSTEMS, TERMINAL),
+    ),
+    column("is_chosen", value=lambda row: row.is_chosen, on=(GROUPS,)),
+    column(
+        "parameters",
+        title="Parameters",
+        value=lambda row: row.group.first.evaluation.num_parameters,
+        shown=thousands,
+        on=(GROUPS, RESULTS, FRAMES, TERMINAL),
+    ),
+    column(
+        "frame_error_dev",
+        title="Frame error",
+        unit="dev, %",
+        value=lambda row: row.group.frame_error,
+        shown=percent,
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, FRAMES, SEEDS, TERMINAL),
+    ),
+    column(
+        "cross_entropy_dev",
+        title="Cross-entropy",
+        unit="dev, nats",
+        value=lambda row: mean_known([dev.cross_entropy for dev in row.group.splits("dev")]),
+        shown=fixed(3),
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "calibration_error",
+        title="ECE",
+        unit="dev, %",
+        value=lambda row: expected_error(row.group),
+        shown=percent,
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "agreement",
+        title="Agreement",
+        unit="with teacher, %",
+        value=lambda row: agreement(row.group),
+        shown=percent,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "divergence",
+        title="KL",
+        unit="from teacher, nats",
+        # The ensemble is the teacher: its distance from itself would be the best of the column.
+        value=lambda row: None if row.group.role == "ensemble" else divergence(row.group),
+        shown=fixed(3),
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "real_time_factor",
+        title="Real-time factor",
+        unit="one thread",
+        value=lambda row: real_time_factor(row.group),
+        shown=lambda factor: f"{factor:.2g}",
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "wer_dev",
+        title="WER",
+        unit="dev, %",
+        value=lambda row: row.group.word_error_rate("dev"),
+        shown=percent,
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, SYSTEMS, SEEDS, TERMINAL),
+    ),
+    column(
+        "wer_test",
+        title="WER",
+        unit="test, %",
+        value=lambda row: row.group.word_error_rate("test"),
+        shown=percent,
+        lowest_is_best=True,
+        on=(GROUPS, RESULTS, SYSTEMS, SEEDS, TERMINAL),
+    ),
+    column(
+        "wer_test_low",
+        value=lambda row: None if row.interval is None else row.interval.low,
+        on=(GROUPS, RESULTS),
+    ),
+    column(
+        "wer_test_high",
+        value=lambda row: None if row.interval is None else row.interval.high,
+        on=(GROUPS, RESULTS),
+    ),
+    column(
+        "wer_test_interval",
+        title="95 % interval",
+        unit="test WER, %",
+        value=lambda row: row.interval,
+        shown=percent_range,
+        on=(SYSTEMS, SEEDS, TERMINAL),
+    ),
+    *_comparison_columns(
+        "hard", title="vs. hard labels", found=lambda row: row.to_hard, on=(SYSTEMS, TERMINAL)
+    ),
+    *_comparison_columns(
+        "ensemble", title="vs. ensemble", found=lambda row: row.to_ensemble, on=(SYSTEMS,)
+    ),
+    column(
+        "insertions_test",
+        title="Ins",
+        value=lambda row: row.group.first.test.words.insertions,
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "deletions_test",
+        title="Del",
+        value=lambda row: row.group.first.test.words.deletions,
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "substitutions_test",
+        title="Sub",
+        value=lambda row: row.group.first.test.words.substitutions,
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "reference_words_test",
+        title="Words",
+        value=lambda row: row.group.first.test.words.reference_words,
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "acoustic_scale",
+        title="Scale",
+        value=lambda row: row.group.first.evaluation.acoustic_scale,
+        shown=lambda scale: f"{scale:g}",
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "insertion_penalty",
+        title="Penalty",
+        value=lambda row: row.group.first.evaluation.insertion_penalty,
+        shown=lambda penalty: f"{penalty:g}",
+        on=(RESULTS, SEEDS),
+    ),
+    column(
+        "fingerprint",
+        title="Fingerprint",
+        value=lambda row: row.group.first.system.fingerprint,
+        shown=lambda fingerprint: Cell(text=fingerprint[:12], style="code"),
+        is_text=True,
+        on=(RESULTS, SEEDS),
+    ),
+    column("key", value=lambda row: row.group.key, on=(GROUPS,)),
+)

@@ -1,0 +1,65 @@
+"""comparisons -> rows: each system with its interval and comparisons, for all tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.report.ranking import SHOWN_FACTS, describe
+from stages.report.statistics.bootstrap import Interval
+from stages.report.statistics.comparisons import Comparison, Comparisons
+from stages.report.statistics.groups import SystemGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A group of seeds, or one seed of it as a group of one."""
+
+    group: SystemGroup
+    group_name: str  # of one seed: the group that it belongs to
+    details: str
+    interval: Interval | None  # of the word error rate on test
+    to_hard: Comparison | None = None
+    to_ensemble: Comparison | None = None
+    is_chosen: bool = False
+
+
+def group_rows(comparisons: Comparisons) -> list[Row]:
+    """A row for each group: members, ensemble, hard-label students, essence students by k."""
+    facts = telling_facts(comparisons.groups)
+    chosen = comparisons.chosen.key if comparisons.chosen else None
+    return [
+        Row(
+            group=group,
+            group_name=group.name,
+            details=describe(group.first, facts),
+            interval=comparisons.intervals.get(group.key),
+            to_hard=comparisons.to_hard.get(group.key),
+            to_ensemble=comparisons.to_ensemble.get(group.key),
+            is_chosen=group.key == chosen,
+        )
+        for group in comparisons.groups
+    ]
+
+
+def seed_rows(comparisons: Comparisons) -> list[Row]:
+    """A row for each result, in the order of the groups, each by seed."""
+    return [
+        Row(
+            group=SystemGroup((result,), name=result.system.name),
+            group_name=group.name,
+            details=describe(result, SHOWN_FACTS),
+            interval=comparisons.system_intervals.get(result.system.fingerprint),
+        )
+        for group in comparisons.groups
+        for result in group.results
+    ]
+
+
+def telling_facts(groups: Sequence[SystemGroup]) -> list[str]:
+    """Architecture, and the facts in which essence students differ from each other."""
+    students = [group.first.system.facts for group in groups if group.role == "essence student"]
+    return [
+        name
+        for name in SHOWN_FACTS
+        if name == "architecture"
+        or (name != "seed" and len({str(getattr(facts, name)) for facts in students}) > 1)
+    ]
