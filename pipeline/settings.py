@@ -1,17 +1,16 @@
 """Settings: pipeline.yaml and --set -> one checked, frozen tree; each stage owns its branch."""
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.errors import SettingsError
+from pipeline.setting_errors import Sources, in_words, short
 from stages.acoustic.models.architectures import BUILT_IN
 from stages.contract.settings import Settings
 from stages.corpus.settings import CorpusSettings
@@ -22,7 +21,6 @@ from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
 
 DEFAULT_CONFIG = Path("pipeline.yaml")
-SHOWN_LENGTH = 60  # of a value that a message repeats
 RESERVED_NAMES = {"ensemble", "teacher"}  # what the tables and the report call their own
 
 
@@ -70,18 +68,18 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     tree = _read_yaml(source) if config or os.path.lexists(source) else {}
     for change in changes:
         _apply(tree, change)
-    said_by = _Sources(source, changes)
+    said_by = Sources(source, changes)
     try:
         settings = PipelineSettings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(_in_words(error, said_by, model=PipelineSettings)) from error
+        raise SettingsError(in_words(error, said_by, model=PipelineSettings)) from error
     # What is wrong with a student or fits no other branch is said here, not after hours of a run.
     for number, compared in enumerate(settings.compare):
         try:
             _compared(settings.student, compared)
         except ValidationError as error:
             below = ("compare", number)
-            words = _in_words(error, said_by, model=StudentSettings, below=below)
+            words = in_words(error, said_by, model=StudentSettings, below=below)
             raise SettingsError(words) from error
     for misfit in _misfits(settings):
         raise SettingsError(f"{source}: {misfit}")
@@ -131,7 +129,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
     if not separator or not all(part.strip() for part in key.split(".")):
         raise SettingsError(f"--set {change}: wanted key=value, as in --set student.k=4")
-    value = _parse_yaml(text, where=f"--set {key}: the value {_short(text)}")
+    value = _parse_yaml(text, where=f"--set {key}: the value {short(text)}")
     *parents, last = key.strip().split(".")
     node: Any = tree
     for parent in parents:
@@ -194,21 +192,6 @@ def _replaces(known: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     return len(kinds) > 1 and not kinds <= set(BUILT_IN)
 
 
-@dataclass(frozen=True)
-class _Sources:
-    """Who said a setting: the last --set that touches it, else the file."""
-
-    path: Path
-    changes: Sequence[str]
-
-    def of(self, place: str) -> str:
-        for change in reversed(self.changes):
-            key = change.partition("=")[0].strip()
-            if f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}."):
-                return "--set"
-        return str(self.path)
-
-
 def _misfits(settings: PipelineSettings) -> Iterator[str]:
     """What no branch can see alone: a student that its teacher cannot teach, a name used twice."""
     teacher, members = settings.teacher, settings.ensemble.members
@@ -254,52 +237,3 @@ def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[
         )
     if "train" not in teacher.splits:
         yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
-
-
-def _in_words(
-    error: ValidationError,
-    said_by: _Sources,
-    *,
-    model: type[BaseModel],
-    below: tuple[int | str, ...] = (),
-) -> str:
-    """The first finding, in one line: where, what was found, what was wanted."""
-    finding = error.errors()[0]
-    place = ".".join(str(part) for part in (*below, *finding["loc"]))
-    source = said_by.of(place)
-    if finding["type"] == "extra_forbidden":
-        return f"{source}: {place} is not a setting: {_hint(finding['loc'], model)}"
-    wanted = str(finding["msg"]).removeprefix("Value error, ")
-    found = finding["input"]
-    found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {_short(found)}"
-    return f"{source}: {place or 'settings'}: {wanted[0].lower()}{wanted[1:]}{found_text}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
-
-
-def _hint(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """What may be meant by an unknown key: by walking the models below `model` to where it is."""
-    *parents, name = map(str, location)
-    for part in parents:
-        field = model.model_fields.get(part)
-        model = _model_in(field.annotation, otherwise=model) if field else model
-    known = sorted(model.model_fields)
-    deeper = [
-        f"{branch}.{name}"
-        for branch in known
-        if name
-        in _model_in(model.model_fields[branch].annotation, otherwise=BaseModel).model_fields
-    ]
-    near = deeper or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
-
-
-def _model_in(annotation: Any, *, otherwise: type[BaseModel]) -> type[BaseModel]:
-    """The model in `Model`, `tuple[Model, ...]` or `Model | None`."""
-    for inner in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner
-    return otherwise
