@@ -4,21 +4,25 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 SHOWN_LENGTH = 60  # of a value that a message repeats
 
 
+Location = tuple[int | str, ...]
+
+
 @dataclass(frozen=True)
 class Sources:
-    """Who said a setting: the last --set that touches it, else the file."""
+    """Where a setting was given: the last --set that touches it, otherwise the file."""
 
     path: Path
     changes: Sequence[str]
 
     def of(self, place: str) -> str:
+        """The source of the setting at `place`, a dotted name."""
         for change in reversed(self.changes):
             key = change.partition("=")[0].strip()
             if f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}."):
@@ -28,17 +32,20 @@ class Sources:
 
 def in_words(
     error: ValidationError,
-    said_by: Sources,
+    sources: Sources,
     *,
     model: type[BaseModel],
-    below: tuple[int | str, ...] = (),
+    below: Location = (),
 ) -> str:
     """The first finding, in one line: where, what was found, what was wanted."""
     finding = error.errors()[0]
-    place = ".".join(str(part) for part in (*below, *finding["loc"]))
-    source = said_by.of(place)
+    parts, owner = _walk(finding["loc"], model)
+    place = ".".join(map(str, (*below, *parts)))
+    source = sources.of(place)
     if finding["type"] == "extra_forbidden":
-        return f"{source}: {place} is not a setting: {_hint(finding['loc'], model)}"
+        return f"{source}: {place} is not a setting: {_hint(str(parts[-1]), owner)}"
+    if finding["type"] == "union_tag_not_found":
+        return f"{source}: {place} has no {finding['ctx']['discriminator']}: give one"
     wanted = str(finding["msg"]).removeprefix("Value error, ")
     found = finding["input"]
     found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {short(found)}"
@@ -46,30 +53,52 @@ def in_words(
 
 
 def short(value: object) -> str:
+    """The value as Python writes it, cut at SHOWN_LENGTH."""
     text = repr(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
-def _hint(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """What may be meant by an unknown key: by walking the models below `model` to where it is."""
-    *parents, name = map(str, location)
-    for part in parents:
-        field = model.model_fields.get(part)
-        model = _model_in(field.annotation, otherwise=model) if field else model
+def _walk(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel]]:
+    """The location as a settings file has it, and the model that its last part belongs to.
+
+    pydantic puts the tag of a union's model (its `kind`) after the place in the list: the file has
+    no such level.
+    """
+    models, owner = [model], model
+    parts: list[int | str] = []
+    for part in location:
+        if len(models) > 1 and (tagged := [each for each in models if _has_tag(each, part)]):
+            models = tagged
+            continue
+        parts.append(part)
+        owner = models[0]
+        field = owner.model_fields.get(str(part))
+        models = (field and _models_in(field.annotation)) or models
+    return tuple(parts), owner
+
+
+def _has_tag(model: type[BaseModel], tag: int | str) -> bool:
+    kind = model.model_fields.get("kind")
+    return kind is not None and tag in get_args(kind.annotation)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models in `Model`, `tuple[Model, ...]`, `Model | None`, or a union of models."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def _hint(name: str, model: type[BaseModel]) -> str:
+    """What may be meant by a key that the model does not have: a near one, or one further down."""
     known = sorted(model.model_fields)
     deeper = [
         f"{branch}.{name}"
         for branch in known
-        if name
-        in _model_in(model.model_fields[branch].annotation, otherwise=BaseModel).model_fields
+        if any(
+            name in below.model_fields
+            for below in _models_in(model.model_fields[branch].annotation)
+        )
     ]
     near = deeper or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
-
-
-def _model_in(annotation: Any, *, otherwise: type[BaseModel]) -> type[BaseModel]:
-    """The model in `Model`, `tuple[Model, ...]` or `Model | None`."""
-    for inner in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner
-    return otherwise

@@ -68,18 +68,18 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     tree = _read_yaml(source) if config or os.path.lexists(source) else {}
     for change in changes:
         _apply(tree, change)
-    said_by = Sources(source, changes)
+    sources = Sources(source, changes)
     try:
         settings = PipelineSettings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(in_words(error, said_by, model=PipelineSettings)) from error
+        raise SettingsError(in_words(error, sources, model=PipelineSettings)) from error
     # What is wrong with a student or fits no other branch is said here, not after hours of a run.
     for number, compared in enumerate(settings.compare):
         try:
             _compared(settings.student, compared)
         except ValidationError as error:
             below = ("compare", number)
-            words = in_words(error, said_by, model=StudentSettings, below=below)
+            words = in_words(error, sources, model=StudentSettings, below=below)
             raise SettingsError(words) from error
     for misfit in _misfits(settings):
         raise SettingsError(f"{source}: {misfit}")

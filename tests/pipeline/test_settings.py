@@ -43,6 +43,14 @@ def test_every_file_that_we_ship_is_valid(path: Path) -> None:
         ("corpus.kaldi.labelled_share=0.3", "corpus: found settings of a Kaldi directory"),
         ("ensemble.members.0.nam=x", "did you mean 'name'?"),
         ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
+        (
+            "corpus.copies=[{kind: noise, name: a, snr_db_lo: 3}]",
+            "corpus.copies.0.snr_db_lo is not a setting: did you mean 'snr_db_low'?",
+        ),
+        (  # `speed` is a kind and a setting of that kind
+            "corpus.copies=[{kind: speed, name: a, speed: 1.1, split: [dev]}]",
+            "corpus.copies.0.split is not a setting: did you mean 'splits'?",
+        ),
     ],
 )
 def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
@@ -64,6 +72,9 @@ def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
         ("student.k.deep=1", ["k is a value"]),
         ("ensemble.members.99.name=x", ["99 is not a place in a list"]),
         ("compare=[{kk: 3}]", ["kk is not a setting", "'k'"]),
+        ("corpus.copies=[{name: a}]", ["corpus.copies.0 has no 'kind': give one"]),
+        ("corpus.copies=[{kind: shout, name: a}]", ["corpus.copies.0", "'noise', 'speed'"]),
+        ("corpus.copies=[{kind: speed, name: a, speed: 9}]", ["corpus.copies.0.speed: ", "9"]),
         ("corpus.source=kaldi", ["corpus.path=DIR"]),
         ("evaluate.max_active=150", ["--set: evaluate: min_active is 200, max_active 150: wanted"]),
     ],
