@@ -45,7 +45,7 @@ def raw_features(data, split):
     return dict(kaldiio.load_ark(str(data / split / "feats.ark")))
 
 
-def test_what_is_in_the_source_is_in_the_corpus(data, tmp_path):
+def test_corpus_has_what_the_source_gives(data, tmp_path):
     summary = build(data, tmp_path / "out")
     lang = read_lang(tmp_path / "out" / "lang")
     assert lang == read_lang(data / "lang")
@@ -67,7 +67,7 @@ def test_what_is_in_the_source_is_in_the_corpus(data, tmp_path):
     assert stored == summary
 
 
-def test_the_summary_counts(data, tmp_path):
+def test_summary_counts_utterances_speakers_rows_and_words(data, tmp_path):
     summary = build(data, tmp_path / "out", subsample=3)
     train = summary.splits[0]
     frames = [len(matrix) for matrix in raw_features(data, "train").values()]
@@ -80,7 +80,7 @@ def test_the_summary_counts(data, tmp_path):
     assert "train" in "\n".join(summary_lines(summary))
 
 
-def test_a_frame_of_difference_is_a_setting_and_is_recorded(data, tmp_path):
+def test_difference_of_a_frame_is_a_setting_and_is_recorded(data, tmp_path):
     """RELIABILITY 19: features against labels; the default refuses them, with both counts."""
     labels = {id: np.array(a) for id, a in kaldiio.load_ark(str(data / "train/ali.ark"))}
     labels["train-s1-u1"] = labels["train-s1-u1"][:-1]
@@ -103,7 +103,7 @@ def test_a_frame_of_difference_is_a_setting_and_is_recorded(data, tmp_path):
 
 
 @pytest.mark.parametrize("cmvn", ["speaker", "utterance", "global"])
-def test_normalised_groups_have_mean_0_and_variance_1(data, tmp_path, cmvn):
+def test_features_of_each_group_have_mean_0_and_variance_1(data, tmp_path, cmvn):
     build(data, tmp_path / "out", cmvn=cmvn)
     groups = {}
     for id, matrix in features_of(tmp_path / "out" / "train.h5").items():
@@ -116,7 +116,7 @@ def test_normalised_groups_have_mean_0_and_variance_1(data, tmp_path, cmvn):
         np.testing.assert_allclose(everything.std(axis=0), 1, atol=1e-4)
 
 
-def test_global_statistics_are_those_of_train(data, tmp_path):
+def test_statistics_that_are_global_are_those_of_train(data, tmp_path):
     build(data, tmp_path / "out", cmvn="global")
     train = np.concatenate(list(raw_features(data, "train").values())).astype(np.float64)
     for id, matrix in features_of(tmp_path / "out" / "test.h5").items():
@@ -135,7 +135,7 @@ def test_rows_are_wider_and_fewer(data, tmp_path):
         assert corpus.about.feature_settings["splice_right"] == 2
 
 
-def test_half_precision_is_an_option(data, tmp_path):
+def test_features_may_have_half_precision(data, tmp_path):
     build(data, tmp_path / "out", dtype="float16", cmvn="global")
     build(data, tmp_path / "wide", cmvn="global")
     wide = features_of(tmp_path / "wide" / "dev.h5")
@@ -143,7 +143,7 @@ def test_half_precision_is_an_option(data, tmp_path):
         np.testing.assert_allclose(matrix, wide[id], rtol=2**-11, atol=2**-14)
 
 
-def test_the_same_source_gives_the_same_content(data, tmp_path):
+def test_corpus_has_the_same_content_for_the_same_source(data, tmp_path):
     build(data, tmp_path / "a", cmvn="speaker")
     build(data, tmp_path / "b", cmvn="speaker")
     with CorpusFile(tmp_path / "a/train.h5") as a, CorpusFile(tmp_path / "b/train.h5") as b:
@@ -153,7 +153,7 @@ def test_the_same_source_gives_the_same_content(data, tmp_path):
         assert file_digest(tmp_path / "a" / name) == file_digest(tmp_path / "b" / name)
 
 
-def test_the_leavings_of_a_killed_run_go(data, tmp_path):
+def test_build_removes_what_a_killed_run_left(data, tmp_path):
     (tmp_path / "out" / "scratch").mkdir(parents=True)
     (tmp_path / "out" / ".train.h5.17.partial").touch()
     build(data, tmp_path / "out")
@@ -161,7 +161,7 @@ def test_the_leavings_of_a_killed_run_go(data, tmp_path):
     assert names == {"train.h5", "dev.h5", "test.h5", "lang", "summary.json"}
 
 
-def test_an_utterance_without_frames_is_left_out(data, tmp_path):
+def test_utterance_without_frames_is_left_out(data, tmp_path):
     for name in ("feats", "ali"):
         arrays = dict(kaldiio.load_ark(str(data / "train" / f"{name}.ark")))
         arrays["train-s1-u1"] = arrays["train-s1-u1"][:0]
@@ -172,14 +172,14 @@ def test_an_utterance_without_frames_is_left_out(data, tmp_path):
     assert any("left out of train, no frames: 1" in line for line in summary_lines(summary))
 
 
-def test_an_empty_split_is_an_error(data, tmp_path):
+def test_split_without_utterances_is_an_error(data, tmp_path):
     (data / "test" / "text").write_text("")
     with pytest.raises(BadInput, match=r"test split has no utterance .*: 5 with no transcript"):
         build(data, tmp_path / "out")
 
 
 @pytest.mark.parametrize("cmvn", ["none", "speaker"])
-def test_other_feature_dims_are_an_error_and_nothing_half_written_stays(data, tmp_path, cmvn):
+def test_feature_dims_that_differ_are_an_error_and_leave_no_file(data, tmp_path, cmvn):
     arrays = dict(kaldiio.load_ark(str(data / "train" / "feats.ark")))
     arrays["train-s0-u3"] = arrays["train-s0-u3"][:, :-1]
     write_archive(data / "train", "feats", arrays)
@@ -188,12 +188,12 @@ def test_other_feature_dims_are_an_error_and_nothing_half_written_stays(data, tm
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_kaldi_needs_a_path():
+def test_settings_of_kaldi_need_a_path():
     with pytest.raises(ValueError, match=r"--set corpus\.path=DIR"):
         CorpusSettings(source="kaldi")
 
 
-def test_the_fingerprint_is_that_of_the_content_not_of_the_place(data, tmp_path):
+def test_fingerprint_is_that_of_the_content_not_of_the_path(data, tmp_path):
     before = source_fingerprint(settings_for(data))
     shutil.copytree(data, tmp_path / "copy")
     assert source_fingerprint(settings_for(tmp_path / "copy")) == before
@@ -212,7 +212,7 @@ CONTENT = [
 
 
 @pytest.mark.parametrize("name", CONTENT)
-def test_any_changed_file_changes_the_fingerprint(data, name):
+def test_fingerprint_changes_with_any_file(data, name):
     before = source_fingerprint(settings_for(data))
     content = bytearray((data / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -220,19 +220,19 @@ def test_any_changed_file_changes_the_fingerprint(data, name):
     assert source_fingerprint(settings_for(data)) != before
 
 
-def test_a_missing_file_has_no_fingerprint(data):
+def test_fingerprint_needs_all_files(data):
     (data / "train" / "utt2spk").unlink()
     with pytest.raises(BadInput, match="utt2spk is missing"):
         source_fingerprint(settings_for(data))
 
 
-def test_spoken_settings_are_the_speech_s_identity():
+def test_fingerprint_of_spoken_speech_is_that_of_its_settings():
     one = CorpusSettings(spoken={"seed": 1})
     assert source_fingerprint(one) == source_fingerprint(CorpusSettings(spoken={"seed": 1}))
     assert source_fingerprint(one) != source_fingerprint(CorpusSettings(spoken={"seed": 2}))
 
 
-def test_speech_is_spoken_once_and_read_back_the_same(tmp_path):
+def test_speech_is_synthesised_once_and_read_back_the_same(tmp_path):
     pytest.importorskip("espeakng_loader")
     settings = CorpusSettings(
         spoken={"hours": 0.005, "dev_minutes": 0.05, "test_minutes": 0.05, "min_count": 20}

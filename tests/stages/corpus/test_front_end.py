@@ -66,7 +66,7 @@ def test_rows_are_neighbours_of_every_nth_frame(num_frames, left, right, subsamp
     np.testing.assert_array_equal(rows, wanted)
 
 
-def test_a_row_keeps_the_label_of_its_frame():
+def test_row_labels_are_those_of_their_frames():
     settings = FrontEndSettings(splice_left=0, splice_right=0, subsample=3)
     features = np.arange(11, dtype=np.float32)[:, None]
     rows = to_rows(features, settings)
@@ -82,7 +82,7 @@ def test_moments_of_parts_add_up_to_the_whole():
     np.testing.assert_allclose(both.squares_F, whole.squares_F, rtol=1e-12)
 
 
-def test_normalised_features_have_mean_0_and_variance_1():
+def test_normalise_gives_mean_0_and_variance_1():
     features = make_features(500) * np.float32(40) + np.float32(1000)
     wide = features.astype(np.float64)
     normal = normalise(features, Moments.of(features), norm_vars=True)
@@ -91,7 +91,7 @@ def test_normalised_features_have_mean_0_and_variance_1():
     np.testing.assert_allclose(centred, wide - wide.mean(axis=0), atol=1e-3)
 
 
-def test_a_dimension_that_never_moves_becomes_zero():
+def test_normalise_makes_a_constant_dimension_zero():
     features = np.full((1, 3), 17.3, dtype=np.float32)
     normal = normalise(features, Moments.of(features), norm_vars=True)
     np.testing.assert_allclose(normal, 0, atol=1e-6)

@@ -33,7 +33,7 @@ def labels_of(data, split="train"):
     return dict(kaldiio.load_ark(str(data / split / "ali.ark")))
 
 
-def test_what_kaldi_wrote_is_read(data):
+def test_source_reads_what_kaldi_wrote(data):
     source, utterances = read(data)
     features = dict(kaldiio.load_ark(str(data / "train" / "feats.ark")))
     labels = labels_of(data)
@@ -79,7 +79,7 @@ def test_alignments_may_be_archives_without_scp(data, write):
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [(2, 0.2), (3, 1e-3), (5, 0.2)])
-def test_compressed_matrices_are_read(tmp_path, method, tolerance):
+def test_matrices_may_be_compressed(tmp_path, method, tolerance):
     matrix = np.random.default_rng(1).normal(size=(13, 7)).astype(np.float32)
     ark, scp = str(tmp_path / "c.ark"), str(tmp_path / "c.scp")
     kaldiio.save_ark(ark, {"u": matrix}, scp=scp, compression_method=method)
@@ -87,7 +87,7 @@ def test_compressed_matrices_are_read(tmp_path, method, tolerance):
     np.testing.assert_allclose(found, np.clip(matrix, -9, 9), atol=tolerance)
 
 
-def test_text_and_double_matrices_are_read(tmp_path):
+def test_matrices_may_be_text_or_double(tmp_path):
     matrix = np.random.default_rng(1).normal(size=(3, 7))
     kaldiio.save_ark(str(tmp_path / "d.ark"), {"u": matrix})
     np.testing.assert_allclose(read_matrix(Location(tmp_path / "d.ark", 2)), matrix, rtol=1e-6)
@@ -108,7 +108,7 @@ def test_scp_paths_may_be_absolute_or_from_the_working_directory(data, monkeypat
         np.testing.assert_array_equal(left.features_TF, right.features_TF)
 
 
-def test_a_pipe_is_refused_and_never_run(data):
+def test_pipe_is_refused_and_never_run(data):
     trace = data / "was-run"
     refused = "shell pipes are refused"
     for rest, message in (
@@ -122,7 +122,7 @@ def test_a_pipe_is_refused_and_never_run(data):
     assert not trace.exists()
 
 
-def test_a_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path):
+def test_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "was-run"),)
@@ -135,7 +135,7 @@ def test_a_pickle_in_an_archive_is_refused_and_never_loaded(tmp_path):
     assert not (tmp_path / "was-run").exists()
 
 
-def test_a_declared_size_is_checked_before_memory_is_taken(tmp_path):
+def test_size_in_a_header_is_checked_before_memory_is_allocated(tmp_path):
     archive = tmp_path / "x.ark"
     big = 1 << 30
     archive.write_bytes(b"\0BFM " + struct.pack("<bibi", 4, big, 4, big) + bytes(40))
@@ -149,7 +149,7 @@ def test_a_declared_size_is_checked_before_memory_is_taken(tmp_path):
         read_int_vector(Location(archive, 0))
 
 
-def test_damaged_archives_give_only_our_errors(data):
+def test_archives_that_are_damaged_raise_bad_input_only(data):
     rng = np.random.default_rng(0)
     content = (data / "train" / "feats.ark").read_bytes()[:2000]
     start = content.index(b"\0B")
@@ -250,7 +250,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_named(data, case):
+def test_source_names_bad_input(data, case):
     spoil, message = BAD[case]
     spoil(data)
     with pytest.raises(BadInput, match=message) as caught:
@@ -258,14 +258,14 @@ def test_bad_input_is_named(data, case):
     assert "\n" not in str(caught.value)
 
 
-def test_a_fifo_is_refused_at_once(data):
+def test_fifo_is_refused_at_once(data):
     os.mkfifo(data / "train" / "pipe.ark")
     edit(data / "train/feats.scp", lambda text: text.replace("feats.ark", "pipe.ark"))
     with pytest.raises(BadInput, match="not a regular file"):
         read(data)
 
 
-def test_what_lacks_something_is_left_out_with_its_reason(data):
+def test_utterances_that_are_incomplete_are_left_out_with_the_reason(data):
     def drop(name, id):
         lines = (data / "train" / name).read_text().splitlines(keepends=True)
         kept = [line for line in lines if not line.startswith(f"{id} ")]
@@ -285,14 +285,14 @@ def test_what_lacks_something_is_left_out_with_its_reason(data):
     assert len(utterances) == 7
 
 
-def test_dev_keeps_what_has_no_alignment(data):
+def test_dev_keeps_utterances_without_alignment(data):
     scp = data / "dev" / "ali.scp"
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
     _, utterances = read(data, "dev")
     assert [utterance.labels_T is None for utterance in utterances] == [True, *[False] * 4]
 
 
-def test_one_frame_of_difference_may_be_trimmed(data):
+def test_difference_of_one_frame_may_be_trimmed(data):
     change_labels(data, lambda arrays: without_last(arrays, num=1))
     with pytest.raises(BadInput, match="at most 0"):
         read(data)
@@ -301,7 +301,7 @@ def test_one_frame_of_difference_may_be_trimmed(data):
     assert source.remarks("train") == ["1 utterances trimmed by one frame"]
 
 
-def test_unknown_words_may_be_kept(data):
+def test_words_that_are_unknown_may_be_kept(data):
     edit(data / "test/text", lambda text: text.replace("BA", "QQ"))
     source, _ = read(data, "test", unknown_words="keep")
     assert "1 words are not in the lexicon (QQ)" in source.remarks("test")[0]

@@ -59,7 +59,9 @@ def speakers_with_labels(path: Path) -> set[str]:
         return {row.speaker for row, n in zip(corpus.utterances, counts, strict=True) if n}
 
 
-def test_an_unlabelled_folder_joins_train_behind_its_own(data: Path, tmp_path: Path) -> None:
+def test_unlabelled_folder_is_added_to_train_after_its_utterances(
+    data: Path, tmp_path: Path
+) -> None:
     more = add_unlabelled_folder(data, "yet-more", sentences=3)
     settings = settings_for(data, "yet-more", "more")
     summary = build(tmp_path / "out", settings).splits[0]
@@ -88,7 +90,7 @@ def test_an_unlabelled_folder_joins_train_behind_its_own(data: Path, tmp_path: P
     assert summary.num_words > 0
 
 
-def test_the_summary_says_how_much_is_labelled(data: Path, tmp_path: Path) -> None:
+def test_summary_contains_the_labelled_part(data: Path, tmp_path: Path) -> None:
     summary = build(tmp_path / "out", settings_for(data, "more"))
     lines = summary_lines(summary)
     assert any(
@@ -98,15 +100,13 @@ def test_the_summary_says_how_much_is_labelled(data: Path, tmp_path: Path) -> No
     assert not any("hard labels in dev" in line for line in lines)
 
 
-def test_a_summary_from_before_is_read() -> None:
+def test_summary_of_an_earlier_version_is_read() -> None:
     old = {"split": "train", "num_utterances": 3, "num_speakers": 1, "num_frames": 9}
     old |= {"hours": 0.5, "num_words": 4, "left_out": {}, "trimmed": []}
     assert SplitSummary.model_validate_json(json.dumps(old)).labelled is None
 
 
-def test_text_and_alignment_beside_unlabelled_speech_are_not_read(
-    data: Path, tmp_path: Path
-) -> None:
+def test_unlabelled_folder_has_text_and_alignment_ignored(data: Path, tmp_path: Path) -> None:
     before = source_fingerprint(settings_for(data, "more"))
     (data / "more" / "text").write_bytes(b"\xff\xfe no text")
     (data / "more" / "ali.scp").write_text("no alignment")
@@ -116,7 +116,7 @@ def test_text_and_alignment_beside_unlabelled_speech_are_not_read(
 
 
 @pytest.mark.parametrize("name", ["feats.scp", "feats.ark", "utt2spk"])
-def test_a_change_in_an_unlabelled_folder_is_another_source(data: Path, name: str) -> None:
+def test_fingerprint_changes_with_an_unlabelled_folder(data: Path, name: str) -> None:
     before = source_fingerprint(settings_for(data, "more"))
     content = bytearray((data / "more" / name).read_bytes())
     content[-2 if name == "feats.scp" else len(content) // 2] ^= 1
@@ -124,7 +124,7 @@ def test_a_change_in_an_unlabelled_folder_is_another_source(data: Path, name: st
     assert source_fingerprint(settings_for(data, "more")) != before
 
 
-def test_a_folder_that_is_not_named_is_nothing(data: Path) -> None:
+def test_fingerprint_ignores_folders_that_are_not_in_the_settings(data: Path) -> None:
     before = source_fingerprint(settings_for(data))
     assert source_fingerprint(settings_for(data, "more")) != before
     shutil.rmtree(data / "more")
@@ -176,7 +176,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_folder_is_named(data: Path, tmp_path: Path, case: str) -> None:
+def test_unlabelled_folder_that_is_invalid_is_named(data: Path, tmp_path: Path, case: str) -> None:
     spoil, message = BAD[case]
     spoil(data)
     with pytest.raises(BadInput, match=message) as caught:
@@ -185,26 +185,26 @@ def test_a_bad_folder_is_named(data: Path, tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["no folder", "no feats.scp", "no utt2spk"])
-def test_a_missing_table_is_named_before_anything_is_made(data: Path, case: str) -> None:
+def test_unlabelled_folder_without_a_table_is_named_at_once(data: Path, case: str) -> None:
     spoil, message = BAD[case]
     spoil(data)
     with pytest.raises(BadInput, match=message):
         source_fingerprint(settings_for(data, "more"))
 
 
-def test_two_unlabelled_folders_share_no_utterance(data: Path, tmp_path: Path) -> None:
+def test_unlabelled_folders_share_no_utterance(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "more", data / "same")
     with pytest.raises(BadInput, match=r"same: 7 of its 7 utterances are also in .*more"):
         build(tmp_path / "out", settings_for(data, "more", "same"))
 
 
 @pytest.mark.parametrize("names", [("more", "more"), ("train",), ("test",)])
-def test_a_folder_is_named_once(data: Path, names: tuple[str, ...]) -> None:
+def test_settings_name_each_folder_once(data: Path, names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=f"the folder '{names[0]}' is already in use"):
         settings_for(data, *names)
 
 
-def test_what_unlabelled_speech_lacks_is_listed_with_train(data: Path, tmp_path: Path) -> None:
+def test_unlabelled_utterances_left_out_are_listed_with_train(data: Path, tmp_path: Path) -> None:
     for name, gone in (("feats.scp", "more-s1-u1"), ("utt2spk", "more-s0-u2")):
         lines = (data / "more" / name).read_text().splitlines(keepends=True)
         kept = [line for line in lines if not line.startswith(gone)]
@@ -218,7 +218,7 @@ def test_what_unlabelled_speech_lacks_is_listed_with_train(data: Path, tmp_path:
     }
 
 
-def test_what_train_has_no_alignment_of_may_be_unlabelled_speech(
+def test_unlabelled_folder_may_have_utterances_of_train_without_alignment(
     data: Path, tmp_path: Path
 ) -> None:
     lines = (data / "train" / "ali.scp").read_text().splitlines(keepends=True)
@@ -238,7 +238,7 @@ def test_what_train_has_no_alignment_of_may_be_unlabelled_speech(
     st.floats(0.001, 1.0),
     st.randoms(),
 )
-def test_a_larger_share_has_all_of_a_smaller_one_in_any_order(
+def test_labelled_share_contains_every_smaller_share(
     speakers: set[str], one: float, other: float, rng: random.Random
 ) -> None:
     shuffled = list(speakers)
@@ -251,13 +251,13 @@ def test_a_larger_share_has_all_of_a_smaller_one_in_any_order(
     assert choose_labelled(speakers, 1.0) == speakers
 
 
-def test_the_choice_is_by_the_digest_of_the_id() -> None:
+def test_labelled_share_is_chosen_by_digests_of_ids() -> None:
     """On paper it is SHA-256; another one would make other corpora of the same settings."""
     assert choose_labelled(TRAIN_SPEAKERS, 0.4) == {"train-s4", "train-s3", "train-s6"}
     assert choose_labelled(TRAIN_SPEAKERS - {"train-s3"}, 0.4) == {"train-s4", "train-s6"}
 
 
-def test_the_rest_of_train_loses_its_labels_and_nothing_else(data: Path, tmp_path: Path) -> None:
+def test_labelled_share_removes_only_labels(data: Path, tmp_path: Path) -> None:
     build(tmp_path / "whole", settings_for(data))
     shares = (0.1, 0.3, 0.5)
     heard: set[str] = set()
@@ -287,7 +287,7 @@ def test_the_rest_of_train_loses_its_labels_and_nothing_else(data: Path, tmp_pat
                 assert found.fingerprint == whole.fingerprint
 
 
-def test_the_share_is_of_train_s_own_speakers(data: Path, tmp_path: Path) -> None:
+def test_labelled_share_is_of_the_speakers_of_train(data: Path, tmp_path: Path) -> None:
     """Those of unlabelled folders have nothing to keep."""
     summary = build(tmp_path / "out", settings_for(data, "more", labelled_share=0.3))
     labelled = speakers_with_labels(tmp_path / "out" / "train.h5")
@@ -297,7 +297,7 @@ def test_the_share_is_of_train_s_own_speakers(data: Path, tmp_path: Path) -> Non
     assert (summary.splits[0].num_utterances, len(labelled)) == (24, 2)
 
 
-def test_a_test_speaker_among_the_unlabelled_is_named(data: Path, tmp_path: Path) -> None:
+def test_summary_counts_test_speakers_among_the_unlabelled(data: Path, tmp_path: Path) -> None:
     """Train hears them, if without a word of theirs: test is no longer of new voices."""
     unheard = build(tmp_path / "one", settings_for(data, "more"))
     assert [split.heard_speakers for split in unheard.splits] == [0, 0, 0]
@@ -310,7 +310,7 @@ def test_a_test_speaker_among_the_unlabelled_is_named(data: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
-def test_no_share_and_more_than_all_are_refused(share: float) -> None:
+def test_labelled_share_is_above_zero_and_at_most_one(share: float) -> None:
     for settings in (SpokenSettings, KaldiSettings):
         with pytest.raises(ValueError, match="labelled_share"):
             settings(labelled_share=share)
@@ -321,7 +321,7 @@ def recipe_of(corpus: CorpusSettings) -> dict[str, Any]:
     return Recipes(settings, Shelf(Path("nowhere"))).corpus.settings
 
 
-def test_corpora_from_before_stay_fresh(data: Path) -> None:
+def test_identity_of_earlier_corpora_stays_the_same(data: Path) -> None:
     """The recipes of corpora that are labelled throughout have not a word more."""
     assert set(recipe_of(CorpusSettings())) == {"source", "spoken", "features"}
     kaldi = recipe_of(settings_for(data))
@@ -336,7 +336,7 @@ def test_corpora_from_before_stay_fresh(data: Path) -> None:
     assert recipe_of(settings_for(data, "more"))["kaldi"]["unlabelled"] == ["more"]
 
 
-def test_spoken_speech_loses_its_labels_in_the_same_way(tmp_path: Path) -> None:
+def test_labelled_share_of_the_spoken_corpus_removes_only_labels(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     spoken = tiny_spoken(hours=0.006, dev_minutes=0.05, test_minutes=0.05, train_voices=5)
     few = spoken.model_copy(update={"labelled_share": 0.4})

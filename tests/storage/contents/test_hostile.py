@@ -148,7 +148,7 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 @pytest.mark.parametrize("what", BOMBS)
-def test_a_bomb_is_named_before_memory_is_taken(copied: Path, what: str) -> None:
+def test_decompression_bomb_is_named_before_memory_is_allocated(copied: Path, what: str) -> None:
     """RELIABILITY 23: 8 GiB under a limit of 1 GiB, a named error in 50 ms of CPU."""
     make, codes, message = BOMBS[what]
     make(copied)
@@ -192,7 +192,9 @@ def test_attributes_that_ask_for_too_much_are_refused_at_once(
 
 @pytest.mark.parametrize("kind", ["link", "link to folder", "pipe", "device", "folder"])
 @pytest.mark.parametrize("name", ["ids_0/c/0/0", "zarr.json", "HEAD", "utterances/length/c/0"])
-def test_only_plain_files_below_the_store_are_opened(copied: Path, name: str, kind: str) -> None:
+def test_objects_are_opened_only_if_regular_files_below_the_store(
+    copied: Path, name: str, kind: str
+) -> None:
     """RELIABILITY 22: no link is followed, no device opened, no pipe waited for."""
     place = copied / name
     content = place.read_bytes()
@@ -221,9 +223,7 @@ def test_only_plain_files_below_the_store_are_opened(copied: Path, name: str, ki
     "name", ["../x", "/etc/passwd", "a/../b", "a//b", ".x", "", "a/", "a\0b", "a\nb", "ä", "a\\b"]
 )
 @pytest.mark.parametrize("place", ["manifest", "commit"])
-def test_a_name_that_leads_out_is_refused_wherever_it_stands(
-    copied: Path, name: str, place: str
-) -> None:
+def test_name_that_leads_out_of_the_store_is_refused(copied: Path, name: str, place: str) -> None:
     """RELIABILITY 22: the pattern of object names, in manifests and commit records."""
     record = {"bytes": 1, "sha256": "0" * 64}
     if place == "manifest":
@@ -241,7 +241,7 @@ def test_a_name_that_leads_out_is_refused_wherever_it_stands(
             StoreWriter.open(copied)
 
 
-def test_a_commit_record_cannot_install_what_is_not_its_shards(copied: Path) -> None:
+def test_commit_record_cannot_install_objects_of_other_shards(copied: Path) -> None:
     """RELIABILITY 22: a staged HEAD stays where it is."""
     head = (copied / "HEAD").read_bytes()
     (copied / "HEAD").unlink()
@@ -294,7 +294,9 @@ def fuzz(examples: int) -> Any:
 
 @fuzz(25)
 @given(data=st.data())
-def test_mutated_attributes_give_our_own_errors(whole: Path, data: st.DataObject) -> None:
+def test_attributes_that_are_mutated_raise_store_errors_only(
+    whole: Path, data: st.DataObject
+) -> None:
     """RELIABILITY 24: zarr.json of the store, resealed."""
     metadata = json.loads((whole / "zarr.json").read_bytes())
     attributes = data.draw(mutated(metadata["attributes"]))
@@ -304,7 +306,9 @@ def test_mutated_attributes_give_our_own_errors(whole: Path, data: st.DataObject
 
 @fuzz(20)
 @given(data=st.data())
-def test_mutated_manifests_give_our_own_errors(whole: Path, data: st.DataObject) -> None:
+def test_manifests_that_are_mutated_raise_store_errors_only(
+    whole: Path, data: st.DataObject
+) -> None:
     """RELIABILITY 24: the manifest, with a HEAD that fits."""
     manifest = json.loads((whole / f"manifest-{read_head(whole)}.json").read_bytes())
     changed = json.dumps(data.draw(mutated(manifest))).encode()
@@ -319,7 +323,9 @@ def test_mutated_manifests_give_our_own_errors(whole: Path, data: st.DataObject)
 
 @fuzz(20)
 @given(data=st.data())
-def test_mutated_commit_records_give_our_own_errors(whole: Path, data: st.DataObject) -> None:
+def test_commit_records_that_are_mutated_raise_store_errors_only(
+    whole: Path, data: st.DataObject
+) -> None:
     """RELIABILITY 24: of a store under construction."""
     commit = json.loads((whole / "commits/00000000.json").read_bytes())
     changed = json.dumps(data.draw(mutated(commit))).encode()
@@ -333,7 +339,7 @@ def test_mutated_commit_records_give_our_own_errors(whole: Path, data: st.DataOb
 
 @fuzz(60)
 @given(content=st.binary(max_size=80) | st.text(max_size=70).map(str.encode))
-def test_any_head_gives_our_own_errors(whole: Path, content: bytes) -> None:
+def test_head_of_any_bytes_raises_store_errors_only(whole: Path, content: bytes) -> None:
     """RELIABILITY 24: HEAD of any bytes is a digest or an error."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "HEAD").write_bytes(content)
@@ -343,7 +349,7 @@ def test_any_head_gives_our_own_errors(whole: Path, content: bytes) -> None:
 
 @fuzz(100)
 @given(value=JSON_VALUES, raw=st.binary(max_size=40))
-def test_any_bytes_as_a_list_of_objects_give_our_own_errors(value: Any, raw: bytes) -> None:
+def test_records_of_any_bytes_raise_store_errors_only(value: Any, raw: bytes) -> None:
     """RELIABILITY 24: manifests and commit records of any bytes."""
     for content in (json.dumps(value).encode(), raw):
         with pytest.raises(StoreError):
@@ -352,7 +358,7 @@ def test_any_bytes_as_a_list_of_objects_give_our_own_errors(value: Any, raw: byt
 
 @fuzz(25)
 @given(data=st.data())
-def test_mutated_objects_give_our_own_errors(whole: Path, data: st.DataObject) -> None:
+def test_objects_that_are_mutated_raise_store_errors_only(whole: Path, data: st.DataObject) -> None:
     """RELIABILITY 24: any object, any bytes, resealed so that only its own checks are left."""
     names = sorted(p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file())
     names = [name for name in names if not name.startswith(("HEAD", "manifest-"))]

@@ -122,13 +122,13 @@ def with_attributes(path: Path, source: Path, **values: Any) -> None:
     reseal(path, "zarr.json", text.encode())
 
 
-def test_the_list_of_attributes_is_whole(whole: Path) -> None:
+def test_attributes_under_test_are_all_attributes(whole: Path) -> None:
     attributes = json.loads((whole / "zarr.json").read_bytes())["attributes"]
     assert FITS.keys() == {*attributes, "origin"}
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_an_attribute_is_what_the_page_says_or_the_store_is_refused(
+def test_attribute_that_differs_from_the_page_is_refused(
     whole: Path, tmp_path: Path, name: str
 ) -> None:
     """RELIABILITY 24: every attribute, every odd value; the message stays short."""
@@ -153,7 +153,7 @@ def test_an_attribute_is_what_the_page_says_or_the_store_is_refused(
 
 
 @pytest.mark.parametrize("ids", ["aXa", "a\0b", "\xff\xffb"])
-def test_ids_that_are_no_names_are_refused(tmp_path: Path, ids: str) -> None:
+def test_ids_that_are_invalid_are_refused(tmp_path: Path, ids: str) -> None:
     """RELIABILITY 20, 24: an id that comes twice would hide one of the two utterances."""
     rows = [replace(row, id=id) for row, id in zip(ROWS[3:6], "aXb", strict=True)]
     path = make_part(tmp_path / "a.zarr", rows)
@@ -163,7 +163,7 @@ def test_ids_that_are_no_names_are_refused(tmp_path: Path, ids: str) -> None:
         open_store(path)
 
 
-def test_whole_numbers_may_stand_for_others(tmp_path: Path) -> None:
+def test_integers_are_accepted_as_floats(tmp_path: Path) -> None:
     """2 and 2.0 are one number in JSON: writers in other languages write the former."""
     path = make_part(tmp_path / "a.zarr", ROWS[:2], temperatures=(2.0,))
     wanted = open_store(path).read_log_norm(ROWS[1].id, temperature=2.0)
@@ -190,7 +190,7 @@ def test_whole_numbers_may_stand_for_others(tmp_path: Path) -> None:
         b"9" * 5000,
     ],
 )
-def test_json_of_two_meanings_is_none(content: bytes) -> None:
+def test_json_with_two_meanings_is_refused(content: bytes) -> None:
     """RELIABILITY 24: in whatever file it stands."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(content)
@@ -200,7 +200,7 @@ def test_json_of_two_meanings_is_none(content: bytes) -> None:
         decode_part(content, where="part.json")
 
 
-def test_sound_json_is_what_python_reads() -> None:
+def test_json_that_is_valid_is_what_python_reads() -> None:
     for text in (
         '{"a": [1, 2.5, null, true, {}], "ä": "\\ud83d\\ude00\\u0000"}',
         '"\\\\ud800"',
@@ -210,7 +210,9 @@ def test_sound_json_is_what_python_reads() -> None:
 
 
 @pytest.mark.parametrize("file", ["manifest", "commit", "part"])
-def test_odd_json_in_any_place_gives_our_own_errors(whole: Path, tmp_path: Path, file: str) -> None:
+def test_json_of_odd_values_raises_store_errors_only(
+    whole: Path, tmp_path: Path, file: str
+) -> None:
     """RELIABILITY 24: names and values are something odd, in one place or wherever they stand."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     head = read_head(path)
@@ -243,7 +245,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["evil", "_stage/x", "commits/00000099.json", "ids_0/c/99/0"])
-def test_a_manifest_that_lists_more_than_a_store_holds_is_not_sound(
+def test_manifest_that_lists_other_objects_is_refused(
     whole: Path, tmp_path: Path, name: str
 ) -> None:
     """RELIABILITY 8, 24: the object is there, and is what the manifest says."""
@@ -257,7 +259,9 @@ def test_a_manifest_that_lists_more_than_a_store_holds_is_not_sound(
         verify_store(path, data=False)
 
 
-def test_a_commit_record_that_the_manifest_belies_is_not_sound(whole: Path, tmp_path: Path) -> None:
+def test_commit_record_that_contradicts_the_manifest_is_refused(
+    whole: Path, tmp_path: Path
+) -> None:
     """RELIABILITY 8: what repair would find damaged, verify does not call sound."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     commit = json.loads((path / "commits/00000001.json").read_bytes())
@@ -270,7 +274,7 @@ def test_a_commit_record_that_the_manifest_belies_is_not_sound(whole: Path, tmp_
     assert plan_repair(path).damaged_shards == (1,)
 
 
-def test_messages_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+def test_messages_contain_no_terminal_control_characters(tmp_path: Path) -> None:
     path = make_part(tmp_path / "a.zarr", ROWS[:2], split="\x1b[31mtrain\u202e\n\x9b")
     other = make_part(tmp_path / "b.zarr", ROWS[2:4])
     with pytest.raises(StoreError, match="split: found") as error:
@@ -278,6 +282,6 @@ def test_messages_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
     assert str(error.value).isprintable()
 
 
-def test_a_long_value_is_cut_in_messages() -> None:
+def test_messages_cut_long_values() -> None:
     assert shown("x" * 5000) == "'" + "x" * 999 + "... (5002 characters)"
     assert shown(("a", 1)) == "('a', 1)"

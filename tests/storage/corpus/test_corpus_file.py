@@ -61,7 +61,7 @@ def write_corpus(path: Path, lengths: list[int], *, dtype: str = "float32") -> P
 @given(
     st.lists(st.integers(0, 37), min_size=1, max_size=9), st.sampled_from(["float32", "float16"])
 )
-def test_what_is_written_is_what_is_read(lengths: list[int], dtype: str) -> None:
+def test_corpus_file_reads_what_was_written(lengths: list[int], dtype: str) -> None:
     with TemporaryDirectory() as folder:
         path = write_corpus(Path(folder) / "a.h5", lengths, dtype=dtype)
         with CorpusFile(path) as corpus:
@@ -79,14 +79,14 @@ def test_what_is_written_is_what_is_read(lengths: list[int], dtype: str) -> None
             assert all(size <= 13 for size in blocks)
 
 
-def test_a_span_is_a_part_of_the_utterance(tmp_path: Path) -> None:
+def test_span_is_a_part_of_the_utterance(tmp_path: Path) -> None:
     with CorpusFile(write_corpus(tmp_path / "a.h5", [5, 17, 3])) as corpus:
         np.testing.assert_array_equal(corpus.features(1, span=(4, 9)), corpus.features(1)[4:9])
         np.testing.assert_array_equal(corpus.labels(1, span=(4, 9)), corpus.labels(1)[4:9])
         assert corpus.features(1, span=(0, 0)).shape == (0, FEATURE_DIM)
 
 
-def test_texts_and_places_come_back(tmp_path: Path) -> None:
+def test_texts_and_positions_are_read_as_written(tmp_path: Path) -> None:
     with CorpusWriter(tmp_path / "a.h5", make_about()) as writer:
         add(writer, "b", 3, speaker="Änne", transcript="日本 語")
         add(writer, "a", 4, labels_T=None, transcript="")
@@ -120,7 +120,7 @@ def test_labelled_frames_are_counted_by_utterance(lengths: list[int], block: int
             assert corpus.labelled_frames().tolist() == known
 
 
-def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     def fingerprint(name: str, about: CorpusAbout | None = None, **changes: Any) -> str:
         with CorpusWriter(tmp_path / name, about or make_about()) as writer:
             add(writer, "a")
@@ -159,7 +159,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_bad_value_is_named_and_leaves_no_file(tmp_path: Path, message: str) -> None:
+def test_corpus_writer_names_an_invalid_value_and_leaves_no_file(
+    tmp_path: Path, message: str
+) -> None:
     """RELIABILITY 17."""
     features_TF, labels_T = make_utterance(5, seed=0)
     arrays: dict[str, Any] = {"features_TF": features_TF, "labels_T": labels_T}
@@ -181,14 +183,16 @@ def test_a_bad_value_is_named_and_leaves_no_file(tmp_path: Path, message: str) -
         ({"labels_T": np.zeros(6, np.int32)}, "6 labels for 5 frames"),
     ],
 )
-def test_a_bad_utterance_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_corpus_writer_names_an_invalid_utterance(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     """RELIABILITY 19."""
     with pytest.raises(CorpusFileError, match=message):
         write_good_and(tmp_path / "a.h5", **({"id": "bad"} | changes))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_writer_leaves_the_old_file(tmp_path: Path) -> None:
+def test_corpus_writer_keeps_the_old_file_if_interrupted(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "a.h5", [5])
     before = path.read_bytes()
 
@@ -203,7 +207,7 @@ def test_an_interrupted_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_split_without_utterances_is_refused(tmp_path: Path) -> None:
+def test_corpus_writer_refuses_a_split_without_utterances(tmp_path: Path) -> None:
     with (
         pytest.raises(CorpusFileError, match="the train split holds no utterance"),
         CorpusWriter(tmp_path / "a.h5", make_about()),
@@ -212,7 +216,7 @@ def test_a_split_without_utterances_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_corpus_file_is_named(tmp_path: Path) -> None:
+def test_file_that_is_no_corpus_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusFileError, match="is not there: run 'essence corpus' first"):
         CorpusFile(tmp_path / "none.h5")
     (tmp_path / "text.h5").write_text("no HDF5")
@@ -226,7 +230,7 @@ def test_what_is_no_corpus_file_is_named(tmp_path: Path) -> None:
         CorpusFile(tmp_path / "other.h5")
 
 
-def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+def test_truncated_file_is_named(tmp_path: Path) -> None:
     content = write_corpus(tmp_path / "a.h5", [50, 70]).read_bytes()
     for size in (0, 100, len(content) // 2, len(content) - 1):
         (tmp_path / "a.h5").write_bytes(content[:size])
@@ -275,7 +279,7 @@ def read_all(path: Path) -> tuple[Any, ...]:
         return corpus.about, corpus.utterances, [array.tobytes() for array in arrays]
 
 
-def test_flipped_bits_are_named_and_nothing_else_is_raised(tmp_path: Path) -> None:
+def test_flipped_bits_raise_corpus_file_errors_only(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "a.h5", [9, 0, 14])
     content, wanted = path.read_bytes(), read_all(path)
     # Chunks are mostly zeros that were never written to; what lies outside them is what matters.

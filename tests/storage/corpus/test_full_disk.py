@@ -44,7 +44,7 @@ print(CorpusFile(Path("train.h5")).num_frames)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 100, 3000, 300_000, 900_000, 1_600_000])
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+def test_corpus_writer_names_a_full_disk_and_leaves_no_file(tmp_path: Path, limit: int) -> None:
     ran = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", WRITE, str(limit)],
         cwd=tmp_path,

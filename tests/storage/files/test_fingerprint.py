@@ -28,7 +28,7 @@ VALUES = st.recursive(
 )
 
 
-def test_digests_are_those_of_today_for_ever() -> None:
+def test_digests_stay_what_they_are() -> None:
     """A changed digest would make every store and model stale."""
     assert canonical_json({"b": [1, 2.5, None], "a": "ü"}) == '{"a":"\\u00fc","b":[1,2.5,null]}'
     assert fingerprint({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
@@ -38,25 +38,25 @@ def test_digests_are_those_of_today_for_ever() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=5))
-def test_the_order_of_keys_does_not_matter(value: dict[str, object]) -> None:
+def test_fingerprint_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     turned = dict(reversed(value.items()))
     assert fingerprint(value) == fingerprint(turned)
 
 
 @given(VALUES, VALUES)
-def test_other_content_has_another_fingerprint(one: object, other: object) -> None:
+def test_fingerprint_differs_for_other_content(one: object, other: object) -> None:
     assert (canonical_json(one) == canonical_json(other)) == (
         fingerprint(one) == fingerprint(other)
     )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("nan")]}])
-def test_what_is_no_number_is_refused(value: object) -> None:
+def test_fingerprint_refuses_nan_and_infinity(value: object) -> None:
     with pytest.raises(ValueError, match="JSON"):
         fingerprint(value)
 
 
-def test_an_array_s_digest_knows_type_shape_and_order() -> None:
+def test_array_digest_depends_on_type_shape_and_order() -> None:
     base = np.arange(77, dtype=np.int32).reshape(7, 11)
     others = [base.T, base.astype(np.int64), base.reshape(11, 7), base + 1, base[:, ::-1]]
     digests = {array_digest(array) for array in [base, *others]}
@@ -64,14 +64,14 @@ def test_an_array_s_digest_knows_type_shape_and_order() -> None:
     assert array_digest(base, base) != array_digest(base)
 
 
-def test_an_array_s_digest_is_blind_to_memory() -> None:
+def test_array_digest_does_not_depend_on_memory_layout() -> None:
     base = np.arange(77, dtype=np.int32).reshape(7, 11)
     assert array_digest(np.asfortranarray(base)) == array_digest(base)
     assert array_digest(base.astype(">i4")) == array_digest(base)
     assert array_digest(np.repeat(base, 2, axis=1)[:, ::2]) == array_digest(base)
 
 
-def test_a_file_s_digest_is_sha256_of_its_bytes(
+def test_file_digest_is_sha256_of_the_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.files.fingerprint.READ_BYTES", 7)
@@ -82,7 +82,7 @@ def test_a_file_s_digest_is_sha256_of_its_bytes(
         assert file_digest(tmp_path / "file") == wanted
 
 
-def test_an_inventory_knows_its_order() -> None:
+def test_inventory_digest_depends_on_the_order() -> None:
     assert inventory_digest(["a", "b"]) != inventory_digest(["b", "a"])
     assert inventory_digest(["a", "b"]) != inventory_digest(["ab"])
     assert inventory_digest(iter(["a", "b"])) == inventory_digest(("a", "b"))

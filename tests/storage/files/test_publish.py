@@ -20,7 +20,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_published_file_holds_its_content_and_nothing_lies_beside(tmp_path: Path) -> None:
+def test_publish_file_writes_the_content_and_no_other_file(tmp_path: Path) -> None:
     for content in (b"one", b"", b"three" * 1000):
         publish_file(tmp_path / "file", content)
         assert (tmp_path / "file").read_bytes() == content
@@ -28,7 +28,7 @@ def test_a_published_file_holds_its_content_and_nothing_lies_beside(tmp_path: Pa
 
 
 @pytest.mark.parametrize("step", ["write", "replace"])
-def test_a_failure_leaves_the_old_content(
+def test_publish_file_keeps_the_old_content_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     publish_file(tmp_path / "file", b"old")
@@ -49,7 +49,7 @@ def test_a_failure_leaves_the_old_content(
     assert names(tmp_path) == ["file"]
 
 
-def test_content_is_flushed_before_it_gets_its_name(
+def test_publish_file_flushes_before_it_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
@@ -69,7 +69,7 @@ def test_content_is_flushed_before_it_gets_its_name(
     assert steps == ["fsync file", "replace", "fsync directory"]
 
 
-def test_a_directory_is_flushed_whole_and_then_renamed(
+def test_publish_directory_flushes_everything_before_it_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partial = tmp_path / "a.partial"
@@ -88,7 +88,7 @@ def test_a_directory_is_flushed_whole_and_then_renamed(
     assert names(tmp_path) == ["a"]
 
 
-def test_a_directory_never_replaces_another(tmp_path: Path) -> None:
+def test_publish_directory_never_replaces_another(tmp_path: Path) -> None:
     for name in ("a", "a.partial"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
@@ -98,7 +98,7 @@ def test_a_directory_never_replaces_another(tmp_path: Path) -> None:
     assert (tmp_path / "a.partial" / "file").read_text() == "a.partial"
 
 
-def test_leavings_go_and_nothing_else(tmp_path: Path) -> None:
+def test_remove_leavings_removes_partial_files_only(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     kept = [tmp_path / "file", tmp_path / "inner" / "a.partial", tmp_path / ".hidden"]
     for path in [*kept, tmp_path / ".file.17.partial", tmp_path / "inner" / ".x.9.partial"]:

@@ -53,7 +53,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_another_reader_gives_every_value(store: SoftLabelStore, reader: str) -> None:
+def test_conformance_another_reader_reads_every_value(store: SoftLabelStore, reader: str) -> None:
     read: Read = READERS[reader]
     about, writer = store.about, StoreWriter.open(store.path)
     found = {spec.name: read(store.path / spec.name) for spec in frame_arrays(about)}
@@ -69,7 +69,9 @@ def test_another_reader_gives_every_value(store: SoftLabelStore, reader: str) ->
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_another_reader_gives_the_utterance_table(store: SoftLabelStore, reader: str) -> None:
+def test_conformance_another_reader_reads_the_utterance_table(
+    store: SoftLabelStore, reader: str
+) -> None:
     columns = utterance_columns(store.utterances, StoreWriter.open(store.path)._plan)
     for name, wanted in columns.items():
         found = READERS[reader](store.path / UTTERANCE_GROUP / name)
@@ -77,7 +79,7 @@ def test_another_reader_gives_the_utterance_table(store: SoftLabelStore, reader:
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_metadata_are_plain_zarr_v3(store: SoftLabelStore) -> None:
+def test_conformance_metadata_are_plain_zarr_v3(store: SoftLabelStore) -> None:
     """No consolidated metadata, no codec that the Zarr v3 specification does not name."""
     named = {"bytes", "blosc", "zstd", "crc32c", "sharding_indexed"}
     for path in store.path.rglob("zarr.json"):

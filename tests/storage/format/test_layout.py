@@ -62,14 +62,14 @@ def objects_of_the_page() -> dict[str, bytes]:
     }
 
 
-def test_the_example_s_bytes_are_what_we_write(example: Path) -> None:
+def test_layout_example_has_the_bytes_that_the_writer_writes(example: Path) -> None:
     found = objects_of_the_page()
     assert len(found) == 5
     for name, content in found.items():
         assert (example / name).read_bytes() == content, name
 
 
-def test_the_example_s_table_is_what_we_read(example: Path) -> None:
+def test_layout_example_has_the_table_that_the_reader_reads(example: Path) -> None:
     rows = re.findall(
         r"^\| `(\S)` (\d) \| [^|]+ \| (.*?) \| (.*?) \| (\d+) \| (\d+) \|", PAGE, re.M
     )
@@ -161,7 +161,7 @@ def read_by_the_page(
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_the_page_is_enough_to_read_its_example(example: Path, k: int) -> None:
+def test_layout_page_is_enough_to_read_its_example(example: Path, k: int) -> None:
     frames = [*read_by_the_page(example, "ä", k), *read_by_the_page(example, "b", k)]
     for (classes, probs, tail), wanted in zip(frames, POSTERIORS, strict=True):
         best = sorted(range(3), key=lambda c: (-wanted[c], c))
@@ -172,7 +172,7 @@ def test_the_page_is_enough_to_read_its_example(example: Path, k: int) -> None:
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 @pytest.mark.parametrize("num_classes", [7, 70_001])
-def test_the_page_is_enough_to_read_any_store(tmp_path: Path, k: int, num_classes: int) -> None:
+def test_layout_page_is_enough_to_read_any_store(tmp_path: Path, k: int, num_classes: int) -> None:
     path = tmp_path / "a.zarr"
     fill_store(path, make_about(num_classes=num_classes, kept=7), (5, 0, 20, 14))
     store = open_store(path)
@@ -187,7 +187,7 @@ def test_the_page_is_enough_to_read_any_store(tmp_path: Path, k: int, num_classe
         np.testing.assert_allclose([tail for _, _, tail in frames], labels.tail_T, rtol=1e-5)
 
 
-def test_the_page_names_every_attribute_and_bound() -> None:
+def test_layout_page_names_every_attribute_and_bound() -> None:
     origin = Origin(made_by="split", stores=("0" * 64,), corpora=("a",))
     merged = to_attributes(replace(ABOUT, origin=origin), num_shards=1, lengths=[2, 1])
     attributes = to_attributes(ABOUT, num_shards=1, lengths=[2, 1])

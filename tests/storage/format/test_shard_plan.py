@@ -11,7 +11,7 @@ LENGTHS = st.lists(st.integers(0, 29), max_size=30)
 
 
 @given(LENGTHS, st.integers(29, 61))
-def test_no_utterance_crosses_a_shard(lengths: list[int], shard_frames: int) -> None:
+def test_shard_plan_never_divides_an_utterance(lengths: list[int], shard_frames: int) -> None:
     plan = plan_shards(lengths, shard_frames)
     rows = [row for shard in range(plan.num_shards) for row in plan.utterances(shard)]
     assert rows == list(range(len(lengths)))
@@ -25,7 +25,7 @@ def test_no_utterance_crosses_a_shard(lengths: list[int], shard_frames: int) -> 
 
 
 @given(LENGTHS, st.integers(1, 61), st.integers(1, 13))
-def test_shards_hold_whole_chunks_and_the_longest(
+def test_shard_size_fits_whole_chunks_and_the_longest_utterance(
     lengths: list[int], wanted: int, chunk_frames: int
 ) -> None:
     rows = fit_shard_frames(lengths, wanted=wanted, chunk_frames=chunk_frames)
@@ -36,6 +36,6 @@ def test_shards_hold_whole_chunks_and_the_longest(
     plan_shards(lengths, rows)
 
 
-def test_an_utterance_longer_than_a_shard_is_named() -> None:
+def test_shard_plan_names_an_utterance_longer_than_a_shard() -> None:
     with pytest.raises(StoreError, match="utterance 1 has 9 frames, a shard 8"):
         plan_shards([3, 9], 8)

@@ -21,7 +21,7 @@ def test_tiers_are_those_of_the_format(kept: int, bounds: list[tuple[int, int]])
 
 
 @pytest.mark.parametrize("kept", range(1, 70))
-def test_every_rank_lies_in_one_tier(kept: int) -> None:
+def test_tiers_contain_every_rank_once(kept: int) -> None:
     tiers = plan_tiers(kept)
     ranks = [rank for tier in tiers for rank in range(tier.first, tier.last + 1)]
     assert ranks == list(range(1, kept + 1))

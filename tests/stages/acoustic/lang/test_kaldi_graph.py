@@ -74,7 +74,7 @@ def same(found, wanted):
 
 
 @pytest.mark.parametrize("type", ["const", "vector"])
-def test_the_graph_is_that_of_the_lexicon_it_was_made_from(tmp_path, lang, type):
+def test_graph_is_that_of_its_lexicon(tmp_path, lang, type):
     """The oracle: ours in transition-ids, then back in pdfs, is ours."""
     kaldi = make_kaldi_graph(tmp_path / "kaldi", lang, type=type)
     assert read_fst(kaldi / "HCLG.fst").arcs_A["input"].max() > 2 * NUM_PDFS
@@ -85,7 +85,7 @@ def test_the_graph_is_that_of_the_lexicon_it_was_made_from(tmp_path, lang, type)
     assert {path.name for path in theirs.iterdir()} == {"HLG.fst", "words.txt"}
 
 
-def test_a_lang_of_kaldi_says_words_and_classes(graph, lang):
+def test_lang_of_kaldi_has_words_and_classes(graph, lang):
     read = read_lang_folder(graph)
     assert isinstance(read, KaldiGraph)
     assert read.words == read_lang(lang).words == tuple(sorted(LEXICON))
@@ -96,7 +96,7 @@ def test_a_lang_of_kaldi_says_words_and_classes(graph, lang):
     assert more.class_inventory != read.class_inventory
 
 
-def test_probabilities_do_not_change_what_a_class_means_but_states_do(graph):
+def test_class_inventory_depends_on_states_and_not_on_probabilities(graph):
     before = read_lang_folder(graph).class_inventory
     path = graph / "transitions.txt"
     text = path.read_text()
@@ -106,7 +106,7 @@ def test_probabilities_do_not_change_what_a_class_means_but_states_do(graph):
     assert read_lang_folder(graph).class_inventory != before
 
 
-def test_what_is_written_is_what_is_read_and_a_copy(tmp_path, graph):
+def test_lang_folder_is_read_as_written_and_is_a_copy(tmp_path, graph):
     first = read_lang_folder(graph)
     write_lang_folder(first, tmp_path / "copy")
     again = read_lang_folder(tmp_path / "copy")
@@ -120,7 +120,7 @@ def test_what_is_written_is_what_is_read_and_a_copy(tmp_path, graph):
         check_lang(first)
 
 
-def test_leavings_of_a_killed_build_go(tmp_path, graph):
+def test_build_removes_what_a_killed_build_left(tmp_path, graph):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".HLG.fst.17.partial").write_bytes(bytes(9))
     build_decoding_graph(read_lang_folder(graph), tmp_path / "out")
@@ -136,7 +136,7 @@ arcs = st.tuples(
 
 @given(st.lists(st.lists(arcs, max_size=5), min_size=6, max_size=9), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_openfst_and_we_read_the_same(tmp_path_factory, states, final):
+def test_fst_is_read_as_by_openfst(tmp_path_factory, states, final):
     directory = tmp_path_factory.getbasetemp() / "openfst"
     directory.mkdir(exist_ok=True)
     fst = kaldifst.StdVectorFst()
@@ -172,7 +172,7 @@ def aligned(content):
     return head
 
 
-def test_an_aligned_file_is_read_as_openfst_reads_it(tmp_path, graph):
+def test_fst_that_is_aligned_is_read_as_by_openfst(tmp_path, graph):
     wanted = read_fst(graph / "HCLG.fst")
     path = tmp_path / "aligned.fst"
     path.write_bytes(aligned((graph / "HCLG.fst").read_bytes()))
@@ -182,7 +182,7 @@ def test_an_aligned_file_is_read_as_openfst_reads_it(tmp_path, graph):
     same(read_fst(path), wanted)
 
 
-def test_a_vector_file_from_a_pipe_does_not_say_how_many_states_it_has(tmp_path, lang):
+def test_fst_of_vector_type_may_lack_its_number_of_states(tmp_path, lang):
     path = make_kaldi_graph(tmp_path / "graph", lang, type="vector") / "HCLG.fst"
     wanted, content = read_fst(path), path.read_bytes()
     assert struct.unpack_from("<q", content, 50) == (len(wanted.final_S),)
@@ -193,7 +193,7 @@ def test_a_vector_file_from_a_pipe_does_not_say_how_many_states_it_has(tmp_path,
         read_fst(path)
 
 
-def test_large_graphs_are_taken_in_chunks(tmp_path, graph, monkeypatch):
+def test_fst_chunks_cover_large_graphs(tmp_path, graph, monkeypatch):
     whole = built(graph, tmp_path / "whole")
     monkeypatch.setattr(openfst_file, "CHUNK_ARCS", 7)
     assert (built(graph, tmp_path / "parts") / "HLG.fst").read_bytes() == (
@@ -202,7 +202,7 @@ def test_large_graphs_are_taken_in_chunks(tmp_path, graph, monkeypatch):
 
 
 @pytest.mark.parametrize("type", ["const", "vector"])
-def test_a_file_cut_anywhere_is_refused(tmp_path, lang, type):
+def test_fst_cut_anywhere_is_refused(tmp_path, lang, type):
     path = make_kaldi_graph(tmp_path / "graph", lang, type=type) / "HCLG.fst"
     content = path.read_bytes()
     for size in [*range(120), *range(120, len(content), 7)]:
@@ -215,7 +215,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, lang, type):
 
 
 @pytest.mark.parametrize("type", ["const", "vector"])
-def test_damaged_bytes_give_only_our_errors(tmp_path, lang, type):
+def test_fst_with_damaged_bytes_raises_bad_input_only(tmp_path, lang, type):
     directory = make_kaldi_graph(tmp_path / "graph", lang, type=type)
     path, rng = directory / "HCLG.fst", np.random.default_rng(3)
     content, refused = path.read_bytes(), 0
@@ -365,7 +365,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_named(graph, case):
+def test_graph_names_bad_input(graph, case):
     damage, message = BAD[case]
     damage(graph)
     with pytest.raises(BadInput, match=message) as caught:
@@ -374,12 +374,12 @@ def test_bad_input_is_named(graph, case):
     assert len(str(caught.value)) < 400
 
 
-def test_neither_form_names_both(tmp_path):
+def test_lang_folder_of_neither_form_names_both(tmp_path):
     with pytest.raises(BadInput, match=r"units.txt is missing: .* or HCLG.fst, words.txt and"):
         read_lang_folder(tmp_path)
 
 
-def test_the_graph_is_checked_again_when_it_is_built(tmp_path, graph):
+def test_graph_is_checked_again_when_it_is_built(tmp_path, graph):
     with_arc(NUM_IDS + 1, 1)(graph)
     with pytest.raises(BadInput, match="not a transition-id"):
         built(graph, tmp_path / "out")
@@ -387,7 +387,7 @@ def test_the_graph_is_checked_again_when_it_is_built(tmp_path, graph):
 
 
 @pytest.mark.parametrize("name", ["words.txt", "transitions.txt"])
-def test_a_byte_order_mark_crlf_tabs_and_blank_lines_do_no_harm(tmp_path, graph, name):
+def test_tables_may_have_byte_order_mark_crlf_tabs_and_blank_lines(tmp_path, graph, name):
     wanted = built(graph, tmp_path / "wanted")
     text = (graph / name).read_text().replace("\n", "\r\n") + "\r\n"
     text = text.replace(" ", "\t") if name == "words.txt" else text
@@ -397,14 +397,14 @@ def test_a_byte_order_mark_crlf_tabs_and_blank_lines_do_no_harm(tmp_path, graph,
         assert (found / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_lines_of_words_may_stand_in_any_order(tmp_path, graph):
+def test_words_may_be_in_any_order(tmp_path, graph):
     lines = (graph / "words.txt").read_text().splitlines(keepends=True)
     wanted = built(graph, tmp_path / "wanted")
     (graph / "words.txt").write_text("".join(reversed(lines)))
     assert read_words(built(graph, tmp_path / "found")) == read_words(wanted)
 
 
-def test_self_loops_may_have_a_pdf_of_their_own_and_counts_are_passed_over(tmp_path):
+def test_transitions_may_have_self_loop_pdfs_and_counts(tmp_path):
     path = tmp_path / "transitions.txt"
     texts = [show_transitions(UNITS, with_counts=counts) for counts in (False, True)]
     found = []
@@ -425,7 +425,7 @@ def test_self_loops_may_have_a_pdf_of_their_own_and_counts_are_passed_over(tmp_p
 # what the graph is used for
 
 
-def test_a_word_that_costs_more(tmp_path, graph):
+def test_word_cost_is_added_to_every_word(tmp_path, graph):
     out = built(graph, tmp_path / "out")
     plain, dear = read_graph(out), read_graph(out, word_cost=2.5)
     num_words = 0
@@ -445,7 +445,7 @@ def test_a_word_that_costs_more(tmp_path, graph):
     assert num_words
 
 
-def test_no_more_than_three_graphs_are_in_memory(tmp_path, graph):
+def test_memory_holds_at_most_three_graphs(tmp_path, graph):
     shelf = GraphShelf(built(graph, tmp_path / "out"))
     kept = shelf.with_penalty(0.0)
     for penalty in (1.0, 2.0):
@@ -460,7 +460,7 @@ def settings_for(data, **features):
     return CorpusSettings(source="kaldi", path=data, features={"subsample": 1, **features})
 
 
-def test_a_corpus_with_kaldi_s_graph_differs_in_its_lang_alone(tmp_path):
+def test_corpus_with_a_graph_of_kaldi_differs_in_its_lang_only(tmp_path):
     data = make_kaldi_directory(tmp_path / "data")
     for name in ("lexicon", "kaldi"):
         (tmp_path / name).mkdir()
@@ -483,7 +483,7 @@ def test_a_corpus_with_kaldi_s_graph_differs_in_its_lang_alone(tmp_path):
     assert read_lang_folder(lang) == read_lang_folder(data / "lang")
 
 
-def test_a_bad_graph_is_found_before_the_corpus_is_made(tmp_path):
+def test_corpus_is_not_written_if_the_graph_is_bad(tmp_path):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     with_arc(1, 9)(data / "lang")
     (tmp_path / "out").mkdir()
@@ -493,7 +493,7 @@ def test_a_bad_graph_is_found_before_the_corpus_is_made(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["HCLG.fst", "words.txt", "transitions.txt"])
-def test_any_changed_file_changes_the_fingerprint(tmp_path, name):
+def test_fingerprint_changes_with_any_file(tmp_path, name):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     before = source_fingerprint(settings_for(data))
     content = bytearray((data / "lang" / name).read_bytes())
@@ -505,14 +505,14 @@ def test_any_changed_file_changes_the_fingerprint(tmp_path, name):
         source_fingerprint(settings_for(data))
 
 
-def test_a_large_graph_is_not_read_whole_for_its_fingerprint(tmp_path):
+def test_fingerprint_does_not_read_a_large_graph_whole(tmp_path):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     with (data / "lang" / "HCLG.fst").open("r+b") as file:
         file.truncate(1 << 40)  # a sparse file of a terabyte
     assert len(source_fingerprint(settings_for(data))) == 64
 
 
-def test_a_word_that_words_txt_lacks_is_named(tmp_path):
+def test_word_that_words_txt_lacks_is_named(tmp_path):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     path = data / "test" / "text"
     path.write_text(path.read_text().replace("BA", "<s>"))
@@ -520,7 +520,7 @@ def test_a_word_that_words_txt_lacks_is_named(tmp_path):
         build_corpus(settings_for(data), directory=tmp_path, progress=SilentProgress())
 
 
-def test_states_that_subsampling_loses_are_said(tmp_path):
+def test_summary_warns_of_states_that_subsampling_skips(tmp_path):
     data = make_kaldi_directory(tmp_path / "data")  # a state is visited for 2 to 4 frames
     said = {}
     for subsample in (1, 2, 3):
@@ -552,7 +552,7 @@ class Notes(SilentProgress):
         self.notes.append(text)
 
 
-def test_an_alignment_of_another_tree_is_said(tmp_path):
+def test_summary_warns_of_an_alignment_of_another_tree(tmp_path):
     data = swap_lang(make_kaldi_directory(tmp_path / "data"), chain=False)
     assert corpus_notes(data, tmp_path / "fitting") == []
     labels = {id: np.array(labels_T) for id, labels_T in kaldiio.load_ark(f"{data}/dev/ali.ark")}
@@ -600,7 +600,7 @@ def test_steps_of_an_alignment_are_those_of_the_hmms(tmp_path, labels, fitting):
     assert (steps.num_fitting, steps.num_steps) == (fitting, changes)
 
 
-def test_staying_with_a_pdf_of_its_own_is_a_step_in_any_state(tmp_path):
+def test_steps_to_a_self_loop_pdf_are_allowed_in_any_state(tmp_path):
     (tmp_path / "transitions.txt").write_text(
         "Transition-state 1: phone = A hmm-state = 0 pdf = 0\n"
         " Transition-id = 1 p = 0.5 [self-loop]\n Transition-id = 2 p = 0.5 [0 -> 1]\n"
@@ -612,7 +612,7 @@ def test_staying_with_a_pdf_of_its_own_is_a_step_in_any_state(tmp_path):
     assert (steps.num_fitting, steps.num_steps) == (6, 6)
 
 
-def test_a_topology_of_very_many_states_is_not_judged(tmp_path):
+def test_steps_of_a_topology_of_many_states_are_not_counted(tmp_path):
     text = STEPS.replace("phone = B hmm-state = 0", "phone = B hmm-state = 63")
     (tmp_path / "transitions.txt").write_text(text)
     steps = HmmSteps(read_transitions(tmp_path / "transitions.txt"), num_classes=5)
@@ -620,13 +620,13 @@ def test_a_topology_of_very_many_states_is_not_judged(tmp_path):
     assert steps.share == 1
 
 
-def test_a_header_is_where_we_say_it_is(graph):
+def test_fst_file_begins_with_the_magic_number(graph):
     assert struct.unpack_from("<i", (graph / "HCLG.fst").read_bytes()) == (MAGIC,)
 
 
 @pytest.mark.an4
 @pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
-def test_an4_through_kaldi_s_graph_is_an4(tmp_path):
+def test_an4_graph_of_kaldi_is_the_graph_of_its_lexicon(tmp_path):
     data = an4_with_kaldi_graph(tmp_path / "data")
     theirs = built(data / "lang", tmp_path / "theirs")
     (tmp_path / "ours").mkdir()
@@ -637,7 +637,7 @@ def test_an4_through_kaldi_s_graph_is_an4(tmp_path):
 
 @pytest.mark.an4
 @pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
-def test_an4_s_alignments_walk_through_its_hmms(tmp_path):
+def test_an4_alignments_are_paths_of_its_hmms(tmp_path):
     data = an4_with_kaldi_graph(tmp_path / "data", chain=False)
     transitions = read_kaldi_graph(data / "lang").transitions
     fitting, other = (HmmSteps(transitions, num_classes=329) for _ in range(2))

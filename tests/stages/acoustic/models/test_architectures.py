@@ -18,7 +18,7 @@ def _utterances() -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("padding", [0.0, 1e3, -7.0])
-def test_padding_and_company_never_change_a_result(kind: str, padding: float) -> None:
+def test_outputs_do_not_depend_on_padding_or_batch(kind: str, padding: float) -> None:
     model = make_model(kind, layers=3).eval()
     model.set_normalisation(torch.full((FEATURE_DIM,), 0.5), torch.full((FEATURE_DIM,), 2.0))
     batch = torch.full((len(LENGTHS), max(LENGTHS) + 9, FEATURE_DIM), padding)
@@ -45,7 +45,7 @@ def test_padding_gets_no_gradient(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_weight_is_trained(kind: str) -> None:
+def test_weights_all_get_a_gradient(kind: str) -> None:
     model = make_model(kind)
     batch = torch.randn(3, 13, FEATURE_DIM, generator=torch.Generator().manual_seed(4))
     logits = model(batch, torch.tensor([13, 5, 2]))
@@ -55,7 +55,7 @@ def test_every_weight_is_trained(kind: str) -> None:
     assert num_parameters(model) == sum(weights.numel() for weights in model.parameters())
 
 
-def test_a_feature_that_never_changes_is_not_blown_up() -> None:
+def test_normalisation_keeps_a_constant_feature_finite() -> None:
     model = make_model().eval()
     model.set_normalisation(torch.zeros(FEATURE_DIM), torch.zeros(FEATURE_DIM))
     logits = model(torch.zeros(1, 4, FEATURE_DIM), torch.tensor([4]))

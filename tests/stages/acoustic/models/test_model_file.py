@@ -28,7 +28,7 @@ def _saved(directory: Path, kind: str = "tdnn") -> ModelAbout:
 
 
 @pytest.mark.parametrize("kind", ["tdnn", "gru", "lstm", "conv"])
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, kind: str) -> None:
+def test_model_is_loaded_as_saved(tmp_path: Path, kind: str) -> None:
     about = _saved(tmp_path, kind)
     loaded, again = load_model(tmp_path, "cpu")
     assert again == about == read_model_about(tmp_path)
@@ -41,20 +41,20 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, kind: str) -> None:
     assert not loaded.training
 
 
-def test_loading_draws_no_random_number(tmp_path: Path) -> None:
+def test_load_draws_no_random_number(tmp_path: Path) -> None:
     _saved(tmp_path, "gru")
     before = torch.get_rng_state()
     load_model(tmp_path, "cpu")
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
+def test_model_file_is_the_same_for_the_same_weights(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     assert _saved(tmp_path / "a").fingerprint == _saved(tmp_path / "b").fingerprint
 
 
-def test_missing_model_is_named(tmp_path: Path) -> None:
+def test_model_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingPart, match=r"model\.json is not there"):
         load_model(tmp_path, "cpu")
     _saved(tmp_path)
@@ -63,7 +63,7 @@ def test_missing_model_is_named(tmp_path: Path) -> None:
         load_model(tmp_path, "cpu")
 
 
-def test_any_changed_byte_of_the_weights_is_refused(tmp_path: Path) -> None:
+def test_weights_with_any_changed_byte_are_refused(tmp_path: Path) -> None:
     _saved(tmp_path)
     path = tmp_path / "model.safetensors"
     whole = path.read_bytes()
@@ -81,7 +81,7 @@ def _rewrite(directory: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_weights_of_another_shape_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_refused_before_memory_is_allocated(tmp_path: Path) -> None:
     _saved(tmp_path)
     _rewrite(tmp_path, num_classes=10**9)
     with pytest.raises(BadInput, match="does not hold the tdnn"):
@@ -97,7 +97,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path, "cpu")
 
 
-def test_a_missing_tensor_is_refused(tmp_path: Path) -> None:
+def test_weights_without_a_tensor_are_refused(tmp_path: Path) -> None:
     _saved(tmp_path)
     path = tmp_path / "model.safetensors"
     tensors = load_file(path)
@@ -109,7 +109,7 @@ def test_a_missing_tensor_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "essence model 2"}', "\x00"])
-def test_a_broken_description_is_refused(tmp_path: Path, text: str) -> None:
+def test_description_that_is_damaged_is_refused(tmp_path: Path, text: str) -> None:
     _saved(tmp_path)
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(BadInput, match=r"model\.json"):

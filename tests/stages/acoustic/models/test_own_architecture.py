@@ -71,7 +71,7 @@ def _train(architecture: ArchitectureSettings, place: Path) -> Path:
     return directory
 
 
-def test_the_example_trains_and_is_loaded_by_its_name(written: Path, tmp_path: Path) -> None:
+def test_example_trains_and_is_loaded_by_its_name(written: Path, tmp_path: Path) -> None:
     allow_factories(["my_models:Window"])
     directory = _train(_own(width=23), tmp_path)
     about_text = json.loads((directory / "model.json").read_text())
@@ -85,7 +85,7 @@ def test_the_example_trains_and_is_loaded_by_its_name(written: Path, tmp_path: P
     assert member.num_parameters == weights == about.facts["num_parameters"]
 
 
-def test_a_strangers_factory_is_not_imported(
+def test_factory_without_permission_is_not_imported(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow_factories(["my_models:Window"])
@@ -123,19 +123,19 @@ def test_permission_is_added_to_what_is_there(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "kind", ["lstmm", "os.system", "os:system:x", ":f", "m:", "../m:f", "m:f()", "a-b:c", ""]
 )
-def test_what_is_no_architecture_is_refused(kind: str) -> None:
+def test_kind_that_is_no_architecture_is_refused(kind: str) -> None:
     with pytest.raises(ValidationError, match=r"kind|wanted"):
         _own(kind)
 
 
-def test_an_option_that_a_built_in_does_not_have_is_named() -> None:
+def test_option_that_a_built_in_does_not_have_is_named() -> None:
     with pytest.raises(ValidationError, match="hiden is no option of gru: did you mean 'hidden'"):
         _own("gru", hiden=3)
     with pytest.raises(ValidationError, match="hidden"):
         _own("gru", hidden=0)
 
 
-def test_settings_come_back_as_they_went() -> None:
+def test_settings_are_read_as_written() -> None:
     for settings in (_own(width=3, names=["a"]), _own(hidden=7), _own("gru", hidden=7)):
         again = ArchitectureSettings.model_validate_json(settings.model_dump_json())
         assert again == settings
@@ -215,7 +215,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_module_that_breaks_the_contract_is_refused_with_what_was_found(
+def test_module_that_breaks_the_contract_is_refused_with_what_was_found(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factory, message = BROKEN[name]
@@ -227,13 +227,13 @@ def test_a_module_that_breaks_the_contract_is_refused_with_what_was_found(
         build_model(_own("broken_models:factory"), FEATURE_DIM, NUM_CLASSES)
 
 
-def test_a_module_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOWED, "nowhere.at_all:factory")
     with pytest.raises(BadInput, match=r"nowhere\.at_all cannot be imported .* PYTHONPATH"):
         source_digest("nowhere.at_all:factory")
 
 
-def test_trying_a_module_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_is_unchanged_after_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     module = type(sys)("good_models")
     module.factory = lambda **_: Good()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "good_models", module)

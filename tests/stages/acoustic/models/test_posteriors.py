@@ -28,7 +28,7 @@ def test_posteriors_do_not_depend_on_the_batch(tmp_path: Path, kind: str) -> Non
         np.testing.assert_allclose(logp_TC, alone[index], atol=2e-5)
 
 
-def test_a_long_utterance_in_pieces_says_the_same(
+def test_posteriors_of_a_long_utterance_are_the_same_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model("conv")  # two layers see 14 frames to either side
@@ -42,7 +42,7 @@ def test_a_long_utterance_in_pieces_says_the_same(
         np.testing.assert_allclose(logp_TC, whole[index], atol=2e-5)
 
 
-def test_other_features_are_refused(tmp_path: Path) -> None:
+def test_posteriors_of_other_features_are_refused(tmp_path: Path) -> None:
     model = build_model(ArchitectureSettings(hidden=3, layers=1), 8, NUM_CLASSES)
     with (
         CorpusFile(make_corpus(tmp_path / "test.h5")) as corpus,

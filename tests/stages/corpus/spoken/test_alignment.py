@@ -34,7 +34,7 @@ def problems(draw):
 
 
 @given(problems())
-def test_all_states_come_in_order_and_last_long_enough(problem):
+def test_alignment_visits_all_states_in_order_for_long_enough(problem):
     starts_S, num_frames, min_frames = problem
     states_T = align_states(starts_S, num_frames=num_frames, min_frames=min_frames)
     assert len(states_T) == num_frames
@@ -43,7 +43,7 @@ def test_all_states_come_in_order_and_last_long_enough(problem):
 
 
 @given(problems())
-def test_starts_that_are_apart_already_only_get_rounded(problem):
+def test_alignment_only_rounds_starts_that_are_far_apart(problem):
     starts_S, num_frames, min_frames = problem
     wide_S = starts_S + np.arange(len(starts_S)) * (min_frames + 1)
     num_frames = int(wide_S[-1]) + num_frames + 2
@@ -53,7 +53,7 @@ def test_starts_that_are_apart_already_only_get_rounded(problem):
 
 
 @given(problems())
-def test_no_other_starts_are_nearer_in_least_squares(problem):
+def test_alignment_is_nearest_in_least_squares(problem):
     """Against every move of one or more neighbouring starts by one frame."""
     starts_S, num_frames, min_frames = problem
     num_frames += int(starts_S[-1])
@@ -70,12 +70,12 @@ def test_no_other_starts_are_nearer_in_least_squares(problem):
                 assert np.sum((moved_S - starts_S) ** 2) >= cost - len(starts_S) / 4
 
 
-def test_too_few_frames_are_refused():
+def test_alignment_refuses_too_few_frames():
     with pytest.raises(BadInput, match="3 states of 2 frames do not fit into 5 frames"):
         align_states(np.array([0.0, 1.0, 2.0]), num_frames=5, min_frames=2)
 
 
-def test_segments_are_cut_evenly():
+def test_states_divide_segments_evenly():
     starts_S = spread_states([0.0, 0.3], 0.5, num_states=[3, 2])
     np.testing.assert_allclose(starts_S, [0, 10, 20, 30, 40], atol=1e-12)
 
@@ -126,7 +126,7 @@ def test_speech_begins_and_ends_where_the_labels_say(clean):
     assert checked >= 30
 
 
-def test_a_vowel_begins_where_a_fricative_ends(clean):
+def test_vowel_begins_where_a_fricative_ends(clean):
     """The low bands take over from the high ones within 20 ms of the labels' border."""
     errors = []
     for _, _, mels_TF, phones_T in clean:

@@ -28,18 +28,18 @@ def test_units_name_their_neighbours_within_the_word():
     assert left_context("K-AE+T") == "K-AE"
 
 
-def test_frequent_contexts_have_classes_of_their_own():
+def test_contexts_that_are_frequent_have_separate_classes():
     classes = classes_of({("#-K+AE", 0): 11, ("#-K+AE", 1): 12, ("T-K+AE", 0): 10})
     assert classes.of("#-K+AE")[0] != classes.of("T-K+AE")[0]
     assert classes.num_classes == 3 + 3 + 4  # silence, the contexts, AE and T alone
 
 
-def test_a_phone_with_too_few_frames_alone_shares_its_commonest_context():
+def test_phone_with_too_few_frames_shares_its_most_frequent_context():
     classes = classes_of({("#-K+AE", 0): 11, ("T-K+AE", 0): 12, ("AE-K+T", 0): 3})
     assert classes.of("AE-K+T")[0] == classes.of("T-K+AE")[0]
 
 
-def test_rare_contexts_share_the_left_context_then_the_phone():
+def test_contexts_that_are_rare_share_the_left_context_then_the_phone():
     classes = classes_of(
         {("#-K+AE", 0): 6, ("#-K+T", 0): 6, ("T-K+AE", 0): 4, ("AE-K+T", 0): 7, ("K-K+T", 0): 9}
     )
@@ -48,7 +48,7 @@ def test_rare_contexts_share_the_left_context_then_the_phone():
     assert classes.of("T-K+AE")[0] == classes.of("AE-K+T")[0] == classes.of("K-K+T")[0]
 
 
-def test_contexts_never_seen_have_classes_too():
+def test_contexts_without_frames_have_classes():
     classes = classes_of({("#-K+AE", 0): 11, ("#-K+AE", 1): 11, ("T-K+AE", 0): 99})
     assert classes.of("K-K+K")[0] == classes.of("T-K+AE")[0]
     assert classes.of("#-T+#") != classes.of("#-AE+#")
@@ -68,7 +68,7 @@ def test_classes_are_numbered_without_gaps():
     assert used == set(range(classes.num_classes))
 
 
-def test_rare_pronunciations_are_left_out_but_one_stays():
+def test_pronunciations_that_are_rare_are_left_out_but_one():
     settings = SpokenSettings(max_pronunciations=2, min_pronunciation_share=0.2)
     heard = Counter({("K",): 50, ("T",): 30, ("AE",): 21, ("P",): 1})
     assert keep_pronunciations(heard, settings) == [("K",), ("T",)]
@@ -98,7 +98,7 @@ def text(num_sentences: int) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("num_sentences", [7, 900])
-def test_what_follows_any_word_sums_to_one(num_sentences):
+def test_bigram_probabilities_after_any_word_sum_to_one(num_sentences):
     unigrams, backoffs, bigrams = read_arpa(bigram_arpa(text(num_sentences)))
     words = [word for word in unigrams if word != BEGIN]
     assert math.fsum(unigrams[word] for word in words) == pytest.approx(1, abs=1e-6)
@@ -111,21 +111,21 @@ def test_what_follows_any_word_sums_to_one(num_sentences):
         assert math.fsum(follow) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_bigram_is_witten_and_bells():
+def test_bigram_is_that_of_witten_and_bell():
     unigrams, _, bigrams = read_arpa(bigram_arpa([("A", "B"), ("A", "A"), ("B",)]))
     # A is followed by B, A, END once each; five words and three ends in all, three kinds.
     assert unigrams["A"] == pytest.approx((3 + 1) / (8 + 3))
     assert bigrams["A", "B"] == pytest.approx((1 + 3 * (2 + 1) / (8 + 3)) / (3 + 3))
 
 
-def test_the_model_prefers_what_the_grammar_says():
+def test_bigram_prefers_sentences_of_the_grammar():
     arpa = bigram_arpa(text(3000))
     unigrams, backoffs, bigrams = read_arpa(arpa)
     assert bigrams["TURN", "THE"] > 100 * backoffs["TURN"] * unigrams["TURN"]
     assert {word for words in text(3000) for word in words} == set(unigrams) - {BEGIN, END}
 
 
-def test_kaldilm_reads_the_model(tmp_path):
+def test_bigram_is_read_by_kaldilm(tmp_path):
     path = tmp_path / "lm.arpa"
     path.write_text(bigram_arpa(text(50)), encoding="utf-8")
     fst = kaldilm.arpa2fst(input_arpa=str(path), disambig_symbol="#0", max_order=2)

@@ -27,7 +27,7 @@ def test_splits_share_no_variant():
     assert len(set(variants)) == len(variants)
 
 
-def test_default_voices_are_many_and_apart():
+def test_voices_of_the_default_are_many_and_differ():
     speakers = {split: speakers_of(split, SpokenSettings()) for split in SPLITS}
     used = {split: {speaker.variant for speaker in speakers[split]} for split in SPLITS}
     assert len(used["train"]) >= 40
@@ -36,7 +36,7 @@ def test_default_voices_are_many_and_apart():
     assert {speaker.accent for speaker in speakers["train"]} == set(ACCENTS.values())
 
 
-def test_more_voices_than_variants_come_in_other_accents():
+def test_voices_beyond_the_variants_have_other_accents():
     most = SpokenSettings(train_voices=400, dev_voices=80, test_voices=80)
     for split, count in (("train", 400), ("dev", 80), ("test", 80)):
         speakers = speakers_of(split, most)
@@ -44,14 +44,14 @@ def test_more_voices_than_variants_come_in_other_accents():
         assert len({(speaker.variant, speaker.accent) for speaker in speakers}) == count
 
 
-def test_every_voice_is_one_that_espeak_has():
+def test_voices_exist_in_espeak():
     loader = pytest.importorskip("espeakng_loader")
     there = {path.name for path in (Path(loader.get_data_path()) / "voices" / "!v").iterdir()}
     assert {variant for variants in VARIANTS.values() for variant in variants} <= there
 
 
 @pytest.mark.parametrize("accent", ACCENTS.values())
-def test_every_accent_speaks_with_phones_of_the_inventory(accent):
+def test_accents_have_phones_of_the_inventory_only(accent):
     pytest.importorskip("espeakng_loader")
     text = list(plan_text(SpokenSettings(lm_sentences=5_000)))[:60]
     speaker = replace(speakers_of("train", SpokenSettings())[0], accent=accent)
@@ -60,7 +60,7 @@ def test_every_accent_speaks_with_phones_of_the_inventory(accent):
             assert event.name.startswith("_") or phone_of(event.name) in {*PHONES, None}
 
 
-def test_a_spelled_a_is_the_letter_and_a_c_is_its_name():
+def test_letters_are_spoken_by_their_names():
     pytest.importorskip("espeakng_loader")
     (spoken,) = synthesise([first_plan(words=("A", "C", "A"))])
     phones = [
@@ -69,7 +69,7 @@ def test_a_spelled_a_is_the_letter_and_a_c_is_its_name():
     assert [phone for phone in phones if phone[1]] == [(0, "EY"), (1, "S"), (1, "IY"), (2, "EY")]
 
 
-def test_a_voice_that_is_not_there_is_an_error():
+def test_voice_that_does_not_exist_is_an_error():
     pytest.importorskip("espeakng_loader")
     speaker = replace(first_plan().speaker, variant="nobody")
     with pytest.raises(StageError, match="no variant 'nobody'"):
@@ -79,14 +79,14 @@ def test_a_voice_that_is_not_there_is_an_error():
         list(synthesise([first_plan(speaker=speaker)]))
 
 
-def test_a_synthesiser_that_dies_is_an_error(monkeypatch):
+def test_synthesiser_that_dies_is_an_error(monkeypatch):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(synthesis, "COMMAND", (sys.executable, "-c", "input()"))
     with pytest.raises(StageError, match="exited before it had spoken"):
         list(synthesis.synthesise(itertools.repeat(first_plan(), 9)))
 
 
-def test_a_library_that_cannot_be_loaded_is_an_error(monkeypatch):
+def test_library_that_cannot_be_loaded_is_an_error(monkeypatch):
     loader = pytest.importorskip("espeakng_loader")
     code = (
         "import espeakng_loader as e; e.get_library_path = lambda: '/nowhere/lib.so';"
@@ -98,13 +98,13 @@ def test_a_library_that_cannot_be_loaded_is_an_error(monkeypatch):
         list(synthesis.synthesise([first_plan()]))
 
 
-def test_words_that_are_spoken_as_one_are_an_error():
+def test_synthesiser_that_joins_words_is_an_error():
     pytest.importorskip("espeakng_loader")
     with pytest.raises(StageError, match=r"gave 4 word events for .*, wanted 5"):
         list(synthesise([first_plan(words=("TURN", "ON", "THE", "KITCHEN", "LIGHT"))]))
 
 
-def test_an_unknown_phone_is_an_error():
+def test_phone_that_is_unknown_is_an_error():
     with pytest.raises(StageError, match="not in the inventory"):
         phone_of("'Q^")
 
@@ -121,7 +121,7 @@ def test_sentences_are_short_and_upper_case():
         assert all(word.isalpha() and word.isupper() for word in words)
 
 
-def test_a_plan_is_the_same_each_time_and_unlike_other_splits():
+def test_plan_is_deterministic_and_differs_between_splits():
     def start(split):
         plans = itertools.islice(plan_utterances(split, SpokenSettings()), 30)
         return [(plan.words, plan.lead_seconds) for plan in plans]
