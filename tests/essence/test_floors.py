@@ -1,4 +1,4 @@
-"""A package of the same name as one of ours, earlier on sys.path, is refused with both files."""
+"""essence/floors.py: a package named like a floor, earlier on sys.path, is refused by name."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def python(*words: str, path: list[Path], cwd: Path) -> subprocess.CompletedProc
 
 
 def foreign_package(folder: Path, name: str) -> Path:
-    """A real package of another project, with a module that ours does not have."""
+    """A package of another project, with a module that the floor of that name does not have."""
     package = folder / name
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("SIZE = 7\n")
@@ -69,7 +69,7 @@ def test_foreign_module_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_init_is_refused_where_it_hides_ours(tmp_path: Path) -> None:
-    """An editable installation finds our packages after every entry of sys.path."""
+    """An editable installation looks its packages up after all entries of sys.path."""
     (tmp_path / "site" / "essence").mkdir(parents=True)
     for name in ("__init__.py", "floors.py"):
         content = (ROOT / "essence" / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""essence/__init__.py: lazy, complete, and the same to the interpreter as to a type checker."""
+"""essence/__init__.py: lazy, complete, and the same for the interpreter and a type checker."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ SLOW = {"torch", "numpy", "h5py", "zarr", "click", "pydantic", "storage", "stage
 
 
 def loaded_by(code: str) -> set[str]:
-    """Which of SLOW a fresh interpreter has loaded after `code`."""
+    """The packages of SLOW that a new interpreter has loaded after `code`."""
     code = f"import sys\n{code}\nprint(*sorted({SLOW} & set(sys.modules)))"
     command = [sys.executable, "-W", "error", "-c", code]
     ran = subprocess.run(

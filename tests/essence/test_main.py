@@ -1,4 +1,4 @@
-"""`python -m essence`: the command line, under one name however it was started."""
+"""`python -m essence`: the command line, with the same name as the console script."""
 
 import subprocess
 import sys

@@ -131,7 +131,7 @@ def test_installed_types_reach_a_strict_type_checker(installed: Path, tmp_path: 
 
 
 def install_lines(text: str) -> list[str]:
-    """What follows `pip install`, joined where a string or a paragraph is broken over lines."""
+    """The arguments of each `pip install`; lines of a string or a paragraph are joined."""
     flat = re.sub(r"\"?\s*\n\s*f?\"?", " ", text)
     return re.findall(r"\b(?:pip|pipx|uv)3? install\b([^`#&;)]{0,100})", flat)
 

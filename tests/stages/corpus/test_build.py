@@ -81,7 +81,7 @@ def test_summary_counts_utterances_speakers_rows_and_words(data, tmp_path):
 
 
 def test_difference_of_a_frame_is_a_setting_and_is_recorded(data, tmp_path):
-    """RELIABILITY 19: features against labels; the default refuses them, with both counts."""
+    """RELIABILITY 19: the default refuses a difference, with both counts."""
     labels = {id: np.array(a) for id, a in kaldiio.load_ark(str(data / "train/ali.ark"))}
     labels["train-s1-u1"] = labels["train-s1-u1"][:-1]
     num_frames = len(labels["train-s1-u1"])

@@ -1,4 +1,4 @@
-"""The front end against float64 oracles written from the definitions."""
+"""Front end, compared with float64 oracles written from the definitions."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def make_features(num_frames=17, dim=5, seed=3):
 
 
 def oracle_deltas(x_TF, order):
-    """Kaldi's add-deltas: slopes over +-2 frames, of slopes for the second order, edges held."""
+    """Kaldi's add-deltas: slopes over +-2 frames, slopes of slopes for order 2, edges repeated."""
     window = np.arange(-2, 3) / 10
     scales = [np.array([1.0])]
     for _ in range(order):

@@ -1,4 +1,4 @@
-"""Kaldi directories: what is good is read, what is bad is named, nothing is run or unpickled."""
+"""Kaldi directories: valid ones are read, errors are named, nothing is run or unpickled."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""Untranscribed speech in the corpus: folders without labels, and a share that keeps its labels."""
+"""Untranscribed speech in the corpus: folders without labels, and labelled_share."""
 
 import json
 import random
@@ -70,7 +70,7 @@ def test_unlabelled_folder_is_added_to_train_after_its_utterances(
         CorpusFile(tmp_path / "out" / "train.h5") as found,
         CorpusFile(tmp_path / "plain" / "train.h5") as plain,
     ):
-        assert found.utterances[:17] == plain.utterances  # digests of content are in them
+        assert found.utterances[:17] == plain.utterances  # they contain digests of the content
         assert [row.id for row in found.utterances[17:20]] == more
         assert len(found.utterances) == 17 + 3 + 7
         for index in range(17, len(found.utterances)):
@@ -229,7 +229,7 @@ def test_unlabelled_folder_may_have_utterances_of_train_without_alignment(
     assert summary.num_utterances == 17
 
 
-# The share that keeps its labels.
+# labelled_share
 
 
 @given(
@@ -252,7 +252,7 @@ def test_labelled_share_contains_every_smaller_share(
 
 
 def test_labelled_share_is_chosen_by_digests_of_ids() -> None:
-    """On paper it is SHA-256; another one would make other corpora of the same settings."""
+    """By SHA-256: another digest would make different corpora of the same settings."""
     assert choose_labelled(TRAIN_SPEAKERS, 0.4) == {"train-s4", "train-s3", "train-s6"}
     assert choose_labelled(TRAIN_SPEAKERS - {"train-s3"}, 0.4) == {"train-s4", "train-s6"}
 
@@ -288,7 +288,7 @@ def test_labelled_share_removes_only_labels(data: Path, tmp_path: Path) -> None:
 
 
 def test_labelled_share_is_of_the_speakers_of_train(data: Path, tmp_path: Path) -> None:
-    """Those of unlabelled folders have nothing to keep."""
+    """Speakers of unlabelled folders have no labels to keep."""
     summary = build(tmp_path / "out", settings_for(data, "more", labelled_share=0.3))
     labelled = speakers_with_labels(tmp_path / "out" / "train.h5")
     everybody = TRAIN_SPEAKERS | {"more-s0", "more-s1"}
@@ -298,7 +298,7 @@ def test_labelled_share_is_of_the_speakers_of_train(data: Path, tmp_path: Path) 
 
 
 def test_summary_counts_test_speakers_among_the_unlabelled(data: Path, tmp_path: Path) -> None:
-    """Train hears them, if without a word of theirs: test is no longer of new voices."""
+    """They are in train, if without transcripts: test does not consist of new speakers."""
     unheard = build(tmp_path / "one", settings_for(data, "more"))
     assert [split.heard_speakers for split in unheard.splits] == [0, 0, 0]
     speakers = (data / "more" / "utt2spk").read_text().replace(" more-s0", " test-s0")
@@ -322,14 +322,14 @@ def recipe_of(corpus: CorpusSettings) -> dict[str, Any]:
 
 
 def test_identity_of_earlier_corpora_stays_the_same(data: Path) -> None:
-    """The recipes of corpora that are labelled throughout have not a word more."""
+    """The recipes of fully labelled corpora are unchanged."""
     assert set(recipe_of(CorpusSettings())) == {"source", "spoken", "features"}
     kaldi = recipe_of(settings_for(data))
     assert set(kaldi) == {"source", "kaldi", "features"}
     assert "unlabelled" not in kaldi["kaldi"]
     assert "labelled_share" not in {*recipe_of(CorpusSettings())["spoken"], *kaldi["kaldi"]}
     spoken = [CorpusSettings(spoken=SpokenSettings(labelled_share=share)) for share in (0.5, 1)]
-    assert len({source_fingerprint(settings) for settings in spoken}) == 1  # the same is spoken
+    assert len({source_fingerprint(settings) for settings in spoken}) == 1  # the speech is the same
     assert len({str(recipe_of(settings)) for settings in spoken}) == 2
     few = recipe_of(settings_for(data, labelled_share=0.5))
     assert (few.pop("labelled_share"), few) == (0.5, kaldi)

@@ -1,4 +1,4 @@
-"""A store made to harm its reader: bombs, paths that lead out, devices, nonsense in every field."""
+"""Malicious stores: bombs, paths out of the store, devices, invalid values in every field."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def copied(whole: Path, tmp_path: Path) -> Path:
 
 
 def shard_of(chunk: bytes, *, declared: int | None = None) -> tuple[bytes, list[int]]:
-    """A shard of two inner chunks, both this one, and their checksums."""
+    """A shard of two inner chunks with this content, and their checksums."""
     size = len(chunk) if declared is None else declared
     index = np.array([[0, size], [0, size]], dtype="<u8").tobytes()
     crc = int.from_bytes(chunk[-CRC_BYTES:], "little")
@@ -63,7 +63,7 @@ def shard_of(chunk: bytes, *, declared: int | None = None) -> tuple[bytes, list[
 
 
 def open_under_a_limit(path: Path, *, codes: str) -> tuple[str, float]:
-    """(message, seconds of CPU) of a process that may take 1 GiB of addresses in all."""
+    """(message, seconds of CPU) of a process that is limited to 1 GiB of address space."""
     code = (
         "import resource, sys, time; from pathlib import Path\n"
         "from storage.errors import StoreError; from storage.read.reader import open_store\n"
@@ -87,7 +87,7 @@ def open_under_a_limit(path: Path, *, codes: str) -> tuple[str, float]:
 
 
 def sparse(path: Path, name: str, num_bytes: int) -> None:
-    """An object of so many zeros, which take no room; its record agrees in size."""
+    """A sparse object of zeros, whose record has the same size."""
     with (path / name).open("wb") as file:
         file.truncate(num_bytes)
     manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
@@ -104,7 +104,7 @@ def make_wide_chunk(path: Path) -> None:
 
 
 def make_many_utterances(path: Path) -> None:
-    """2^28 utterances, as 2 GiB of zeros that compress to nothing: the declared size is true."""
+    """2^28 utterances, as 2 GiB of zeros that compress well: the declared size is right."""
     attributes = json.loads((path / "zarr.json").read_bytes())
     attributes["attributes"]["num_utterances"] = (1 << 28) - 1
     reseal(path, "zarr.json", json.dumps(attributes).encode())
@@ -178,14 +178,14 @@ def test_decompression_bomb_is_named_before_memory_is_allocated(copied: Path, wh
 def test_attributes_that_ask_for_too_much_are_refused_at_once(
     copied: Path, field: str, value: object
 ) -> None:
-    """RELIABILITY 23: no attribute makes a reader work long or take memory."""
+    """RELIABILITY 23: no attribute makes a reader use much time or memory."""
     metadata = json.loads((copied / "zarr.json").read_bytes())
     metadata["attributes"][field] = value
     if field in ("kept", "num_classes"):
         metadata["attributes"]["num_classes"] = 1 << 60
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
     began = time.process_time()
-    with suppress(StoreError):  # more classes than there are ids harm nobody
+    with suppress(StoreError):  # more classes than ids are harmless
         open_store(copied)
     assert time.process_time() - began < 0.5
 
@@ -195,7 +195,7 @@ def test_attributes_that_ask_for_too_much_are_refused_at_once(
 def test_objects_are_opened_only_if_regular_files_below_the_store(
     copied: Path, name: str, kind: str
 ) -> None:
-    """RELIABILITY 22: no link is followed, no device opened, no pipe waited for."""
+    """RELIABILITY 22: links are not followed, devices and pipes not opened."""
     place = copied / name
     content = place.read_bytes()
     outside = copied.with_name("outside")
@@ -269,7 +269,7 @@ JSON_VALUES = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """JSON in which one place holds something else, or is gone."""
+    """JSON in which one value is replaced or removed."""
     if isinstance(value, dict) and value and draw(st.integers(0, 9)):
         key = draw(st.sampled_from(sorted(value)))
         if draw(st.integers(0, 9)) == 0:

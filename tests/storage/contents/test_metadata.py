@@ -1,4 +1,4 @@
-"""Metadata from a stranger: each field is as the page says, and JSON is read in one way only."""
+"""Untrusted metadata: each field is as documented, and JSON has one meaning."""
 
 import json
 import math
@@ -35,7 +35,7 @@ ORIGIN = {"made_by": "merge", "stores": ["1" * 64, "2" * 64], "corpora": ["a"]}
 
 
 class Raw(str):
-    """JSON as it stands in the file."""
+    """JSON text that goes into the file unchanged."""
 
 
 ODD: list[Any] = [
@@ -71,7 +71,7 @@ def is_origin(value: Any) -> bool:
     )
 
 
-# What section 3 of docs/store-format.md asks of each, for this store.
+# The rule for each attribute in section 3 of docs/store-format.md, for this store.
 FITS: dict[str, Callable[[Any], bool]] = {
     "format": lambda value: value == "essence soft labels",
     "format_version": lambda value: type(value) is int and value == 1,
@@ -112,7 +112,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_attributes(path: Path, source: Path, **values: Any) -> None:
-    """The attributes of `source`, some of them other than they were."""
+    """The attributes of `source` with some changes."""
     metadata = json.loads((source / "zarr.json").read_bytes())
     for name, value in values.items():
         metadata["attributes"][name] = f"@{name}" if isinstance(value, Raw) else value
@@ -131,7 +131,7 @@ def test_attributes_under_test_are_all_attributes(whole: Path) -> None:
 def test_attribute_that_differs_from_the_page_is_refused(
     whole: Path, tmp_path: Path, name: str
 ) -> None:
-    """RELIABILITY 24: every attribute, every odd value; the message stays short."""
+    """RELIABILITY 24: every attribute with every odd value; the message is short."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     for value in ODD:
         with_attributes(path, whole, **{name: value})
@@ -145,7 +145,7 @@ def test_attribute_that_differs_from_the_page_is_refused(
     metadata = json.loads((whole / "zarr.json").read_bytes())
     metadata["attributes"].pop(name, None)
     reseal(path, "zarr.json", json.dumps(metadata).encode())
-    if name in ("pruning", "origin"):  # that it is null need not be said
+    if name in ("pruning", "origin"):  # null may be left out
         open_store(path)
     else:
         with pytest.raises(StoreError):
@@ -154,7 +154,7 @@ def test_attribute_that_differs_from_the_page_is_refused(
 
 @pytest.mark.parametrize("ids", ["aXa", "a\0b", "\xff\xffb"])
 def test_ids_that_are_invalid_are_refused(tmp_path: Path, ids: str) -> None:
-    """RELIABILITY 20, 24: an id that comes twice would hide one of the two utterances."""
+    """RELIABILITY 20, 24: a repeated id would hide one of the two utterances."""
     rows = [replace(row, id=id) for row, id in zip(ROWS[3:6], "aXb", strict=True)]
     path = make_part(tmp_path / "a.zarr", rows)
     blob = blosc.compress(ids.encode("latin-1"), b"zstd", 1, 2)
@@ -164,7 +164,7 @@ def test_ids_that_are_invalid_are_refused(tmp_path: Path, ids: str) -> None:
 
 
 def test_integers_are_accepted_as_floats(tmp_path: Path) -> None:
-    """2 and 2.0 are one number in JSON: writers in other languages write the former."""
+    """2 and 2.0 are the same number in JSON; writers in other languages write 2."""
     path = make_part(tmp_path / "a.zarr", ROWS[:2], temperatures=(2.0,))
     wanted = open_store(path).read_log_norm(ROWS[1].id, temperature=2.0)
     with_attributes(path, path, temperatures=[2], temperature=1, weights=[1, 0])
@@ -191,7 +191,7 @@ def test_integers_are_accepted_as_floats(tmp_path: Path) -> None:
     ],
 )
 def test_json_with_two_meanings_is_refused(content: bytes) -> None:
-    """RELIABILITY 24: in whatever file it stands."""
+    """RELIABILITY 24: in any file."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(content)
     with pytest.raises(StoreCorrupt, match="is not a list of objects"):
@@ -213,7 +213,7 @@ def test_json_that_is_valid_is_what_python_reads() -> None:
 def test_json_of_odd_values_raises_store_errors_only(
     whole: Path, tmp_path: Path, file: str
 ) -> None:
-    """RELIABILITY 24: names and values are something odd, in one place or wherever they stand."""
+    """RELIABILITY 24: odd names and values, in one place or in all."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     head = read_head(path)
     names = {"manifest": f"manifest-{head}.json", "commit": "commits/00000000.json"}
@@ -248,7 +248,7 @@ def _leaves(value: Any) -> list[Any]:
 def test_manifest_that_lists_other_objects_is_refused(
     whole: Path, tmp_path: Path, name: str
 ) -> None:
-    """RELIABILITY 8, 24: the object is there, and is what the manifest says."""
+    """RELIABILITY 8, 24: the object exists and agrees with the manifest."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
     manifest["objects"][name] = {"bytes": 1, "sha256": record_of(b"x").sha256}
@@ -262,7 +262,7 @@ def test_manifest_that_lists_other_objects_is_refused(
 def test_commit_record_that_contradicts_the_manifest_is_refused(
     whole: Path, tmp_path: Path
 ) -> None:
-    """RELIABILITY 8: what repair would find damaged, verify does not call sound."""
+    """RELIABILITY 8: verify reports all damage that repair finds."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     commit = json.loads((path / "commits/00000001.json").read_bytes())
     commit["objects"]["val_1/c/1/0"]["sha256"] = "0" * 64

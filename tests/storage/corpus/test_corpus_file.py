@@ -1,4 +1,4 @@
-"""The corpus file: what is added is what is read; what is wrong is named and leaves no file."""
+"""Corpus file: it reads what was written; errors name the utterance and leave no file."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -282,7 +282,7 @@ def read_all(path: Path) -> tuple[Any, ...]:
 def test_flipped_bits_raise_corpus_file_errors_only(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "a.h5", [9, 0, 14])
     content, wanted = path.read_bytes(), read_all(path)
-    # Chunks are mostly zeros that were never written to; what lies outside them is what matters.
+    # Chunks are mostly zeros: flips outside of them are the test.
     places = [place for place, byte in enumerate(content) if byte]
     rng = np.random.default_rng(7)
     for place in rng.choice(places, size=600, replace=False):

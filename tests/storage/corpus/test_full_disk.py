@@ -1,4 +1,4 @@
-"""A full disk under a corpus file: a named error, nothing left, and it works with room again."""
+"""A full disk: the writer raises a named error and leaves no file; with room it works again."""
 
 import subprocess
 import sys

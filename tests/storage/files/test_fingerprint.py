@@ -1,4 +1,4 @@
-"""Fingerprints: the same content, the same digits; any other content, others."""
+"""Fingerprints: equal for equal content, different for different content."""
 
 import hashlib
 from pathlib import Path
@@ -21,7 +21,7 @@ VALUES = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    # surrogates have no UTF-8
+    # surrogates cannot be encoded as UTF-8
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=9,

@@ -1,4 +1,4 @@
-"""Publication: a name holds the old content or the new, and never half of it."""
+"""Publication: a file has the old content or the new content, never a part of it."""
 
 import os
 from collections.abc import Iterator

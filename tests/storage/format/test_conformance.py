@@ -1,6 +1,6 @@
-"""Other programs read our stores: every value of every array, by other Zarr v3 implementations.
+"""Stores are read by other Zarr v3 implementations: every value of every array.
 
-zarr-python is always here; tensorstore (C++) and zarrs (Rust) where they are installed.
+zarr-python is always tested; tensorstore (C++) and zarrs (Rust) if they are installed.
 """
 
 import json
@@ -80,7 +80,7 @@ def test_conformance_another_reader_reads_the_utterance_table(
 
 
 def test_conformance_metadata_are_plain_zarr_v3(store: SoftLabelStore) -> None:
-    """No consolidated metadata, no codec that the Zarr v3 specification does not name."""
+    """No consolidated metadata, only codecs of the Zarr v3 specification."""
     named = {"bytes", "blosc", "zstd", "crc32c", "sharding_indexed"}
     for path in store.path.rglob("zarr.json"):
         metadata = json.loads(path.read_bytes())

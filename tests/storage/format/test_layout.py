@@ -1,4 +1,4 @@
-"""docs/store-format.md is true: its example is what we write, and enough to read it by."""
+"""docs/store-format.md: its example has the bytes that are written, and a reader needs only it."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def test_layout_example_has_the_table_that_the_reader_reads(example: Path) -> No
     assert [record["bytes"], record["chunks"]] == [int(text[1]), json.loads(text[2])]
 
 
-# A reader written from the page alone: nothing below this line comes from `storage`.
+# A reader written from the page alone: nothing below this line uses `storage`.
 
 
 def probability(code: int) -> float:

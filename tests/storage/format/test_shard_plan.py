@@ -1,4 +1,4 @@
-"""Shard plan: whole utterances, in order, back to back."""
+"""Shard plan: whole utterances, in order, without gaps."""
 
 import pytest
 from hypothesis import given

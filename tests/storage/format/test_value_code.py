@@ -1,4 +1,4 @@
-"""The value code's error is what the format promises."""
+"""Value code: its error is within the bounds of the format."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ def stored_divergence(logp_TC: NDArray[np.float32]) -> tuple[NDArray[Any], NDArr
 
 
 def test_code_divergence_of_peaked_posteriors_is_within_its_bound() -> None:
-    """As acoustic models give them: the best class has 0.6 to 0.85 on average."""
+    """Posteriors like those of acoustic models: the best class has 0.6 to 0.85 on average."""
     pairs = [stored_divergence(make_logp(501, 1009, sharpness=s)) for s in (6.0, 9.0, 14.0)]
     divergence = np.concatenate([divergence_T for divergence_T, _ in pairs])
     assert divergence.min() > -1e-12

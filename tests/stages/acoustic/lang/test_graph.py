@@ -1,4 +1,4 @@
-"""Decoding graphs of hand-made langs: words that are planted as pdfs are found again."""
+"""Decoding graphs of hand-made langs: words planted as pdfs are decoded."""
 
 import math
 from dataclasses import replace
@@ -58,10 +58,10 @@ def make_lang(order=2, lexicon=LEXICON, units=UNITS, arpa=None):
 
 
 def hear(directory, path, num_classes=6):
-    """Words and total cost of the best path when the pdfs of `path` are all but certain."""
+    """Words and total cost of the best path if the pdfs of `path` have almost all probability."""
     logp = np.full((len(path), num_classes), -50.0, np.float32)
     logp[np.arange(len(path)), path] = 0
-    graph = read_graph(directory)  # the decoder keeps neither graph nor matrix alive
+    graph = read_graph(directory)  # references: the decoder does not keep graph and matrix alive
     decodable = kaldi_decoder.DecodableCtc(logp)
     options = kaldi_decoder.FasterDecoderOptions(beam=1000.0)
     decoder = kaldi_decoder.FasterDecoder(graph, options)

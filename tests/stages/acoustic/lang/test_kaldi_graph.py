@@ -1,4 +1,4 @@
-"""Kaldi's HCLG.fst decodes as the lexicon's graph does, is copied whole, is refused by name."""
+"""Kaldi's HCLG.fst: it decodes like the graph of the lexicon; damage is refused by name."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def built(directory, out):
 
 
 def same(found, wanted):
-    """Are the two graphs the same, arc by arc, in the same order?"""
+    """Check that two graphs have the same arcs in the same order."""
     assert found.start == wanted.start
     for name in ("final_S", "first_S", "count_S", "arcs_A"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
@@ -75,7 +75,7 @@ def same(found, wanted):
 
 @pytest.mark.parametrize("type", ["const", "vector"])
 def test_graph_is_that_of_its_lexicon(tmp_path, lang, type):
-    """The oracle: ours in transition-ids, then back in pdfs, is ours."""
+    """The oracle: a graph of pdfs, mapped to transition-ids and back, is unchanged."""
     kaldi = make_kaldi_graph(tmp_path / "kaldi", lang, type=type)
     assert read_fst(kaldi / "HCLG.fst").arcs_A["input"].max() > 2 * NUM_PDFS
     ours, theirs = built(lang, tmp_path / "ours"), built(kaldi, tmp_path / "theirs")
@@ -112,7 +112,7 @@ def test_lang_folder_is_read_as_written_and_is_a_copy(tmp_path, graph):
     again = read_lang_folder(tmp_path / "copy")
     assert again == first
     wanted = (graph / "HCLG.fst").read_bytes()
-    with (graph / "HCLG.fst").open("r+b") as file:  # as a shell's > does: the same inode
+    with (graph / "HCLG.fst").open("r+b") as file:  # the same inode, as with a shell's >
         file.write(bytes(50))
     assert (tmp_path / "copy" / "HCLG.fst").read_bytes() == wanted
     check_lang(again)
@@ -188,7 +188,7 @@ def test_fst_of_vector_type_may_lack_its_number_of_states(tmp_path, lang):
     assert struct.unpack_from("<q", content, 50) == (len(wanted.final_S),)
     path.write_bytes(content[:50] + struct.pack("<q", -1) + content[58:])
     same(read_fst(path), wanted)
-    path.write_bytes(content + bytes(12))  # one more than it says
+    path.write_bytes(content + bytes(12))  # one more than declared
     with pytest.raises(BadInput, match=f"{len(wanted.final_S) + 1} whole states found"):
         read_fst(path)
 
@@ -228,7 +228,7 @@ def test_fst_with_damaged_bytes_raises_bad_input_only(tmp_path, lang, type):
             check_lang(read_kaldi_graph(directory))
         except BadInput:
             refused += 1
-        else:  # what is not refused is safe to decode with
+        else:  # graphs that are accepted are safe to decode with
             with suppress(FileExistsError):
                 (tmp_path / "out").mkdir()
             build_decoding_graph(read_kaldi_graph(directory), tmp_path / "out")
@@ -249,7 +249,7 @@ def edit(name, change):
 
 
 def rewrite(change):
-    """Change the graph as OpenFst's own objects."""
+    """Change the graph through OpenFst's objects."""
 
     def damage(graph):
         path = graph / "HCLG.fst"
@@ -413,7 +413,7 @@ def test_transitions_may_have_self_loop_pdfs_and_counts(tmp_path):
         found.append(read_transitions(path))
     assert found[0] == found[1]
     assert found[0].pdfs[:6] == (0, 0, 1, 1, 2, 2)
-    assert found[0].pdfs[-4:] == (5, 4, 0, 5)  # staying has the next pdf
+    assert found[0].pdfs[-4:] == (5, 4, 0, 5)  # the self loop has the next pdf
     path.write_text(
         "Transition-state 1: phone = 4 hmm-state = 2 forward-pdf = 0 self-loop-pdf = 51\n"
         " Transition-id = 1 p = 0.5 [self-loop]\n Transition-id = 2 p = 1e-05 [2 -> 3]\n"
@@ -422,7 +422,7 @@ def test_transitions_may_have_self_loop_pdfs_and_counts(tmp_path):
     assert read_transitions(path).largest_pdf == 51
 
 
-# what the graph is used for
+# use of the graph
 
 
 def test_word_cost_is_added_to_every_word(tmp_path, graph):
@@ -533,7 +533,7 @@ def test_summary_warns_of_states_that_subsampling_skips(tmp_path):
         said[subsample] = (summary.splits[0].lost_visits, summary.splits[2].lost_visits, len(lines))
     assert said[1] == said[2] == (0, 0, 0)
     lost, lost_of_test, num_lines = said[3]
-    assert 0.02 < lost < 0.3  # of visits of 2 frames, a third of the time, between two taken ones
+    assert 0.02 < lost < 0.3  # visits of 2 frames between two sampled frames
     assert (lost_of_test, num_lines) == (0, 2)  # test has no alignment
 
 

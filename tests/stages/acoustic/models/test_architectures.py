@@ -1,4 +1,4 @@
-"""Every architecture: padding and company never change what a model says of an utterance."""
+"""Architectures: outputs of an utterance do not depend on padding or on the batch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Model file: what is saved is what is loaded; anything else is refused by name."""
+"""Model file: it is loaded as saved; damage is refused by name."""
 
 import json
 from pathlib import Path

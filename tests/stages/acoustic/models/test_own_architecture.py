@@ -1,4 +1,4 @@
-"""One's own architecture: tried at the door, kept by name, and never run for a stranger."""
+"""Custom architectures: checked when built, recorded by name, imported only with permission."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Log-posteriors: one distribution a frame, the same whatever the batch."""
+"""Log-posteriors: a distribution per frame, independent of the batch."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_posteriors_do_not_depend_on_the_batch(tmp_path: Path, kind: str) -> Non
 def test_posteriors_of_a_long_utterance_are_the_same_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make_model("conv")  # two layers see 14 frames to either side
+    model = make_model("conv")  # two layers have a context of 14 frames on each side
     with CorpusFile(make_corpus(tmp_path / "test.h5", lengths=(5, 97, 0, 6))) as corpus:
         whole = dict(log_posteriors(model, corpus, range(4), 10, "cpu"))
         monkeypatch.setattr(posteriors, "PIECE_FRAMES", 20)

@@ -1,4 +1,4 @@
-"""Label times: the rule that spreads them, and the signal that they must agree with."""
+"""Times of labels: the rule that spreads them, and their agreement with the signal."""
 
 import itertools
 
@@ -54,7 +54,7 @@ def test_alignment_only_rounds_starts_that_are_far_apart(problem):
 
 @given(problems())
 def test_alignment_is_nearest_in_least_squares(problem):
-    """Against every move of one or more neighbouring starts by one frame."""
+    """Compared with every shift of one or more adjacent starts by one frame."""
     starts_S, num_frames, min_frames = problem
     num_frames += int(starts_S[-1])
     states_T = align_states(starts_S, num_frames=num_frames, min_frames=min_frames)
@@ -66,7 +66,7 @@ def test_alignment_is_nearest_in_least_squares(problem):
             moved_S[first:last] += step
             lengths = np.diff(moved_S, append=num_frames)
             if (lengths >= min_frames).all():
-                # Rounding the real-valued optimum may cost a little of it.
+                # Rounding the real-valued optimum may increase the distance a little.
                 assert np.sum((moved_S - starts_S) ** 2) >= cost - len(starts_S) / 4
 
 
@@ -82,7 +82,7 @@ def test_states_divide_segments_evenly():
 
 @pytest.fixture(scope="module")
 def clean():
-    """Variant, energy (dB), log-mels and phone of every frame, of a sentence of 41 voices each."""
+    """Variant, energy (dB), log-mels, phone of all frames of a sentence, for each of 41 voices."""
     pytest.importorskip("espeakng_loader")
     settings = SpokenSettings()
     spoken = []
@@ -110,8 +110,8 @@ def test_vowels_are_far_louder_than_silence(clean):
 
 
 def test_speech_begins_and_ends_where_the_labels_say(clean):
-    """Within 20 ms, where the first phone is no stop, whose closure is silent, and the last one
-    a vowel of a voice without an echo of its own.
+    """Within 20 ms. The first phone is no stop, since closures are silent; the last is a vowel
+    of a voice without echo.
     """
     checked = 0
     for variant, energy_T, _, phones_T in clean:
@@ -127,7 +127,7 @@ def test_speech_begins_and_ends_where_the_labels_say(clean):
 
 
 def test_vowel_begins_where_a_fricative_ends(clean):
-    """The low bands take over from the high ones within 20 ms of the labels' border."""
+    """The energy moves from high to low bands within 20 ms of the boundary of the labels."""
     errors = []
     for _, _, mels_TF, phones_T in clean:
         low_T, high_T = mels_TF[:, 3:15].mean(axis=1), mels_TF[:, 30:].mean(axis=1)

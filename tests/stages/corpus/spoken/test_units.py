@@ -77,7 +77,7 @@ def test_pronunciations_that_are_rare_are_left_out_but_one():
 
 
 def read_arpa(arpa: str) -> tuple[dict[str, float], dict[str, float], dict[tuple[str, str], float]]:
-    """An ARPA reader of its own: unigram and back-off and bigram probabilities."""
+    """An independent ARPA reader: unigram, back-off and bigram probabilities."""
     unigrams, backoffs, bigrams = {}, {}, {}
     for line in arpa.splitlines():
         fields = line.split("\t")

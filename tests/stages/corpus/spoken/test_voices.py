@@ -1,4 +1,4 @@
-"""Who speaks, and what is said."""
+"""Voices, phones, plans and the synthesiser process."""
 
 import itertools
 import sys
