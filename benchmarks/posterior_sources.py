@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from realistic_posteriors import realistic_posteriors
 
 from stages.members.ensemble_posteriors import average_log_posteriors
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from storage.corpus.corpus_file import CorpusFile
 from storage.format.tiers import plan_tiers
 from storage.read.reader import SoftLabelStore

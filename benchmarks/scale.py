@@ -42,7 +42,7 @@ from stages.acoustic.models.architectures import ArchitectureSettings, build_mod
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.acoustic.models.posteriors import consecutive_batches
 from stages.contract.progress import SilentProgress
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce

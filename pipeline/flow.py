@@ -23,7 +23,7 @@ from stages.ensemble.make import make_member
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.readiness import why_not
-from stages.members.settings import MemberSettings
+from stages.members.kind import MemberSettings
 from stages.report.page import write_report
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student

@@ -8,7 +8,6 @@ that were made from it.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
@@ -18,8 +17,7 @@ from stages.contract.results import System
 from stages.corpus.build import source_fingerprint
 from stages.evaluate.evaluate import RESULT_FORMAT
 from stages.evaluate.frame_quality import QUALITY_FORMAT
-from stages.members.posterior_archive import posteriors_fingerprint
-from stages.members.settings import MemberSettings
+from stages.members.kind import MemberSettings
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings
 
@@ -61,35 +59,27 @@ class Recipes:
         return tuple(map(self._member, self._settings.ensemble.members))
 
     def _member(self, member: MemberSettings) -> Recipe:
-        if member.posteriors is not None:
-            return self._archived_member(member, member.posteriors)
-        return Recipe(
-            stage="member",
-            settings=member.identity(),
-            inputs={"corpus": self.corpus.fingerprint},
-            shown_as=member.name,
-        )
+        """Of the files that a member is made from, the content counts, not the place.
 
-    def _archived_member(self, member: MemberSettings, posteriors: Path) -> Recipe:
-        """Somebody else's model: the content of its archives counts, not where they lie.
-
-        Where they are away, the member that was adopted here from that very path is meant: with
-        the stores made, nobody reads the archives any more.
+        If they are missing, the member that was made from that very path is meant: once the
+        stores are made, nothing reads those files again.
         """
         recipe = Recipe(
             stage="member",
             settings=member.identity(),
             inputs={"corpus": self.corpus.fingerprint},
             shown_as=member.name,
-            remarks={"path": str(posteriors)},
         )
-        if not posteriors.exists():
+        source = member.source()
+        if source is None:
+            return recipe
+        recipe = replace(recipe, remarks={"path": str(source.path)})
+        if not source.path.exists():
             for made in self._shelf.found("member"):
                 same = (made.settings, made.remarks) == (recipe.settings, recipe.remarks)
                 if same and made.inputs.items() > recipe.inputs.items():
                     return replace(made, shown_as=member.name)
-        content = {"posteriors": posteriors_fingerprint(posteriors)}
-        return replace(recipe, inputs={**recipe.inputs, **content})
+        return replace(recipe, inputs={**recipe.inputs, source.name: source.fingerprint()})
 
     @cached_property
     def teacher(self) -> Recipe:

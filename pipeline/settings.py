@@ -46,9 +46,10 @@ class PipelineSettings(Settings):
     @property
     def own_architectures(self) -> frozenset[str]:
         """The user's own code that these settings name: it may be run."""
-        members = [member.architecture for member in self.ensemble.members]
-        architectures = [*members, *(student.architecture for student in self.students)]
-        return frozenset(each.kind for each in architectures if each.is_own)
+        students = (student.architecture for student in self.students)
+        of_students = frozenset(each.kind for each in students if each.is_own)
+        of_members = (member.own_architectures() for member in self.ensemble.members)
+        return of_students.union(*of_members)
 
     @property
     def needs_teacher(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pipeline.freshness import Recipe
 from pipeline.job import Job
-from stages.acoustic.models.architectures import BUILT_IN
+from stages.acoustic.models.architectures import BUILT_IN, describe_architecture
 from stages.contract.results import System, SystemFacts
 from storage.files.fingerprint import fingerprint
 
@@ -15,8 +15,8 @@ SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
 
 def members_of(job: Job) -> Iterator[System]:
     """One system for each member of the ensemble."""
-    for recipe in job.recipes.members:
-        yield _one_model(job, recipe, kind="member", name=recipe.shown_as)
+    for recipe, settings in zip(job.recipes.members, job.settings.ensemble.members, strict=True):
+        yield _one_model(job, recipe, kind="member", name=recipe.shown_as, facts=settings.facts())
 
 
 def ensemble_of(job: Job) -> System:
@@ -50,7 +50,7 @@ def students_of(job: Job) -> Iterator[System]:
         group = _group(recipe, default)
         group_name = student_name(_with_one_seed(recipe.settings, default), default) + elsewhere
         yield replace(
-            _one_model(job, recipe, kind="student", name=name),
+            _one_model(job, recipe, kind="student", name=name, facts=_facts(recipe.settings)),
             teacher=recipe.inputs.get("teacher"),
             group=group,
             group_name=given.get(group) or group_name,
@@ -78,7 +78,7 @@ def _with_one_seed(student: dict[str, Any], default: dict[str, Any]) -> dict[str
 
 
 def _one_model(
-    job: Job, recipe: Recipe, *, kind: Literal["member", "student"], name: str
+    job: Job, recipe: Recipe, *, kind: Literal["member", "student"], name: str, facts: SystemFacts
 ) -> System:
     return System(
         name=name,
@@ -86,7 +86,7 @@ def _one_model(
         fingerprint=recipe.fingerprint,
         model_directories=(job.shelf.place(recipe),),
         weights=(1.0,),
-        facts=_facts(recipe.settings),
+        facts=facts,
     )
 
 
@@ -119,27 +119,18 @@ def differences(
 
 def _said(key: str, value: Any) -> str:
     if key == "architecture":
-        return _architecture(value)
+        return describe_architecture(value)
     last = key.rpartition(".")[2]
     return f"{SHORT_NAMES.get(last, last)}={value}"
 
 
-def _architecture(architecture: dict[str, Any]) -> str:
-    kind = architecture["kind"]
-    if kind in BUILT_IN:
-        return f"{kind} {architecture['layers']}x{architecture['hidden']}"
-    return " ".join([kind, *(f"{key}={x}" for key, x in architecture.items() if key != "kind")])
-
-
-def _facts(settings: dict[str, Any]) -> SystemFacts:
-    """What the report shows of a model's settings."""
-    if "architecture" not in settings:
-        return SystemFacts(architecture="archived posteriors")
+def _facts(student: dict[str, Any]) -> SystemFacts:
+    """What the report shows of a student's settings."""
     return SystemFacts(
-        architecture=_architecture(settings["architecture"]),
-        seed=settings["training"]["seed"],
-        k=settings.get("k"),
-        hard_weight=settings.get("hard_weight"),
-        tail=settings.get("tail"),
-        temperature=settings.get("temperature"),
+        architecture=describe_architecture(student["architecture"]),
+        seed=student["training"]["seed"],
+        k=student.get("k"),
+        hard_weight=student.get("hard_weight"),
+        tail=student.get("tail"),
+        temperature=student.get("temperature"),
     )

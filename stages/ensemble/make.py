@@ -1,11 +1,10 @@
-"""corpus -> member: trained here, or adopted by the posteriors that it gave elsewhere."""
+"""corpus -> member, as the kind of its settings makes it (stages/members/kinds.py)."""
 
 from pathlib import Path
 
 from stages.contract.progress import Progress
-from stages.members.adopt import adopt_member
-from stages.members.settings import MemberSettings
-from stages.members.train import train_member
+from stages.members.kind import MemberSettings
+from stages.members.kinds import kind_of
 from stages.training.ranks import ALONE, Ranks
 
 
@@ -18,17 +17,8 @@ def make_member(
     progress: Progress,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Fill `directory` with what `stages.members.member.open_member` opens.
-
-    Ranks train together; archives are looked at by the first alone.
-    """
-    if settings.posteriors is not None:
-        if ranks.is_first:
-            adopt_member(
-                settings, corpus_directory=corpus_directory, directory=directory, progress=progress
-            )
-        return
-    train_member(
+    """Fill `directory` with what `stages.members.kinds.open_member` opens."""
+    kind_of(settings).make(
         settings,
         corpus_directory=corpus_directory,
         directory=directory,

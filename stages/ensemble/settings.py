@@ -1,4 +1,4 @@
-"""Settings of the ensemble: its members, unlike one another on purpose."""
+"""Settings of the ensemble: its members. The default ones err differently: three families."""
 
 from typing import Self
 
@@ -6,21 +6,22 @@ from pydantic import Field, model_validator
 
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.settings import Settings
-from stages.members.settings import MemberSettings
+from stages.members.kinds import AnyMemberSettings
+from stages.members.trained import TrainedMemberSettings
 from stages.training.settings import TrainingSettings
 
 DEFAULT_MEMBERS = (
-    MemberSettings(
+    TrainedMemberSettings(
         name="tdnn",
         architecture=ArchitectureSettings(kind="tdnn", hidden=192, layers=6, dropout=0.2),
         training=TrainingSettings(seed=1),
     ),
-    MemberSettings(
+    TrainedMemberSettings(
         name="gru",
         architecture=ArchitectureSettings(kind="gru", hidden=128, layers=2, dropout=0.2),
         training=TrainingSettings(seed=2),
     ),
-    MemberSettings(
+    TrainedMemberSettings(
         name="conv",
         architecture=ArchitectureSettings(kind="conv", hidden=192, layers=5, dropout=0.2),
         training=TrainingSettings(seed=3),
@@ -29,9 +30,9 @@ DEFAULT_MEMBERS = (
 
 
 class EnsembleSettings(Settings):
-    """The members, by unlike names."""
+    """The members; no two have the same name."""
 
-    members: tuple[MemberSettings, ...] = Field(DEFAULT_MEMBERS, min_length=1)
+    members: tuple[AnyMemberSettings, ...] = Field(DEFAULT_MEMBERS, min_length=1)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -25,7 +25,7 @@ from stages.members.ensemble_posteriors import (
     raise_to_floor,
     restore_small_means,
 )
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from stages.members.posterior_gate import check_posteriors
 from storage.corpus.corpus_file import CorpusFile
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from stages.members.archived_posteriors import is_archived
-from stages.members.member import open_member
+from stages.members.kinds import open_member
+from stages.members.member import Member
 from storage.corpus.corpus_file import CorpusFile
 
 MEASURED_SECONDS = 20.0  # of speech
@@ -20,15 +20,16 @@ REPEATS = 3  # the quickest counts
 
 
 def real_time_factor(directories: Sequence[Path], corpus: CorpusFile) -> float | None:
-    """All models one after the other; None where one is known by its posteriors alone."""
+    """All models one after the other; None if one of them computes nothing from features."""
     seconds_per_frame = corpus.about.frame_shift_ms / 1000
     indices = _first_utterances(corpus, round(MEASURED_SECONDS / seconds_per_frame))
     num_frames = sum(corpus.utterances[index].num_frames for index in indices)
-    if not num_frames or any(map(is_archived, directories)):
+    members = [open_member(directory, device="cpu") for directory in directories]
+    if not num_frames or any(member.about.feature_dim is None for member in members):
         return None
     speech = num_frames * seconds_per_frame
     with _one_thread():
-        return sum(_quickest(directory, corpus, indices) for directory in directories) / speech
+        return sum(_quickest(member, corpus, indices) for member in members) / speech
 
 
 def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
@@ -40,8 +41,8 @@ def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
     return chosen
 
 
-def _quickest(directory: Path, corpus: CorpusFile, indices: Sequence[int]) -> float:
-    member = open_member(directory, device="cpu").loaded()
+def _quickest(opened: Member, corpus: CorpusFile, indices: Sequence[int]) -> float:
+    member = opened.loaded()
     taken = []
     for _ in range(REPEATS):
         start = time.thread_time()

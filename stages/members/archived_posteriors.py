@@ -145,11 +145,6 @@ class ArchivedPosteriors:
         return path
 
 
-def is_archived(directory: Path) -> bool:
-    """Whether a member's directory stands for archived posteriors."""
-    return (directory / ABOUT_FILE).is_file()
-
-
 def read_archive_about(directory: Path) -> ArchiveAbout:
     """What was adopted into `directory`; the archives are not touched.
 

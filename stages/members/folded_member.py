@@ -29,7 +29,7 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import fingerprint
 from storage.files.publish import publish_file
 
-ABOUT_FILE = "folds.json"
+FOLDS_FILE = "folds.json"
 
 
 class FoldsAbout(Settings):
@@ -129,12 +129,7 @@ def describe_folds(directory: Path, fold_of: dict[str, int]) -> None:
         models=tuple(about.fingerprint for about in abouts),
         fold_of=fold_of,
     )
-    publish_file(directory / ABOUT_FILE, about.model_dump_json(indent=2).encode() + b"\n")
-
-
-def is_folded(directory: Path) -> bool:
-    """Does `directory` hold such a member?"""
-    return (directory / ABOUT_FILE).is_file()
+    publish_file(directory / FOLDS_FILE, about.model_dump_json(indent=2).encode() + b"\n")
 
 
 def open_folded(directory: Path, *, device: str) -> FoldedMember:
@@ -145,14 +140,14 @@ def open_folded(directory: Path, *, device: str) -> FoldedMember:
         BadInput: when folds.json is not ours, or its models are others.
     """
     advice = f"remove {directory} and train again"
-    about = read_description(FoldsAbout, directory / ABOUT_FILE, advice=advice)
+    about = read_description(FoldsAbout, directory / FOLDS_FILE, advice=advice)
     models = []
     for fold, wanted in enumerate(about.models):
         place = fold_directory(directory, fold)
         model = TrainedMember(place, read_model_about(place), device)
         if model.about.fingerprint != wanted:
             raise BadInput(
-                f"{place}: found model {model.about.fingerprint[:12]}, {ABOUT_FILE} names "
+                f"{place}: found model {model.about.fingerprint[:12]}, {FOLDS_FILE} names "
                 f"{wanted[:12]}: {advice}"
             )
         models.append(model)

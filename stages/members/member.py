@@ -4,16 +4,11 @@ Shapes: T frames, C classes.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.models.model_file import read_model_about
-from stages.members.archived_posteriors import ArchivedPosteriors, is_archived
-from stages.members.folded_member import is_folded, open_folded
-from stages.members.trained_member import TrainedMember
 from storage.corpus.corpus_file import CorpusFile
 
 
@@ -67,17 +62,3 @@ class Member(Protocol):
         self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Natural-log posteriors (T, C) of each utterance, float32, as (index, logp_TC)."""
-
-
-def open_member(directory: Path, *, device: str) -> Member:
-    """The member in `directory`.
-
-    Raises:
-        MissingPart: when no member is there, or its archives are gone.
-        BadInput: when its description is not ours, or its archives were changed.
-    """
-    if is_archived(directory):
-        return ArchivedPosteriors(directory)
-    if is_folded(directory):
-        return open_folded(directory, device=device)
-    return TrainedMember(directory, read_model_about(directory), device)

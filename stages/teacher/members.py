@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stages.contract.errors import BadInput
 from stages.members.ensemble_posteriors import normalise_weights
-from stages.members.member import Member, open_member
+from stages.members.kinds import open_member
+from stages.members.member import Member
 from storage.corpus.corpus_file import CorpusFile
 
 

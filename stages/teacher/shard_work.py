@@ -16,7 +16,7 @@ import torch
 from stages.contract.errors import MissingPart, OtherWorld
 from stages.contract.progress import Task
 from stages.contract.version import VERSION
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from stages.teacher.members import LoadedShares, Share, load_members
 from stages.teacher.shard import BadUtterances, label_shard
 from stages.teacher.torch_threads import fixed_threads

@@ -13,7 +13,8 @@ import pytest
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.settings import CorpusSettings
 from stages.evaluate.settings import EvaluateSettings
-from stages.members.settings import MemberSettings
+from stages.members.archived import ArchivedMemberSettings
+from stages.members.trained import TrainedMemberSettings
 from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
@@ -65,9 +66,9 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         ),
         f"source labelled_share kaldi.unlabelled {FEATURES} {KALDI}",
     ),
-    "member, trained": (MemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
+    "member, trained": (TrainedMemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
     "member, archived": (
-        MemberSettings(name="a", posteriors=Path("post")),
+        ArchivedMemberSettings(name="a", posteriors=Path("post")),
         "folds max_length_difference posteriors_are",
     ),
     "teacher": (

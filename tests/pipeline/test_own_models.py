@@ -16,7 +16,7 @@ from pipeline.settings import read_settings
 from pipeline.tables import results_table, status_table
 from stages.contract.errors import BadInput, MissingPart
 from stages.members.ensemble_posteriors import normalise_log
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import make_kaldi_directory, write_archive

@@ -42,6 +42,10 @@ def test_every_file_that_we_ship_is_valid(path: Path) -> None:
         ),
         ("corpus.kaldi.labelled_share=0.3", "corpus: found settings of a Kaldi directory"),
         ("ensemble.members.0.nam=x", "did you mean 'name'?"),
+        (
+            "ensemble.members.0={name: a, posteriors: p, posteriors_ar: log}",
+            "ensemble.members.0.posteriors_ar is not a setting: did you mean 'posteriors_are'?",
+        ),
         ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
         (
             "corpus.copies=[{kind: noise, name: a, snr_db_lo: 3}]",
@@ -71,6 +75,7 @@ def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
         ("student", ["wanted key=value"]),
         ("student.k.deep=1", ["k is a value"]),
         ("ensemble.members.99.name=x", ["99 is not a place in a list"]),
+        ("ensemble.members.0.folds=0", ["--set: ensemble.members.0.folds: input", "found 0"]),
         ("compare=[{kk: 3}]", ["kk is not a setting", "'k'"]),
         ("corpus.copies=[{name: a}]", ["corpus.copies.0 has no 'kind': give one"]),
         ("corpus.copies=[{kind: shout, name: a}]", ["corpus.copies.0", "'noise', 'speed'"]),

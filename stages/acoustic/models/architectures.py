@@ -13,7 +13,7 @@ Shapes: B utterances, T frames of the longest, F feature dims, H hidden channels
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -245,6 +245,14 @@ def build_model(
         kind, body = settings.kind, model.body
         check_own(kind, body, feature_dim=feature_dim, num_classes=num_classes)
     return model
+
+
+def describe_architecture(settings: Mapping[str, Any]) -> str:
+    """Kind, layers and width in a few words, from ArchitectureSettings as JSON values."""
+    kind = settings["kind"]
+    if kind in BUILT_IN:
+        return f"{kind} {settings['layers']}x{settings['hidden']}"
+    return " ".join([kind, *(f"{key}={x}" for key, x in settings.items() if key != "kind")])
 
 
 @contextmanager

@@ -22,8 +22,7 @@ from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
-from stages.members.settings import MemberSettings
-from stages.members.train import train_member
+from stages.members.trained import TrainedMemberSettings, train_member
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import AN4, NUM_PDFS, make_kaldi_directory
 
@@ -54,7 +53,7 @@ def house(tmp_path_factory):
     build_corpus(settings, directory=root / "corpus", progress=SilentProgress())
     build_graph(read_lang(root / "corpus" / "lang"), root / "graph")
     for seed, name in enumerate(("one", "two")):
-        member = MemberSettings(
+        member = TrainedMemberSettings(
             name=name,
             architecture={"kind": "tdnn", "hidden": 17, "layers": 1},
             training={"epochs": 3, "batch_frames": 100, "learning_rate": 0.02, "seed": seed},

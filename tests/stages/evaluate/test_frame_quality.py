@@ -16,6 +16,7 @@ from stages.evaluate.calibration import NUM_BINS, CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.frame_quality import measure_frames
 from stages.evaluate.speed import real_time_factor
+from stages.members.archived_posteriors import ArchiveAbout
 from stages.members.folded_member import describe_folds, fold_directory
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.errors import StoreMismatch
@@ -270,13 +271,20 @@ def test_soft_labels_of_another_corpus_are_refused(house):
 def test_speed_is_a_thread_s_seconds_for_a_second_of_speech(house, tmp_path, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(time, "thread_time", lambda: float(next(ticks)))  # each pass takes 1 s
-    (tmp_path / "archived").mkdir()
-    (tmp_path / "archived" / "member.json").write_text("{}")
     with CorpusFile(house / "dev.h5") as corpus:
+        about = ArchiveAbout(
+            path=tmp_path,
+            posteriors_are="log",
+            num_classes=corpus.about.num_classes,
+            class_inventory=corpus.about.class_inventory,
+            fingerprint="a" * 64,
+            splits={},
+        )
+        (tmp_path / "member.json").write_text(about.model_dump_json())
         speech = corpus.num_frames * 0.03
         assert real_time_factor([house / "model"], corpus) == pytest.approx(1 / speech)
         assert real_time_factor([house / "model"] * 2, corpus) == pytest.approx(2 / speech)
-        assert real_time_factor([house / "model", tmp_path / "archived"], corpus) is None
+        assert real_time_factor([house / "model", tmp_path], corpus) is None
 
 
 def test_a_folded_member_s_speed_is_that_of_all_its_models(house, monkeypatch):

@@ -10,7 +10,6 @@ import kaldiio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.acoustic.models.posteriors import log_posteriors
@@ -18,12 +17,11 @@ from stages.contract.errors import BadInput, BadPosterior, MissingPart
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
 from stages.ensemble.make import make_member
-from stages.ensemble.settings import EnsembleSettings
 from stages.evaluate.readiness import why_not
+from stages.members.archived import ArchivedMemberSettings
 from stages.members.archived_posteriors import ABOUT_FILE, read_archive_about
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from stages.members.posterior_archive import LOG_ZERO, posteriors_fingerprint
-from stages.members.settings import MemberSettings
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess
@@ -75,7 +73,7 @@ def adopt(archives: Path, corpus: Path, directory: Path, **settings: Any) -> Pat
     directory.mkdir(exist_ok=True)
     member = {"name": "kaldi-a", "posteriors": archives, **settings}
     make_member(
-        MemberSettings.model_validate(member),
+        ArchivedMemberSettings.model_validate(member),
         corpus_directory=corpus,
         directory=directory,
         device="cpu",
@@ -443,7 +441,7 @@ def test_without_test_posteriors_evaluation_says_so(
     directory = tmp_path / "member"
     directory.mkdir()
     make_member(
-        MemberSettings(name="kaldi-a", posteriors=archives),
+        ArchivedMemberSettings(name="kaldi-a", posteriors=archives),
         corpus_directory=corpus,
         directory=directory,
         device="cpu",
@@ -507,18 +505,3 @@ def test_a_teacher_of_own_and_foreign_members_is_that_of_the_models_themselves(
         assert same_TK.mean() > 0.999
         np.testing.assert_allclose(found.logp_TK, wanted.logp_TK, atol=0.07)  # one code
         assert np.abs(found.logp_TK - wanted.logp_TK).mean() < 1e-4
-
-
-def test_a_member_is_trained_or_archived_not_both() -> None:
-    member = {"name": "a", "posteriors": "post"}
-    assert EnsembleSettings.model_validate({"members": [member]}).members[0].posteriors
-    for changes, message in (
-        ({"architecture": {"kind": "gru"}}, "take architecture away, or posteriors"),
-        ({"training": {}}, "take training away, or posteriors"),
-        ({"posteriors_are": "log10"}, "'log' or 'prob'"),
-        ({"posteriors": None, "posteriors_are": "prob"}, "give posteriors: DIR"),
-        ({"posteriors": None, "max_length_difference": 1}, "give posteriors: DIR"),
-        ({"max_length_difference": 2}, "Input should be 0 or 1"),
-    ):
-        with pytest.raises(ValidationError, match=message):
-            MemberSettings.model_validate(member | changes)

@@ -13,11 +13,10 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, MissingPart
-from stages.members.folded_member import FoldedMember, fold_directory, is_folded
+from stages.members.folded_member import FoldedMember, fold_directory
 from stages.members.folds import plan_folds
-from stages.members.member import open_member
-from stages.members.settings import MemberSettings
-from stages.members.train import train_member
+from stages.members.kinds import open_member
+from stages.members.trained import TrainedMemberSettings, train_member
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
 
@@ -39,7 +38,7 @@ def member(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(corpus: Path, directory: Path, *, folds: int = NUM_FOLDS) -> RecordingProgress:
     progress = RecordingProgress()
-    settings = MemberSettings(
+    settings = TrainedMemberSettings(
         name="m", architecture=SMALL, training=make_settings(epochs=1), folds=folds
     )
     train_member(
@@ -138,7 +137,6 @@ def test_new_speakers_are_heard_by_all(corpus: Path, member: Path, tmp_path: Pat
 
 
 def test_a_member_is_whole_only_with_its_description(corpus: Path, member: Path) -> None:
-    assert is_folded(member)
     assert open_member(member, device="cpu").num_parameters == NUM_FOLDS * sum(
         value.numel() for value in load_model(fold_directory(member, 0), "cpu")[0].parameters()
     )
@@ -158,8 +156,3 @@ def test_a_model_that_is_another_is_refused(corpus: Path, tmp_path: Path) -> Non
 def test_more_folds_than_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="found 3 speakers for 4 folds"):
         train(corpus, tmp_path, folds=4)
-
-
-def test_archived_posteriors_have_no_folds() -> None:
-    with pytest.raises(ValueError, match="take folds away"):
-        MemberSettings(name="m", posteriors=Path("post"), folds=4)

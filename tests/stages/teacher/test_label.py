@@ -411,7 +411,7 @@ def test_other_misuse_is_named(tmp_path: Path, corpus: Path, members: list[Path]
         label(tmp_path / "t", corpus, [])
     with pytest.raises(BadInput, match="hold the same weights"):
         label(tmp_path / "t", corpus, [members[0], members[0]])
-    with pytest.raises(MissingPart, match="no model has been trained"):
+    with pytest.raises(MissingPart, match="nothing holds no member"):
         label(tmp_path / "t", corpus, [tmp_path / "nothing"])
     with pytest.raises(StoreError, match="cannot keep 6 of 5 classes: keep at most 5"):
         label(tmp_path / "t", corpus, members, kept=6)

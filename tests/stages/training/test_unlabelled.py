@@ -21,9 +21,8 @@ from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
 from stages.members.folded_member import fold_directory
 from stages.members.folds import plan_folds
-from stages.members.member import open_member
-from stages.members.settings import MemberSettings
-from stages.members.train import train_member
+from stages.members.kinds import open_member
+from stages.members.trained import TrainedMemberSettings, train_member
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
@@ -83,7 +82,7 @@ def read_ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 def member(corpus: Path, directory: Path, *, folds: int = 1) -> RecordingProgress:
     directory.mkdir(exist_ok=True)
     progress = RecordingProgress()
-    settings = MemberSettings(
+    settings = TrainedMemberSettings(
         name="m", architecture=SMALL, training=make_settings(epochs=2), folds=folds
     )
     train_member(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.contract.progress import SilentProgress
 from stages.ensemble.make import make_member
-from stages.members.settings import MemberSettings
+from stages.members.archived import ArchivedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import write_archive
 
@@ -24,7 +24,7 @@ def make_archived_member(directory: Path, corpus: Path, posteriors: Posteriors) 
             rows = [row for row in file.utterances if row.num_frames]
         write_archive(archives, split, {row.id: posteriors(row.num_frames) for row in rows})
     make_member(
-        MemberSettings(name=directory.name, posteriors=archives),
+        ArchivedMemberSettings(name=directory.name, posteriors=archives),
         corpus_directory=corpus,
         directory=directory,
         device="cpu",

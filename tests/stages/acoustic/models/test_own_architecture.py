@@ -18,7 +18,7 @@ from stages.acoustic.models.own_architecture import ALLOWED, allow_factories, so
 from stages.contract.errors import BadInput
 from stages.contract.results import System
 from stages.evaluate.readiness import why_not
-from stages.members.member import open_member
+from stages.members.kinds import open_member
 from stages.training.corpus import open_training_corpus
 from stages.training.objective import HardLabels
 from stages.training.train import train_model

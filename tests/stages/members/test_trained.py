@@ -9,8 +9,7 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
 from stages.contract.errors import BadInput
 from stages.ensemble.settings import EnsembleSettings
-from stages.members.settings import MemberSettings
-from stages.members.train import train_member
+from stages.members.trained import TrainedMemberSettings, train_member
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.training import (
     RecordingProgress,
@@ -24,7 +23,7 @@ SMALL = ArchitectureSettings(hidden=7, layers=1)
 
 def test_a_member_is_trained_and_says_what_it_was_trained_on(tmp_path: Path) -> None:
     corpus_directory = make_corpus_directory(tmp_path / "corpus")
-    settings = MemberSettings(name="m", architecture=SMALL, training=make_settings(epochs=2))
+    settings = TrainedMemberSettings(name="m", architecture=SMALL, training=make_settings(epochs=2))
     progress = RecordingProgress()
     (tmp_path / "member").mkdir()
     train_member(
@@ -47,7 +46,7 @@ def test_a_train_split_without_labels_is_refused(tmp_path: Path) -> None:
     make_corpus(tmp_path / "train.h5", unlabelled_frames=99)
     with pytest.raises(BadInput, match=r"train\.h5 has no hard labels"):
         train_member(
-            MemberSettings(name="m", architecture=SMALL),
+            TrainedMemberSettings(name="m", architecture=SMALL),
             corpus_directory=tmp_path,
             directory=tmp_path,
             device="cpu",
@@ -62,7 +61,7 @@ def test_the_default_members_are_unlike() -> None:
 
 
 def test_two_members_of_one_name_are_refused() -> None:
-    member = MemberSettings(name="twin")
+    member = TrainedMemberSettings(name="twin")
     with pytest.raises(ValidationError, match="two members are called 'twin'"):
         EnsembleSettings(members=(member, member))
     with pytest.raises(ValidationError):

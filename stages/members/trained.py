@@ -1,0 +1,168 @@
+"""The trained kind of member: corpus -> an acoustic model on hard labels, or one for each fold.
+
+With folds, each model is trained without the speakers of its fold. Utterances without any hard
+label are left out of training; their speakers belong to folds like all others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.acoustic.models.architectures import ArchitectureSettings, describe_architecture
+from stages.acoustic.models.model_file import ABOUT_FILE, read_model_about
+from stages.acoustic.models.own_architecture import is_allowed
+from stages.contract.progress import Progress
+from stages.contract.results import SystemFacts
+from stages.contract.settings import NOT_IN_IDENTITY
+from stages.members.folded_member import (
+    FOLDS_FILE,
+    describe_folds,
+    fold_directory,
+    open_folded,
+)
+from stages.members.folds import plan_folds
+from stages.members.kind import MemberKind, MemberSettings
+from stages.members.member import Member
+from stages.members.trained_member import TrainedMember
+from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.objective import HardLabels
+from stages.training.ranks import ALONE, Ranks
+from stages.training.settings import TrainingSettings
+from stages.training.train import train_model
+
+
+class TrainedMemberSettings(MemberSettings):
+    """A member that is trained on the corpus's hard labels.
+
+    With `folds` above 1 it is trained that many times, each time without the speakers of one
+    fold, and the teacher labels a training utterance with the model trained without its speaker.
+    """
+
+    # Recipes are older than kinds: a member must keep its name.
+    kind: Annotated[Literal["trained"], NOT_IN_IDENTITY] = "trained"
+    architecture: ArchitectureSettings = ArchitectureSettings()
+    training: TrainingSettings = TrainingSettings()
+    folds: int = Field(1, ge=1, le=100)
+
+    def facts(self) -> SystemFacts:
+        """Architecture and seed."""
+        architecture = describe_architecture(self.architecture.model_dump(mode="json"))
+        return SystemFacts(architecture=architecture, seed=self.training.seed)
+
+    def own_architectures(self) -> frozenset[str]:
+        """The member's factory, if its architecture is the user's own."""
+        return frozenset({self.architecture.kind} if self.architecture.is_own else ())
+
+
+def train_member(
+    settings: TrainedMemberSettings,
+    *,
+    corpus_directory: Path,
+    directory: Path,
+    device: str,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Fill `directory` with a model, or with folds.json and a model for each fold.
+
+    Continues where an interrupted run of the same settings stopped.
+
+    Raises:
+        BadInput: if the corpus has fewer speakers than the member has folds, or hard labels of
+            only one speaker.
+    """
+    with open_training_corpus(corpus_directory, needs_labels=True) as whole:
+        corpus = whole.labelled_part()
+        if whole.unlabelled:
+            progress.note(
+                f"member {settings.name}: of {whole.describe_labels()}, learns from those"
+            )
+        if settings.folds == 1:
+            _train(settings, corpus, directory, device=device, progress=progress, ranks=ranks)
+            return
+        fold_of = plan_folds(corpus.train.utterances, settings.folds, unlabelled=whole.unlabelled)
+        for fold, part in enumerate(_without_each(corpus, fold_of, settings.folds)):
+            _train(
+                settings,
+                part,
+                fold_directory(directory, fold),
+                device=device,
+                progress=progress,
+                ranks=ranks,
+                title=f", fold {fold + 1} of {settings.folds}",
+                facts={"fold": fold + 1, "folds": settings.folds},
+            )
+        if ranks.is_first:
+            describe_folds(directory, fold_of)
+
+
+def _without_each(
+    corpus: TrainingCorpus, fold_of: dict[str, int], num_folds: int
+) -> Iterator[TrainingCorpus]:
+    for fold in range(num_folds):
+        rows = corpus.train.utterances
+        of_fold = frozenset(row.id for row in rows if fold_of[row.speaker] == fold)
+        yield replace(corpus, left_out=corpus.left_out | of_fold)
+
+
+def _train(
+    settings: TrainedMemberSettings,
+    corpus: TrainingCorpus,
+    directory: Path,
+    *,
+    device: str,
+    progress: Progress,
+    ranks: Ranks,
+    title: str = "",
+    facts: dict[str, Any] | None = None,
+) -> None:
+    directory.mkdir(exist_ok=True)
+    train_model(
+        settings.training,
+        title=f"member {settings.name}{title}",
+        architecture=settings.architecture,
+        objective=HardLabels(),
+        corpus=corpus,
+        directory=directory,
+        device=device,
+        progress=progress,
+        facts={"objective": "hard labels", **(facts or {})},
+        ranks=ranks,
+    )
+
+
+def open_trained(directory: Path, device: str) -> Member:
+    """The model in `directory`, or the models of its folds; no weights are read.
+
+    Raises:
+        MissingPart: if a model is missing.
+        BadInput: if a description is not one of these, or a fold's model is another.
+    """
+    if (directory / FOLDS_FILE).is_file():
+        return open_folded(directory, device=device)
+    return TrainedMember(directory, read_model_about(directory), device)
+
+
+def why_not_trained(directory: Path, _splits: Sequence[str]) -> str | None:
+    """A model whose architecture is code that the settings do not name is not run."""
+    for folder in (directory, *sorted(directory.glob("fold-*"))):
+        if (folder / ABOUT_FILE).is_file():
+            architecture = read_model_about(folder).architecture
+            if architecture.is_own and not is_allowed(architecture.kind):
+                return (
+                    f"its architecture {architecture.kind} is code that your settings do not name"
+                )
+    return None
+
+
+TRAINED = MemberKind(
+    settings=TrainedMemberSettings,
+    key="architecture",
+    make=train_member,
+    descriptions=(FOLDS_FILE, ABOUT_FILE),
+    open=open_trained,
+    why_not=why_not_trained,
+)
