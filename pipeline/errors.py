@@ -1,12 +1,12 @@
 """Errors of the top floor. The command line exits with 2 for a SettingsError, 1 for the rest.
 
 EssenceError
-├── SettingsError    pipeline.yaml, --set or an option is not what it should be
-└── FlowError        a stage cannot begin
-    ├── NotMadeYet   what it reads is not in the work directory
-    ├── ClusterFailed the cluster is gone, or its workers die
-    ├── InUse        another process is making the same thing
-    └── Changed      an artefact is not what was written
+├── SettingsError      pipeline.yaml, --set or an option is not what it should be
+└── FlowError          a stage cannot begin
+    ├── NotMadeYet     what it reads is not in the work directory
+    ├── ClusterFailed  the cluster is gone, or its workers die
+    ├── InUse          another process is making the same thing
+    └── Changed        an artefact is not what was written
 """
 
 from storage.errors import EssenceError

@@ -1,23 +1,23 @@
-"""Errors a person can act on: what was found, what was wanted, what to do.
+"""Errors that a user can act on: what was found, what was wanted, what to do.
 
-EssenceError                 the root: the command line prints its message and exits with 1
-└── StorageError             a file of ours is not what it should be
-    ├── CorpusFileError      a corpus file cannot be read or written
-    └── StoreError           a soft-label store cannot be read or written
-        ├── StoreIncomplete  it has no HEAD yet: the teacher has not finished
-        ├── StoreCorrupt     bytes are missing or differ from what was written
-        ├── StorePartial     this copy holds a part, and another one is asked for
-        ├── StoreMismatch    it was made from another corpus, ensemble or class inventory
-        └── StoreUnreachable the system does not let us read: no right, no disk, a stale handle
+EssenceError                  the root: the command line prints its message and exits with 1
+└── StorageError              a file of the program is not what it should be
+    ├── CorpusFileError       a corpus file cannot be read or written
+    └── StoreError            a soft-label store cannot be read or written
+        ├── StoreIncomplete   it has no HEAD yet: it is under construction
+        ├── StoreCorrupt      bytes are missing, or differ from those written
+        ├── StorePartial      this copy holds a part of the store, and another part is needed
+        ├── StoreMismatch     it was made from another corpus, ensemble or class inventory
+        └── StoreUnreachable  the system or the server refuses: permission, disk, network
 """
 
 
 class EssenceError(Exception):
-    """Anything that a person, not a programmer, must mend."""
+    """Any error that a user, not a programmer, must mend."""
 
 
 class StorageError(EssenceError):
-    """A file of ours is not what it should be."""
+    """A file of the program is not what it should be."""
 
 
 class CorpusFileError(StorageError):
@@ -33,11 +33,11 @@ class StoreIncomplete(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """Bytes of the store are missing, or differ from what was written."""
+    """Bytes of the store are missing, or differ from those written."""
 
 
 class StorePartial(StoreError):
-    """This copy holds a part of the store, and another part is asked for."""
+    """This copy holds a part of the store, and another part is needed."""
 
 
 class StoreMismatch(StoreError):
@@ -45,10 +45,10 @@ class StoreMismatch(StoreError):
 
 
 class StoreUnreachable(StoreError):
-    """The system does not let us read: no right, no disk, a stale handle."""
+    """The system or the server refuses to let it be read or written."""
 
 
 def shown(value: object, most: int = 1000) -> str:
-    """A value as it stands in a message, cut where it is long."""
+    """A value as it is printed in a message, cut if it is long."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
