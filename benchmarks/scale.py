@@ -52,10 +52,11 @@ from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreAbout, StoreUtterance
 from storage.format.records import ObjectRecord, decode_records, encode_records
-from storage.place.cached_folder import cached_folder
+from storage.place.find_place import find_place
+from storage.place.object_cache import ObjectCache
+from storage.place.place import Place
 from storage.read.reader import SoftLabelStore, open_store
 from storage.transfer.plan import Selection, plan_transfer, wanted_part
-from storage.transfer.source import open_source
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
 
@@ -224,12 +225,17 @@ def bytes_moved() -> None:
     for num_classes in (3000, 9000):
         with tempfile.TemporaryDirectory() as folder:
             store = fill_realistic(Path(folder) / "a.zarr", num_classes, 32768)
-            source = open_source(store.path)
+            contents = store.contents
             for k, row in rows.items():
                 part = wanted_part(
-                    source.metadata, Selection(ks=(k,)), digest=source.digest, source=source.place
+                    contents.metadata,
+                    Selection(ks=(k,)),
+                    digest=contents.digest,
+                    source=store.place.address,
                 )
-                plan = plan_transfer(source.digest, source.records, part, is_there=nothing_is_there)
+                plan = plan_transfer(
+                    contents.digest, contents.records, part, is_there=nothing_is_there
+                )
                 share = plan.num_bytes / plan.whole_bytes
                 row.append(f"{plan.num_bytes / store.num_frames:.2f} | {share:.3f}")
     for k, row in rows.items():
@@ -280,11 +286,14 @@ def streaming(rounds: int) -> None:
         url = f"http://127.0.0.1:{port.get()}/a.zarr"
         number = iter(range(1000))
 
+        def far(name: str) -> Place:
+            return find_place(url, cache=ObjectCache(root / name, max_bytes=1 << 30))
+
         def cold() -> SoftLabelStore:
-            return open_store(cached_folder(url, root / f"cold-{next(number)}", 1 << 30))
+            return open_store(far(f"cold-{next(number)}"))
 
         def warm() -> SoftLabelStore:
-            return open_store(cached_folder(url, root / "warm", 1 << 30))
+            return open_store(far("warm"))
 
         opened: dict[str, Callable[[], SoftLabelStore]] = {
             "disk": lambda: open_store(root / "a.zarr"),

@@ -112,7 +112,7 @@ def print_sizes(store: SoftLabelStore, naive: NaiveZarr, num_classes: int) -> No
     by_tier = store.bytes_by_tier()
     arrays = sum(
         path.stat().st_size
-        for path in store.path.rglob("c/*")
+        for path in Path(store.place.address).rglob("c/*")
         for path in [path, *path.glob("*")]
         if path.is_file() and "utterances" not in path.parts
     )

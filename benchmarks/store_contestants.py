@@ -142,7 +142,7 @@ class ZarrOfOurs:
 
     def __init__(self, store: SoftLabelStore) -> None:
         self._store = store
-        group = zarr.open_group(str(store.path), mode="r")
+        group = zarr.open_group(str(store.place.folder), mode="r")
         trios = [tier_arrays(store.about, tier) for tier in range(len(store.about.tiers))]
         self._arrays = {array.name: group[array.name] for trio in trios for array in trio}
 

@@ -28,7 +28,8 @@ from stages.report.page import write_report
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.teacher.label import label_corpus
-from storage.place.remote_folder import Root
+from storage.place.find_place import find_place
+from storage.place.place import Place
 
 
 def corpus(job: Job) -> Path:
@@ -94,14 +95,14 @@ def student(job: Job, settings: StudentSettings) -> Path:
     return job.make_together(recipe, fill)
 
 
-def _soft_labels(job: Job, settings: StudentSettings) -> Root | None:
+def _soft_labels(job: Job, settings: StudentSettings) -> Place | None:
     """The store that a student learns from: the one that it names, else the teacher's."""
     if settings.hard_weight == 1:
         return None
     if settings.store is not None:
         job.recipes.stores.refuse_changed(settings.store)
-        return job.recipes.stores.root(settings.store, cache_bytes=settings.cache_bytes)
-    return job.need(job.recipes.teacher) / "train.zarr"
+        return job.recipes.stores.place(settings.store, cache_bytes=settings.cache_bytes)
+    return find_place(job.need(job.recipes.teacher) / "train.zarr")
 
 
 def evaluate(job: Job) -> list[SystemResult]:

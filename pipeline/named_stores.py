@@ -1,7 +1,7 @@
 """NamedStores: soft-label stores that settings name by path or URL, read through a cache on disk.
 
-A store is known by its manifest's digest, which is remembered: what was made from it stays fresh
-with the server away, or the copy removed.
+A store is identified by its manifest's digest, which is remembered: what was made from it stays
+fresh while the server is away, or after the copy was removed.
 """
 
 from pathlib import Path
@@ -9,9 +9,9 @@ from pathlib import Path
 from pipeline.errors import Changed
 from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
-from storage.place.cached_folder import cached_folder
+from storage.place.find_place import find_place
 from storage.place.object_cache import ObjectCache
-from storage.place.remote_folder import RemoteFolder, Root, find_root
+from storage.place.place import Place
 
 CACHE = "store-cache"
 
@@ -23,49 +23,46 @@ class NamedStores:
         self._folder = work_dir / CACHE
         self._digests: dict[str, str] = {}
 
-    def root(self, place: str, *, cache_bytes: int) -> Root:
+    def place(self, store: str, *, cache_bytes: int) -> Place:
         """Where to read it: a folder here, or a server behind the cache."""
-        root = find_root(place)
-        if isinstance(root, RemoteFolder):
-            return cached_folder(root.url, self._folder, cache_bytes)
-        return root
+        return find_place(store, cache=ObjectCache(self._folder, max_bytes=cache_bytes))
 
-    def digest(self, place: str) -> str:
-        """The store's identity; the one last seen there where it is away. Asked once.
+    def digest(self, store: str) -> str:
+        """The store's digest; the last one seen there if it is away. Requested once.
 
         Raises:
             StoreError: when it is away and was never seen, or is no store.
         """
-        if place not in self._digests:
-            self._digests[place] = self._ask(place)
-        return self._digests[place]
+        if store not in self._digests:
+            self._digests[store] = self._request(store)
+        return self._digests[store]
 
-    def refuse_changed(self, place: str) -> None:
-        """Make sure that the store is still the one whose digest was told: a run may take days.
+    def refuse_changed(self, store: str) -> None:
+        """Make sure that the store still has the digest that `digest` gave: a run may take days.
 
         Raises:
             Changed: when another one lies there now.
         """
-        found, wanted = self._ask(place), self.digest(place)
+        found, wanted = self._request(store), self.digest(store)
         if found != wanted:
             raise Changed(
-                f"{place} was replaced while this command ran: found the store {found}, wanted "
+                f"{store} was replaced while this command ran: found the store {found}, wanted "
                 f"{wanted}: run the command again for students of the new one"
             )
 
-    def _ask(self, place: str) -> str:
-        root = self.root(place, cache_bytes=0)
-        if isinstance(root, RemoteFolder):
-            return read_head(root)  # it remembers by itself
-        memory, name = ObjectCache(self._folder, max_bytes=0), str(root.absolute())
+    def _request(self, store: str) -> str:
+        place = self.place(store, cache_bytes=0)
+        if place.is_remote:
+            return read_head(place)  # the cache that it is read through remembers it
+        memory = ObjectCache(self._folder, max_bytes=0)
         try:
-            digest = read_head(root)
+            digest = read_head(place)
         except StoreCorrupt:
             raise
         except StoreError:
-            remembered = memory.remembered_head(name)
+            remembered = memory.remembered_head(place.address)
             if remembered is None:
                 raise
             return remembered
-        memory.remember_head(name, digest)
+        memory.remember_head(place.address, digest)
         return digest

@@ -27,10 +27,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "place": {"files", "format"},
         "contents": {"files", "format", "place"},
         "read": {"format", "place", "contents"},
-        "write": {"files", "format", "contents"},
+        "write": {"files", "format", "place", "contents"},
         "care": {"files", "format", "corpus", "place", "contents", "read", "write"},
         "transfer": {"files", "format", "place", "contents", "write"},
-        "derived": {"files", "format", "place", "contents", "read", "write"},
+        "derived": {"files", "format", "contents", "read", "write"},
     },
     "stages": {
         "contract": set(),

@@ -8,18 +8,19 @@ from stages.teacher.summary import read_audit
 from storage.care.audit import audit_store
 from storage.care.store_audit import StoreAudit
 from storage.corpus.corpus_file import CorpusFile
-from storage.place.remote_folder import Root
+from storage.place.place import Place
 from storage.read.reader import open_store
 
 
-def read_or_measure(store: Root, corpus: Path | None) -> StoreAudit:
+def read_or_measure(store: Place | Path, corpus: Path | None) -> StoreAudit:
     """The audit of the store.
 
     With a corpus the store is always read: its hard labels may be others than the teacher's.
     """
     opened = open_store(store)
-    if corpus is None and isinstance(store, Path):
-        found = read_audit(store, digest=opened.digest)
+    folder = opened.place.folder
+    if corpus is None and folder is not None:
+        found = read_audit(folder, digest=opened.digest)
         if found is not None:
             return found
     with ExitStack() as stack:

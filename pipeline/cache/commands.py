@@ -18,7 +18,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 
 if TYPE_CHECKING:
     from storage.contents.object_check import Subset
-    from storage.place.remote_folder import Root
+    from storage.place.place import Place
 
 DAMAGED, UNDER_CONSTRUCTION = 3, 4
 
@@ -63,11 +63,11 @@ class StorePlace(click.ParamType):  # type: ignore[type-arg]  # as above
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> "Root":
-        """The text https://host/train.zarr -> RemoteFolder, anything else -> Path."""
-        from storage.place.remote_folder import find_root
+    ) -> "Place":
+        """The text https://host/train.zarr -> a place on a server; a path -> a folder."""
+        from storage.place.find_place import find_place
 
-        return find_root(value)
+        return find_place(value)
 
 
 def _with_store(command: Callable[..., None]) -> Callable[..., None]:
@@ -114,7 +114,7 @@ cache.add_command(split)
 
 @cache.command()
 @_with_store
-def info(store: "Root", *, as_json: bool) -> None:
+def info(store: "Place", *, as_json: bool) -> None:
     """What a store holds and what made it. Reads headers only.
 
     \b
@@ -126,7 +126,7 @@ def info(store: "Root", *, as_json: bool) -> None:
     from pipeline.cache.tables import describe_info, gather_info
     from storage.read.reader import open_store
 
-    facts = gather_info(open_store(store, allow_partial=True))
+    facts = gather_info(open_store(store, allow_unfinished=True))
     click.echo(_json(facts) if as_json else describe_info(facts))
 
 
@@ -138,7 +138,7 @@ def info(store: "Root", *, as_json: bool) -> None:
 )
 @click.option("--allow-partial", is_flag=True, help="Check what is there of an unfinished store.")
 def verify(
-    store: "Root", *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
+    store: "Place", *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
 ) -> None:
     """Compare a store with its manifest: sizes, and with --data every byte.
 
@@ -152,13 +152,12 @@ def verify(
     """
     from pipeline.cache.tables import describe_verified
     from pipeline.progress import TerminalProgress
-    from storage.care.verify import num_bytes_to_check, verify_store
+    from storage.care.verify import plan_verify, verify_store
 
-    total = num_bytes_to_check(store, subset) if data else 0
-    with TerminalProgress().task(f"verify {_name(store)}", total=total, unit="bytes") as task:
-        found = verify_store(
-            store, data=data, subset=subset, allow_partial=allow_partial, advance=task.advance
-        )
+    plan = plan_verify(store, subset=subset, allow_unfinished=allow_partial)
+    title = f"verify {_name(store)}"
+    with TerminalProgress().task(title, total=plan.num_bytes, unit="bytes") as task:
+        found = verify_store(plan, data=data, advance=task.advance)
     click.echo(_json(found) if as_json else describe_verified(store, found, data=data))
     if found.problems:
         sys.exit(DAMAGED)
@@ -168,7 +167,7 @@ def verify(
 @_with_store
 @_with_corpus
 @_with_out("audit.png")
-def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> None:
+def audit(store: "Place", *, as_json: bool, corpus: Path | None, out: Path) -> None:
     """What each k keeps and costs, before a student is trained.
 
     Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
@@ -204,7 +203,7 @@ def audit(store: "Root", *, as_json: bool, corpus: Path | None, out: Path) -> No
     help="Classes to draw: those with most probability.",
 )
 def show(
-    store: "Root",
+    store: "Place",
     utterance: str,
     *,
     as_json: bool,
@@ -246,7 +245,7 @@ def show(
 @cache.command()
 @_with_store
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def repair(store: "Root", *, as_json: bool, dry_run: bool) -> None:
+def repair(store: "Place", *, as_json: bool, dry_run: bool) -> None:
     """Take damaged shards out, so that 'essence teacher' makes these, and these only, again.
 
     Reads every byte. What is taken out goes to STORE.quarantine; the store is then under
@@ -257,13 +256,13 @@ def repair(store: "Root", *, as_json: bool, dry_run: bool) -> None:
     """
     from pipeline.cache.repair import describe_repair, repair_in_place
 
-    if not isinstance(store, Path):
+    if store.folder is None:
         raise StoreError(f"{store} lies on a server: copy it here, or repair it there")
-    done = repair_in_place(store, dry_run=dry_run)
+    done = repair_in_place(store.folder, dry_run=dry_run)
     click.echo(_json(done) if as_json else describe_repair(done))
 
 
-def _name(store: "Root") -> str:
+def _name(store: "Place") -> str:
     return str(store).rsplit("/", 1)[-1]
 
 

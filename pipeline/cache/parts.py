@@ -13,7 +13,8 @@ import click
 from stages.contract.version import VERSION
 
 if TYPE_CHECKING:
-    from storage.derived.plan import DerivedPlan, Source
+    from storage.contents.contents import StoreContents
+    from storage.derived.plan import DerivedPlan
 
 STORE = click.argument("store", metavar="STORE")
 
@@ -25,12 +26,12 @@ class PlaceHere(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """A path, or a file:// URL."""
-        from storage.place.remote_folder import find_root
+        from storage.place.find_place import find_place
 
-        place = find_root(value)
-        if not isinstance(place, Path):
+        place = find_place(value)
+        if place.folder is None:
             self.fail(f"{place} is not here: name a folder, then 'essence cache push'", param, ctx)
-        return place
+        return place.folder
 
 
 OUT = click.argument("out", type=PlaceHere())
@@ -58,10 +59,11 @@ def merge(
     \b
     Example: essence cache merge train.zarr part-1-of-2.zarr part-2-of-2.zarr
     """
+    from storage.contents.contents import read_contents
     from storage.derived.merge import plan_merge
-    from storage.derived.plan import open_source
+    from storage.place.find_place import find_place
 
-    sources = [open_source(store) for store in stores]
+    sources = [read_contents(find_place(store)) for store in stores]
     plan = plan_merge(sources, recode=recode, program_version=VERSION)
     made = _make(out, plan, sources, dry_run=dry_run)
     click.echo(json.dumps(made, indent=2) if as_json else _describe(made))
@@ -98,10 +100,11 @@ def split(
     Examples: essence cache split train.zarr small.zarr --utterances small.txt
               essence cache split train.zarr parts --num-parts 4
     """
-    from storage.derived.plan import open_source
+    from storage.contents.contents import read_contents
     from storage.derived.split import find_rows, plan_parts, plan_split
+    from storage.place.find_place import find_place
 
-    source = open_source(store)
+    source = read_contents(find_place(store))
     if num_parts is None and utterances is not None:
         with click.open_file(utterances, "rb") as file:
             chosen = {out: find_rows(source, read_ids(file.read(), where=utterances))}
@@ -123,9 +126,9 @@ def split(
         click.echo(json.dumps(made, indent=2))
 
 
-def _part_name(source: "Source", number: int, num_parts: int) -> str:
+def _part_name(source: "StoreContents", number: int, num_parts: int) -> str:
     """train-02-of-12.zarr of train.zarr."""
-    stem = str(source.root).rsplit("/", 1)[-1].removesuffix(".zarr")
+    stem = source.place.address.rsplit("/", 1)[-1].removesuffix(".zarr")
     return f"{stem}-{number:0{len(str(num_parts))}}-of-{num_parts}.zarr"
 
 
@@ -150,7 +153,7 @@ def read_ids(content: bytes, *, where: str) -> list[str]:
 
 
 def _make(
-    place: Path, plan: "DerivedPlan", sources: "Sequence[Source]", *, dry_run: bool
+    place: Path, plan: "DerivedPlan", sources: "Sequence[StoreContents]", *, dry_run: bool
 ) -> dict[str, Any]:
     from pipeline.progress import TerminalProgress
     from storage.derived.store import write_derived

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pipeline.freshness import reopened
 from storage.care.repair import RepairPlan, plan_repair, repair
-from storage.contents.metadata import read_metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +40,10 @@ def repair_in_place(store: Path, *, dry_run: bool) -> Repair:
 
 
 def _describe(store: Path, plan: RepairPlan, *, quarantine: Path | None, done: bool) -> Repair:
-    origin = read_metadata(store).about.origin
+    made_by = plan.made_by
     return Repair(
         store=str(store),
-        again=f"the same 'essence cache {origin.made_by}' again" if origin else "'essence teacher'",
+        again=f"the same 'essence cache {made_by}' again" if made_by else "'essence teacher'",
         done=done,
         damaged_shards=plan.damaged_shards,
         taken_out=plan.out,

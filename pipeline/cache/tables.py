@@ -1,7 +1,6 @@
 """Cache tables: what `essence cache` prints of a store."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +8,7 @@ import numpy as np
 from pipeline.columns import aligned
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
-from storage.contents.part import read_part
-from storage.place.remote_folder import Root
+from storage.place.place import Place
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels
 from storage.transfer.plan import what_is_here
@@ -25,14 +23,14 @@ NAMED_ORIGINS = 10
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
     """All that the headers say."""
     about = asdict(store.about)
-    part = read_part(store.path) if isinstance(store.path, Path) else None
+    part = store.contents.part
     frames = max(1, store.num_frames)
     tiers = [
         {"ranks": [tier.first, tier.last], "bytes_opened": size, "bytes_per_frame": size / frames}
         for tier, size in zip(store.about.tiers, store.bytes_by_tier().values(), strict=True)
     ]
     return {
-        "path": str(store.path),
+        "path": str(store.place),
         "digest": store.digest or None,
         "absent_shards": list(store.absent_shards),
         "num_utterances": len(store.utterances),
@@ -109,10 +107,10 @@ def _origin_rows(origin: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [*rows, ("corpora", f"{len(corpora)}, the first {corpora[0] if corpora else '-'}")]
 
 
-def describe_verified(path: Root, found: Verified, *, data: bool) -> str:
+def describe_verified(place: Place, found: Verified, *, data: bool) -> str:
     """What was checked, and what was found."""
     what = f"{found.num_bytes:,} bytes" if data else "the sizes"
-    lines = [f"{path}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
+    lines = [f"{place}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
     lines += [f"damaged: {problem.text}" for problem in found.problems]
     if found.num_left_out:
         lines.append(f"a partial copy: {found.num_left_out} objects of the store are left out")
@@ -124,7 +122,7 @@ def describe_verified(path: Root, found: Verified, *, data: bool) -> str:
             f"absent: {shards}{more}"
         )
     if found.problems:
-        mend = f"run 'essence cache repair {path}'" if isinstance(path, Path) else "copy it again"
+        mend = f"run 'essence cache repair {place}'" if place.folder else "copy it again"
         mend = "run the same 'essence cache pull' again" if found.num_left_out else mend
         lines.append(f"{len(found.problems)} problems: {mend}")
     elif found.digest:

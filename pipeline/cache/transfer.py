@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -93,7 +92,7 @@ def push(
     from storage.transfer.plan import EVERYTHING
 
     done = [
-        _copy(place, target, EVERYTHING, threads=threads, dry_run=dry_run, careful=check)
+        _copy(place, target, EVERYTHING, threads=threads, dry_run=dry_run)
         for place, target in _pairs(source, destination, splits, check=check)
     ]
     _print(done, as_json=as_json)
@@ -144,10 +143,7 @@ def pull(
 
     selection = Selection(ks=_numbers(ks or ()), shards=shards or ())
     done = [
-        _copy(
-            place, target, selection,
-            threads=threads, dry_run=dry_run, careful=True, expect=expect,
-        )
+        _copy(place, target, selection, threads=threads, dry_run=dry_run, expect=expect)
         for place, target in _pairs(source, _here(destination), splits)
     ]  # fmt: skip
     _print(done, as_json=as_json)
@@ -159,11 +155,12 @@ def _numbers(ranges: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 
 def _here(destination: str) -> str:
-    from storage.place.remote_folder import find_root
+    from storage.place.find_place import find_place
 
-    if not isinstance(find_root(destination), Path):
+    place = find_place(destination)
+    if place.folder is None:
         raise click.UsageError(
-            f"pull brings a store to a folder here, found {destination}: use 'essence cache push'"
+            f"pull brings a store to a folder here, found {place}: use 'essence cache push'"
         )
     return destination
 
@@ -186,7 +183,6 @@ def _copy(
     *,
     threads: int,
     dry_run: bool,
-    careful: bool,
     expect: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Look, plan, move. Returns what was done, or would be."""
@@ -194,23 +190,18 @@ def _copy(
     from storage.transfer.copy import carry_out, choose, survey
     from storage.transfer.plan import choose_objects
     from storage.transfer.source import open_source
-    from storage.transfer.target import LocalTarget
 
     progress, began, shown = TerminalProgress(), time.monotonic(), str(target)
     source = open_source(place, expect=expect)
-    is_local = isinstance(target, LocalTarget)
-    lock: AbstractContextManager[None] = nullcontext()
-    if isinstance(target, LocalTarget) and not dry_run:
-        target.refuse_others(source.digest)
-        lock = target.locked()
     part = choose(source, target, selection)
     survey(source, target, part, careful=False)  # refusals come before anything is made
-    with lock:
+    with nullcontext() if dry_run else target.locked():
         part = choose(source, target, selection)
-        total = sum(record.num_bytes for record in choose_objects(source.records, part).values())
+        chosen = choose_objects(source.contents.records, part)
+        total = sum(record.num_bytes for record in chosen.values())
         with progress.task(f"look at {shown}", total=total, unit="bytes") as task:
-            read = not dry_run and (careful or is_local)
-            plan = survey(source, target, part, careful=read, advance=task.advance)
+            careful = target.is_careful and not dry_run
+            plan = survey(source, target, part, careful=careful, advance=task.advance)
         if not dry_run:
             with progress.task(f"copy to {shown}", total=plan.num_bytes, unit="bytes") as task:
                 objects = 0

@@ -78,7 +78,7 @@ def _choose(corpus: CorpusFile, store: SoftLabelStore, wanted: str | None) -> in
         have = [i for i in have if rows[i].id == wanted]
         if not have:
             raise BadInput(
-                f"report.utterance is {wanted!r}, of which {corpus.path} and {store.path} hold no "
+                f"report.utterance is {wanted!r}, of which {corpus.path} and {store.place} hold no "
                 "frame: name another utterance of dev, or none"
             )
     usual = USUAL_SECONDS * 1000 / corpus.about.frame_shift_ms

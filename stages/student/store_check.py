@@ -9,6 +9,7 @@ from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temperatures_of
 from storage.care.match import CorpusMatch, match_corpus
 from storage.corpus.corpus_file import CorpusFile
+from storage.format.tiers import refuse_more_ranks
 from storage.read.reader import SoftLabelStore
 
 
@@ -20,17 +21,14 @@ def check_store(
     Raises:
         StoreMismatch: when classes or contents differ, field by field.
         StorePartial: when it is a partial copy, without what is needed.
-        BadInput: when k or the temperature is not in the store.
+        StoreError: when it holds fewer than k ranks.
+        BadInput: when the temperature is not in the store.
     """
-    if settings.k > store.about.kept:
-        raise BadInput(
-            f"{store.path} holds K={store.about.kept}, k={settings.k} was asked: lower student.k "
-            "or run 'essence teacher' with a larger teacher.kept"
-        )
+    refuse_more_ranks(str(store.place), k=settings.k, kept=store.about.kept)
     if exponent_for(settings.temperature, store.about) is None:
         given = ", ".join(map(str, temperatures_of(store.about)))
         raise BadInput(
-            f"{store.path} holds soft labels at temperature {given}; "
+            f"{store.place} holds soft labels at temperature {given}; "
             f"{settings.temperature} was asked: set student.temperature to one of those, "
             "or run 'essence teacher' with it among teacher.temperatures"
         )

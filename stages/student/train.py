@@ -13,7 +13,7 @@ from stages.training.corpus import open_training_corpus
 from stages.training.objective import HardLabels, Objective
 from stages.training.ranks import ALONE, Ranks
 from stages.training.train import train_model
-from storage.place.remote_folder import RemoteFolder, Root
+from storage.place.place import Place
 from storage.read.reader import SoftLabelStore, open_store
 
 
@@ -21,7 +21,7 @@ def train_student(
     settings: StudentSettings,
     *,
     corpus_directory: Path,
-    store: Root | None,
+    store: Place | None,
     directory: Path,
     device: str,
     progress: Progress,
@@ -73,7 +73,7 @@ def _title(settings: StudentSettings) -> str:
     return f"student {settings.name or taught_by}"
 
 
-def _open_labels(settings: StudentSettings, store: Root | None) -> SoftLabelStore:
+def _open_labels(settings: StudentSettings, store: Place | None) -> SoftLabelStore:
     if store is None:
         raise MissingPart(
             f"hard_weight {settings.hard_weight} needs soft labels and no store is named: "
@@ -85,11 +85,11 @@ def _open_labels(settings: StudentSettings, store: Root | None) -> SoftLabelStor
 def _note_a_small_cache(
     settings: StudentSettings, labels: SoftLabelStore, progress: Progress
 ) -> None:
-    """Objects that do not fit are fetched anew in every epoch."""
+    """Objects that do not fit in the cache are fetched again in every epoch."""
     needed = next(n for last, n in labels.bytes_by_tier().items() if settings.k <= last)
-    if isinstance(labels.path, RemoteFolder) and needed > settings.cache_bytes:
+    if labels.place.is_remote and needed > settings.cache_bytes:
         progress.note(
-            f"{labels.path}: k={settings.k} reads {needed:,} bytes, student.cache_bytes is "
+            f"{labels.place}: k={settings.k} reads {needed:,} bytes, student.cache_bytes is "
             f"{settings.cache_bytes:,}: each epoch will fetch them again: raise it, or copy that "
             f"part with 'essence cache pull --k {settings.k}'"
         )

@@ -61,7 +61,7 @@ def match_corpus(store: SoftLabelStore, corpus: CorpusFile) -> CorpusMatch:
         found, wanted = store.about.corpus_fingerprint, corpus.fingerprint
         lines += differences({"corpus_fingerprint": found}, {"corpus_fingerprint": wanted})
         raise StoreMismatch(
-            f"{store.path} was not made from {corpus.path}: {'; '.join(lines)}: "
+            f"{store.place} was not made from {corpus.path}: {'; '.join(lines)}: "
             "name a store of this corpus, or run 'essence teacher' on it"
         )
     shared = [row for row in store.utterances if row.id in corpus]
@@ -69,11 +69,11 @@ def match_corpus(store: SoftLabelStore, corpus: CorpusFile) -> CorpusMatch:
     if not any(row.num_frames for row in shared):
         theirs, ours = ([row.id for row in held.utterances] for held in (store, corpus))
         raise StoreMismatch(
-            f"{store.path} holds no frame of the {len(ours)} utterances of {corpus.path}: its own "
+            f"{store.place} holds no frame of the {len(ours)} utterances of {corpus.path}: its own "
             f"are {_named(theirs)}, those of the corpus {_named(ours)}: name a store of this corpus"
         )
     return CorpusMatch(
-        store=str(store.path),
+        store=str(store.place),
         num_shared=len(shared),
         num_in_store=len(store.utterances),
         num_in_corpus=len(corpus.utterances),

@@ -1,16 +1,16 @@
 """Repair: damaged shards leave the store, so that they are made again; nothing is invented.
 
 A shard with a damaged object loses its commit record, and the store its HEAD: it is under
-construction again, and whoever made it makes what is missing, to the same bytes and digest. What
-is taken out goes to <store>.quarantine/ beside it. Metadata that follow from sound ones are
-written again; where the attributes or the utterance table themselves are damaged, nothing is done.
+construction again, and 'essence teacher' makes the missing shards, to the same bytes and digest.
+What is taken out goes to <store>.quarantine/ next to it. Metadata that follow from sound ones are
+written again; if the attributes or the utterance table themselves are damaged, nothing is done.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.contents.contents import frame_objects, metadata_records, read_commit
+from storage.contents.commits import frame_objects, metadata_records, read_commit
 from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.contents.object_check import check_objects, strangers
@@ -22,6 +22,8 @@ from storage.format.encoding import encode_metadata
 from storage.format.layout import commit_name
 from storage.format.records import HEAD, Records, record_of
 from storage.format.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
+from storage.place.local_folder import LocalFolder
+from storage.place.place import Place
 from storage.write.commit import clear_stage, publish
 
 QUARANTINE = ".quarantine"
@@ -31,13 +33,15 @@ QUARANTINE = ".quarantine"
 class RepairPlan:
     """What is to be done. `out` leaves the store in this order: HEAD, commit records, the rest.
 
-    With `unseals` the store is under construction afterwards.
+    With `unseals` the store is under construction afterwards. `made_by` is the command of a
+    derived store ("merge", "split"), None of one that was labelled.
     """
 
     damaged_shards: tuple[int, ...]
     unseals: bool
     out: tuple[str, ...]
     rewrite: dict[str, bytes]
+    made_by: str | None
 
     @property
     def is_empty(self) -> bool:
@@ -46,39 +50,41 @@ class RepairPlan:
 
 
 def plan_repair(root: Path) -> RepairPlan:
-    """Read every byte, and say what must be done.
+    """Read every byte, and return what must be done.
 
     Raises:
         StoreCorrupt: when the attributes or the utterance table are damaged.
         StoreError: when there is no store, or a partial copy.
         StoreUnreachable: when the system does not let us read.
     """
-    if read_part(root):
+    place = LocalFolder(root)
+    if read_part(place):
         raise StoreError(
             f"{root} is a partial copy: the same 'essence cache pull' again mends what is damaged"
         )
-    digest, records = _believed(root)
-    metadata = _read_metadata(root)
+    digest, records = _sealed_records(place)
+    metadata = _read_metadata(place)
     shards = range(metadata.plan.num_shards)
-    damaged = [shard for shard in shards if _is_damaged(root, metadata, shard, records)]
+    damaged = [shard for shard in shards if _is_damaged(place, metadata, shard, records)]
     unseals = is_there(root, HEAD) and bool(damaged or not digest)
     commits = [commit_name(shard) for shard in damaged]
     objects = [name for shard in damaged for name in frame_objects(metadata.about, shard)]
     out = [*([HEAD, *_manifests(root)] if unseals else []), *commits, *objects]
-    out += _unknown(root, metadata, digest, out)
+    out += _unknown(place, metadata, digest, out)
     return RepairPlan(
         damaged_shards=tuple(damaged),
         unseals=unseals,
         out=tuple(name for name in out if _is(root, name)),
-        rewrite=_metadata_to_rewrite(root, metadata, records),
+        rewrite=_metadata_to_rewrite(place, metadata, records),
+        made_by=metadata.about.origin.made_by if metadata.about.origin else None,
     )
 
 
 def repair(root: Path, plan: RepairPlan) -> Path:
     """Do what was planned. Returns the folder of what was taken out. May be done again.
 
-    HEAD goes first, so that nobody reads meanwhile; commit records before what they promise, so
-    that a repair that is killed leaves shards that are made again.
+    HEAD goes first, so that no reader opens the store meanwhile; commit records before the objects
+    that they promise, so that a repair that is killed leaves shards that are made again.
     """
     quarantine = root.with_name(root.name + QUARANTINE)
     for name in plan.out:
@@ -94,18 +100,18 @@ def repair(root: Path, plan: RepairPlan) -> Path:
     return quarantine
 
 
-def _believed(root: Path) -> tuple[str, Records]:
-    """Digest and records of a sealed store whose HEAD and manifest are sound; else nothing."""
+def _sealed_records(place: Place) -> tuple[str, Records]:
+    """Digest and records of a sealed store with a sound HEAD and manifest; otherwise empty."""
     try:
-        digest = read_head(root)
-        return digest, read_manifest(root, digest)
+        digest = read_head(place)
+        return digest, read_manifest(place, digest)
     except (StoreIncomplete, StoreCorrupt):
         return "", {}
 
 
-def _read_metadata(root: Path) -> StoreMetadata:
+def _read_metadata(place: Place) -> StoreMetadata:
     try:
-        return read_metadata(root)
+        return read_metadata(place)
     except StoreCorrupt as cause:
         raise StoreCorrupt(
             f"{cause}: this cannot be repaired: take zarr.json and utterances/ from another copy "
@@ -113,21 +119,21 @@ def _read_metadata(root: Path) -> StoreMetadata:
         ) from cause
 
 
-def _is_damaged(root: Path, metadata: StoreMetadata, shard: int, manifest: Records) -> bool:
-    """Is what was committed not there? A shard that nobody has committed is not damaged."""
+def _is_damaged(place: LocalFolder, metadata: StoreMetadata, shard: int, manifest: Records) -> bool:
+    """Is something missing that was committed? A shard without commit record is not damaged."""
     name = commit_name(shard)
-    if not _is(root, name):
+    if not _is(place.folder, name):
         return name in manifest
     try:
-        committed = read_commit(root, metadata, shard)
+        committed = read_commit(place, metadata, shard)
     except StoreCorrupt:
         return True
     if manifest and manifest.get(name) != committed[name]:
         return True
-    if any(problem for _, problem in check_objects(root, committed, data=True)):
+    if any(problem for _, problem in check_objects(place, committed, data=True)):
         return True
     return not all(
-        _chunks_agree(root, metadata, object_name, committed)
+        _chunks_agree(place.folder, metadata, object_name, committed)
         for object_name in committed.keys() - {name}
     )
 
@@ -152,34 +158,34 @@ def _stored_checksums(root: Path, name: str, num_chunks: int) -> tuple[int | Non
 
 
 def _metadata_to_rewrite(
-    root: Path, metadata: StoreMetadata, manifest: Records
+    place: Place, metadata: StoreMetadata, manifest: Records
 ) -> dict[str, bytes]:
-    """Metadata objects that differ, as they must be: known by the manifest's sha256.
+    """Metadata objects that differ, with the right bytes, which the manifest's sha256 confirms.
 
     Raises:
-        StoreCorrupt: when what they must be is not known.
+        StoreCorrupt: when the right bytes are not known.
     """
     ours = metadata_records(metadata)
     wanted = {name: manifest.get(name, record) for name, record in ours.items()}
-    differing = [p.name for _, p in check_objects(root, wanted, data=True) if p]
+    differing = [p.name for _, p in check_objects(place, wanted, data=True) if p]
     lost = [name for name in differing if ours[name] != wanted[name]]
     if lost:
         raise StoreCorrupt(
-            f"{root}: {', '.join(lost)} cannot be repaired: take it from another copy of the "
+            f"{place}: {', '.join(lost)} cannot be repaired: take it from another copy of the "
             "store, or remove the store and run 'essence teacher' again"
         )
     objects = encode_metadata(metadata.about, metadata.utterances, metadata.plan)
     return {name: objects[name] for name in differing}
 
 
-def _unknown(root: Path, metadata: StoreMetadata, digest: str, out: list[str]) -> list[str]:
-    """What belongs to no store of this content."""
+def _unknown(place: LocalFolder, metadata: StoreMetadata, digest: str, out: list[str]) -> list[str]:
+    """Files that belong to no store of this content."""
     known = dict.fromkeys([*metadata_records(metadata), *out, HEAD], record_of(b""))
-    known |= {} if digest else dict.fromkeys(_manifests(root), record_of(b""))
+    known |= {} if digest else dict.fromkeys(_manifests(place.folder), record_of(b""))
     for shard in range(metadata.plan.num_shards):
         names = [commit_name(shard), *frame_objects(metadata.about, shard)]
         known |= dict.fromkeys(names, record_of(b""))
-    return [problem.name for problem in strangers(root, known, digest=digest)]
+    return [problem.name for problem in strangers(place, known, digest=digest)]
 
 
 def _manifests(root: Path) -> list[str]:

@@ -1,35 +1,25 @@
-"""Verify: every object of a store against what it must be."""
+"""Verify: every object of a store against its record, sealed or under construction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from storage.contents.contents import read_commit, read_contents
+from storage.contents.commits import decode_commit, num_commits
+from storage.contents.contents import StoreContents, read_contents, sealed_contents
 from storage.contents.listed_objects import refuse_odd_objects
-from storage.contents.manifest import read_head, read_manifest
-from storage.contents.object_check import (
-    EVERYTHING,
-    Problem,
-    Subset,
-    check_objects,
-    files_below,
-    strangers,
-)
-from storage.contents.part import only_here
-from storage.errors import StoreCorrupt
-from storage.files.object_file import is_there
+from storage.contents.manifest import read_head, read_manifest, read_objects
+from storage.contents.object_check import EVERYTHING, Problem, Subset, check_objects, strangers
+from storage.contents.part import read_part, records_here
+from storage.errors import StoreCorrupt, StoreIncomplete
 from storage.format.layout import commit_name
-from storage.format.records import HEAD, Records
-from storage.place.remote_folder import RemoteFolder, Root
-
-COMMITS = "commits/"
+from storage.format.records import Records
+from storage.place.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found. `digest` is empty, and shards may be absent, while it is built.
+    """The findings. `digest` is empty, and shards may be absent, of an unfinished store.
 
-    Of a partial copy (partial_copy.py) what is here is checked.
+    Of a partial copy (partial_copy.py) the objects that are here are checked.
     """
 
     digest: str
@@ -38,87 +28,109 @@ class Verified:
     num_bytes: int
     num_shards: int
     absent_shards: tuple[int, ...]
-    num_left_out: int  # objects that a partial copy is not to have
+    num_left_out: int  # objects that a partial copy does not have
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToVerify:
+    """Objects to be checked: `here` are those of `records` that a partial copy has."""
+
+    place: Place
+    digest: str
+    records: Records
+    here: Records
+    absent_shards: tuple[int, ...]
+    subset: Subset
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the chosen objects."""
+        return sum(self.here[name].num_bytes for name in self.subset.choose(self.here))
+
+
+def plan_verify(
+    place: Place, *, subset: Subset = EVERYTHING, allow_unfinished: bool = False
+) -> ToVerify:
+    """Read HEAD and the manifest, or the commit records of an unfinished store.
+
+    Raises:
+        StoreIncomplete: when it is under construction, and that is not allowed.
+        StoreCorrupt: when HEAD or the manifest is damaged: the rest cannot be judged then.
+        StoreUnreachable: when the system or the server does not let us read.
+    """
+    try:
+        digest = read_head(place)
+    except StoreIncomplete:
+        if not allow_unfinished:
+            raise
+        contents = read_contents(place, allow_unfinished=True)
+        return _to_verify(place, "", contents.records, contents.absent_shards, subset)
+    return _to_verify(place, digest, read_manifest(place, digest), (), subset)
+
+
+def _to_verify(
+    place: Place, digest: str, records: Records, absent: tuple[int, ...], subset: Subset
+) -> ToVerify:
+    part = read_part(place) if digest and place.may_be_incomplete else None
+    return ToVerify(
+        place=place,
+        digest=digest,
+        records=records,
+        here=records_here(place, part, records),
+        absent_shards=absent,
+        subset=subset,
+    )
+
+
 def verify_store(
-    root: Root,
-    *,
-    data: bool,
-    subset: Subset = EVERYTHING,
-    allow_partial: bool = False,
-    advance: Callable[[int], None] = lambda _: None,
+    plan: ToVerify, *, data: bool, advance: Callable[[int], None] = lambda _: None
 ) -> Verified:
-    """Check a store, or one part of `subset.parts`. `advance` is told the bytes of each object.
+    """Check sizes, and with `data` all bytes. `advance` gets the bytes of each object.
 
     A server is not asked what else it holds.
 
     Raises:
-        StoreIncomplete: when it is under construction, and that is not allowed.
-        StoreCorrupt: when HEAD or the manifest are damaged, so that the rest has no measure.
-        StoreUnreachable: when the system does not let us read.
+        StoreCorrupt: when sound bytes are not those of a store of this format.
+        StoreUnreachable: when the system or the server does not let us read.
     """
-    if not allow_partial or isinstance(root, RemoteFolder) or is_there(root, HEAD):
-        digest = read_head(root)
-        absent: tuple[int, ...] = ()
-        records = read_manifest(root, digest)
-    else:
-        contents = read_contents(root, allow_partial=True)
-        digest, absent, records = "", contents.absent_shards, contents.records
-    here = only_here(root, records) if digest and isinstance(root, Path) else records
     problems = []
-    for num_bytes, problem in check_objects(root, here, data=data, subset=subset):
+    for num_bytes, problem in check_objects(plan.place, plan.here, data=data, subset=plan.subset):
         problems += [problem] if problem else []
         advance(num_bytes)
-    if digest and isinstance(root, Path):
-        problems += strangers(root, records, digest=digest)
-    if digest and not problems:
-        _refuse_odd_content(root, data=data)
-    chosen = subset.choose(here)
+    if plan.digest:
+        problems += strangers(plan.place, plan.records, digest=plan.digest)
+    if plan.digest and not problems:
+        _refuse_odd_content(sealed_contents(plan.place, plan.digest, plan.records), data=data)
     return Verified(
-        digest=digest,
-        num_objects=len(here),
-        num_checked=len(chosen),
-        num_bytes=sum(records[name].num_bytes for name in chosen),
-        num_shards=num_commits(records) + len(absent),
-        absent_shards=absent,
-        num_left_out=len(records) - len(here),
+        digest=plan.digest,
+        num_objects=len(plan.here),
+        num_checked=len(plan.subset.choose(plan.here)),
+        num_bytes=plan.num_bytes,
+        num_shards=num_commits(plan.records) + len(plan.absent_shards),
+        absent_shards=plan.absent_shards,
+        num_left_out=len(plan.records) - len(plan.here),
         problems=tuple(problems),
     )
 
 
-def _refuse_odd_content(root: Root, *, data: bool) -> None:
+def _refuse_odd_content(contents: StoreContents, *, data: bool) -> None:
     """Sound bytes may still be of another format, or a manifest that of no store.
 
     Raises:
-        StoreCorrupt: naming what does not belong, or a commit record that the manifest belies.
+        StoreCorrupt: naming an object that does not belong there, or on which a commit record
+            and the manifest disagree.
     """
-    contents = read_contents(root, allow_partial=False)
-    refuse_odd_objects(contents.metadata, contents.records, where=str(root))
-    if not data or isinstance(root, RemoteFolder):
+    place, metadata, records = contents.place, contents.metadata, contents.records
+    refuse_odd_objects(metadata, records, where=str(place))
+    if not data:
         return
-    for shard in range(contents.metadata.plan.num_shards):
-        committed = read_commit(root, contents.metadata, shard)
-        for name, record in committed.items():
-            if contents.records[name] != record:
+    names = {commit_name(shard): shard for shard in range(metadata.plan.num_shards)}
+    for name, content in read_objects(place, {name: records[name] for name in names}):
+        committed = decode_commit(content, metadata, names[name], place=place)
+        for object_name, record in committed.items():
+            if records[object_name] != record:
                 raise StoreCorrupt(
-                    f"{root / commit_name(shard)} and the manifest disagree on {name}: "
+                    f"{place.where(name)} and the manifest disagree on {object_name}: "
                     "copy the store again"
                 )
-
-
-def num_bytes_to_check(root: Root, subset: Subset) -> int:
-    """About how many bytes `verify_store` reads with `data`: for a progress bar."""
-    if isinstance(root, RemoteFolder):
-        records = read_manifest(root, read_head(root))
-        return sum(record.num_bytes for record in records.values()) // subset.parts
-    names = [
-        name for name in files_below(root) if name != HEAD and not name.startswith("manifest-")
-    ]
-    return sum((root / name).lstat().st_size for name in names) // subset.parts
-
-
-def num_commits(records: Records) -> int:
-    """How many shards are committed."""
-    return sum(name.startswith(COMMITS) for name in records)

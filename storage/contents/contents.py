@@ -1,97 +1,80 @@
-"""Store contents: what a store must hold, sealed or under construction, and what is not there."""
+"""Store contents: what a store must hold, sealed or under construction, and what is absent.
 
-from collections.abc import Sequence
+    HEAD -> manifest -> metadata          of a sealed store
+    metadata -> commit records            of a store under construction
+
+Read once; everything that works on an opened store passes this on.
+"""
+
 from dataclasses import dataclass
-from pathlib import Path
 
-from storage.contents.manifest import read_head, read_manifest, read_object
+from storage.contents.commits import metadata_records, read_commit
+from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_metadata, read_sealed_metadata
-from storage.errors import StoreCorrupt, StoreIncomplete
-from storage.files.object_file import is_there
-from storage.format.encoding import encode_metadata
-from storage.format.layout import StoreAbout, commit_name, frame_arrays
-from storage.format.records import Records, decode_records, record_of
-from storage.place.remote_folder import RemoteFolder, Root
+from storage.contents.part import read_part
+from storage.errors import StoreIncomplete
+from storage.format.layout import commit_name
+from storage.format.partial_copy import PartialCopy
+from storage.format.records import Records
+from storage.place.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreContents:
     """Every object that must be there. `digest` is empty while the store is under construction.
 
-    `absent_shards` have no commit record yet, or are committed and not in place.
+    `absent_shards` have no commit record yet, or are committed and not in place. `part` is what a
+    partial copy holds of it; None if it is whole.
     """
 
+    place: Place
     digest: str
     records: Records
     metadata: StoreMetadata
-    absent_shards: tuple[int, ...]
+    absent_shards: tuple[int, ...] = ()
+    part: PartialCopy | None = None
 
 
-def read_contents(root: Root, *, allow_partial: bool) -> StoreContents:
-    """What a sealed store must hold; with `allow_partial` also one under construction, on disk.
+def read_contents(place: Place, *, allow_unfinished: bool = False) -> StoreContents:
+    """What a sealed store must hold; with `allow_unfinished` also one under construction.
 
     Raises:
         StoreIncomplete: when it is under construction, and that is not allowed.
         StoreCorrupt: when something is missing or differs.
+        StoreUnreachable: when the system or the server does not let us read.
     """
     try:
-        digest = read_head(root)
+        digest = read_head(place)
     except StoreIncomplete:
-        if not allow_partial or isinstance(root, RemoteFolder):
+        if not allow_unfinished or not place.may_be_incomplete:
             raise
-        return _partial_contents(root)
-    records = read_manifest(root, digest)
-    metadata = read_sealed_metadata(root, records)
-    return StoreContents(digest=digest, records=records, metadata=metadata, absent_shards=())
+        return _unfinished_contents(place)
+    return sealed_contents(place, digest, read_manifest(place, digest))
 
 
-def _partial_contents(root: Path) -> StoreContents:
-    metadata = read_metadata(root)
+def sealed_contents(place: Place, digest: str, records: Records) -> StoreContents:
+    """The contents of the store with this manifest. Raises as `read_contents`."""
+    return StoreContents(
+        place=place,
+        digest=digest,
+        records=records,
+        metadata=read_sealed_metadata(place, records),
+        part=read_part(place) if place.may_be_incomplete else None,
+    )
+
+
+def _unfinished_contents(place: Place) -> StoreContents:
+    metadata = read_metadata(place)
     records = metadata_records(metadata)
+    # Objects of a shard only ever appear: what is committed after this look counts as absent.
+    found = place.sizes()
     absent = []
     for shard in range(metadata.plan.num_shards):
-        committed = read_commit(root, metadata, shard) if is_there(root, commit_name(shard)) else {}
-        if commit_name(shard) in committed and _in_place(root, committed):
+        committed = read_commit(place, metadata, shard) if commit_name(shard) in found else {}
+        if committed and all(found.get(n) == r.num_bytes for n, r in committed.items()):
             records |= committed
         else:
             absent.append(shard)
-    return StoreContents(digest="", records=records, metadata=metadata, absent_shards=tuple(absent))
-
-
-def read_commit(root: Path, metadata: StoreMetadata, shard: int) -> Records:
-    """The commit record of a shard and the objects that it names.
-
-    Raises:
-        StoreCorrupt: when it is missing, or names other objects than this shard's.
-    """
-    name = commit_name(shard)
-    content = read_object(root, name)
-    records = decode_records(content, where=str(root / name))
-    if records.keys() != set(shard_objects(metadata, shard)):
-        raise StoreCorrupt(
-            f"{root / name} does not name the objects of shard {shard}: "
-            f"run 'essence cache repair {root}', then 'essence teacher'"
-        )
-    return {name: record_of(content)} | records
-
-
-def shard_objects(metadata: StoreMetadata, shard: int) -> Sequence[str]:
-    """The names of a shard's objects: none where its utterances have no frames."""
-    rows = metadata.plan.utterances(shard)
-    has_frames = any(metadata.utterances[row].num_frames for row in rows)
-    return frame_objects(metadata.about, shard) if has_frames else ()
-
-
-def frame_objects(about: StoreAbout, shard: int) -> Sequence[str]:
-    """The names of a shard's objects where it has frames."""
-    return [array.object_name(shard) for array in frame_arrays(about)]
-
-
-def metadata_records(metadata: StoreMetadata) -> Records:
-    """What a writer of the same content puts into the metadata objects."""
-    objects = encode_metadata(metadata.about, metadata.utterances, metadata.plan)
-    return {name: record_of(content) for name, content in objects.items()}
-
-
-def _in_place(root: Path, records: Records) -> bool:
-    return all(is_there(root, name, num_bytes=record.num_bytes) for name, record in records.items())
+    return StoreContents(
+        place=place, digest="", records=records, metadata=metadata, absent_shards=tuple(absent)
+    )

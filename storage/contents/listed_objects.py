@@ -4,7 +4,7 @@ A manifest from another machine is untrusted input: it must not make a reader fe
 the objects of the format.
 """
 
-from storage.contents.contents import shard_objects
+from storage.contents.commits import shard_objects
 from storage.contents.metadata import StoreMetadata
 from storage.errors import StoreCorrupt
 from storage.files.object_file import MAX_OBJECT_BYTES

@@ -3,7 +3,7 @@
 Shapes: U utterances.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from storage.format.layout import StoreAbout, StoreUtterance, from_attributes
 from storage.format.records import GROUP, Records
 from storage.format.shard_object import check_crc, decompress
 from storage.format.shard_plan import ShardPlan
-from storage.place.remote_folder import Root
+from storage.place.place import Place
 
 DIGEST_BYTES = 32
 TABLE = {
@@ -29,7 +29,8 @@ TABLE = {
     "length": "utterances/length/c/0",
     "digest": "utterances/digest/c/0/0",
 }
-MAX_COUNT = 1 << 28  # of utterances, of shards: what a reader is willing to believe
+NEEDED = {GROUP, *TABLE.values()}
+MAX_COUNT = 1 << 28  # of utterances, of shards: no more is taken for true
 MAX_BLOB_BYTES = 1 << 31
 
 
@@ -42,76 +43,91 @@ class StoreMetadata:
     plan: ShardPlan
 
 
-def read_metadata(root: Root) -> StoreMetadata:
-    """Metadata of a store, sealed or not: checked by its checksums only.
+def read_metadata(place: Place) -> StoreMetadata:
+    """Metadata of a store, sealed or not, compared with their own checksums only.
 
     Raises:
         StoreCorrupt: when an object is missing or odd.
     """
-    return _read(root, lambda name: read_object(root, name))
+    return decode_metadata(lambda name: read_object(place, name), where=str(place))
 
 
-def read_sealed_metadata(root: Root, records: Records) -> StoreMetadata:
+def read_sealed_metadata(place: Place, records: Records) -> StoreMetadata:
     """Metadata of a sealed store: every object is compared with the manifest.
 
     Raises:
         StoreCorrupt: when an object is missing or differs.
     """
+    return metadata_among(read_objects(place, metadata_in(records)), where=str(place))
 
-    needed = {GROUP, *TABLE.values()}
-    wanted = {n: record for n, record in records.items() if n.endswith(GROUP) or n in needed}
-    # What is only checked is not kept: a manifest may list any number of it.
-    kept = {n: content for n, content in read_objects(root, wanted) if n in needed}
+
+def metadata_in(records: Records) -> Records:
+    """The records of all metadata objects that a manifest lists."""
+    return {n: record for n, record in records.items() if n.endswith(GROUP) or n in NEEDED}
+
+
+def metadata_among(objects: Iterable[tuple[str, bytes]], *, where: str) -> StoreMetadata:
+    """Metadata from the objects of `metadata_in`. Raises as `read_sealed_metadata`."""
+    # Objects that are only compared are not kept: a manifest may list any number of them.
+    kept = {name: content for name, content in objects if name in NEEDED}
 
     def fetch(name: str) -> bytes:
         if name not in kept:
-            raise StoreCorrupt(f"{root}: the manifest does not list {name}")
+            raise StoreCorrupt(f"{where}: the manifest does not list {name}")
         return kept[name]
 
-    return _read(root, fetch)
+    return decode_metadata(fetch, where=where)
 
 
-def _read(root: Root, fetch: Callable[[str], bytes]) -> StoreMetadata:
-    where = str(root / GROUP)
+def decode_metadata(fetch: Callable[[str], bytes], *, where: str) -> StoreMetadata:
+    """Metadata from the bytes of their objects; `where` names the store in messages.
+
+    Raises:
+        StoreCorrupt: when an object is odd, or disagrees with another one.
+        StoreError: when the store is of another format, or of a newer version.
+    """
+    group = f"{where}/{GROUP}"
     try:
         attributes: Any = parse_json(fetch(GROUP))["attributes"]
         counts = [attributes.get(name) for name in ("num_utterances", "num_shards", "num_frames")]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as cause:
-        raise StoreCorrupt(f"{where} is not the metadata of a store ({shown(cause)})") from cause
-    about = from_attributes(attributes, where=where)
+        raise StoreCorrupt(f"{group} is not the metadata of a store ({shown(cause)})") from cause
+    about = from_attributes(attributes, where=group)
     if any(type(count) is not int or count < 0 for count in counts) or max(counts[:2]) > MAX_COUNT:
-        raise StoreCorrupt(f"{where}: utterances, shards, frames are {counts}")
-    utterances, plan = _read_table(root, fetch, num_utterances=counts[0], num_shards=counts[1])
-    _refuse_bad_plan(where, about, utterances, plan)
+        raise StoreCorrupt(f"{group}: utterances, shards, frames are {counts}")
+    utterances, plan = _decode_table(
+        fetch, where=where, num_utterances=counts[0], num_shards=counts[1]
+    )
+    _refuse_bad_plan(group, about, utterances, plan)
     if sum(row.num_frames for row in utterances) != counts[2]:
-        raise StoreCorrupt(f"{where}: num_frames is {counts[2]}, the utterances hold others")
+        raise StoreCorrupt(f"{group}: num_frames is {counts[2]}, that of the utterances differs")
     return StoreMetadata(about=about, utterances=utterances, plan=plan)
 
 
-def _read_table(
-    root: Root, fetch: Callable[[str], bytes], *, num_utterances: int, num_shards: int
+def _decode_table(
+    fetch: Callable[[str], bytes], *, where: str, num_utterances: int, num_shards: int
 ) -> tuple[tuple[StoreUtterance, ...], ShardPlan]:
     def column(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         if 0 in shape:
             return np.empty(shape, dtype)
         key = TABLE[name]
         num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        body = check_crc(fetch(key), where=str(root / key))
-        raw = decompress(body, "blosc", num_bytes=num_bytes, where=str(root / key))
+        body = check_crc(fetch(key), where=f"{where}/{key}")
+        raw = decompress(body, "blosc", num_bytes=num_bytes, where=f"{where}/{key}")
         return raw.view(dtype).reshape(shape)
 
     offsets = column("id_offsets", "<u8", num_utterances + 1).astype(np.int64)
     if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] > MAX_BLOB_BYTES:
-        raise StoreCorrupt(f"{root}: the offsets of the utterance ids do not ascend")
+        raise StoreCorrupt(f"{where}: the offsets of the utterance ids do not ascend")
     blob = column("id_bytes", "u1", int(offsets[-1])).tobytes()
     lengths = column("length", "<u8", num_utterances)
     digests = column("digest", "u1", num_utterances, DIGEST_BYTES)
     try:
         ids = [blob[a:b].decode() for a, b in pairwise(offsets)]
     except UnicodeDecodeError as cause:
-        raise StoreCorrupt(f"{root}: an utterance id is not UTF-8 ({cause})") from cause
+        raise StoreCorrupt(f"{where}: an utterance id is not UTF-8 ({cause})") from cause
     if len(set(ids)) != len(ids) or b"\0" in blob:
-        raise StoreCorrupt(f"{root}: an utterance id comes twice, or holds NUL")
+        raise StoreCorrupt(f"{where}: an utterance id comes twice, or holds NUL")
     utterances = tuple(
         StoreUtterance(id=id, num_frames=int(length), digest=digest.tobytes().hex())
         for id, length, digest in zip(ids, lengths, digests, strict=True)

@@ -1,43 +1,39 @@
 """Part: what of a store a partial copy holds, read from its part.json."""
 
 import shlex
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterable
 
 from storage.errors import StorePartial
-from storage.files.object_file import is_there, read_whole
+from storage.files.object_file import MAX_OBJECT_BYTES
 from storage.format.partial_copy import PART, PartialCopy, decode_part, in_words, joined
+from storage.format.records import Records
+from storage.place.place import Place
 
-T = TypeVar("T")
 
-
-def read_part(root: Path, name: str = PART) -> PartialCopy | None:
-    """What a copy on disk holds; None where it is whole.
+def read_part(place: Place, name: str = PART) -> PartialCopy | None:
+    """What a copy holds; None if it is whole.
 
     Raises:
         StoreCorrupt: when the record is damaged.
+        StoreUnreachable: when the system or the server does not let us read.
     """
-    if not is_there(root, name):
-        return None
-    return decode_part(read_whole(root, name), where=str(root / name))
+    content = place.peek(name, MAX_OBJECT_BYTES)
+    return None if content is None else decode_part(content, where=place.where(name))
 
 
-def only_here(root: Path, records: Mapping[str, T]) -> dict[str, T]:
-    """Those of a store's objects that this copy is to have, and those that it has besides.
+def records_here(place: Place, part: PartialCopy | None, records: Records) -> Records:
+    """The records of the objects that a copy must hold, and of those it holds in addition.
 
     An addition that was killed has brought objects that part.json does not promise yet.
     """
-    part = read_part(root)
-    return {
-        name: record
-        for name, record in records.items()
-        if part is None or part.holds(name) or is_there(root, name)
-    }
+    if part is None:
+        return records
+    found = place.sizes()
+    return {name: r for name, r in records.items() if part.holds(name) or name in found}
 
 
 def refuse_left_out(
-    root: Path, part: PartialCopy, arrays: Iterable[str], *, shards: Iterable[int], k: int
+    place: Place, part: PartialCopy, arrays: Iterable[str], *, shards: Iterable[int], k: int
 ) -> None:
     """Make sure that a partial copy has what a reader of k ranks opens of these shards.
 
@@ -52,10 +48,10 @@ def refuse_left_out(
         return
     held = joined(pair for ranges in part.arrays.values() for pair in ranges)
     absent = joined((shard, shard) for shard in missing)
-    all_here = joined((*held, *absent)) == held  # these shards are here, less deep
+    all_here = joined((*held, *absent)) == held  # these shards are here, with fewer ranks
     chosen = held if all_here else absent
     raise StorePartial(
-        f"{root} is a partial copy, without k={k} of shards {in_words(absent)}: run "
+        f"{place} is a partial copy, without k={k} of shards {in_words(absent)}: run "
         f"'essence cache pull --k {k} --shards {in_words(chosen)} {shlex.quote(part.source)} "
-        f"{shlex.quote(str(root))}' to add that, or without options to add all that was left out"
+        f"{shlex.quote(str(place))}' to add that, or without options to add all that was left out"
     )

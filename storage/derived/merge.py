@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from storage.contents.contents import StoreContents
 from storage.derived.plan import (
     DerivedPlan,
-    Source,
     derived_about,
     lay_out,
     pack,
@@ -24,7 +24,9 @@ OWN_FIELDS = ("corpus_fingerprint", "left_out", "program_version", "origin")
 SHARD_FIELDS = ("shard_frames", "chunk_frames")
 
 
-def plan_merge(sources: Sequence[Source], *, recode: bool, program_version: str) -> DerivedPlan:
+def plan_merge(
+    sources: Sequence[StoreContents], *, recode: bool, program_version: str
+) -> DerivedPlan:
     """All utterances of the sources, in their order.
 
     With `recode` the shards are filled anew, and their sizes may differ.
@@ -48,7 +50,7 @@ def plan_merge(sources: Sequence[Source], *, recode: bool, program_version: str)
     return lay_out(about, pack(picks, sources, shard_frames=about.shard_frames), sources)
 
 
-def _refuse_unlike(first: Source, other: Source, *, recode: bool) -> None:
+def _refuse_unlike(first: StoreContents, other: StoreContents, *, recode: bool) -> None:
     ignored = {*OWN_FIELDS, *(SHARD_FIELDS if recode else ())}
     found, wanted = (_settings(source.metadata.about, ignored) for source in (other, first))
     lines = differences(found, wanted)
@@ -56,7 +58,7 @@ def _refuse_unlike(first: Source, other: Source, *, recode: bool) -> None:
         return
     only_sizes = all(line.startswith(SHARD_FIELDS) for line in lines)
     raise StoreMismatch(
-        f"{other.root} cannot be merged with {first.root}: {'; '.join(lines)}: "
+        f"{other.place} cannot be merged with {first.place}: {'; '.join(lines)}: "
         + (
             "add --recode, which encodes the same values in shards of one size"
             if only_sizes
@@ -69,7 +71,7 @@ def _settings(about: StoreAbout, ignored: set[str]) -> dict[str, Any]:
     return {name: value for name, value in asdict(about).items() if name not in ignored}
 
 
-def _refuse_shared(sources: Sequence[Source]) -> None:
+def _refuse_shared(sources: Sequence[StoreContents]) -> None:
     """No utterance may be in two stores: which of both is meant is not for us to say."""
     place_of: dict[str, tuple[int, str]] = {}
     same: list[str] = []
@@ -79,7 +81,7 @@ def _refuse_shared(sources: Sequence[Source]) -> None:
             before, digest = place_of.setdefault(row.id, (at, row.digest))
             if before == at:
                 continue
-            text = f"{row.id!r} of {sources[before].root} and {source.root}"
+            text = f"{row.id!r} of {sources[before].place} and {source.place}"
             (same if digest == row.digest else other).append(text)
     if other:
         raise StoreMismatch(
@@ -93,7 +95,7 @@ def _refuse_shared(sources: Sequence[Source]) -> None:
         )
 
 
-def _sized(sources: Sequence[Source]) -> StoreAbout:
+def _sized(sources: Sequence[StoreContents]) -> StoreAbout:
     """The first store's settings, with shards that hold the longest utterance of any."""
     abouts = [source.metadata.about for source in sources]
     chunk_frames = max(about.chunk_frames for about in abouts)
@@ -102,7 +104,7 @@ def _sized(sources: Sequence[Source]) -> StoreAbout:
     return replace(abouts[0], chunk_frames=chunk_frames, shard_frames=whole)
 
 
-def _left_out(sources: Sequence[Source]) -> tuple[str, ...]:
+def _left_out(sources: Sequence[StoreContents]) -> tuple[str, ...]:
     """Refused in one store, and labelled in none."""
     labelled = {row.id for source in sources for row in source.metadata.utterances}
     refused = [id for source in sources for id in source.metadata.about.left_out]

@@ -11,34 +11,14 @@ from operator import itemgetter
 
 import numpy as np
 
-from storage.contents.contents import StoreContents, read_contents
+from storage.contents.contents import StoreContents
 from storage.contents.metadata import StoreMetadata
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import StoreAbout, StoreUtterance
 from storage.format.origin import Origin
 from storage.format.shard_plan import ShardPlan, plan_shards
-from storage.place.remote_folder import Root, find_root
 
 Pick = tuple[int, int]  # which source, which row of its utterance table
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A sealed store that another one is made from."""
-
-    root: Root
-    contents: StoreContents
-
-    @property
-    def metadata(self) -> StoreMetadata:
-        """Its attributes, utterances and plan."""
-        return self.contents.metadata
-
-
-def open_source(path: str) -> Source:
-    """A sealed store at a path or a URL. Raises as `open_store`."""
-    root = find_root(path)
-    return Source(root, read_contents(root, allow_partial=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +58,7 @@ class DerivedPlan:
 
 
 def lay_out(
-    about: StoreAbout, recipes: Iterable[ShardRecipe], sources: Sequence[Source]
+    about: StoreAbout, recipes: Iterable[ShardRecipe], sources: Sequence[StoreContents]
 ) -> DerivedPlan:
     """The new store's table. Without any recipe it has one shard, which is empty."""
     recipes = tuple(recipes) or (ShardRecipe(takes=(), whole=None),)
@@ -109,7 +89,7 @@ def whole_shards(source: int, metadata: StoreMetadata) -> Iterator[ShardRecipe]:
 
 
 def pack(
-    picks: Sequence[Pick], sources: Sequence[Source], *, shard_frames: int
+    picks: Sequence[Pick], sources: Sequence[StoreContents], *, shard_frames: int
 ) -> Iterator[ShardRecipe]:
     """Utterances in the order given, in shards that are filled one after the other.
 
@@ -128,7 +108,7 @@ def pack(
 
 
 def derived_about(
-    about: StoreAbout, sources: Sequence[Source], *, made_by: str, program_version: str
+    about: StoreAbout, sources: Sequence[StoreContents], *, made_by: str, program_version: str
 ) -> StoreAbout:
     """What a store made from others says of itself: where it comes from, in addition."""
     corpora = tuple(dict.fromkeys(name for source in sources for name in _corpora(source)))
@@ -138,13 +118,13 @@ def derived_about(
         program_version=program_version,
         origin=Origin(
             made_by=made_by,
-            stores=tuple(source.contents.digest for source in sources),
+            stores=tuple(source.digest for source in sources),
             corpora=corpora,
         ),
     )
 
 
-def _corpora(source: Source) -> tuple[str, ...]:
+def _corpora(source: StoreContents) -> tuple[str, ...]:
     about = source.metadata.about
     known = about.origin.corpora if about.origin else ()
     return known or (about.corpus_fingerprint,)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.contents.contents import shard_objects
+from storage.contents.commits import shard_objects
+from storage.contents.contents import StoreContents
 from storage.contents.frame_map import FrameMap, Rows, cut_at_chunks
 from storage.contents.manifest import read_objects
-from storage.derived.plan import ShardRecipe, Source, Take
+from storage.derived.plan import ShardRecipe, Take
 from storage.errors import StoreCorrupt
 from storage.format.layout import FrameArray, StoreAbout, frame_arrays
 from storage.format.shard_object import chunk_checksums
@@ -26,48 +27,54 @@ CACHE_BYTES = 64 << 20
 LARGEST_CODE = 255
 
 
-def taken_objects(source: Source, shard: int, *, as_shard: int) -> dict[str, bytes]:
+def taken_objects(source: StoreContents, shard: int, *, as_shard: int) -> dict[str, bytes]:
     """A shard's objects as they are, under the names of the new shard.
 
     Raises:
         StoreCorrupt: when one is missing, differs from the manifest, or lacks a chunk.
     """
-    metadata, listed = source.metadata, source.contents.records
+    metadata, listed = source.metadata, source.records
     names = shard_objects(metadata, shard)
     for name in names:
         if name not in listed:
-            raise StoreCorrupt(f"{source.root}: the manifest does not list {name}")
+            raise StoreCorrupt(f"{source.place}: the manifest does not list {name}")
     rows = metadata.plan.utterances(shard)
     num_frames = sum(metadata.utterances[row].num_frames for row in rows)
-    contents = dict(read_objects(source.root, {name: listed[name] for name in names}))
+    contents = dict(read_objects(source.place, {name: listed[name] for name in names}))
     for name, content in contents.items():
         _refuse_odd_chunks(source, name, content, num_frames=num_frames)
     arrays = frame_arrays(metadata.about) if names else ()
     return {a.object_name(as_shard): contents[a.object_name(shard)] for a in arrays}
 
 
-def _refuse_odd_chunks(source: Source, name: str, content: bytes, *, num_frames: int) -> None:
+def _refuse_odd_chunks(
+    source: StoreContents, name: str, content: bytes, *, num_frames: int
+) -> None:
     """Make sure that inner chunks are the manifest's, and where rows are."""
     num_chunks = _num_chunks(source.metadata.about)
     found = tuple(chunk_checksums(content, num_chunks))
-    if found != source.contents.records[name].chunks:
-        raise StoreCorrupt(f"{source.root / name}: the crc32c of its chunks are not the manifest's")
+    if found != source.records[name].chunks:
+        raise StoreCorrupt(
+            f"{source.place.where(name)}: the crc32c of its chunks are not the manifest's"
+        )
     num_held = -(-num_frames // source.metadata.about.chunk_frames)
     if [chunk is not None for chunk in found] != [at < num_held for at in range(num_chunks)]:
-        raise StoreCorrupt(f"{source.root / name}: wanted the first {num_held} chunks, no others")
+        raise StoreCorrupt(
+            f"{source.place.where(name)}: wanted the first {num_held} chunks, no others"
+        )
 
 
 class ShardRecoder:
     """Encodes shards of utterances that lie in sealed stores."""
 
-    def __init__(self, about: StoreAbout, sources: Sequence[Source]) -> None:
+    def __init__(self, about: StoreAbout, sources: Sequence[StoreContents]) -> None:
         self._about = about
-        self._maps = [FrameMap(s.metadata, where=str(s.root)) for s in sources]
+        self._maps = [FrameMap(s.metadata, where=str(s.place)) for s in sources]
         self._sources = sources
         self._readers = [
             ChunkReader(
-                source.root,
-                source.contents.records,
+                source.place,
+                source.records,
                 chunk_frames=source.metadata.about.chunk_frames,
                 chunks_per_shard=_num_chunks(source.metadata.about),
                 cache_bytes=CACHE_BYTES,

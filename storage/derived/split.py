@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.contents.contents import StoreContents
 from storage.derived.plan import (
     DerivedPlan,
     Pick,
     ShardRecipe,
-    Source,
     derived_about,
     lay_out,
     pack,
@@ -23,14 +23,16 @@ from storage.errors import StoreError
 NAMED = 5  # ids that a message spells out
 
 
-def plan_split(source: Source, rows: Collection[int], *, program_version: str) -> DerivedPlan:
+def plan_split(
+    source: StoreContents, rows: Collection[int], *, program_version: str
+) -> DerivedPlan:
     """A store of these rows of the table, in its order; all settings stay what they are.
 
     Raises:
         StoreError: when no row is wanted.
     """
     if not rows:
-        raise StoreError(f"{source.root}: no utterance is named: nothing would be left")
+        raise StoreError(f"{source.place}: no utterance is named: nothing would be left")
     wanted, about = frozenset(rows), source.metadata.about
     recipes: list[ShardRecipe] = []
     loose: list[Pick] = []
@@ -48,7 +50,7 @@ def plan_split(source: Source, rows: Collection[int], *, program_version: str) -
     return lay_out(derived, recipes, [source])
 
 
-def find_rows(source: Source, ids: Collection[str]) -> frozenset[int]:
+def find_rows(source: StoreContents, ids: Collection[str]) -> frozenset[int]:
     """Rows of the utterance table by id.
 
     Raises:
@@ -61,13 +63,13 @@ def find_rows(source: Source, ids: Collection[str]) -> frozenset[int]:
         why = f" ({len(left_out)} of them were left out by the teacher)" if left_out else ""
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
         raise StoreError(
-            f"{source.root} does not hold {len(unknown)} of the {len(set(ids))} utterances: "
+            f"{source.place} does not hold {len(unknown)} of the {len(set(ids))} utterances: "
             f"{', '.join(map(repr, unknown[:NAMED]))}{more}{why}: take them off the list"
         )
     return frozenset(row_of[id] for id in ids)
 
 
-def plan_parts(source: Source, num_parts: int) -> list[range]:
+def plan_parts(source: StoreContents, num_parts: int) -> list[range]:
     """Rows of the table in runs of about as many frames each.
 
     Cut between shards where there are enough of them, else between utterances.
@@ -79,7 +81,7 @@ def plan_parts(source: Source, num_parts: int) -> list[range]:
     num_rows = len(metadata.utterances)
     if num_rows < num_parts:
         raise StoreError(
-            f"{source.root} holds {num_rows} utterances, asked {num_parts} parts: ask for fewer"
+            f"{source.place} holds {num_rows} utterances, asked {num_parts} parts: ask for fewer"
         )
     last_rows = np.flatnonzero(np.diff(metadata.plan.shard_U.astype(np.int64))) + 1
     ends_E = np.append(last_rows, num_rows)

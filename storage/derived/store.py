@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 
-from storage.contents.manifest import is_something_else
-from storage.contents.part import read_part
-from storage.derived.plan import DerivedPlan, ShardRecipe, Source
+from storage.contents.contents import StoreContents
+from storage.contents.manifest import holds_other_things
+from storage.derived.plan import DerivedPlan, ShardRecipe
 from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
 from storage.format.layout import frame_arrays
@@ -22,7 +22,7 @@ from storage.write.writer import StoreWriter
 def write_derived(
     path: Path,
     plan: DerivedPlan,
-    sources: Sequence[Source],
+    sources: Sequence[StoreContents],
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> str:
@@ -49,20 +49,20 @@ def write_derived(
 
 
 def _objects(
-    recipe: ShardRecipe, sources: Sequence[Source], recoder: ShardRecoder, *, as_shard: int
+    recipe: ShardRecipe, sources: Sequence[StoreContents], recoder: ShardRecoder, *, as_shard: int
 ) -> dict[str, bytes]:
     if recipe.whole is None:
         return recoder.objects(recipe, as_shard=as_shard)
     return taken_objects(sources[recipe.takes[0].source], recipe.whole, as_shard=as_shard)
 
 
-def _refuse_partial(plan: DerivedPlan, sources: Sequence[Source]) -> None:
+def _refuse_partial(plan: DerivedPlan, sources: Sequence[StoreContents]) -> None:
     """All ranks and log norms of the shards that are read must be here."""
     needed: list[set[int]] = [set() for _ in sources]
     for take in (take for recipe in plan.recipes for take in recipe.takes):
         needed[take.source].update(sources[take.source].metadata.plan.shard_U[list(take.rows)])
     for source, shards in zip(sources, needed, strict=True):
-        part = read_part(source.root) if isinstance(source.root, Path) else None
+        part = source.part
         if part is None:
             continue
         arrays = [array.name for array in frame_arrays(source.metadata.about)]
@@ -72,26 +72,27 @@ def _refuse_partial(plan: DerivedPlan, sources: Sequence[Source]) -> None:
             if not all(part.has(name, shard) for name in arrays)
         )
         if absent:
+            listed = in_words(absent)
             raise StorePartial(
-                f"{source.root} is a partial copy, without all ranks of shards {in_words(absent)}: "
-                f"run 'essence cache pull --shards {in_words(absent)} {quote(part.source)} "
-                f"{quote(str(source.root))}' first"
+                f"{source.place} is a partial copy, without all ranks of shards {listed}: run "
+                f"'essence cache pull --shards {listed} {quote(part.source)} "
+                f"{quote(str(source.place))}' first"
             )
 
 
-def _refuse_other_place(path: Path, sources: Sequence[Source]) -> None:
+def _refuse_other_place(path: Path, sources: Sequence[StoreContents]) -> None:
     """Nothing may be written into a sealed store, around one, or among other things."""
     ours = path.resolve()
     for source in sources:
-        if not isinstance(source.root, Path):
+        if source.place.folder is None:
             continue
-        theirs = source.root.resolve()
+        theirs = source.place.folder.resolve()
         if ours == theirs or ours in theirs.parents or theirs in ours.parents:
             raise StoreError(
-                f"{path} and {source.root}, which is read, lie in one another: name another place"
+                f"{path} and {source.place}, which is read, lie in one another: name another place"
             )
     for folder in ours.parents:
         if (folder / GROUP).is_file() and (folder / HEAD).is_file():
             raise StoreError(f"{path} lies in the store {folder}: name another place")
-    if path.is_dir() and is_something_else(path):
+    if path.is_dir() and holds_other_things({entry.name for entry in path.iterdir()}):
         raise StoreError(f"{path} holds other things: name a folder that is not there yet")

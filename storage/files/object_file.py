@@ -75,21 +75,39 @@ def open_plain(root: Path, name: str) -> tuple[int, int]:
     return handle, found.st_size
 
 
-def is_there(root: Path, name: str, *, num_bytes: int | None = None) -> bool:
-    """Is this plain file there, and of this size?
+def is_there(root: Path, name: str) -> bool:
+    """Is this plain file there?
 
     Raises:
         StoreUnreachable: when the system does not let us look.
     """
 
     def look() -> bool:
-        with opened(root, name) as (_, found):
-            return num_bytes is None or found == num_bytes
+        with opened(root, name):
+            return True
 
     try:
         return patiently(look, where=str(root / name))
     except StoreCorrupt:
         return False
+
+
+def read_start(root: Path, name: str, num_bytes: int) -> bytes | None:
+    """The first bytes of a plain file, fewer if it ends before; None if there is none.
+
+    Raises:
+        StoreCorrupt: when it cannot be read, or is no plain file.
+        StoreUnreachable: when the system does not let us read.
+    """
+
+    def read() -> bytes | None:
+        try:
+            with opened(root, name) as (handle, _):
+                return os.pread(handle, num_bytes, 0)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    return patiently(read, where=str(root / name))
 
 
 def read_whole(root: Path, name: str, *, num_bytes: int | None = None) -> bytes:
@@ -104,9 +122,11 @@ def read_whole(root: Path, name: str, *, num_bytes: int | None = None) -> bytes:
     def read() -> bytes:
         with opened(root, name) as (handle, found):
             if num_bytes is not None and found != num_bytes:
-                raise StoreCorrupt(f"{path} has {found} bytes, written were {num_bytes}")
+                raise StoreCorrupt(f"{path} is {found} bytes long, expected {num_bytes}")
             if found > MAX_OBJECT_BYTES:
-                raise StoreCorrupt(f"{path} has {found} bytes, wanted {MAX_OBJECT_BYTES} at most")
+                raise StoreCorrupt(
+                    f"{path} is {found} bytes long, expected {MAX_OBJECT_BYTES} at most"
+                )
             with os.fdopen(os.dup(handle), "rb") as file:
                 return file.read()
 

@@ -27,6 +27,7 @@ MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
+COMMITS = "commits"  # folder of the commit records
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
 
 Codec = Literal["zstd", "blosc"]
@@ -165,7 +166,7 @@ def frame_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
 
 def commit_name(shard: int) -> str:
     """Where a shard's commit record lies below the store."""
-    return f"commits/{shard:0{SHARD_DIGITS}d}.json"
+    return f"{COMMITS}/{shard:0{SHARD_DIGITS}d}.json"
 
 
 def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ A reader of k ranks opens the first tiers only.
 from dataclasses import dataclass
 from functools import cache
 
+from storage.errors import StoreError
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -46,3 +48,16 @@ def ranks_to_show(kept: int) -> tuple[int, ...]:
 def tier_of(tiers: tuple[Tier, ...], k: int) -> int:
     """Index of the tier that holds rank k."""
     return next(index for index, tier in enumerate(tiers) if k <= tier.last)
+
+
+def refuse_more_ranks(where: str, *, k: int, kept: int) -> None:
+    """Make sure that a reader of k ranks finds them among the `kept` ones of `where`.
+
+    Raises:
+        StoreError: when k is larger, or less than 1.
+    """
+    if not 1 <= k <= kept:
+        raise StoreError(
+            f"{where} holds K={kept}, asked k={k}: lower student.k "
+            "or run 'essence teacher' with a larger teacher.kept"
+        )

@@ -1,9 +1,7 @@
 """Byte ranges: what is requested from a server, and how requests are grouped."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
-
-from storage.format.records import Records
 
 REQUEST_BYTES = 1 << 23  # of one request, and of small objects that are requested together
 
@@ -36,15 +34,15 @@ def hull(run: list[ByteRange]) -> ByteRange:
     return ByteRange(run[0].name, run[0].start, run[-1].stop)
 
 
-def group_by_size(records: Records) -> Iterator[Records]:
-    """All of them, as many together as make `REQUEST_BYTES`; a larger one alone."""
-    group: Records = {}
+def group_by_size(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """All names, as many together as make `REQUEST_BYTES`; a larger object alone."""
+    group: list[str] = []
     num_bytes = 0
-    for name, record in records.items():
-        if group and num_bytes + record.num_bytes > REQUEST_BYTES:
+    for name, size in sizes.items():
+        if group and num_bytes + size > REQUEST_BYTES:
             yield group
-            group, num_bytes = {}, 0
-        group[name] = record
-        num_bytes += record.num_bytes
+            group, num_bytes = [], 0
+        group.append(name)
+        num_bytes += size
     if group:
         yield group

@@ -1,36 +1,26 @@
-"""ObjectHandles: objects of a store, open for reading at any place.
+"""ObjectHandles: objects of a local store, kept open for reading at any offset.
 
-Only `pread` is used, so that a fork may share the descriptors. What an open object becomes on
-disk meanwhile does not matter: every chunk that is read is compared with the manifest.
+A few reads of small chunks follow each other quickly: opening the file takes longer than the read,
+so that descriptors are kept. Only `pread` is used, which has no shared position: a fork may share
+the descriptors. An object that is replaced on disk meanwhile does no harm: every chunk that is
+read is compared with the manifest.
 """
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from storage.errors import StoreCorrupt
 from storage.files.object_file import open_plain, patiently
 from storage.format.records import Records
+from storage.place.byte_ranges import ByteRange
 
 MAX_OPEN = 128  # of the 1024 that a process usually has
 
 
-class ObjectReader(Protocol):
-    """What a reader of chunks needs of the place where the objects are: a disk, or a server."""
-
-    def read(self, name: str, num_bytes: int, offset: int) -> bytes:
-        """Bytes [offset, offset + num_bytes) of an object, all of them.
-
-        Raises:
-            StoreCorrupt: when it is missing, or ends before.
-            StoreUnreachable: when the system does not let us read.
-        """
-        ...
-
-
 class ObjectHandles:
-    """Opens an object when it is first asked for, and closes the one that has waited longest."""
+    """An `ObjectReader` that opens an object on its first read, and closes the least recent one."""
 
     def __init__(self, root: Path, records: Records) -> None:
         self._root = root
@@ -38,13 +28,9 @@ class ObjectHandles:
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def read(self, name: str, num_bytes: int, offset: int) -> bytes:
-        """Bytes [offset, offset + num_bytes) of an object.
-
-        Raises:
-            StoreCorrupt: when it is missing, or of another size than the manifest says.
-            StoreUnreachable: when the system does not let us read.
-        """
+        """See `ObjectReader`. An object of another size than the manifest's is corrupt as well."""
         try:
+            # The hot path: no look at the file's size, no retry, until something is odd.
             raw = os.pread(self._open[name], num_bytes, offset)
         except (KeyError, OSError):
             raw = patiently(
@@ -54,8 +40,11 @@ class ObjectHandles:
             raise StoreCorrupt(f"{self._root}/{name} has shrunk since it was opened")
         return raw
 
+    def expect(self, wanted: Iterable[ByteRange]) -> None:
+        """See `ObjectReader`. A disk needs no notice: the system reads ahead."""
+
     def close(self) -> None:
-        """Close all. They are opened again when asked for."""
+        """Close all. The next read opens its object again."""
         while self._open:
             os.close(self._open.popitem()[1])
 
@@ -69,7 +58,7 @@ class ObjectHandles:
         try:
             return os.pread(handle, num_bytes, offset)
         except OSError:
-            os.close(self._open.pop(name))  # a stale handle: the next attempt opens anew
+            os.close(self._open.pop(name))  # a stale handle: the next attempt opens again
             raise
 
     def _open_object(self, name: str) -> int:
@@ -77,8 +66,8 @@ class ObjectHandles:
         if found != self._records[name].num_bytes:
             os.close(handle)
             raise StoreCorrupt(
-                f"{self._root}/{name}: the object has {found} bytes, "
-                f"written were {self._records[name].num_bytes}"
+                f"{self._root}/{name} is {found} bytes long, "
+                f"expected {self._records[name].num_bytes}"
             )
         self._open[name] = handle
         if len(self._open) > MAX_OPEN:

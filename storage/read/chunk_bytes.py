@@ -21,9 +21,7 @@ from storage.format.shard_object import (
     read_index,
 )
 from storage.place.byte_ranges import ByteRange
-from storage.place.object_handles import ObjectHandles, ObjectReader
-from storage.place.remote_folder import RemoteFolder, Root
-from storage.place.remote_objects import RemoteObjects
+from storage.place.place import Place
 
 MAX_INDICES = 4096  # 4 MiB with 64 chunks to a shard
 # The crc32c of any bytes with their own crc32c behind them, and of no others.
@@ -33,14 +31,11 @@ SOUND = 0x48674BC7
 class ChunkBytes:
     """Reads chunks by the name of their object and their number. For one thread."""
 
-    def __init__(self, root: Root, records: Records, *, chunks_per_shard: int) -> None:
+    def __init__(self, place: Place, records: Records, *, chunks_per_shard: int) -> None:
         self._records = records
-        self._root = root
+        self._place = place
         self._index_bytes = index_bytes(chunks_per_shard)
-        self._objects: ObjectReader
-        self._objects = (
-            RemoteObjects(root) if isinstance(root, RemoteFolder) else ObjectHandles(root, records)
-        )
+        self._objects = place.open_objects(records)
         self._indices: dict[str, bytes] = {}
 
     def read(self, name: str, chunk: int, *, num_bytes: int) -> memoryview:
@@ -49,7 +44,7 @@ class ChunkBytes:
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
         """
-        _, start, stop = self._place(name, chunk, num_bytes)
+        _, start, stop = self._chunk_range(name, chunk, num_bytes)
         raw = self._objects.read(name, stop - start, start)
         if google_crc32c.value(raw) != SOUND:
             check_crc(raw, where=self.where(name, chunk))
@@ -62,24 +57,22 @@ class ChunkBytes:
 
     def where(self, name: str, chunk: int) -> str:
         """A chunk's name in messages."""
-        return f"{self._root}/{name}, chunk {chunk}"
+        return f"{self._place.where(name)}, chunk {chunk}"
 
     def expect(self, wanted: Iterable[tuple[str, int, int]]) -> None:
-        """Have a server send chunks (name, chunk, num_bytes) together: indices, then chunks.
+        """Request chunks (name, chunk, num_bytes) of a server together. Raises as `read`.
 
-        A disk needs no notice: the system reads ahead. Raises as `read`.
+        Two round trips: where a chunk lies is in its object's index, which comes first.
         """
-        if not isinstance(self._objects, RemoteObjects):
-            return
         chunks = list(wanted)
         new = {name for name, _, _ in chunks} - self._indices.keys()
-        self._objects.expect([self._index_place(name) for name in new])
-        self._objects.expect([self._place(*chunk) for chunk in chunks])
+        self._objects.expect([self._index_range(name) for name in new])
+        self._objects.expect([self._chunk_range(*chunk) for chunk in chunks])
 
-    def _place(self, name: str, chunk: int, num_bytes: int) -> ByteRange:
+    def _chunk_range(self, name: str, chunk: int, num_bytes: int) -> ByteRange:
         index = self._indices.get(name) or self._read_index(name)
         if chunk >= len(self._records[name].chunks):
-            raise StoreCorrupt(f"{self._root}: the manifest does not list chunk {chunk} of {name}")
+            raise StoreCorrupt(f"{self._place}: the manifest does not list chunk {chunk} of {name}")
         offset, size = ENTRY.unpack_from(index, ENTRY.size * chunk)
         if offset == ABSENT:
             raise StoreCorrupt(f"{self.where(name, chunk)}: the chunk is missing")
@@ -91,18 +84,18 @@ class ChunkBytes:
 
     def _read_index(self, name: str) -> bytes:
         """An object's index, checked, and kept in the place of the one that was read first."""
-        _, start, stop = self._index_place(name)
+        _, start, stop = self._index_range(name)
         raw = self._objects.read(name, stop - start, start)
-        read_index(raw, object_bytes=stop, where=f"{self._root}/{name}")
+        read_index(raw, object_bytes=stop, where=self._place.where(name))
         self._indices[name] = raw
         if len(self._indices) > MAX_INDICES:
             del self._indices[next(iter(self._indices))]
         return raw
 
-    def _index_place(self, name: str) -> ByteRange:
+    def _index_range(self, name: str) -> ByteRange:
         if name not in self._records:
-            raise StoreCorrupt(f"{self._root}: the manifest does not list {name}")
+            raise StoreCorrupt(f"{self._place}: the manifest does not list {name}")
         end = self._records[name].num_bytes
         if end < self._index_bytes:
-            raise StoreCorrupt(f"{self._root}/{name}: the object is too small for its index")
+            raise StoreCorrupt(f"{self._place.where(name)}: the object is too small for its index")
         return ByteRange(name, end - self._index_bytes, end)

@@ -17,7 +17,7 @@ from storage.errors import StoreCorrupt
 from storage.format.layout import FrameArray
 from storage.format.records import Records
 from storage.format.shard_object import Buffer, decompress
-from storage.place.remote_folder import RemoteFolder, Root
+from storage.place.place import Place
 from storage.read.blosc_blocks import decompress_part, num_blocks
 from storage.read.byte_cache import ByteCache
 from storage.read.chunk_bytes import ChunkBytes
@@ -33,7 +33,7 @@ class ChunkReader:
 
     def __init__(
         self,
-        root: Root,
+        place: Place,
         records: Records,
         *,
         chunk_frames: int,
@@ -41,9 +41,9 @@ class ChunkReader:
         cache_bytes: int,
     ) -> None:
         self._chunk_frames = chunk_frames
-        self._bytes = ChunkBytes(root, records, chunks_per_shard=chunks_per_shard)
+        self._bytes = ChunkBytes(place, records, chunks_per_shard=chunks_per_shard)
         self._cache = ByteCache(cache_bytes)
-        self.is_remote = isinstance(root, RemoteFolder)
+        self.is_remote = place.is_remote
 
     def rows(self, array: FrameArray, place: Rows) -> NDArray[np.uint8]:
         """The bytes of rows of one chunk, one row after the other. Not to be changed.

@@ -16,7 +16,7 @@ from storage.format.layout import FrameArray, StoreAbout, tier_arrays
 from storage.format.records import Records
 from storage.format.tiers import tier_of
 from storage.format.value_code import PROB_OF_CODE
-from storage.place.remote_folder import Root
+from storage.place.place import Place
 from storage.read.chunk_reader import ChunkReader
 from storage.read.rank_join import RankJoin
 from storage.read.soft_labels import SoftLabelCodes
@@ -37,7 +37,7 @@ class RankReader(threading.local):
     """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
 
     def __init__(
-        self, root: Root, records: Records, about: StoreAbout, map: FrameMap, *, cache_bytes: int
+        self, place: Place, records: Records, about: StoreAbout, map: FrameMap, *, cache_bytes: int
     ) -> None:
         self._about = about
         self._map = map
@@ -45,7 +45,7 @@ class RankReader(threading.local):
         self._opened: dict[int, Opened] = {}
         self._joins: dict[int, RankJoin] = {}
         self._chunks = ChunkReader(
-            root,
+            place,
             records,
             chunk_frames=about.chunk_frames,
             chunks_per_shard=about.shard_frames // about.chunk_frames,

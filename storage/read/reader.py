@@ -1,27 +1,30 @@
 """SoftLabelStore: the k best of any utterances or frames, in any order, from a sealed store.
 
 A reader of k ranks opens the tiers up to k and no others. Frames are numbered through the whole
-store, utterance after utterance. Use it from any process or thread: a fork may share it, and
-what is sent to another process opens the store again there.
+store, utterance after utterance. A store can be used from any process or thread: a fork may share
+it, and a process that it is sent to opens it again there.
 
 Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.contents.contents import read_contents
+from storage.contents.contents import StoreContents, read_contents
 from storage.contents.frame_map import FrameMap, Rows, Wanted, count_frames
-from storage.contents.object_check import verify_objects
-from storage.contents.part import read_part, refuse_left_out
+from storage.contents.object_check import check_objects, refuse_problems, strangers
+from storage.contents.part import records_here, refuse_left_out
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.format.layout import FrameArray, log_norm_array, refuse_difference, tier_arrays
+from storage.format.tiers import refuse_more_ranks
 from storage.format.value_code import decode_logp
-from storage.place.remote_folder import Root, find_root
+from storage.place.find_place import find_place
+from storage.place.place import Place
 from storage.read.rank_reader import RankReader
 from storage.read.soft_labels import SoftLabelCodes, SoftLabels
 
@@ -29,12 +32,12 @@ CACHE_BYTES = 64 << 20
 
 
 def open_store(
-    path: Root | str, *, cache_bytes: int = CACHE_BYTES, allow_partial: bool = False
+    place: Place | Path | str, *, cache_bytes: int = CACHE_BYTES, allow_unfinished: bool = False
 ) -> "SoftLabelStore":
     """Open a sealed store, at a path or a URL; its metadata are compared with the manifest.
 
-    `cache_bytes` bounds what each thread keeps decompressed. With `allow_partial` a store on
-    disk may be under construction: `absent_shards` tells what it lacks; reading that is an error.
+    `cache_bytes` bounds what each thread keeps decompressed. With `allow_unfinished` a store on
+    disk may be under construction: `absent_shards` lists what it lacks; reading that is an error.
 
     Raises:
         StoreIncomplete: when it is under construction.
@@ -42,27 +45,35 @@ def open_store(
         StoreUnreachable: when the system or the server does not let us read.
         StoreError: when it is not there, of another format, or no package here reads such a URL.
     """
-    return SoftLabelStore(find_root(path), cache_bytes=cache_bytes, allow_partial=allow_partial)
+    contents = read_contents(find_place(place), allow_unfinished=allow_unfinished)
+    return SoftLabelStore(contents, cache_bytes=cache_bytes)
 
 
 class SoftLabelStore:
-    """A sealed store, open for reading."""
+    """An open store: its contents, read once, and its frames, read on request."""
 
-    def __init__(self, path: Root, *, cache_bytes: int, allow_partial: bool = False) -> None:
-        self.path = path
-        contents = read_contents(path, allow_partial=allow_partial)
+    def __init__(self, contents: StoreContents, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self.contents = contents
+        self.place = contents.place
         self.digest = contents.digest  # empty while the store is under construction
         self.absent_shards = contents.absent_shards
-        self._part = read_part(path) if isinstance(path, Path) else None
-        self._records = contents.records
-        metadata = contents.metadata
-        self.about = metadata.about
-        self.utterances = metadata.utterances
-        self._plan = metadata.plan
-        self._map = FrameMap(metadata, where=str(path), absent_shards=self.absent_shards)
+        self.about = contents.metadata.about
+        self.utterances = contents.metadata.utterances
+        self._plan = contents.metadata.plan
+        self._map = FrameMap(
+            contents.metadata, where=str(self.place), absent_shards=self.absent_shards
+        )
         self._cache_bytes = cache_bytes
-        self._reader = RankReader(
-            path, self._records, self.about, self._map, cache_bytes=cache_bytes
+
+    @cached_property
+    def _reader(self) -> RankReader:
+        """Made at the first read: many a store is opened for its headers only."""
+        return RankReader(
+            self.place,
+            self.contents.records,
+            self.about,
+            self._map,
+            cache_bytes=self._cache_bytes,
         )
 
     @property
@@ -146,7 +157,7 @@ class SoftLabelStore:
         """
         if temperature not in self.about.temperatures:
             raise StoreError(
-                f"{self.path} holds temperatures {self.about.temperatures}, asked {temperature}: "
+                f"{self.place} holds temperatures {self.about.temperatures}, asked {temperature}: "
                 "choose one of them or run 'essence teacher' with teacher.temperatures"
             )
         array = log_norm_array(temperature)
@@ -154,7 +165,7 @@ class SoftLabelStore:
         self._refuse_left_out([array], places, 1)
         values_T = self._reader.values(array, places).view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():
-            raise StoreCorrupt(f"{self.path}: {array.name} of utterance {id!r} is not finite")
+            raise StoreCorrupt(f"{self.place}: {array.name} of utterance {id!r} is not finite")
         return values_T
 
     def bytes_by_tier(self) -> dict[int, int]:
@@ -172,7 +183,11 @@ class SoftLabelStore:
         Raises:
             StoreCorrupt: naming what is missing, of another size, changed, or not listed.
         """
-        verify_objects(self.path, self._records, digest=self.digest, data=data)
+        records = self.contents.records
+        here = records_here(self.place, self.contents.part, records)
+        found = [problem for _, problem in check_objects(self.place, here, data=data)]
+        others = strangers(self.place, records, digest=self.digest)
+        refuse_problems(self.place, [*filter(None, found), *others])
 
     def check_matches(self, *, corpus_fingerprint: str, class_inventory: str) -> None:
         """Make sure that the store was made from this corpus.
@@ -185,22 +200,20 @@ class SoftLabelStore:
             "class_inventory": self.about.class_inventory,
         }
         wanted = {"corpus_fingerprint": corpus_fingerprint, "class_inventory": class_inventory}
-        refuse_difference(str(self.path), found, wanted)
+        refuse_difference(str(self.place), found, wanted)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process: it opens the store itself, and makes sure that it is the same."""
-        return _open_again, (self.path, self._cache_bytes, self.digest)
+        """In another process the store is opened again, and must be the same one."""
+        return _open_again, (self.place, self._cache_bytes, self.digest)
 
     def _bytes_of(self, array: str) -> int:
         prefix = f"{array}/c/"
-        return sum(r.num_bytes for name, r in self._records.items() if name.startswith(prefix))
+        return sum(
+            r.num_bytes for name, r in self.contents.records.items() if name.startswith(prefix)
+        )
 
     def _find(self, wanted: Wanted, k: int) -> list[Rows]:
-        if not 1 <= k <= self.about.kept:
-            raise StoreError(
-                f"{self.path} holds K={self.about.kept}, asked k={k}: lower student.k "
-                "or run 'essence teacher' with a larger teacher.kept"
-            )
+        refuse_more_ranks(str(self.place), k=k, kept=self.about.kept)
         places = self._map.find(wanted)
         self._refuse_left_out(self._reader.opened(k).arrays, places, k)
         return places
@@ -208,15 +221,16 @@ class SoftLabelStore:
     def _refuse_left_out(
         self, arrays: Sequence[FrameArray], places: Sequence[Rows], k: int
     ) -> None:
-        if self._part is not None and isinstance(self.path, Path):
+        part = self.contents.part
+        if part is not None:
             names, shards = [array.name for array in arrays], [place.shard for place in places]
-            refuse_left_out(self.path, self._part, names, shards=shards, k=k)
+            refuse_left_out(self.place, part, names, shards=shards, k=k)
 
 
-def _open_again(path: Root, cache_bytes: int, digest: str) -> SoftLabelStore:
-    store = SoftLabelStore(path, cache_bytes=cache_bytes)
+def _open_again(place: Place, cache_bytes: int, digest: str) -> SoftLabelStore:
+    store = open_store(place, cache_bytes=cache_bytes)
     if store.digest != digest:
         raise StoreMismatch(
-            f"{path} was replaced while it was in use: found {store.digest}, wanted {digest}"
+            f"{place} was replaced while it was in use: found {store.digest}, wanted {digest}"
         )
     return store

@@ -24,7 +24,7 @@ from storage.transfer.plan import (
     plan_transfer,
     wanted_part,
 )
-from storage.transfer.source import Source, object_pieces
+from storage.transfer.source import Source
 from storage.transfer.target import Target
 
 NUM_THREADS = 8
@@ -45,8 +45,11 @@ def choose(source: Source, target: Target, selection: Selection) -> PartialCopy 
     Raises:
         StoreMismatch, StoreError: when something else lies there, or nothing such is in the store.
     """
-    target.refuse_others(source.digest)
-    wanted = wanted_part(source.metadata, selection, digest=source.digest, source=source.place)
+    contents = source.contents
+    target.refuse_others(contents.digest)
+    wanted = wanted_part(
+        contents.metadata, selection, digest=contents.digest, source=source.place.address
+    )
     held, is_sealed = target.part(), target.head() is not None
     return part_afterwards(wanted, is_sealed=is_sealed, held=held)
 
@@ -72,7 +75,7 @@ def survey(
         advance(record.num_bytes)
         return found
 
-    plan = plan_transfer(source.digest, source.records, part, is_there=is_there)
+    plan = plan_transfer(source.contents.digest, source.contents.records, part, is_there=is_there)
     source.refuse_left_out(plan.to_move)
     return plan
 
@@ -88,12 +91,15 @@ def carry_out(
         StoreError: when there is no room.
     """
     note = plan.part or PartialCopy(
-        source=source.place, digest=plan.digest, kept=source.metadata.about.kept, arrays={}
+        source=source.place.address,
+        digest=plan.digest,
+        kept=source.contents.metadata.about.kept,
+        arrays={},
     )
     target.begin(note, plan.num_bytes)
     with closing(_move_all(plan.to_move, source, target, num_threads=num_threads)) as moved:
         yield from moved
-    target.seal(plan.digest, source.manifest(), plan.part)
+    target.seal(plan.digest, source.manifest, plan.part)
 
 
 def _move_all(
@@ -144,7 +150,7 @@ def _move(
     stop: Event,
 ) -> None:
     def pieces() -> Iterator[bytes]:
-        for piece in object_pieces(source.root, name, record):
+        for piece in source.pieces(name, record):
             if stop.is_set():
                 raise _Stopped
             events.put(Moved(name, len(piece), is_whole=False))
@@ -153,5 +159,5 @@ def _move(
     try:
         target.write(name, record, pieces())
     except StoreCorrupt as error:
-        raise StoreCorrupt(f"{source.root}: {error}: it was not taken") from error
+        raise StoreCorrupt(f"{source.place}: {error}: it was not taken") from error
     events.put(Moved(name, 0, is_whole=True))

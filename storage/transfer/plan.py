@@ -17,7 +17,7 @@ from storage.format.layout import (
 )
 from storage.format.partial_copy import PartialCopy, Ranges, in_words, joined
 from storage.format.records import ObjectRecord, Records
-from storage.format.tiers import tier_of
+from storage.format.tiers import refuse_more_ranks, tier_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +102,7 @@ def wanted_part(
     if selection.is_all:
         return None
     for k in selection.ks:
-        if not 1 <= k <= about.kept:
-            raise StoreError(f"{source} holds K={about.kept}, asked k={k}: ask for {about.kept}")
+        refuse_more_ranks(source, k=k, kept=about.kept)
     shards = selection.shards or ((0, num_shards - 1),)
     if shards[-1][1] >= num_shards:
         raise StoreError(

@@ -1,31 +1,26 @@
-"""Transfer target: a folder of this machine that a store is copied into.
+"""Target: a place that a store is copied into. Only copies are written by it, never new stores.
 
-An object waits below _stage/ until its bytes are on the disk, have been read back and are what
-the manifest says; then it gets its name. HEAD comes last. A copy without HEAD keeps a note in
-_stage/copy.json of what it is going to be: the same transfer goes on there, no other one does.
+LocalTarget    a folder of this machine
+RemoteTarget   a folder behind a URL, through fsspec
 """
 
-import fcntl
-import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from storage.contents.manifest import read_head
-from storage.contents.part import read_part
-from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.files.fingerprint import handle_digest
-from storage.files.object_file import is_there, opened, patiently
-from storage.files.publish import publish_file, sync_directory
-from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
-from storage.format.records import GROUP, HEAD, STAGE, ObjectRecord, manifest_name
-from storage.write.commit import clear_stage, publish
+from storage.format.partial_copy import PartialCopy
+from storage.format.records import ObjectRecord
 
 
 class Target(Protocol):
-    """Where a store is copied to: a folder here, or a place behind a URL."""
+    """A place that a store is copied into; `str` of it is its name in messages."""
+
+    @property
+    def is_careful(self) -> bool:
+        """Are objects that are there already compared by their bytes, not by their size only?"""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from copying into it meanwhile, if the target can do that."""
 
     def head(self) -> str | None:
         """The digest of the store that is there; None where there is none, or an unfinished one."""
@@ -41,10 +36,10 @@ class Target(Protocol):
         """
 
     def holds(self, name: str, record: ObjectRecord, *, careful: bool) -> bool:
-        """Is the object there? `careful`: with the right bytes, else of the right size."""
+        """Is the object there, of the right size, and with `careful` with the right bytes?"""
 
     def begin(self, part: PartialCopy, num_bytes: int) -> None:
-        """Note what this copy is going to be; `num_bytes` will come."""
+        """Write down what this copy is going to be; `num_bytes` will be written."""
 
     def write(self, name: str, record: ObjectRecord, pieces: Iterable[bytes]) -> None:
         """Put an object in its place, if its bytes are right.
@@ -54,156 +49,4 @@ class Target(Protocol):
         """
 
     def seal(self, digest: str, manifest: bytes, part: PartialCopy | None) -> None:
-        """All objects are there: write the manifest, what is here, and HEAD."""
-
-
-class LocalTarget:
-    """A folder. See `Target`."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._folders: set[Path] = set()  # in which names have changed
-
-    def __str__(self) -> str:
-        return str(self._root)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else copies into this folder meanwhile. The lock goes with the process.
-
-        Raises:
-            StoreError: when somebody does.
-        """
-        if not self._root.is_dir():
-            self._root.mkdir(parents=True)
-            sync_directory(self._root.parent)
-        handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as cause:
-            raise StoreError(
-                f"{self._root}: another process is copying into it: wait for it, or stop it"
-            ) from cause
-        finally:
-            os.close(handle)
-
-    def head(self) -> str | None:
-        """The digest of the store that is here."""
-        return read_head(self._root) if is_there(self._root, HEAD) else None
-
-    def part(self) -> PartialCopy | None:
-        """What a partial copy holds."""
-        return read_part(self._root)
-
-    def refuse_others(self, digest: str) -> None:
-        """See `Target`. A store that a teacher is making here has no note of ours."""
-        if not self._root.exists():
-            return
-        if not self._root.is_dir():
-            raise StoreError(f"{self._root} is no folder: name a new one, such as train.zarr")
-        begun = read_part(self._root, UNFINISHED)
-        found = self.head() or (begun.digest if begun else None)
-        if found not in (None, digest):
-            raise StoreMismatch(
-                f"{self._root} holds another store: found {found}, wanted {digest}: name another "
-                "folder, or remove this one"
-            )
-        if found is None and any(self._root.iterdir()) and not self._is_hardly_begun():
-            raise StoreError(
-                f"{self._root} holds files and is no copy that was begun: name a new folder, "
-                "such as train.zarr"
-            )
-
-    def _is_hardly_begun(self) -> bool:
-        """Was a transfer killed before its note was whole?"""
-        names = {path.name for path in self._root.iterdir()}
-        return names == {STAGE} and {path.name for path in (self._root / STAGE).iterdir()} <= {
-            f"{Path(UNFINISHED).name}.new"
-        }
-
-    def holds(self, name: str, record: ObjectRecord, *, careful: bool) -> bool:
-        """See `Target`."""
-        if not is_there(self._root, name, num_bytes=record.num_bytes):
-            return False
-        return not careful or self._digest(name) == record.sha256
-
-    def begin(self, part: PartialCopy, num_bytes: int) -> None:
-        """See `Target`.
-
-        Raises:
-            StoreError: when there is not enough room for what will come.
-        """
-        free = shutil.disk_usage(self._root).free
-        if num_bytes > free:
-            raise StoreError(
-                f"{self._root}: {num_bytes:,} bytes are to come, {free:,} are free: make room, "
-                "or ask for less (--k, --shards)"
-            )
-        place = self._root / UNFINISHED
-        self._make_folder(place.parent)
-        publish_file(place, encode_part(part))
-
-    def write(self, name: str, record: ObjectRecord, pieces: Iterable[bytes]) -> None:
-        """See `Target`. What is compared is what the disk gives back."""
-        staged = f"{STAGE}/{name.replace('/', '.')}.{record.sha256}"
-        beside, place = self._root / staged, self._root / name
-        try:
-            with beside.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            if self._digest(staged) != record.sha256:
-                raise StoreCorrupt(
-                    f"{name}: the bytes that came have another sha256 than the manifest says"
-                )
-            self._make_folder(place.parent)
-            os.replace(beside, place)
-        except StoreCorrupt:
-            beside.unlink(missing_ok=True)
-            raise
-        self._folders.add(place.parent)
-
-    def seal(self, digest: str, manifest: bytes, part: PartialCopy | None) -> None:
-        """See `Target`. A promise is written after what it promises is on the disk."""
-        for folder in sorted(self._folders, reverse=True):
-            sync_directory(folder)
-        name = manifest_name(digest)
-        if not is_there(self._root, name) or self._digest(name) != digest:
-            publish(self._root, {name: manifest})
-        if part is not None:
-            publish(self._root, {PART: encode_part(part)})
-        elif is_there(self._root, PART):
-            (self._root / PART).unlink()
-            sync_directory(self._root)
-        if self.head() != digest:
-            publish(self._root, {HEAD: f"{digest}\n".encode()})
-        clear_stage(self._root)
-
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder below the root. A link on the way would lead out.
-
-        Raises:
-            StoreError: when one is there.
-        """
-        here = self._root
-        for part in folder.relative_to(self._root).parts:
-            parent, here = here, here / part
-            if here.is_symlink():
-                raise StoreError(f"{here} is a link, wanted a folder: remove it")
-            if not here.is_dir():
-                here.mkdir(exist_ok=True)
-                self._folders.add(parent)
-
-    def _digest(self, name: str) -> str:
-        def read() -> str:
-            with opened(self._root, name) as (handle, _):
-                return handle_digest(handle)
-
-        return patiently(read, where=str(self._root / name))
-
-
-def is_store_folder(root: Path) -> bool:
-    """Does a store, or an unfinished one, lie in this folder?"""
-    return any((root / name).exists() for name in (HEAD, GROUP, STAGE))
+        """All objects are there: write the manifest, part.json for a partial copy, and HEAD."""

@@ -16,9 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from storage.contents.manifest import read_object
 from storage.errors import StoreCorrupt, StoreError
-from storage.files.object_file import ATTEMPTS
+from storage.files.object_file import ATTEMPTS, read_whole
 from storage.files.publish import sync_directory, write_and_sync
 from storage.format.records import STAGE, ObjectRecord, Records, record_of
 
@@ -85,7 +84,7 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
         ) from cause
     sync_directory(place.parent)
     sync_directory(root)
-    return read_object(root, name)
+    return read_whole(root, name)
 
 
 def install(root: Path, records: Records) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.contents.manifest import read_object
 from storage.errors import StoreError
+from storage.files.object_file import read_whole
 from storage.format.layout import StoreAbout, commit_name
 from storage.format.records import Records, decode_records, encode_records, record_of
 from storage.format.shard_object import chunk_checksums
@@ -55,7 +55,7 @@ def is_committed(root: Path, shard: int) -> bool:
     name = commit_name(shard)
     if not (root / name).is_file():
         return False
-    records = decode_records(read_object(root, name), where=str(root / name))
+    records = decode_records(read_whole(root, name), where=str(root / name))
     with named_disk_errors(root, {}):
         install(root, records)
     return True
@@ -72,7 +72,7 @@ def _commit(root: Path, shard: int, objects: dict[str, bytes], records: Records)
             # Another writer has finished the store and cleared the stage under us.
             if not place.is_file():
                 raise
-    theirs = read_object(root, name)
+    theirs = read_whole(root, name)
     if theirs != ours:
         differing = [
             object_name

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from storage.contents.contents import read_commit, shard_objects
-from storage.contents.manifest import read_head, read_object
+from storage.contents.commits import read_commit, shard_objects
+from storage.contents.manifest import read_head
 from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.errors import StoreCorrupt, StoreError
-from storage.files.object_file import patiently
+from storage.files.object_file import patiently, read_whole
 from storage.files.publish import sync_directory
 from storage.format.encoding import encode_metadata
 from storage.format.layout import (
@@ -25,6 +25,7 @@ from storage.format.layout import (
 )
 from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
 from storage.format.shard_plan import ShardPlan, plan_shards
+from storage.place.local_folder import LocalFolder
 from storage.write.commit import clear_stage, install, publish, refuse_lost
 from storage.write.shard_commit import commit_objects, named_disk_errors, write_shard
 from storage.write.top_k import KeptBlock
@@ -37,6 +38,7 @@ class StoreWriter:
         self, path: Path, about: StoreAbout, utterances: Sequence[StoreUtterance], plan: ShardPlan
     ) -> None:
         self.path = path
+        self._place = LocalFolder(path)
         self.about = about
         self.utterances = tuple(utterances)
         self._plan = plan
@@ -81,7 +83,7 @@ class StoreWriter:
     @classmethod
     def open(cls, path: Path) -> "StoreWriter":
         """Take up a store whose content is known from its own metadata."""
-        metadata = read_metadata(path)
+        metadata = read_metadata(LocalFolder(path))
         return cls.create_planned(
             path, metadata.about, utterances=metadata.utterances, plan=metadata.plan
         )
@@ -140,7 +142,7 @@ class StoreWriter:
             raise StoreError(f"{self.path}: {len(missing)} shards are missing, first {missing[0]}")
         records = {name: record_of(content) for name, content in self._metadata.items()}
         for shard in range(self.num_shards):
-            records |= read_commit(self.path, self._as_metadata(), shard)
+            records |= read_commit(self._place, self._as_metadata(), shard)
         for name, record in records.items():
             refuse_lost(self.path, name, record)
         manifest = encode_records(records)
@@ -151,9 +153,9 @@ class StoreWriter:
                 publish(self.path, sealed)
             except FileNotFoundError:
                 # Another writer seals at this moment and has cleared the stage under us.
-                if read_head(self.path) != digest:
+                if read_head(self._place) != digest:
                     raise
-            if read_head(self.path) != digest:
+            if read_head(self._place) != digest:
                 raise StoreCorrupt(f"{self.path / HEAD} is not what was written: seal it again")
             clear_stage(self.path)
         return digest
@@ -163,7 +165,7 @@ class StoreWriter:
         if (self.path / HEAD).is_file():
             return
         for shard in set(range(self.num_shards)) - set(self.missing_shards()):
-            committed = read_commit(self.path, self._as_metadata(), shard)
+            committed = read_commit(self._place, self._as_metadata(), shard)
             install(self.path, {n: r for n, r in committed.items() if n != commit_name(shard)})
 
     def _as_metadata(self) -> StoreMetadata:
@@ -178,7 +180,7 @@ class StoreWriter:
             )
 
     def _refuse_other_store(self) -> None:
-        found = read_metadata(self.path)
+        found = read_metadata(self._place)
         refuse_difference(str(self.path), asdict(found.about), asdict(self.about))
         if found.utterances != self.utterances:
             refuse_difference(
@@ -188,7 +190,7 @@ class StoreWriter:
             )
             raise StoreError(f"{self.path} lists the same utterances in another order: remove it")
         for name, content in self._metadata.items():
-            if read_object(self.path, name) != content:
+            if read_whole(self.path, name) != content:
                 raise StoreCorrupt(
                     f"{self.path / name} differs from what was written: remove the store"
                 )

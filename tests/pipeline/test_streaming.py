@@ -12,7 +12,7 @@ from pipeline.job import Job
 from pipeline.settings import read_settings
 from stages.contract.progress import SilentProgress
 from storage.errors import StoreError, StorePartial, StoreUnreachable
-from storage.place import remote_folder
+from storage.place import remote_ranges
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
 from tests.support.makers.parts import split
@@ -76,7 +76,7 @@ def bare(labelled: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
 def has_teacher(directory: Path) -> bool:

@@ -9,7 +9,6 @@ import pytest
 from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
 from pipeline.cache.parts import read_ids
 from pipeline.errors import SettingsError
-from storage.contents.manifest import read_head
 from storage.read.reader import open_store
 from tests.support.makers.cache import cache
 from tests.support.makers.parts import (
@@ -20,6 +19,7 @@ from tests.support.makers.parts import (
     stored_values,
 )
 from tests.support.makers.store import tree_digest
+from tests.support.stores import head_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -40,7 +40,7 @@ def test_parts_are_cut_merged_and_described(whole: Path, tmp_path: Path) -> None
     found = json.loads(done.stdout)
     assert found == {
         "store": str(tmp_path / "new/m.zarr"),
-        "digest": read_head(tmp_path / "new/m.zarr"),
+        "digest": head_of(tmp_path / "new/m.zarr"),
         "num_utterances": len(ROWS),
         "num_frames": sum(row.num_frames for row in ROWS),
         "num_shards": 6,
@@ -49,11 +49,11 @@ def test_parts_are_cut_merged_and_described(whole: Path, tmp_path: Path) -> None
     assert shard_bytes(tmp_path / "new/m.zarr") == shard_bytes(whole)
     text = cache("info", tmp_path / "new/m.zarr").stdout
     for part in parts:
-        assert f"merge of            {read_head(part)}" in text
+        assert f"merge of            {head_of(part)}" in text
     assert f"corpora             1, the first {'c' * 64}" in text
-    assert f"split of            {read_head(whole)}" in cache("info", parts[0]).stdout
+    assert f"split of            {head_of(whole)}" in cache("info", parts[0]).stdout
     facts = json.loads(cache("info", parts[0], "--json").stdout)
-    assert facts["about"]["origin"]["stores"] == [read_head(whole)]
+    assert facts["about"]["origin"]["stores"] == [head_of(whole)]
     assert "of  " not in cache("info", whole).stdout.split("ranks")[0]
 
 
@@ -180,7 +180,7 @@ def test_what_is_merged_may_lie_behind_urls(tmp_path: Path) -> None:
     system.pipe("/parts/a.zarr/ids_0/c/0/0", b"another")
     done = cache("merge", tmp_path / "o.zarr", "memory://parts/a.zarr", tmp_path / "b.zarr")
     assert done.exit_code == DAMAGED
-    assert "memory://parts/a.zarr/ids_0/c/0/0 has 7 bytes" in done.output
+    assert "memory://parts/a.zarr/ids_0/c/0/0 is 7 bytes long" in done.output
     system.rm("/parts", recursive=True)
 
 

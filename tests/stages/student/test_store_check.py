@@ -15,7 +15,7 @@ from stages.student.store_check import check_store
 from storage.care.match import CorpusMatch
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
-from storage.errors import StoreMismatch, StorePartial
+from storage.errors import StoreError, StoreMismatch, StorePartial
 from storage.format.partial_copy import PartialCopy, encode_part
 from storage.read.reader import open_store
 from tests.support.makers.store import fill_store, make_about, utterances_of
@@ -182,7 +182,7 @@ def test_a_store_without_a_common_frame_is_refused(tmp_path: Path, ids: tuple[st
 def test_more_ranks_than_the_store_holds_are_refused(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus)
     assert check(store, corpus, k=4).is_whole
-    with pytest.raises(BadInput, match=r"holds K=4, k=5 was asked: lower student\.k"):
+    with pytest.raises(StoreError, match=r"holds K=4, asked k=5: lower student\.k"):
         check(store, corpus, k=5)
 
 

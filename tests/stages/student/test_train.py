@@ -38,6 +38,7 @@ from tests.support.makers.training import (
     make_corpus_directory,
     make_settings,
 )
+from tests.support.stores import contents_of
 
 KEPT = 4
 SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)
@@ -239,7 +240,7 @@ def test_a_batch_is_one_call_and_reads_no_frame_beyond_its_pieces(
             asked.append((list(wanted), k))
             return super().read_codes(wanted, k=k)
 
-    labels = Counting(store, cache_bytes=1 << 20)
+    labels = Counting(contents_of(store), cache_bytes=1 << 20)
     pieces = [Piece(index=3, start=20, num_frames=9), Piece(index=0, start=0, num_frames=31)]
     with CorpusFile(corpus_directory / "train.h5") as corpus:
         targets = Essence(_settings(k=2), labels).read(read_batch(corpus, pieces))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from storage.care.repair import QUARANTINE, plan_repair, repair
-from storage.care.verify import verify_store
 from storage.errors import StoreCorrupt, StoreError
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
 from tests.support.makers.store import fill_store, make_about, shard_block, tree_digest
+from tests.support.stores import verified
 
 LENGTHS = (3, 0, 4, 9)
 TELL_WHAT_IT_IS = ("zarr.json", "utterances/")  # these cannot be repaired
@@ -105,7 +105,7 @@ def test_what_was_taken_out_is_kept(whole: Path, tmp_path: Path) -> None:
         refill(path)
     names = {place.name for place in quarantine.iterdir()}
     assert {"val_0.c.0.0", "val_0.c.0.0.1"} <= names
-    assert verify_store(path, data=True).problems == ()
+    assert verified(path, data=True).problems == ()
 
 
 def test_a_folder_that_is_no_store_is_not_touched(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import blosc
 
-from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
 from storage.format.records import decode_records, record_of
 from storage.format.shard_object import CRC_BYTES, decompress, index_bytes
@@ -33,6 +32,7 @@ from tests.support.faults.hostile import (
 )
 from tests.support.makers.store import fill_store, make_about
 from tests.support.paths import ROOT
+from tests.support.stores import head_of
 
 LENGTHS = (3, 0, 4, 9)
 ABOUT = make_about(num_classes=9, kept=2, shard_frames=10, chunk_frames=5)
@@ -67,7 +67,7 @@ def open_under_a_limit(path: Path, *, codes: str) -> tuple[str, float]:
     code = (
         "import resource, sys, time; from pathlib import Path\n"
         "from storage.errors import StoreError; from storage.read.reader import open_store\n"
-        "from storage.care.verify import verify_store\n"
+        "from tests.support.stores import verified\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({LIMIT}, {LIMIT}))\n"
         "path, began = Path(sys.argv[1]), time.process_time()\n"
         f"try: {codes}\n"
@@ -90,7 +90,7 @@ def sparse(path: Path, name: str, num_bytes: int) -> None:
     """A sparse object of zeros, whose record has the same size."""
     with (path / name).open("wb") as file:
         file.truncate(num_bytes)
-    manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
+    manifest = json.loads((path / f"manifest-{head_of(path)}.json").read_bytes())
     manifest["objects"][name]["bytes"] = num_bytes
     publish_manifest(path, manifest)
 
@@ -131,17 +131,17 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "metadata": (
         lambda path: sparse(path, "zarr.json", 8 * GIB),
         "open_store(path)",
-        f"has {8 * GIB} bytes, wanted",
+        f"is {8 * GIB} bytes long, expected",
     ),
     "HEAD": (
         lambda path: os.truncate(path / "HEAD", 8 * GIB),
         "open_store(path)",
-        f"has {8 * GIB} bytes, wanted",
+        f"is {8 * GIB} bytes long, expected",
     ),
     "manifest": (
-        lambda path: os.truncate(path / f"manifest-{read_head(path)}.json", 8 * GIB),
+        lambda path: os.truncate(path / f"manifest-{head_of(path)}.json", 8 * GIB),
         "open_store(path)",
-        f"has {8 * GIB} bytes, wanted",
+        f"is {8 * GIB} bytes long, expected",
     ),
     "utterances": (make_many_utterances, "open_store(path)", "id_offsets/c/0"),
 }
@@ -227,7 +227,7 @@ def test_name_that_leads_out_of_the_store_is_refused(copied: Path, name: str, pl
     """RELIABILITY 22: the pattern of object names, in manifests and commit records."""
     record = {"bytes": 1, "sha256": "0" * 64}
     if place == "manifest":
-        manifest = json.loads((copied / f"manifest-{read_head(copied)}.json").read_bytes())
+        manifest = json.loads((copied / f"manifest-{head_of(copied)}.json").read_bytes())
         manifest["objects"][name] = record
         publish_manifest(copied, manifest)
         with pytest.raises(StoreCorrupt, match="not a list of objects"):
@@ -310,7 +310,7 @@ def test_manifests_that_are_mutated_raise_store_errors_only(
     whole: Path, data: st.DataObject
 ) -> None:
     """RELIABILITY 24: the manifest, with a HEAD that fits."""
-    manifest = json.loads((whole / f"manifest-{read_head(whole)}.json").read_bytes())
+    manifest = json.loads((whole / f"manifest-{head_of(whole)}.json").read_bytes())
     changed = json.dumps(data.draw(mutated(manifest))).encode()
 
     def spoil(path: Path) -> None:

@@ -13,8 +13,6 @@ import pytest
 from numcodecs import blosc
 
 from storage.care.repair import plan_repair
-from storage.care.verify import verify_store
-from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, shown
 from storage.files.strict_json import parse_json
 from storage.format.partial_copy import PartialCopy, decode_part, encode_part
@@ -28,6 +26,7 @@ from tests.support.faults.hostile import (
 )
 from tests.support.makers.parts import ROWS, make_part, merge
 from tests.support.makers.store import fill_store, make_about
+from tests.support.stores import head_of, verified
 
 LENGTHS = (3, 0, 4, 9)
 ABOUT = make_about(num_classes=9, kept=2, shard_frames=10, chunk_frames=5)
@@ -215,7 +214,7 @@ def test_json_of_odd_values_raises_store_errors_only(
 ) -> None:
     """RELIABILITY 24: odd names and values, in one place or in all."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
-    head = read_head(path)
+    head = head_of(path)
     names = {"manifest": f"manifest-{head}.json", "commit": "commits/00000000.json"}
     part = PartialCopy(source="/x", kept=2, digest=head, arrays={"ids_0": ((0, 0),)})
     original = encode_part(part) if file == "part" else (path / names[file]).read_bytes()
@@ -250,13 +249,13 @@ def test_manifest_that_lists_other_objects_is_refused(
 ) -> None:
     """RELIABILITY 8, 24: the object exists and agrees with the manifest."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
-    manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
+    manifest = json.loads((path / f"manifest-{head_of(path)}.json").read_bytes())
     manifest["objects"][name] = {"bytes": 1, "sha256": record_of(b"x").sha256}
     (path / name).parent.mkdir(parents=True, exist_ok=True)
     (path / name).write_bytes(b"x")
     publish_manifest(path, manifest)
     with pytest.raises(StoreCorrupt, match=f"lists '{name}', which is no store's object"):
-        verify_store(path, data=False)
+        verified(path, data=False)
 
 
 def test_commit_record_that_contradicts_the_manifest_is_refused(
@@ -270,7 +269,7 @@ def test_commit_record_that_contradicts_the_manifest_is_refused(
     with pytest.raises(
         StoreCorrupt, match=r"00000001\.json and the manifest disagree on val_1/c/1"
     ):
-        verify_store(path, data=True)
+        verified(path, data=True)
     assert plan_repair(path).damaged_shards == (1,)
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.care.verify import verify_store
-from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import frame_arrays
@@ -31,6 +29,7 @@ from tests.support.makers.parts import (
     stored_values,
 )
 from tests.support.makers.store import fill_store, make_about, make_utterances, tree_digest
+from tests.support.stores import head_of, verified
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_a_merged_store_names_its_origin(parts: list[Path], tmp_path: Path) -> N
     about = open_store(tmp_path / "m.zarr").about
     assert about.origin is not None
     assert about.origin.made_by == "merge"
-    assert about.origin.stores == tuple(read_head(part) for part in parts)
+    assert about.origin.stores == tuple(head_of(part) for part in parts)
     assert about.origin.corpora == ("c" * 64, "e" * 64)
     assert about.corpus_fingerprint == fingerprint(["c" * 64, "e" * 64])
     assert about.left_out == ("utt-7", "utt-9")
@@ -172,7 +171,7 @@ def test_recoding_gives_the_bytes_of_labelling_in_one_go(tmp_path: Path) -> None
     """The encoder is one and the same: only what the store says of itself differs."""
     whole = make_part(tmp_path / "w.zarr", ROWS)
     first = split(whole, tmp_path / "1.zarr", [row.id for row in ROWS[:4]])
-    assert first == read_head(tmp_path / "1.zarr")
+    assert first == head_of(tmp_path / "1.zarr")
     split(whole, tmp_path / "2.zarr", [row.id for row in ROWS[4:]])
     merge(tmp_path / "m.zarr", tmp_path / "1.zarr", tmp_path / "2.zarr", recode=True)
     assert shard_bytes(tmp_path / "m.zarr") == shard_bytes(whole)
@@ -213,7 +212,7 @@ def test_stores_without_frames_or_utterances_are_merged_too(tmp_path: Path) -> N
     assert store.read_utterance(ROWS[1].id, 3).num_frames == 20
     merge(tmp_path / "n.zarr", empty, make_part(tmp_path / "g.zarr", ROWS[2:3]))
     assert open_store(tmp_path / "n.zarr").num_frames == 0
-    assert verify_store(tmp_path / "n.zarr", data=True).problems == ()
+    assert verified(tmp_path / "n.zarr", data=True).problems == ()
 
 
 def test_an_unfinished_or_damaged_part_is_named(parts: list[Path], tmp_path: Path) -> None:
@@ -233,11 +232,11 @@ def test_an_unfinished_or_damaged_part_is_named(parts: list[Path], tmp_path: Pat
         assert not (tmp_path / name / "m.zarr/HEAD").exists()
         file.write_bytes(content)
     file.write_bytes(content[:-1])
-    with pytest.raises(StoreCorrupt, match=rf"d\.zarr/{name} has \d+ bytes, written were"):
+    with pytest.raises(StoreCorrupt, match=rf"d\.zarr/{name} is \d+ bytes long, expected"):
         merge(tmp_path / name / "m.zarr", parts[0], damaged)
     file.write_bytes(content)
     merge(tmp_path / name / "m.zarr", parts[0], damaged)  # mended: it goes on
-    assert verify_store(tmp_path / name / "m.zarr", data=True).problems == ()
+    assert verified(tmp_path / name / "m.zarr", data=True).problems == ()
 
 
 def test_a_merged_store_under_construction_is_taken_up(tmp_path: Path) -> None:
@@ -291,7 +290,7 @@ def test_chunks_that_the_manifest_lists_otherwise_are_not_copied(tmp_path: Path)
     """RELIABILITY 24: objects that have the right sha256, and a list of chunks that lies."""
     part = make_part(tmp_path / "a.zarr", ROWS[:2])
     other = make_part(tmp_path / "b.zarr", ROWS[2:4])
-    manifest = json.loads((part / f"manifest-{read_head(part)}.json").read_bytes())
+    manifest = json.loads((part / f"manifest-{head_of(part)}.json").read_bytes())
     manifest["objects"]["val_1/c/0/0"]["chunks"][1] ^= 1
     publish_manifest(part, manifest)
     with pytest.raises(StoreCorrupt, match=r"val_1/c/0/0: the crc32c of its chunks are not"):

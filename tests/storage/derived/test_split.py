@@ -13,16 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.care.verify import verify_store
 from storage.contents.contents import StoreContents
-from storage.contents.manifest import read_head
 from storage.contents.metadata import StoreMetadata
-from storage.derived.plan import Source, open_source
 from storage.derived.split import plan_parts, plan_split
 from storage.derived.store import write_derived
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.format.layout import frame_arrays
 from storage.format.shard_plan import plan_shards
+from storage.place.local_folder import LocalFolder
 from storage.read.reader import open_store
 from storage.write.shard_encoder import ShardObject, encode_chunk, shard_values
 from tests.support.faults.hostile import reseal
@@ -39,6 +37,7 @@ from tests.support.makers.parts import (
     stored_values,
 )
 from tests.support.makers.store import make_about, make_block, make_utterances, tree_digest
+from tests.support.stores import contents_of, head_of, verified
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_any_subset_has_the_values_that_were_stored(
 
 def test_whole_shards_keep_their_bytes_and_others_are_packed(whole: Path, tmp_path: Path) -> None:
     # 5 20 0 | 30 | 9 | 33 | 4 4 12 1 0 | 17 3: shards 1, 3 whole; one frame of 4 others
-    plan = plan_split(open_source(str(whole)), {0, 3, 4, 5, 6, 7, 11}, program_version=VERSION)
+    plan = plan_split(contents_of(whole), {0, 3, 4, 5, 6, 7, 11}, program_version=VERSION)
     assert [recipe.whole for recipe in plan.recipes] == [None, 1, 2, 3, None]
     assert plan.num_whole == 3
     split(whole, tmp_path / "s.zarr", ids_at([0, 3, 4, 5, 6, 7, 11]))
@@ -92,7 +91,7 @@ def test_a_split_store_names_its_origin(whole: Path, tmp_path: Path) -> None:
     split(whole, tmp_path / "s.zarr", ids_at([0, 3]))
     about = open_store(tmp_path / "s.zarr").about
     assert about.origin is not None
-    assert (about.origin.made_by, about.origin.stores) == ("split", (read_head(whole),))
+    assert (about.origin.made_by, about.origin.stores) == ("split", (head_of(whole),))
     assert about.origin.corpora == ("c" * 64,)
     assert about.corpus_fingerprint == "c" * 64
     assert (about.left_out, about.program_version) == (("utt-7",), VERSION)
@@ -144,7 +143,7 @@ def test_unknown_ids_are_named_and_counted(whole: Path, tmp_path: Path) -> None:
 def test_parts_are_all_of_it_once_and_merge_to_the_same(
     whole: Path, tmp_path: Path, num_parts: int
 ) -> None:
-    source = open_source(str(whole))
+    source = contents_of(whole)
     parts = plan_parts(source, num_parts)
     assert [row for part in parts for row in part] == list(range(len(ROWS)))
     assert len(parts) == num_parts
@@ -176,8 +175,8 @@ def test_parts_are_even_as_far_as_utterances_let_them(lengths: list[int], num_pa
     metadata = StoreMetadata(
         about=ABOUT, utterances=tuple(rows), plan=plan_shards(lengths, ABOUT.shard_frames)
     )
-    contents = StoreContents(digest="0" * 64, records={}, metadata=metadata, absent_shards=())
-    source = Source(Path("s.zarr"), contents)
+    place = LocalFolder(Path("s.zarr"))
+    source = StoreContents(place=place, digest="0" * 64, records={}, metadata=metadata)
     if len(lengths) < num_parts:
         with pytest.raises(StoreError, match="ask for fewer"):
             plan_parts(source, num_parts)
@@ -219,7 +218,7 @@ def test_what_no_reader_would_take_is_not_passed_on(
                 made.chunks.append(encode_chunk(spec, values[array][start : start + 11], 11))
             chunks = [int.from_bytes(chunk[-4:], "little") for chunk in made.chunks]
             reseal(path, spec.object_name(0), made.to_bytes(3), chunks)
-    assert verify_store(path, data=True).problems == ()
+    assert verified(path, data=True).problems == ()
     utterance, at = (0, frame) if frame < LENGTHS[0] else (1, frame - LENGTHS[0])
     where = rf"w\.zarr, shard 0, utterance '{re.escape(ROWS[utterance].id)}', frame {at}: {message}"
     with pytest.raises(StoreCorrupt, match=where):
@@ -253,7 +252,7 @@ def test_a_damaged_store_gives_no_part(tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match=r"w\.zarr/tail_1/c/4, chunk"):
         split(path, tmp_path / "s.zarr", ids_at([6, 8]))
     split(path, tmp_path / "t.zarr", ids_at([0, 3, 5]))  # what is not concerned
-    assert verify_store(tmp_path / "t.zarr", data=True).problems == ()
+    assert verified(tmp_path / "t.zarr", data=True).problems == ()
 
 
 def test_the_manifest_of_a_part_is_canonical(whole: Path, tmp_path: Path) -> None:

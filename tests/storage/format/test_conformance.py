@@ -55,8 +55,8 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("reader", READERS)
 def test_conformance_another_reader_reads_every_value(store: SoftLabelStore, reader: str) -> None:
     read: Read = READERS[reader]
-    about, writer = store.about, StoreWriter.open(store.path)
-    found = {spec.name: read(store.path / spec.name) for spec in frame_arrays(about)}
+    about, writer = store.about, StoreWriter.open(store.place.folder)
+    found = {spec.name: read(store.place.folder / spec.name) for spec in frame_arrays(about)}
     for shard in range(store.num_shards):
         wanted = shard_values(about, shard_block(writer, shard))
         start, stop = shard * about.shard_frames, (shard + 1) * about.shard_frames
@@ -72,9 +72,9 @@ def test_conformance_another_reader_reads_every_value(store: SoftLabelStore, rea
 def test_conformance_another_reader_reads_the_utterance_table(
     store: SoftLabelStore, reader: str
 ) -> None:
-    columns = utterance_columns(store.utterances, StoreWriter.open(store.path)._plan)
+    columns = utterance_columns(store.utterances, StoreWriter.open(store.place.folder)._plan)
     for name, wanted in columns.items():
-        found = READERS[reader](store.path / UTTERANCE_GROUP / name)
+        found = READERS[reader](store.place.folder / UTTERANCE_GROUP / name)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
 
@@ -82,7 +82,7 @@ def test_conformance_another_reader_reads_the_utterance_table(
 def test_conformance_metadata_are_plain_zarr_v3(store: SoftLabelStore) -> None:
     """No consolidated metadata, only codecs of the Zarr v3 specification."""
     named = {"bytes", "blosc", "zstd", "crc32c", "sharding_indexed"}
-    for path in store.path.rglob("zarr.json"):
+    for path in store.place.folder.rglob("zarr.json"):
         metadata = json.loads(path.read_bytes())
         assert metadata["zarr_format"] == 3
         assert not metadata.get("consolidated_metadata")

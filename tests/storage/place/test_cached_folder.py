@@ -18,8 +18,8 @@ import pytest
 
 from storage.errors import StoreCorrupt, StoreUnreachable
 from storage.format.records import HEAD
-from storage.place import remote_folder
-from storage.place.cached_folder import cached_folder
+from storage.place import remote_ranges
+from storage.place.find_place import find_place
 from storage.place.object_cache import ObjectCache
 from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
@@ -55,12 +55,13 @@ def place(folder: Path) -> Iterator[Place]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
 def open_far(place: Place, cache: Path, *, max_bytes: int = MIB, held: int = 0) -> SoftLabelStore:
     """Through the cache; `held` bytes are kept decompressed."""
-    return open_store(cached_folder(place.url, cache, max_bytes), cache_bytes=held)
+    far = find_place(place.url, cache=ObjectCache(cache, max_bytes=max_bytes))
+    return open_store(far, cache_bytes=held)
 
 
 def read_epoch(store: SoftLabelStore, *, seed: int, k: int = 8) -> list[SoftLabels]:
@@ -168,7 +169,7 @@ def test_wrong_bytes_never_enter(place: Place, tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
         read_epoch(store, seed=1)
     digests = {path.name for path in (tmp_path / "cache").iterdir()}
-    assert store._records[name].sha256 not in digests
+    assert store.contents.records[name].sha256 not in digests
 
 
 def test_a_store_that_was_replaced_is_another_one(
@@ -196,10 +197,12 @@ def test_what_is_sent_to_another_process_has_the_same_cache(
 CODE = """
 import random, sys
 from pathlib import Path
-from storage.place.cached_folder import cached_folder
+from storage.place.find_place import find_place
+from storage.place.object_cache import ObjectCache
 from storage.read.reader import open_store
 url, cache, folder, max_bytes, seed = sys.argv[1:]
-store = open_store(cached_folder(url, Path(cache), int(max_bytes)), cache_bytes=0)
+cache = ObjectCache(Path(cache), max_bytes=int(max_bytes))
+store = open_store(find_place(url, cache=cache), cache_bytes=0)
 here = open_store(folder)
 ids = [row.id for row in store.utterances] * 3
 random.Random(int(seed)).shuffle(ids)

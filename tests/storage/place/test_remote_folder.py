@@ -14,13 +14,12 @@ import fsspec
 import numpy as np
 import pytest
 
-from storage.care.verify import num_bytes_to_check, verify_store
+from storage.care.verify import plan_verify, verify_store
 from storage.contents.object_check import Subset
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
-from storage.place import remote_folder
-from storage.place.remote_folder import RemoteFolder, find_root
-from storage.place.remote_objects import RemoteObjects
+from storage.place import remote_ranges
+from storage.place.find_place import find_place
 from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
 from tests.support.makers.store import fill_store, make_about
@@ -61,7 +60,7 @@ def here(folder: Path) -> SoftLabelStore:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
 def assert_same(found: SoftLabels, wanted: SoftLabels) -> None:
@@ -207,7 +206,7 @@ class RemoteReading(Reading):
         place.failures = [503] * 100
         with pytest.raises(Unreachable, match=f"{place.url}/ids_0/.*status 503"):
             store.read(range(9), k=8)
-        assert len(place.asked) == remote_folder.ATTEMPTS * len({name for name, *_ in place.asked})
+        assert len(place.asked) == remote_ranges.ATTEMPTS * len({name for name, *_ in place.asked})
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_refusal_is_not_tried_again(self, place: Place, status: int) -> None:
@@ -228,19 +227,19 @@ class RemoteReading(Reading):
     def test_an_object_that_ends_early_or_late_is_named_before_it_is_hashed(
         self, place: Place
     ) -> None:
-        folder, size = RemoteFolder(place.url), len(place.objects["zarr.json"])
-        assert RemoteObjects(folder).read("zarr.json", size, 0) == place.objects["zarr.json"]
+        folder, size = find_place(place.url), len(place.objects["zarr.json"])
+        assert folder.open_objects({}).read("zarr.json", size, 0) == place.objects["zarr.json"]
         with pytest.raises(StoreCorrupt, match=f"ends at byte {size}, wanted"):
-            RemoteObjects(folder).read("zarr.json", 9, size - 8)
-        with pytest.raises(StoreCorrupt, match=f"has more than {size - 1} bytes, written were"):
-            folder.read_whole({"zarr.json": size - 1})
-        with pytest.raises(StoreCorrupt, match=f"has {size} bytes, written were {size + 1}"):
-            folder.read_whole({"zarr.json": size + 1})
+            folder.open_objects({}).read("zarr.json", 9, size - 8)
+        with pytest.raises(StoreCorrupt, match=f"is more than {size - 1} bytes long, expected"):
+            list(folder.read_whole({"zarr.json": size - 1}))
+        with pytest.raises(StoreCorrupt, match=f"is {size} bytes long, expected {size + 1}"):
+            list(folder.read_whole({"zarr.json": size + 1}))
 
     def test_what_is_under_construction_is_not_read_there(self, place: Place) -> None:
         del place.objects["HEAD"]
         with pytest.raises(StoreIncomplete):
-            open_store(place.url, allow_partial=True)
+            open_store(place.url, allow_unfinished=True)
 
     def test_names_that_lead_elsewhere_are_never_asked_for(self, place: Place) -> None:
         """RELIABILITY 22: the manifest is signed by its own name only; names are a pattern."""
@@ -326,14 +325,17 @@ class TestHttp(RemoteReading):
         assert_same(store.read(frames, k=8), here.read(frames, k=8))
         assert len(place.asked) == 2 * objects
 
-    def test_sizes_and_bytes_are_verified_in_one_round_trip(self, place: Place) -> None:
+    def test_sizes_and_bytes_are_verified_in_one_round_trip(
+        self, place: Place, here: SoftLabelStore
+    ) -> None:
         subset = Subset(2, 3)  # aiohttp has 100 connections, the store more objects
         for data in (False, True):
             place.waves, place.asked = Waves(1, 1), []
-            num_bytes_to_check(find_root(place.url), subset)
+            plan = plan_verify(find_place(place.url), subset=subset)
             records = place.objects.keys() - {"HEAD", place.asked[1][0]}
-            place.waves = Waves(1, 1, len(subset.choose(records)), *opening(place))
-            verified = verify_store(find_root(place.url), data=data, subset=subset)
+            commits = [here.num_shards] if data else []
+            place.waves = Waves(len(subset.choose(records)), opening(place)[-1], *commits)
+            verified = verify_store(plan, data=data)
             assert verified.num_checked == len(subset.choose(records))
 
     def test_a_server_that_is_not_there_is_named(self, place: Place) -> None:
@@ -405,8 +407,8 @@ def test_urls_that_nobody_reads_are_refused() -> None:
 
 
 def test_a_password_is_not_told() -> None:
-    folder = RemoteFolder("nonsense://me:secret@host/a.zarr/")
-    assert str(folder) == "nonsense://***@host/a.zarr"
+    folder = find_place("nonsense://me:secret@host/a.zarr/")
+    assert str(folder) == folder.address == "nonsense://***@host/a.zarr"
     with pytest.raises(StoreError) as caught:
         open_store("nonsense://me:secret@host/a.zarr")
     assert "secret" not in str(caught.value)
@@ -414,4 +416,4 @@ def test_a_password_is_not_told() -> None:
 
 def test_text_that_is_no_url_is_a_path(folder: Path, here: SoftLabelStore) -> None:
     assert open_store(str(folder)).digest == here.digest
-    assert open_store(folder.as_uri()).path == folder
+    assert open_store(folder.as_uri()).place.folder == folder

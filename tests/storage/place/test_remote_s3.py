@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from storage.errors import StoreCorrupt, StoreIncomplete
-from storage.place import remote_folder
+from storage.place import remote_ranges
 from storage.read.reader import SoftLabelStore, open_store
 from tests.support.makers.store import fill_store, make_about
 from tests.support.servers.processes import run_processes
@@ -38,7 +38,7 @@ def bucket(folder: Path) -> Iterator[Any]:
     import s3fs
 
     with s3_server("shelf"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+        patch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
         files = s3fs.S3FileSystem()
         files.put(str(folder), "shelf/deep/a.zarr", recursive=True)
         yield files

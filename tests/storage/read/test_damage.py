@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numcodecs import blosc, zstd
 
-from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.fingerprint import canonical_json
 from storage.format.layout import Codec
@@ -20,6 +19,7 @@ from storage.format.shard_object import check_crc, decompress, read_index
 from storage.read.reader import open_store
 from storage.write.shard_commit import write_shard
 from tests.support.makers.store import fill_store, make_about
+from tests.support.stores import head_of
 
 LENGTHS = (3, 0, 4, 9)
 READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with commit records
@@ -153,7 +153,7 @@ def test_sizes_alone_are_checked_without_data(copied: Path) -> None:
     place.write_bytes(content)
     open_store(copied).verify(data=False)
     place.write_bytes(content[:-1])
-    with pytest.raises(StoreCorrupt, match=r"val_1/c/0/0 has \d+ bytes, written were \d+"):
+    with pytest.raises(StoreCorrupt, match=r"val_1/c/0/0 is \d+ bytes long, expected \d+"):
         open_store(copied).verify(data=False)
 
 
@@ -179,7 +179,7 @@ def test_a_link_in_place_of_an_object_is_not_followed(copied: Path) -> None:
 def reseal(path: Path, name: str, content: bytes) -> None:
     """Make a store that is consistent and wrong: as a writer with a defect would."""
     (path / name).write_bytes(content)
-    manifest_path = path / f"manifest-{read_head(path)}.json"
+    manifest_path = path / f"manifest-{head_of(path)}.json"
     manifest = json.loads(manifest_path.read_bytes())
     record = record_of(content)
     manifest["objects"][name] |= {"bytes": record.num_bytes, "sha256": record.sha256}
@@ -255,7 +255,7 @@ def test_metadata_that_is_none_is_refused(copied: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../b", "a//b", ".hidden", ""])
 def test_a_manifest_that_leads_out_of_the_store_is_refused(copied: Path, name: str) -> None:
-    manifest_path = copied / f"manifest-{read_head(copied)}.json"
+    manifest_path = copied / f"manifest-{head_of(copied)}.json"
     manifest = json.loads(manifest_path.read_bytes())
     manifest["objects"][name] = {"bytes": 1, "sha256": "0" * 64}
     encoded = canonical_json(manifest).encode()
@@ -267,7 +267,7 @@ def test_a_manifest_that_leads_out_of_the_store_is_refused(copied: Path, name: s
 
 
 def test_head_must_be_a_digest_and_a_line_end(copied: Path) -> None:
-    digest = read_head(copied)
+    digest = head_of(copied)
     for text in (digest, digest + "\n\n", digest.upper() + "\n", "../x\n", ""):
         (copied / "HEAD").write_text(text)
         with pytest.raises(StoreCorrupt, match="wanted 64 hex digits"):

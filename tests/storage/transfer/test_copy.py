@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from storage.care.repair import plan_repair
-from storage.care.verify import verify_store
 from storage.contents.manifest import read_manifest
 from storage.contents.part import read_part
 from storage.errors import (
@@ -23,17 +22,19 @@ from storage.errors import (
 )
 from storage.format.partial_copy import PART, UNFINISHED
 from storage.format.records import HEAD, ObjectRecord
+from storage.place.local_folder import LocalFolder
 from storage.read.reader import open_store
-from storage.transfer import target as transfer_target
+from storage.transfer import local_target
 from storage.transfer.copy import carry_out, choose, survey
+from storage.transfer.local_target import LocalTarget
 from storage.transfer.plan import EVERYTHING, Selection
 from storage.transfer.source import open_source
-from storage.transfer.target import LocalTarget
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
 from tests.support.makers.store import make_about, make_utterances
 from tests.support.makers.transfer import KEPT, copy, files_of, make_store, same_store
 from tests.support.paths import ROOT
+from tests.support.stores import verified
 
 BENCHMARKS = ROOT / "benchmarks"
 K4 = Selection(ks=(4,))
@@ -63,7 +64,7 @@ def test_a_copy_is_the_same_and_verifies(store: Path, copied: Path) -> None:
     plan, moved = copy(store, copied)
     assert same_store(store, copied)
     assert not (copied / "_stage").exists()
-    assert verify_store(copied, data=True).problems == ()
+    assert verified(copied, data=True).problems == ()
     assert sum(event.num_bytes for event in moved) == plan.num_bytes == plan.whole_bytes
     assert sorted(event.name for event in moved if event.is_whole) == sorted(plan.to_move)
 
@@ -128,7 +129,7 @@ def test_later_copies_add_what_is_missing_and_leave_what_is_there(
     moved = {name for name in plan.to_move if not name.startswith("commits/")}
     new = {f"ids_{t}/c/3/0" for t in range(3)} | {f"val_{t}/c/3/0" for t in range(3)}
     assert moved == new | {"ids_2/c/2/0", "val_2/c/2/0", "tail_2/c/2", "tail_2/c/3"}
-    part = read_part(copied)
+    part = read_part(LocalFolder(copied))
     assert part is not None
     assert part.arrays["ids_1"] == ((0, 0), (2, 3))
     assert part.arrays["tail_1"] == ((0, 0), (2, 2))
@@ -136,9 +137,9 @@ def test_later_copies_add_what_is_missing_and_leave_what_is_there(
     opened.read(opened.shard_frames(0), k=4)
     opened.read(opened.shard_frames(2), k=3)
     opened.read(opened.shard_frames(3), k=8)
-    assert verify_store(copied, data=True).problems == ()
+    assert verified(copied, data=True).problems == ()
     copy(store, copied)
-    assert read_part(copied) is None
+    assert read_part(LocalFolder(copied)) is None
     assert same_store(store, copied)
 
 
@@ -146,13 +147,13 @@ def test_a_partial_copy_says_what_is_missing_and_is_not_torn_apart(
     store: Path, copied: Path
 ) -> None:
     copy(store, copied, K4)
-    found = verify_store(copied, data=True)
+    found = verified(copied, data=True)
     assert (found.problems, found.num_left_out) == ((), 4 * (2 * 4 + 5))
     open_store(copied).verify()
     with pytest.raises(StoreError, match="is a partial copy"):
         plan_repair(copied)
     (copied / "ids_1/c/2/0").unlink()
-    assert [p.name for p in verify_store(copied, data=False).problems] == ["ids_1/c/2/0"]
+    assert [p.name for p in verified(copied, data=False).problems] == ["ids_1/c/2/0"]
     with pytest.raises(StoreCorrupt, match="ids_1/c/2/0"):
         open_store(copied).read(range(1324), k=4)
 
@@ -166,10 +167,10 @@ def test_an_addition_that_was_stopped_leaves_a_sound_store(store: Path, copied: 
         if event.is_whole and event.name.startswith("ids_3"):
             events.close()
     assert (copied / "ids_3/c/0/0").exists()
-    assert verify_store(copied, data=True).problems == ()
+    assert verified(copied, data=True).problems == ()
     open_store(copied).read(range(9), k=4)
     (copied / "ids_3/c/0/0").write_bytes(b"damage")  # it is not promised yet, and is looked at
-    assert [found.name for found in verify_store(copied, data=False).problems] == ["ids_3/c/0/0"]
+    assert [found.name for found in verified(copied, data=False).problems] == ["ids_3/c/0/0"]
     copy(store, copied)
     assert same_store(store, copied)
 
@@ -211,7 +212,7 @@ def test_cut_anywhere_it_goes_on_and_moves_nothing_twice(
 ) -> None:
     """RELIABILITY 14: without HEAD it is unfinished; the same bytes in the end."""
     copy(store, tmp_path / "whole.zarr", selection)
-    num_objects = len(open_source(store).records)
+    num_objects = len(open_source(store).contents.records)
     for number, after in enumerate((0, 1, 17, 40, num_objects)):
         place = tmp_path / f"{number}.zarr"
         place.mkdir()
@@ -300,7 +301,7 @@ class TestWhatIsThere:
         self, store: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         usage = shutil.disk_usage(copied.parent.parent)._replace(free=1000)
-        monkeypatch.setattr(transfer_target.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(local_target.shutil, "disk_usage", lambda _: usage)
         with pytest.raises(StoreError, match="1,000 are free: make room"):
             copy(store, copied)
         assert files_of(copied) == {}
@@ -343,7 +344,7 @@ class TestSource:
 
     def test_only_the_expected_digest_is_taken(self, store: Path) -> None:
         digest = (store / HEAD).read_text().strip()
-        assert open_source(store, expect=("0" * 64, digest)).digest == digest
+        assert open_source(store, expect=("0" * 64, digest)).contents.digest == digest
         with pytest.raises(StoreMismatch, match=f"found the store {digest}, expected {'0' * 64}"):
             open_source(store, expect=("0" * 64,))
 
@@ -360,7 +361,7 @@ def test_a_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) 
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
     subprocess.run([*program, str(store), str(tmp_path)], check=True)
-    assert verify_store(tmp_path / "train.zarr", data=True).problems == ()
+    assert verified(tmp_path / "train.zarr", data=True).problems == ()
     assert same_store(store, tmp_path / "train.zarr")
 
 
@@ -381,14 +382,14 @@ def test_records_of_what_is_here_are_a_strangers_too(store: Path, copied: Path) 
         assert wrong != good
         (copied / PART).write_bytes(wrong)
         with pytest.raises(StoreCorrupt, match=PART):
-            verify_store(copied, data=False)
+            verified(copied, data=False)
     (copied / PART).write_bytes(good.replace(b"[[0,3]]", b"[[0,4294967296]]"))
-    assert verify_store(copied, data=False).problems == ()
+    assert verified(copied, data=False).problems == ()
 
 
 def test_the_manifest_lists_what_is_copied(store: Path) -> None:
-    source = open_source(store)
-    assert source.records == read_manifest(store, source.digest)
+    contents = open_source(store).contents
+    assert contents.records == read_manifest(LocalFolder(store), contents.digest)
 
 
 def test_four_of_32_ranks_are_a_sixth_of_the_bytes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.files.fingerprint import canonical_json
 from storage.format.records import HEAD, manifest_name, record_of
-from storage.place import remote_folder
+from storage.place import remote_ranges
 from storage.transfer.source import open_source
 from tests.support.makers.transfer import copy, files_of, make_store, same_store
 from tests.support.paths import ROOT
@@ -116,7 +116,7 @@ def stranger(store: Path) -> Iterator[Stranger]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
 def test_an_honest_server_is_pulled_from(stranger: Stranger, store: Path, tmp_path: Path) -> None:

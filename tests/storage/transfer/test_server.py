@@ -26,12 +26,12 @@ from storage.errors import (
 from storage.format.partial_copy import UNFINISHED, PartialCopy
 from storage.format.records import HEAD
 from storage.place import connection as remote_connection
-from storage.place import remote_folder
+from storage.place import remote_ranges
 from storage.read.reader import open_store
-from storage.transfer import server as transfer_remote
+from storage.transfer import remote_target
 from storage.transfer.plan import Selection
-from storage.transfer.server import RemoteTarget
-from storage.transfer.source import object_pieces, open_source
+from storage.transfer.remote_target import RemoteTarget
+from storage.transfer.source import open_source
 from storage.transfer.stores import find_stores
 from tests.support.makers.transfer import copy, make_store, same_store
 from tests.support.paths import ROOT
@@ -65,8 +65,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folder, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(transfer_remote, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_target, "PAUSE_SECONDS", 0)
 
 
 class Sharing:
@@ -111,22 +111,21 @@ class Sharing:
 
     def test_a_push_that_was_stopped_goes_on(self, address: str, small: Path) -> None:
         source, place = open_source(small), f"{address}/d.zarr"
+        records, digest = source.contents.records, source.contents.digest
         stopped = RemoteTarget(place, check=False)
-        first = {name: source.records[name] for name in sorted(source.records)[:20]}
-        stopped.begin(
-            PartialCopy(source="here", digest=source.digest, kept=9, arrays={}), num_bytes=0
-        )
+        first = {name: records[name] for name in sorted(records)[:20]}
+        stopped.begin(PartialCopy(source="here", digest=digest, kept=9, arrays={}), num_bytes=0)
         for name, record in first.items():
-            stopped.write(name, record, object_pieces(small, name, record))
+            stopped.write(name, record, source.pieces(name, record))
         with pytest.raises(StoreIncomplete):
             open_store(place)
         plan, _ = copy(source, RemoteTarget(place, check=False), careful=False)
         assert plan.there.keys() == first.keys()
         open_store(place).verify()
         assert RemoteTarget(place, check=False)._sizes().keys() == {
-            *source.records,
+            *records,
             HEAD,
-            f"manifest-{source.digest}.json",
+            f"manifest-{digest}.json",
         }
 
     def test_damage_is_not_sent(self, address: str, small: Path, tmp_path: Path) -> None:
@@ -244,7 +243,7 @@ class TestNginx:
         before = len(asked(web[1]))
         copy(f"http://127.0.0.1:{web[0]}/train.zarr", tmp_path / "a.zarr")
         names = Counter(asked(web[1])[before:])
-        records = open_source(store).records
+        records = open_source(store).contents.records
         assert dict.fromkeys(records, 1) == {name: names[name] for name in records}
 
     def test_a_link_that_is_cut_loses_what_was_in_flight(

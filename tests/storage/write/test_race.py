@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from storage.care.verify import verify_store
 from storage.errors import EssenceError, StoreError, StoreIncomplete, StoreUnreachable
 from storage.format.records import STAGE
 from storage.read.reader import open_store
@@ -20,6 +19,7 @@ from tests.support.makers.store import (
     shard_block,
     tree_digest,
 )
+from tests.support.stores import verified
 
 LENGTHS = (9, 3, 11, 10, 2, 8, 12, 5)
 ABOUT = make_about(num_classes=5, kept=2, shard_frames=12, chunk_frames=4)
@@ -94,9 +94,9 @@ def test_two_processes_who_disagree_are_told_so(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     said = race(path, (0, 100))
     assert any("was committed by another writer with other content" in text for text in said)
-    found = verify_store(path, data=True, allow_partial=True)
+    found = verified(path, data=True, allow_unfinished=True)
     assert not found.problems
-    store = open_store(path, allow_partial=True)
+    store = open_store(path, allow_unfinished=True)
     for shard in set(range(store.num_shards)) - set(found.absent_shards):
         ids_TK = store.read_shard(shard, 2).ids_TK
         blocks = [make_block(ABOUT, len(ids_TK), seed=seed + shard) for seed in (0, 100)]
@@ -138,7 +138,7 @@ def test_a_reader_of_a_part_is_told_what_is_absent(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     writer.write_shard(2, shard_block(writer, 2))
-    store = open_store(path, allow_partial=True)
+    store = open_store(path, allow_unfinished=True)
     assert store.digest == ""
     assert store.absent_shards == tuple(i for i in range(writer.num_shards) if i != 2)
     assert (store.read_shard(2, 2).ids_TK == shard_block(writer, 2).ids_TK).all()
@@ -146,7 +146,7 @@ def test_a_reader_of_a_part_is_told_what_is_absent(tmp_path: Path) -> None:
         with pytest.raises(StoreIncomplete, match=f"shard {shard} is not there yet"):
             store.read_shard(shard, 1)
     (path / "val_1" / "c" / "2" / "0").unlink()
-    assert 2 in open_store(path, allow_partial=True).absent_shards
+    assert 2 in open_store(path, allow_unfinished=True).absent_shards
 
 
 def test_a_folder_that_goes_while_it_is_listed_is_no_matter(

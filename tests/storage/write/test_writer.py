@@ -113,7 +113,7 @@ def test_types_and_shapes_are_those_promised(store: SoftLabelStore) -> None:
     assert labels.ids_TK.shape == labels.logp_TK.shape == (20, 3)
     assert np.isfinite(labels.logp_TK).all()
     assert (np.diff(labels.logp_TK, axis=1) <= 0).all()
-    assert not store.path.joinpath("_stage").exists()
+    assert not store.place.folder.joinpath("_stage").exists()
 
 
 def test_utterances_come_in_the_order_asked(store: SoftLabelStore) -> None:
@@ -134,13 +134,13 @@ def test_a_reader_of_k_ranks_opens_the_first_tiers_only(
         for array in ("ids", "val", "tail"):
             needed = tier < tiers and (array != "tail" or tier == tiers - 1)
             if not needed:
-                shutil.rmtree(store.path / f"{array}_{tier}" / "c")
+                shutil.rmtree(store.place.folder / f"{array}_{tier}" / "c")
     for temperature in (2.0, 0.5):
-        shutil.rmtree(store.path / f"log_norm_{temperature}" / "c")
-    reopened = open_store(store.path)
+        shutil.rmtree(store.place.folder / f"log_norm_{temperature}" / "c")
+    reopened = open_store(store.place.folder)
     np.testing.assert_array_equal(reopened.read_shard(0, k).ids_TK, whole.ids_TK)
     opened = sum(
-        path.stat().st_size for path in store.path.glob("*_[0-9]/c/**/*") if path.is_file()
+        path.stat().st_size for path in store.place.folder.glob("*_[0-9]/c/**/*") if path.is_file()
     )
     assert reopened.bytes_by_tier()[[1, 4, 7][tiers - 1]] == opened
 
@@ -160,7 +160,7 @@ def test_nothing_is_outside_when_all_classes_are_kept(tmp_path: Path) -> None:
 
 
 def test_log_norms_come_back_as_float32(store: SoftLabelStore) -> None:
-    writer = StoreWriter.open(store.path)
+    writer = StoreWriter.open(store.place.folder)
     kept = shard_block(writer, 0)
     found = [store.read_log_norm(store.utterances[i].id, temperature=0.5) for i in store.shard(0)]
     np.testing.assert_array_equal(np.concatenate(found), kept.log_norm_TH[:, 1])
@@ -172,9 +172,9 @@ def test_an_unknown_temperature_is_refused_with_those_there_are(store: SoftLabel
 
 
 def test_zarr_python_agrees_on_every_value(store: SoftLabelStore) -> None:
-    group = zarr.open_group(str(store.path), mode="r")
+    group = zarr.open_group(str(store.place.folder), mode="r")
     assert group.attrs["corpus_fingerprint"] == "c" * 64
-    writer = StoreWriter.open(store.path)
+    writer = StoreWriter.open(store.place.folder)
     for shard in range(store.num_shards):
         kept = shard_block(writer, shard)
         start = shard * store.about.shard_frames
@@ -196,7 +196,7 @@ def test_zarr_python_agrees_on_every_value(store: SoftLabelStore) -> None:
 
 def test_the_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
     """What another program relies on; the format is final."""
-    metadata = json.loads((store.path / "ids_1" / "zarr.json").read_text())
+    metadata = json.loads((store.place.folder / "ids_1" / "zarr.json").read_text())
     (sharding,) = metadata["codecs"]
     assert sharding["name"] == "sharding_indexed"
     assert sharding["configuration"]["chunk_shape"] == [11, 3]
@@ -211,9 +211,9 @@ def test_the_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
     assert metadata["shape"] == [99, 3]
     assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == [33, 3]
     assert (metadata["data_type"], metadata["fill_value"]) == ("uint16", 65535)
-    first = json.loads((store.path / "ids_0" / "zarr.json").read_text())
+    first = json.loads((store.place.folder / "ids_0" / "zarr.json").read_text())
     assert first["codecs"][0]["configuration"]["codecs"][1]["name"] == "zstd"
-    assert "consolidated_metadata" not in json.loads((store.path / "zarr.json").read_text())
+    assert "consolidated_metadata" not in json.loads((store.place.folder / "zarr.json").read_text())
 
 
 def test_many_classes_need_wider_ids(tmp_path: Path) -> None:

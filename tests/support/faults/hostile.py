@@ -9,14 +9,13 @@ from typing import Any
 import google_crc32c
 
 from storage.care.repair import plan_repair
-from storage.care.verify import verify_store
-from storage.contents.manifest import read_head
 from storage.errors import EssenceError
 from storage.files.fingerprint import canonical_json
 from storage.format.records import record_of
 from storage.format.shard_object import CRC_BYTES
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
+from tests.support.stores import head_of, verified
 
 
 def reseal(
@@ -24,7 +23,7 @@ def reseal(
 ) -> None:
     """Put an object into a store so that all checksums and digests agree with it."""
     (path / name).write_bytes(content)
-    manifest = json.loads((path / f"manifest-{read_head(path)}.json").read_bytes())
+    manifest = json.loads((path / f"manifest-{head_of(path)}.json").read_bytes())
     _describe(manifest, name, content)
     if chunks is not None:
         manifest["objects"][name]["chunks"] = list(chunks)
@@ -47,7 +46,7 @@ def _describe(manifest: Any, name: str, content: bytes) -> None:
 def publish_manifest(path: Path, manifest: Any) -> None:
     """A manifest, and the HEAD that names it, in the place of the one before."""
     encoded = (canonical_json(manifest) + "\n").encode()
-    (path / f"manifest-{read_head(path)}.json").unlink()
+    (path / f"manifest-{head_of(path)}.json").unlink()
     digest = record_of(encoded).sha256
     (path / f"manifest-{digest}.json").write_bytes(encoded)
     (path / "HEAD").write_text(f"{digest}\n")
@@ -61,7 +60,7 @@ def assert_only_our_errors(path: Path) -> None:
     """Everything that reads a store ends well or in an error of ours."""
     for act in (
         lambda: open_store(path).read_shard(0, 2),
-        lambda: verify_store(path, data=True, allow_partial=True),
+        lambda: verified(path, data=True, allow_unfinished=True),
         lambda: plan_repair(path),
         lambda: StoreWriter.open(path),
     ):

@@ -21,11 +21,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from storage.derived.merge import plan_merge
-from storage.derived.plan import open_source
 from storage.derived.store import write_derived
 from storage.errors import EssenceError
 from tests.support.makers.store import fill_store, make_about, make_utterances
 from tests.support.paths import ROOT
+from tests.support.stores import contents_of
 
 LENGTHS = (5, 0, 6, 3)
 ABOUT = make_about(num_classes=5, kept=1, shard_frames=12, chunk_frames=4)
@@ -199,7 +199,7 @@ def prepare(folder: Path) -> None:
 
 def merge(path: Path) -> str:
     """Merge the stores beside, or go on with that, in this process."""
-    sources = [open_source(str(path.parent / f"sources/{name}.zarr")) for name in "ab"]
+    sources = [contents_of(path.parent / f"sources/{name}.zarr") for name in "ab"]
     plan = plan_merge(sources, recode=False, program_version="0.1.0")
     return write_derived(path, plan, sources)
 

@@ -10,12 +10,12 @@ import zarr
 from numpy.typing import NDArray
 
 from storage.derived.merge import plan_merge
-from storage.derived.plan import open_source
 from storage.derived.split import find_rows, plan_split
 from storage.derived.store import write_derived
 from storage.format.layout import StoreUtterance, frame_arrays
 from storage.read.reader import open_store
 from tests.support.makers.store import fill_store, make_about, make_utterances
+from tests.support.stores import contents_of
 
 VERSION = "0.3.0"
 ABOUT = make_about(temperatures=(2.0, 0.5), left_out=("utt-7",))
@@ -33,14 +33,14 @@ def make_part(path: Path, rows: Sequence[StoreUtterance], **changes: Any) -> Pat
 
 def merge(path: Path, *stores: Path | str, recode: bool = False) -> str:
     """As the command. Returns the digest."""
-    sources = [open_source(str(store)) for store in stores]
+    sources = [contents_of(store) for store in stores]
     plan = plan_merge(sources, recode=recode, program_version=VERSION)
     return write_derived(path, plan, sources)
 
 
 def split(store: Path | str, path: Path, ids: Collection[str]) -> str:
     """As the command with --utterances. Returns the digest."""
-    source = open_source(str(store))
+    source = contents_of(store)
     plan = plan_split(source, find_rows(source, ids), program_version=VERSION)
     return write_derived(path, plan, [source])
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from storage.contents.manifest import read_head
 from storage.transfer.copy import Moved, carry_out, choose, survey
+from storage.transfer.local_target import LocalTarget
 from storage.transfer.plan import EVERYTHING, Selection, TransferPlan
 from storage.transfer.source import Source, open_source
-from storage.transfer.target import LocalTarget, Target
+from storage.transfer.target import Target
 from tests.support.makers.store import fill_store, make_about
+from tests.support.stores import head_of
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)  # ten utterances in four shards
 KEPT = 40
@@ -47,4 +48,4 @@ def copy(
 
 def same_store(root: Path, other: Path) -> bool:
     """Are all files the same, and is it sealed?"""
-    return files_of(root) == files_of(other) and bool(read_head(root))
+    return files_of(root) == files_of(other) and bool(head_of(root))

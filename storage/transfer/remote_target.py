@@ -1,7 +1,7 @@
-"""Transfer to a server: a place behind a URL that a store is copied into, through fsspec.
+"""RemoteTarget: a folder behind a URL that a store is copied into, through fsspec.
 
-Object stores show an object when all of it has come. Elsewhere (ssh) it waits below _stage/ and is
-renamed. What has come is compared by size, or read back where that is asked for.
+Object stores show an object only when it is complete. Elsewhere (ssh) it waits below _stage/ and
+is renamed. What was sent is compared by size, or read back where that is asked for.
 """
 
 import hashlib
@@ -9,43 +9,49 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from storage.contents.manifest import read_head
+from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
-from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, decode_part, encode_part
+from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name
 from storage.place.connection import connect
 from storage.place.remote_folder import RemoteFolder
-from storage.transfer.source import object_pieces
+from storage.place.remote_ranges import RemoteRanges
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 T = TypeVar("T")
 
 
 class RemoteTarget:
-    """A place behind a URL; see `Target` of target.py. `check`: read back what was sent."""
+    """A folder behind a URL. See `Target`. With `check`, what was sent is read back."""
 
     def __init__(self, url: str, *, check: bool) -> None:
-        self._folder = RemoteFolder(url)
-        self._check = check
+        self._url = url
+        self._place = RemoteFolder(RemoteRanges(url))
+        self.is_careful = check
         self._appears_whole = urlsplit(url).scheme in APPEARS_WHOLE
         self._links = threading.local()  # each thread's connection
         self._sizes_there: dict[str, int] | None = None
 
     def __str__(self) -> str:
-        return str(self._folder)
+        return str(self._place)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """See `Target`. A server has no locks."""
+        return nullcontext()
 
     def head(self) -> str | None:
         """The digest of the store that is there."""
-        return read_head(self._folder) if HEAD in self._sizes() else None
+        return read_head(self._place) if HEAD in self._sizes() else None
 
     def part(self) -> PartialCopy | None:
-        """What a partial copy holds: somebody has put one there by other means."""
+        """What a partial copy holds, which was put there by other means."""
         return self._read_part(PART)
 
     def refuse_others(self, digest: str) -> None:
@@ -70,7 +76,7 @@ class RemoteTarget:
         return not careful or self._digest(name, record) == record.sha256
 
     def begin(self, part: PartialCopy, num_bytes: int) -> None:
-        """See `Target`. Nobody says how much room there is."""
+        """See `Target`. How much room there is cannot be asked."""
         self._put_bytes(UNFINISHED, encode_part(part))
 
     def write(self, name: str, record: ObjectRecord, pieces: Iterable[bytes]) -> None:
@@ -86,8 +92,8 @@ class RemoteTarget:
                 )
             file.flush()
             self._send(name, file, num_bytes=record.num_bytes, sha256=record.sha256)
-        if self._check and self._digest(name, record) != record.sha256:
-            raise StoreCorrupt(f"{self._folder / name}: other bytes are there than were sent")
+        if self.is_careful and self._digest(name, record) != record.sha256:
+            raise StoreCorrupt(f"{self._place.where(name)}: other bytes are there than were sent")
 
     def seal(self, digest: str, manifest: bytes, part: PartialCopy | None) -> None:
         """See `Target`."""
@@ -120,7 +126,7 @@ class RemoteTarget:
             found = system.info(f"{place}/{first}")["size"]
             if found != num_bytes:
                 raise StoreCorrupt(
-                    f"{self._folder / name}: {found} bytes are there, {num_bytes} were sent"
+                    f"{self._place.where(name)}: {found} bytes are there, {num_bytes} were sent"
                 )
             if first != name:
                 system.makedirs(str(Path(f"{place}/{name}").parent), exist_ok=True)
@@ -145,14 +151,14 @@ class RemoteTarget:
                     continue
                 words = getattr(cause, "strerror", None) or type(cause).__name__
                 raise StoreUnreachable(
-                    f"{self._folder / name} cannot be written ({words}): may you write there, and "
-                    "is there room? The same command goes on"
+                    f"{self._place.where(name)} cannot be written ({words}): may you write there, "
+                    "and is there room? The same command goes on"
                 ) from cause
         raise AssertionError("the last attempt returns or raises")
 
     def _link(self) -> tuple[Any, str]:
         if not hasattr(self._links, "connection"):
-            self._links.connection = connect(self._folder.url, shown=str(self))
+            self._links.connection = connect(self._url, shown=str(self))
         connection: tuple[Any, str] = self._links.connection
         return connection
 
@@ -177,15 +183,13 @@ class RemoteTarget:
     def _read_part(self, name: str) -> PartialCopy | None:
         if name not in self._sizes():
             return None
-        record = ObjectRecord(num_bytes=self._sizes()[name], sha256="")
-        content = b"".join(object_pieces(self._folder, name, record))
-        return decode_part(content, where=self._folder / name)
+        return read_part(self._place, name)
 
     def _digest(self, name: str, record: ObjectRecord) -> str:
         """Of what is there; empty where it is of another size."""
         digest = hashlib.sha256()
         try:
-            for piece in object_pieces(self._folder, name, record):
+            for piece in self._place.pieces(name, record.num_bytes):
                 digest.update(piece)
         except StoreCorrupt:
             return ""
