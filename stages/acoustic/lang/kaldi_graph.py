@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stages.acoustic.kaldi.text_file import read_text
 from stages.acoustic.lang.grammar import symbol_table
 from stages.acoustic.lang.graph import EPSILON, GRAPH_FILE, WORDS_FILE
+from stages.acoustic.lang.hmm_topology import find_misfit
 from stages.acoustic.lang.lang import RESERVED, read_num_classes
 from stages.acoustic.lang.openfst_file import Arcs, FstArrays, encode_const, read_fst
 from stages.acoustic.lang.transitions import Transitions, read_transitions
@@ -149,6 +150,11 @@ def _read_checked(graph: KaldiGraph) -> FstArrays:
                     f"{path}: arc {start + at} has the {side} label {int(arcs[side][at])}, which "
                     f"is not a {meaning} of {holder} (1 to {count - 1}): are both of one model?"
                 )
+    if misfit := find_misfit(fst, graph.transitions):
+        raise BadInput(
+            f"{path}: {misfit}: its labels do not follow the HMMs of {TRANSITIONS_FILE}: "
+            "take both from one model (its final.mdl, and the graph that was made with it)"
+        )
     return fst
 
 

@@ -63,6 +63,14 @@ class FstArrays:
         for start in range(0, len(self.arcs_A), CHUNK_ARCS):
             yield start, np.asarray(self.arcs_A[start : start + CHUNK_ARCS])
 
+    def sources(self, start: int, stop: int) -> NDArray[np.int32]:
+        """The states that the arcs from `start` up to `stop` leave."""
+        low, high = np.searchsorted(self.first_S + self.count_S, [start, stop - 1], side="right")
+        states = slice(int(low), int(high) + 1)
+        first_S, count_S = self.first_S[states], self.count_S[states]
+        num_S = np.minimum(first_S + count_S, stop) - np.maximum(first_S, start)
+        return np.repeat(np.arange(low, high + 1, dtype=np.int32), num_S)
+
 
 @dataclass(frozen=True, slots=True)
 class _Header:
@@ -216,12 +224,15 @@ def _refuse_invalid(path: Path, fst: FstArrays) -> None:
     num_states, num_arcs = len(fst.final_S), len(fst.arcs_A)
     points_outside = not 0 <= fst.start < num_states
     points_outside |= bool((fst.first_S + fst.count_S > num_arcs).any())
+    is_whole = np.array_equal(fst.first_S, np.cumsum(fst.count_S) - fst.count_S)
+    is_whole &= int(fst.count_S.sum()) == num_arcs
     is_number = not (np.isnan(fst.final_S) | np.isneginf(fst.final_S)).any()
     for _, arcs in fst.chunks():
         points_outside |= bool(((arcs["next"] < 0) | (arcs["next"] >= num_states)).any())
         is_number &= not (np.isnan(arcs["cost"]) | np.isneginf(arcs["cost"])).any()
-    if points_outside or not is_number:
+    if points_outside or not is_whole or not is_number:
         what = "an arc or a state points outside" if points_outside else "a cost is not a number"
+        what = what if is_whole or points_outside else "its states share arcs or leave some out"
         raise BadInput(f"{path} is damaged: {what} ({num_states} states): copy it again")
     if not np.isfinite(fst.final_S).any():
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Transitions: transition-id -> pdf, from the output of Kaldi's `show-transitions`.
+"""Transitions: transition-id -> pdf and HMM state, from the output of Kaldi's `show-transitions`.
 
     Transition-state 1: phone = SIL hmm-state = 0 pdf = 0
      Transition-id = 1 p = 0.75 [self-loop]
@@ -46,9 +46,11 @@ class TransitionState:
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """The pdf of transition-id 1, 2, 3 ..., and all states."""
+    """Transition-id t, counted from 1, is item t - 1 of `pdfs`, `owners` and `targets`."""
 
     pdfs: tuple[int, ...]
+    owners: tuple[int, ...]  # index into `states` of the state that it leaves
+    targets: tuple[int | None, ...]  # the next HMM state; None: a self-loop
     states: tuple[TransitionState, ...]
 
     @property
@@ -64,6 +66,8 @@ def read_transitions(path: Path) -> Transitions:
         BadInput: naming file and line.
     """
     pdfs: list[int] = []
+    owners: list[int] = []
+    targets: list[int | None] = []
     states: list[TransitionState] = []
     for number, line in enumerate(read_text(path, wanted=WANTED).split("\n"), start=1):
         text = line.strip()
@@ -78,14 +82,17 @@ def read_transitions(path: Path) -> Transitions:
                     "lines are missing or repeated: run show-transitions again"
                 )
             state = states[-1]
-            pdfs.append(state.loop_pdf if found["loop"] else state.forward_pdf)
-            if not found["loop"]:
-                states[-1] = replace(state, targets=(*state.targets, int(found["target"])))
+            target = None if found["loop"] else int(found["target"])
+            pdfs.append(state.loop_pdf if target is None else state.forward_pdf)
+            owners.append(len(states) - 1)
+            targets.append(target)
+            if target is not None:
+                states[-1] = replace(state, targets=(*state.targets, target))
         else:
             raise BadInput(f"{path}:{number}: {WANTED}, found {text[:SHOWN]!r}")
     if not pdfs:
         raise BadInput(f"{path} has no transition-id: {WANTED}")
-    return Transitions(tuple(pdfs), tuple(states))
+    return Transitions(tuple(pdfs), tuple(owners), tuple(targets), tuple(states))
 
 
 def _state(found: re.Match[str], *, where: str) -> TransitionState:

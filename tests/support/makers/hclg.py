@@ -1,11 +1,10 @@
-"""Makers of Kaldi's own decoding graph, out of ours: the same paths, said in transition-ids.
+"""Makers of Kaldi's own decoding graph, out of a lexicon's: the same paths in transition-ids.
 
 OpenFst itself (kaldifst) writes the files, so that they are no mirror of our own encoder.
 """
 
 import os
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -13,11 +12,12 @@ from typing import Literal
 import kaldifst
 
 from stages.acoustic.lang.graph import build_graph, read_graph
-from stages.acoustic.lang.lang import read_lang
+from stages.acoustic.lang.lang import Lang, read_lang
 from tests.support.makers.kaldi import AN4
 
 FstType = Literal["const", "vector"]
 Units = dict[str, tuple[int, ...]]
+CONTEXTS = ("", "_E")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def transition_states(units: Units, *, chain: bool) -> list[TransitionState]:
     """Every state of every unit, in two contexts; with `chain`, states whose two pdfs differ."""
     states = [
         TransitionState(f"{unit}{context}", number, pdf, pdf)
-        for context in ("", "_E")
+        for context in CONTEXTS
         for unit, pdfs in units.items()
         for number, pdf in enumerate(pdfs)
     ]
@@ -67,11 +67,10 @@ def make_kaldi_graph(
     directory.mkdir(parents=True, exist_ok=True)
     read = read_lang(lang)
     with TemporaryDirectory() as folder:
-        build_graph(read, Path(folder))
+        build_graph(with_a_class_for_each_state(read), Path(folder))
         graph = kaldifst.StdVectorFst(read_graph(Path(folder)))
         (directory / "words.txt").write_bytes((Path(folder) / "words.txt").read_bytes())
-    states = transition_states(read.units, chain=chain)
-    write_fst(directory / "HCLG.fst", in_transition_ids(graph, states), type=type)
+    write_fst(directory / "HCLG.fst", in_transition_ids(graph, read.units), type=type)
     (directory / "transitions.txt").write_text(show_transitions(read.units, chain=chain))
     return directory
 
@@ -81,24 +80,45 @@ def write_fst(path: Path, fst: kaldifst.StdVectorFst, *, type: FstType) -> None:
     assert (fst if type == "vector" else kaldifst.StdConstFst(fst)).write(os.fspath(path))
 
 
-def in_transition_ids(
-    graph: kaldifst.StdVectorFst, states: list[TransitionState]
-) -> kaldifst.StdVectorFst:
-    """A copy in which a self loop has one of its pdf's loop ids, any other arc a forward one."""
-    ids = defaultdict(list)
-    for n, state in enumerate(states):
-        ids[state.loop_pdf, True].append(2 * n + 1)
-        ids[state.forward_pdf, False].append(2 * n + 2)
-    said = graph.copy()
+def with_a_class_for_each_state(lang: Lang) -> Lang:
+    """The lang with a pdf for each state of each unit, numbered in the order of the units.
+
+    States that share a pdf are told apart in the graph, as Kaldi does.
+    """
+    units: Units = {}
+    for unit, pdfs in lang.units.items():
+        first = sum(map(len, units.values()))
+        units[unit] = tuple(range(first, first + len(pdfs)))
+    return replace(lang, units=units, num_classes=sum(map(len, units.values())))
+
+
+def in_transition_ids(graph: kaldifst.StdVectorFst, units: Units) -> kaldifst.StdVectorFst:
+    """A copy, a state's label changed to its forward transition, and to its self-loop to stay.
+
+    The order is Kaldi's: a state is entered by the transition that leaves it. Every other unit
+    stands in the second context.
+    """
+    num_states = sum(map(len, units.values()))
+    places = [  # of each state of a unit in the states of `transition_states`
+        place + num_states * (number % len(CONTEXTS))
+        for number, (unit, first) in enumerate(zip(units, _firsts(units), strict=True))
+        for place in range(first, first + len(units[unit]))
+    ]
+    changed = graph.copy()
     for state in range(graph.num_states):
-        said.delete_arcs(state, graph.num_arcs(state))
+        changed.delete_arcs(state, graph.num_arcs(state))
         for arc in kaldifst.ArcIterator(graph, state):
             label = arc.ilabel
             if label:
-                known = ids[label - 1, arc.nextstate == state]
-                label = known[(state + arc.nextstate) % len(known)]
-            said.add_arc(state, kaldifst.StdArc(label, arc.olabel, arc.weight.value, arc.nextstate))
-    return said
+                label = 2 * places[label - 1] + (1 if arc.nextstate == state else 2)
+            weight = arc.weight.value
+            changed.add_arc(state, kaldifst.StdArc(label, arc.olabel, weight, arc.nextstate))
+    return changed
+
+
+def _firsts(units: Units) -> list[int]:
+    lengths = [len(pdfs) for pdfs in units.values()]
+    return [sum(lengths[:number]) for number in range(len(lengths))]
 
 
 def swap_lang(data: Path, *, type: FstType = "const", chain: bool = True) -> Path:
