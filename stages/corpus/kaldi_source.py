@@ -136,19 +136,34 @@ class KaldiSource:
 
     def _check_unknown_words(self) -> None:
         known = set(self.lang.words)
-        cure = f"add them to {self._settings.lang}/lexicon.txt"
+        words_in = {  # the plans after the first have no words
+            split: {word for entry in plan.entries for word in entry.transcript.split()}
+            for split, (plan, *_) in self._plans.items()
+        }
+        table, cure = "lexicon.txt", f"add them to {self._settings.lang}/lexicon.txt"
         if isinstance(self.lang, KaldiGraph):
+            table = "words.txt"
             cure = f"rebuild the graph and {self._settings.lang}/words.txt with these words"
-        for split, (plan, *_) in self._plans.items():  # the plans after it have no words
-            spoken = [word for entry in plan.entries for word in entry.transcript.split()]
-            unknown = sorted({word for word in spoken if word not in known})
+        spoken = set().union(*words_in.values())
+        if spoken and spoken.isdisjoint(known):
+            raise BadInput(
+                f"{self._settings.lang}/{table} has none of the words of the transcripts: found "
+                f"{_some(known)}, wanted {_some(spoken)}: use the lang that belongs to the "
+                "transcripts, with words spelled as they are there"
+            )
+        for split, (plan, *_) in self._plans.items():
+            unknown = words_in[split] - known
             if not unknown:
                 continue
-            found = f"{plan.directory / 'text'}: {len(unknown)} words are not in the lexicon ("
-            found += ", ".join(unknown[:SHOWN]) + (", ...)" if len(unknown) > SHOWN else ")")
+            found = f"{plan.directory / 'text'}: {len(unknown)} words are not in the lexicon "
+            found += f"({_some(unknown)})"
             if self._settings.unknown_words == "fail":
                 raise BadInput(f"{found}: {cure}, or set corpus.kaldi.unknown_words to keep")
             self._remarks[split].append(f"{found}: kept; they cannot be recognised")
+
+
+def _some(words: set[str]) -> str:
+    return ", ".join(sorted(words)[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
 
 
 def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:

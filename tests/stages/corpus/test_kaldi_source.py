@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import re
 import struct
 from contextlib import suppress
 
@@ -303,5 +304,24 @@ def test_difference_of_one_frame_may_be_trimmed(data):
 
 def test_words_that_are_unknown_may_be_kept(data):
     edit(data / "test/text", lambda text: text.replace("BA", "QQ"))
+    source, _ = read(data, "test", unknown_words="keep")
+    assert "1 words are not in the lexicon (QQ)" in source.remarks("test")[0]
+
+
+@pytest.mark.parametrize("unknown_words", ["fail", "keep"])
+def test_unknown_words_alone_are_refused(data, unknown_words):
+    for split in ("train", "dev", "test"):
+        path = data / split / "text"
+        lines = [line.split() for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{id} {' '.join(words).lower()}\n" for id, *words in lines))
+    message = (
+        r"lang/lexicon.txt has none of the words .*: found AB, ABC, .*, wanted ab, abc, ba, c:"
+    )
+    with pytest.raises(BadInput, match=message):
+        read(data, unknown_words=unknown_words)
+
+
+def test_unknown_words_alone_in_one_split_may_be_kept(data):
+    edit(data / "test/text", lambda text: re.sub(r" .*", " QQ", text))
     source, _ = read(data, "test", unknown_words="keep")
     assert "1 words are not in the lexicon (QQ)" in source.remarks("test")[0]

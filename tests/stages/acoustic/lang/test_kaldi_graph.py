@@ -521,6 +521,14 @@ def test_word_that_words_txt_lacks_is_named(tmp_path):
         build_corpus(settings_for(data), directory=tmp_path, progress=SilentProgress())
 
 
+def test_words_txt_of_another_language_is_refused(tmp_path):
+    data = swap_lang(make_kaldi_directory(tmp_path / "data"))
+    edit("lang/words.txt", lambda text: re.sub(r"^([A-Z]+) ", r"\1Q ", text, flags=re.M))(data)
+    settings = CorpusSettings(source="kaldi", path=data, kaldi={"unknown_words": "keep"})
+    with pytest.raises(BadInput, match=r"lang/words.txt has none of the words of the transcripts"):
+        build_corpus(settings, directory=tmp_path, progress=SilentProgress())
+
+
 def test_summary_warns_of_states_that_subsampling_skips(tmp_path):
     data = make_kaldi_directory(tmp_path / "data")  # a state is visited for 2 to 4 frames
     said = {}
