@@ -1,4 +1,4 @@
-"""What a sweep prints: a line a setting with mean and spread over its seeds; or JSON, or CSV."""
+"""outcomes of a sweep -> a line for each setting with mean and spread over its seeds; JSON; CSV."""
 
 import csv
 import io
@@ -9,30 +9,42 @@ from typing import Any
 
 from pipeline.columns import aligned
 from pipeline.sweep.run import Outcome
+from stages.report.column import Column, column
+from stages.report.formats import percent
 
-MEASURES = {
-    "dev_frame_error": "frame err dev",
-    "dev_word_error_rate": "WER dev",
-    "test_word_error_rate": "WER test",
-}
+# The keys are those of results.csv. A student that is not evaluated has its own frame error.
+MEASURES: tuple[Column[Outcome], ...] = (
+    column(
+        "frame_error_dev",
+        title="frame error",
+        unit="dev, %",
+        value=lambda outcome: outcome.dev_frame_error,
+    ),
+    column(
+        "wer_dev",
+        title="WER",
+        unit="dev, %",
+        value=lambda outcome: outcome.result.dev.words.rate if outcome.result else None,
+    ),
+    column(
+        "wer_test",
+        title="WER",
+        unit="test, %",
+        value=lambda outcome: outcome.result.test.words.rate if outcome.result else None,
+    ),
+)
+SETTINGS = ("k", "hard weight", "tail", "temperature", "seeds")
 Setting = dict[str, Any]
 
 
 def as_table(outcomes: Sequence[Outcome]) -> str:
-    """Mean and standard deviation over the seeds, in per cent; how many seeds there were."""
-    head = (
-        "k",
-        "hard weight",
-        "tail",
-        "temperature",
-        "seeds",
-        *MEASURES.values(),
-        "other settings",
-    )
-    rows = [_row(setting, several) for setting, several in _by_setting(outcomes)]
+    """Mean and standard deviation over the seeds, in per cent; the number of seeds."""
+    titles = (*SETTINGS, *(measure.title for measure in MEASURES), "other settings")
+    units = (*("" for _ in SETTINGS), *(measure.unit for measure in MEASURES), "")
+    rows = [titles, units, *(_row(setting, same) for setting, same in _by_setting(outcomes))]
     if not any(outcome.other for outcome in outcomes):
-        head, rows = head[:-1], [row[:-1] for row in rows]
-    return aligned([head, *rows])
+        rows = [row[:-1] for row in rows]
+    return aligned(rows, num_heads=2)
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
@@ -42,7 +54,7 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
             {
                 **setting,
                 "num_seeds": len(_whole(several)),
-                **{measure: _spread(several, measure) for measure in MEASURES},
+                **{measure.key: _spread(several, measure) for measure in MEASURES},
                 "students": [_facts(outcome) for outcome in several],
             }
             for setting, several in _by_setting(outcomes)
@@ -53,7 +65,7 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
-    """A line a student."""
+    """One line for each student."""
     text = io.StringIO()
     rows = [_setting(outcome) | _facts(outcome) for outcome in outcomes]
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
@@ -63,7 +75,7 @@ def as_csv(outcomes: Sequence[Outcome]) -> str:
 
 
 def failures(outcomes: Sequence[Outcome]) -> str:
-    """Which students failed, why, and the command that tries one alone; or nothing."""
+    """Which students failed, why, and the command that trains one alone; empty if none did."""
     failed = [outcome for outcome in outcomes if outcome.failure]
     if not failed:
         return ""
@@ -74,7 +86,7 @@ def failures(outcomes: Sequence[Outcome]) -> str:
 
 
 def _setting(outcome: Outcome) -> Setting:
-    """What the student was taught by. On hard labels alone the rest does not matter."""
+    """The settings of the loss. With hard labels alone, those of soft labels have no effect."""
     student = outcome.student
     soft = ("k", "tail", "temperature")
     values = {key: getattr(student, key) if student.hard_weight < 1 else None for key in soft}
@@ -104,12 +116,12 @@ def _shown(spread: dict[str, float | None]) -> str:
     mean, deviation = spread["mean"], spread["standard_deviation"]
     if mean is None:
         return "-"
-    return f"{mean:.1%}" if deviation is None else f"{mean:.1%} ± {100 * deviation:.2f}"
+    return percent(mean) if deviation is None else f"{percent(mean)} ± {percent(deviation)}"
 
 
-def _spread(several: Sequence[Outcome], measure: str) -> dict[str, float | None]:
-    found = [_measures(outcome)[measure] for outcome in _whole(several)]
-    values = [value for value in found if value is not None]
+def _spread(several: Sequence[Outcome], measure: Column[Outcome]) -> dict[str, float | None]:
+    found = (measure.value(outcome) for outcome in _whole(several))
+    values = [value for value in found if isinstance(value, float)]
     return {
         "mean": statistics.fmean(values) if values else None,
         "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
@@ -120,20 +132,11 @@ def _whole(several: Sequence[Outcome]) -> list[Outcome]:
     return [outcome for outcome in several if not outcome.failure]
 
 
-def _measures(outcome: Outcome) -> dict[str, float | None]:
-    result = outcome.result
-    return {
-        "dev_frame_error": outcome.dev_frame_error,
-        "dev_word_error_rate": result.dev.words.rate if result else None,
-        "test_word_error_rate": result.test.words.rate if result else None,
-    }
-
-
 def _facts(outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": outcome.student.training.seed,
         "name": outcome.name,
         "directory": outcome.directory,
-        **_measures(outcome),
+        **{measure.key: measure.value(outcome) for measure in MEASURES},
         "failure": outcome.failure,
     }
