@@ -21,7 +21,7 @@ BY_SPEAKER, BY_SYSTEM, BY_SEED, BY_BOTH = 0.5, 0.15, 0.05, 0.10  # standard devi
 
 
 def make_bootstrap(num_speakers: int, *, samples: int) -> Bootstrap:
-    """Draws over so many speakers of WORDS words."""
+    """Draws over `num_speakers` speakers of WORDS words each."""
     counts = WordErrors(reference_words=WORDS, insertions=0, deletions=0, substitutions=0)
     rows = [
         UtteranceResult(id=f"{i}", speaker=f"{i}", reference="", hypothesis="", words=counts)

@@ -1,4 +1,4 @@
-"""What the report is made of: results, where the pictures' data lie, what made each number."""
+"""results -> report inputs: results, paths of the pictures' data, records of the artefacts."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from storage.files.fingerprint import SHORT
 
 
 def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
-    """Everything the page shows. What was removed since (ensemble, stores) is left out."""
+    """Everything that the page shows, without artefacts that were removed (ensemble, stores)."""
     corpus = job.need(job.recipes.corpus)
     teacher = job.shelf.place(job.recipes.teacher)
     is_labelled = job.shelf.is_fresh(job.recipes.teacher)
@@ -53,7 +53,7 @@ def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:
 
 
 def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:
-    """Corpus, teacher, members; every group of students once; evaluation once."""
+    """Records of corpus, teacher, members, each group of students, and evaluation."""
     yield from _made(job, job.recipes.corpus, "corpus")
     yield from _made(job, job.recipes.teacher, "teacher")
     for group in group_results(results):
@@ -68,7 +68,7 @@ def _made(job: Job, recipe: Recipe, name: str) -> Iterator[Made]:
 
 
 def _made_models(group: SystemGroup) -> Iterator[Made]:
-    """The first seed's record; the others differ from it in the seed alone."""
+    """The record of the first seed; the others differ in the seed alone."""
     directory = group.first.system.model_directories[0]
     if group.role == "ensemble" or not (directory / RECORD).is_file():
         return
@@ -81,7 +81,7 @@ def _made_models(group: SystemGroup) -> Iterator[Made]:
 def _made_together(
     job: Job, name: str, results: Sequence[SystemResult], recipe_of: Callable[[System], Recipe]
 ) -> Iterator[Made]:
-    """Records that differ in the system alone: one of them, and the fingerprints of all."""
+    """One of several records that differ in the system alone, and the fingerprints of all."""
     recipes = [(result.system.name, recipe_of(result.system)) for result in results]
     fresh = [(shown, recipe) for shown, recipe in recipes if job.shelf.is_fresh(recipe)]
     if fresh:
@@ -102,7 +102,7 @@ def _shown(directory: Path, name: str) -> Made:
 
 
 def _program() -> str:
-    """Version, and where this is a checkout the commit: `essence 0.1.0, commit 9a469f0`."""
+    """Version, and in a checkout the commit: `essence 0.1.0, commit 9a469f0`."""
     version = f"essence {VERSION}"
     checkout = Path(__file__).parent.parent
     if not (checkout / ".git").exists():
@@ -110,6 +110,6 @@ def _program() -> str:
     git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):  # no git here, or not ours to read
+    except (OSError, subprocess.SubprocessError):  # no git here, or it may not read the checkout
         return version
     return f"{version}, commit {commit.stdout.strip()}"

@@ -35,7 +35,7 @@ def _cell_text(cell: Cell | None) -> str:
 
 
 def status_table(job: Job) -> str:
-    """A line an artefact: stage, name, fresh or not, where."""
+    """One line for each artefact: stage, name, state, place."""
     rows = [(r.stage, r.shown_as, _state(job, r), str(job.shelf.place(r))) for r in _recipes(job)]
     return aligned([("stage", "name", "state", "place"), *rows])
 

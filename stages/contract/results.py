@@ -60,7 +60,7 @@ class WordErrors(Settings):
 
 
 class UtteranceResult(Settings):
-    """What was said and what was heard."""
+    """Reference and hypothesis of an utterance, with their errors."""
 
     id: str
     speaker: str
@@ -79,13 +79,13 @@ class SplitResult(Settings):
     split: str
     num_frames: int
     frame_error: float | None
-    cross_entropy: float | None  # nats a frame against the hard labels
+    cross_entropy: float | None  # nats per frame, against the hard labels
     words: WordErrors
     utterances: tuple[UtteranceResult, ...]
 
 
 class ReliabilityBin(Settings):
-    """Frames whose highest posterior falls into one of equally wide bins of 0..1."""
+    """Frames whose highest posterior lies in one of the equally wide bins of 0 to 1."""
 
     num_frames: int
     confidence: float  # mean of the highest posterior
@@ -93,17 +93,17 @@ class ReliabilityBin(Settings):
 
 
 class Calibration(Settings):
-    """How far posteriors can be taken at their word (Guo et al. 2017), on labelled dev frames."""
+    """Agreement of confidence and accuracy (Guo et al. 2017), on labelled dev frames."""
 
     expected_error: float  # ECE: mean distance of confidence and accuracy, weighted by frames
     bins: tuple[ReliabilityBin, ...]
 
 
 class GradientMatch(Settings):
-    """Cosine of two gradients at the logits: one target's, and that of all that the store keeps.
+    """Cosine of two gradients at the logits: of a target, and of all that the store keeps.
 
-    `overall` is that of all frames as one long vector, so that frames with much to learn count
-    more; `mean` is the mean over frames.
+    `overall` takes all frames as one long vector, so that frames with large gradients count more;
+    `mean` is the mean over frames.
     """
 
     overall: float
@@ -111,11 +111,12 @@ class GradientMatch(Settings):
 
 
 class Fidelity(Settings):
-    """How near a system is to the teacher, on dev frames with soft labels, at their temperature.
+    """Distance of a system from the teacher, on dev frames with soft labels, at their temperature.
 
-    `divergence` is KL(teacher || system) in nats a frame, over the kept classes and the tail as
-    one more event: at most that over all classes. `by_rank[k]` compares the gradient of the first
-    k ranks, renormalised, with that of all ranks and the tail; `hard_labels` that of hard labels.
+    `divergence` is KL(teacher || system) in nats per frame, over the kept classes and the tail as
+    one more event: a lower bound of the KL over all classes. `by_rank[k]` compares the gradient
+    of the first k ranks, renormalised, with that of all ranks and the tail; `hard_labels` compares
+    that of the hard labels.
     """
 
     store: str  # digest
@@ -127,11 +128,11 @@ class Fidelity(Settings):
 
 
 class FrameQuality(Settings):
-    """What a system's posteriors of dev are worth. None where what it takes is not here."""
+    """Metrics of a system's posteriors on dev; None if a metric could not be measured."""
 
     calibration: Calibration | None
     fidelity: Fidelity | None
-    real_time_factor: float | None  # seconds of one processor thread for a second of speech
+    real_time_factor: float | None  # seconds of one processor thread per second of speech
 
 
 class Evaluation(Settings):

@@ -20,14 +20,14 @@ def _zeros() -> NDArray[np.float64]:
 
 @dataclass(slots=True)
 class CalibrationTally:
-    """Sums over the labelled frames, bin by bin; bin i holds confidences in (i, i + 1] / 15."""
+    """Sums over the labelled frames for each bin; bin i holds confidences in (i, i + 1] / 15."""
 
     frames: NDArray[np.float64] = field(default_factory=_zeros)
     confidence: NDArray[np.float64] = field(default_factory=_zeros)
     right: NDArray[np.float64] = field(default_factory=_zeros)
 
     def count(self, logp_TC: NDArray[np.float32], labels_T: NDArray[np.int32]) -> None:
-        """One more utterance."""
+        """Add an utterance."""
         known = np.flatnonzero(labels_T != NO_LABEL)
         best = logp_TC[known].argmax(axis=1) if len(known) else known
         confidence = np.exp(logp_TC[known, best].astype(np.float64))
@@ -37,7 +37,7 @@ class CalibrationTally:
         self.right += np.bincount(bins, weights=best == labels_T[known], minlength=NUM_BINS)
 
     def result(self) -> Calibration | None:
-        """None where no frame has a hard label."""
+        """The calibration; None if no frame has a hard label."""
         total = self.frames.sum()
         if not total:
             return None

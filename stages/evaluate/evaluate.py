@@ -21,7 +21,7 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
 
 RESULT_FILE = "result.json"
-RESULT_FORMAT = 2  # another number: what earlier versions evaluated is evaluated again
+RESULT_FORMAT = 2  # of result.json; raising it makes systems be evaluated again
 SPLITS = ("dev", "test")
 
 
@@ -38,8 +38,8 @@ def evaluate_system(
     """Decode and score one system; the result is also written to directory/result.json.
 
     Raises:
-        BadInput, BadPosterior, MissingPart: where a model does not fit or its output is no
-            distribution.
+        BadInput, BadPosterior, MissingPart: if a model does not fit the corpus or its output is
+            no distribution.
     """
     with ExitStack() as stack:
         corpora = {
@@ -94,7 +94,7 @@ def evaluate_system(
 
 @contextmanager
 def empty_scratch(directory: Path) -> Iterator[Path]:
-    """A folder for posteriors and likelihoods, empty at the start and gone at the end."""
+    """A folder for posteriors and likelihoods, empty at the start, removed at the end."""
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()

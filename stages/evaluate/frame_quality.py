@@ -1,7 +1,7 @@
-"""system, corpus, soft labels -> what its posteriors of dev are worth, beside word errors.
+"""system, corpus, soft labels -> calibration, fidelity to the teacher and speed, on dev.
 
-Made apart from the word errors, since it depends on the teacher: another teacher's labels need
-one more pass over dev and no decoding.
+Separate from the word errors, since it depends on the teacher: soft labels of another teacher need
+another pass over dev, but no decoding.
 """
 
 from contextlib import ExitStack
@@ -40,9 +40,9 @@ def measure_frames(
     """Calibration, fidelity to the labels in `store`, speed; also written to frames.json.
 
     Raises:
-        BadInput, BadPosterior, MissingPart: where a model does not fit or its output is no
-            distribution.
-        StoreError: where the store cannot be read, or was made from another corpus.
+        BadInput, BadPosterior, MissingPart: if a model does not fit the corpus or its output is
+            no distribution.
+        StoreError: if the store cannot be read, or was made from another corpus.
     """
     with ExitStack() as stack:
         corpus = stack.enter_context(CorpusFile(corpus_directory / f"{SPLIT}.h5"))

@@ -21,7 +21,7 @@ class FrameTally:
     nats: float = 0.0
 
     def count(self, logp_TC: NDArray[np.float32], labels_T: NDArray[np.int32]) -> None:
-        """One more utterance; frames without a label count only as frames."""
+        """Add an utterance; frames without a label count only in `num_frames`."""
         known = np.flatnonzero(labels_T != NO_LABEL)
         labels = labels_T[known]
         self.num_frames += len(labels_T)
@@ -31,17 +31,17 @@ class FrameTally:
 
     @property
     def frame_error(self) -> float | None:
-        """Share of labelled frames whose most probable class is another one."""
+        """Share of labelled frames whose best class is not the label; None without labels."""
         return self.num_wrong / self.num_labelled if self.num_labelled else None
 
     @property
     def cross_entropy(self) -> float | None:
-        """Nats a labelled frame."""
+        """Nats per labelled frame; None without labels."""
         return self.nats / self.num_labelled if self.num_labelled else None
 
 
 def log_priors(label_counts_C: NDArray[np.int64], *, smoothing: float) -> NDArray[np.float32]:
-    """Natural log of each class's share of frames, after `smoothing` frames more of each."""
+    """Natural log of each class's share of frames, with `smoothing` added to each count."""
     smoothed_C = label_counts_C + smoothing
     log_prior_C = np.log(smoothed_C / smoothed_C.sum())
     return np.asarray(log_prior_C, dtype=np.float32)

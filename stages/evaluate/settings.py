@@ -8,7 +8,7 @@ from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 
 class EvaluateSettings(Settings):
-    """The grids are searched on dev only; test is decoded once, with what dev chose."""
+    """The grids are searched on dev only; test is decoded once, at the best point of dev."""
 
     beam: float = Field(default=11.0, gt=0)  # nats, after the acoustic scale
     max_active: int = Field(default=1000, ge=50)  # states that survive a frame, at most

@@ -1,7 +1,7 @@
-"""models, corpus -> real-time factor: seconds of one processor thread for a second of speech.
+"""models, corpus -> real-time factor: seconds of one processor thread per second of speech.
 
-The thread's own clock is read, which stands still while other programs run. Utterances go through
-one by one, as they do where somebody waits for them. Decoding is not counted.
+The clock is that of the thread, which stops while other programs run. Utterances are processed one
+by one, as in an interactive use. Decoding is not included.
 """
 
 import time
@@ -16,11 +16,11 @@ from stages.members.member import Member
 from storage.corpus.corpus_file import CorpusFile
 
 MEASURED_SECONDS = 20.0  # of speech
-REPEATS = 3  # the quickest counts
+REPEATS = 3  # the fastest counts
 
 
 def real_time_factor(directories: Sequence[Path], corpus: CorpusFile) -> float | None:
-    """All models one after the other; None if one of them computes nothing from features."""
+    """The sum over all models; None if one of them computes nothing from features."""
     seconds_per_frame = corpus.about.frame_shift_ms / 1000
     indices = _first_utterances(corpus, round(MEASURED_SECONDS / seconds_per_frame))
     num_frames = sum(corpus.utterances[index].num_frames for index in indices)
@@ -29,7 +29,7 @@ def real_time_factor(directories: Sequence[Path], corpus: CorpusFile) -> float |
         return None
     speech = num_frames * seconds_per_frame
     with _one_thread():
-        return sum(_quickest(member, corpus, indices) for member in members) / speech
+        return sum(_fastest(member, corpus, indices) for member in members) / speech
 
 
 def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
@@ -41,7 +41,7 @@ def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
     return chosen
 
 
-def _quickest(opened: Member, corpus: CorpusFile, indices: Sequence[int]) -> float:
+def _fastest(opened: Member, corpus: CorpusFile, indices: Sequence[int]) -> float:
     member = opened.loaded()
     taken = []
     for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""Tune acoustic scale and insertion penalty: downhill on their grid."""
+"""Tune acoustic scale and insertion penalty: descent on their grid."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a decode is done with."""
+    """Acoustic scale and insertion penalty of a decode."""
 
     acoustic_scale: float
     insertion_penalty: float
@@ -15,11 +15,11 @@ class Point:
 def search(
     scales: Sequence[float], penalties: Sequence[float], errors_at: Callable[[Point], int]
 ) -> Point:
-    """A point of the grid with fewer errors than all beside it, the first found of several.
+    """A local minimum of the errors on the grid, the first that is found.
 
-    From the middle scale and the penalty nearest zero to the best of the four neighbours, as long
-    as that has fewer errors: five to ten decodes instead of all. No point is decoded twice. Errors
-    fall and rise once along either axis, save for noise of a few words.
+    Starts at the middle scale and the penalty closest to zero and moves to the best of the four
+    neighbours as long as it has fewer errors: five to ten decodes instead of all. No point is
+    decoded twice. Along either axis errors fall and then rise, except for noise of a few words.
     """
     scales, penalties = sorted(set(scales)), sorted(set(penalties))
     found: dict[tuple[int, int], int] = {}
@@ -32,9 +32,9 @@ def search(
     here = (len(scales) // 2, min(range(len(penalties)), key=lambda i: abs(penalties[i])))
     while True:
         i, j = here
-        beside = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
+        neighbours = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
         on_grid = [
-            (s, p) for s, p in beside if s in range(len(scales)) and p in range(len(penalties))
+            (s, p) for s, p in neighbours if s in range(len(scales)) and p in range(len(penalties))
         ]
         best = min([here, *on_grid], key=errors)
         if best == here:
@@ -45,7 +45,7 @@ def search(
 def describe_edges(
     point: Point, scales: Sequence[float], penalties: Sequence[float]
 ) -> Iterator[str]:
-    """Where the point lies on the edge of its grid, so that a better one may lie beyond."""
+    """A message for each grid on whose edge the point lies: a better point may lie beyond."""
     for name, value, grid in (
         ("acoustic_scales", point.acoustic_scale, scales),
         ("insertion_penalties", point.insertion_penalty, penalties),

@@ -1,4 +1,4 @@
-"""audit of a store -> picture: what k ranks keep, leave out, tell and cost."""
+"""audit of a store -> picture: kept mass, tail, entropy and cost against k."""
 
 from collections.abc import Mapping
 

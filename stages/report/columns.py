@@ -1,7 +1,7 @@
 """The columns of the systems, each declared once for page, terminal, CSV and JSON.
 
-A new metric takes a field of its result (stages/contract/results.py), the place that measures it
-(stages/evaluate/), and one declaration here.
+To add a metric: measure it (stages/evaluate/), add a field to the result
+(stages/contract/results.py), and declare a column here.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from stages.report.statistics.groups import mean_known
 GROUPS = "groups"  # groups.csv, groups.json: a row for each group of seeds
 RESULTS = "results"  # results.csv, results.json: a row for each seed
 # Tables.
-SYSTEMS = "systems"  # the first one of the page
+SYSTEMS = "systems"  # the first table of the page
 FRAMES = "frames"  # "Frames and costs" on the page
-SEEDS = "seeds"  # "Every system by itself" on the page: a row for each seed
+SEEDS = "seeds"  # "Each system and seed" on the page: a row for each seed
 TERMINAL = "terminal"
 
 

@@ -1,4 +1,4 @@
-"""results, corpus -> costs: how often the teacher would have run without its soft labels."""
+"""results, corpus -> costs: the passes of the teacher that stored soft labels have saved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from stages.report.statistics.comparisons import Comparisons
 class TeacherPasses:
     """Passes of the ensemble over the training speech.
 
-    A teacher that answers while students train would run once in every epoch of each. `hours` are
-    of one processor thread for one pass; None where the ensemble's speed is not known.
+    A teacher that runs while students train makes one pass in each epoch of each student. `hours`
+    are hours of one processor thread for one pass; None if the ensemble's speed is unknown.
     """
 
     num_students: int
@@ -23,23 +23,23 @@ class TeacherPasses:
 
     @property
     def saved(self) -> int:
-        """All but the one that labelled."""
+        """All passes but the one that wrote the soft labels."""
         return max(0, self.num_epochs - 1)
 
     @property
     def hours_saved(self) -> float | None:
-        """Hours of one processor thread."""
+        """Hours of one processor thread; None if the ensemble's speed is unknown."""
         return None if self.hours is None else self.hours * self.saved
 
 
 def count_teacher_passes(
     comparisons: Comparisons, histories: Mapping[str, History], corpus: CorpusSummary
 ) -> TeacherPasses | None:
-    """None where no essence student's epochs are known."""
+    """The passes for all students on soft labels; None if no number of epochs is known."""
     epochs = [
         len(histories[result.system.name])
         for group in comparisons.groups
-        if group.role == "essence student"
+        if group.role == "soft-label student"
         for result in group.results
         if result.system.name in histories
     ]

@@ -31,8 +31,8 @@ def _slices(part: str, slices: Sequence[Slice]) -> str:
 
 def _confusions(comparisons: Comparisons) -> str:
     found = confusions(comparisons.groups, most=MOST_CONFUSIONS)
-    rows = [(item.group, item.said, item.heard, item.count) for item in found]
-    return _csv(["group", "said", "heard", "count"], rows)
+    rows = [(item.group, item.reference, item.hypothesis, item.count) for item in found]
+    return _csv(["group", "reference", "hypothesis", "count"], rows)
 
 
 def _csv(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

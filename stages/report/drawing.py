@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-# Okabe and Ito: told apart by every kind of colour vision. Yellow is left out: too faint on white.
+# Okabe and Ito: distinct for all kinds of colour vision. Without yellow: too faint on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#666666"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SHORT_AXIS = 100  # highest over lowest value, below which more than powers of ten are named
+SHORT_AXIS = 100  # ratio of highest to lowest value, below which ticks are more than powers of ten
 
 AXES = {
     "grid": True,
@@ -31,7 +31,7 @@ AXES = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in this, whatever the user's matplotlibrc says."""
+    """The style of all figures, independent of the user's matplotlibrc."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rc("axes", **AXES)
@@ -39,14 +39,14 @@ def house_style() -> Iterator[None]:
         mpl.rc("grid", color="#e3e3e3")
         mpl.rc("legend", frameon=False, fontsize=9)
         mpl.rc("lines", linewidth=1.8)
-        mpl.rc("text", parse_math=False)  # a $ in somebody's name is a $
+        mpl.rc("text", parse_math=False)  # a $ in a name is a $
         # A name in a script that the font lacks is shown as boxes; the page has it as text.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
 
 def new_figure(*, width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure; width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -65,13 +65,13 @@ def ranks_along_x(axes: Axes, ks: list[int]) -> None:
     axes.set_xlim(min(ks) / 1.5, max(ks) * 1.5)
     axes.set_xticks(ks, [str(k) for k in ks])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("k (ranks kept a frame)")
+    axes.set_xlabel("k (ranks kept per frame)")
 
 
 def log_along_y(axes: Axes) -> None:
     """A logarithmic axis with plain numbers: 0.1, 1, 10; on a short one 0.2, 0.5 and so on too.
 
-    Matplotlib's own labels are formulas, and we draw none: a `$` in a name must stay one.
+    Matplotlib's own labels are formulas, and formulas are off: a `$` in a name must stay a `$`.
     """
 
     def between(value: float, _: int) -> str:

@@ -1,4 +1,4 @@
-"""corpus file, store, student -> Example: one utterance, as teacher and student hear it.
+"""corpus file, store, student -> Example: posteriors of teacher and student for one utterance.
 
 Shapes: T frames, F feature dims, C classes, K kept ranks, R classes shown.
 """
@@ -24,10 +24,10 @@ USUAL_SECONDS = 3.0  # long enough to see words, short enough to see frames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An utterance over the classes that are most active in it, in the order of their time.
+    """One utterance over its most active classes, in order of time.
 
-    `teacher_TR` is 0 where the store kept nothing. `labels_T` gives rows, -1 where the hard label
-    is unknown or not among the classes shown. `student_TR` is None where there is no student.
+    `teacher_TR` is 0 for classes that the store did not keep. `labels_T` holds row numbers, -1 if
+    the hard label is unknown or not among the R classes. `student_TR` is None without a student.
     """
 
     utterance: str
@@ -44,7 +44,7 @@ class Example:
 def read_example(
     inputs: ReportInputs, settings: ReportSettings, *, student: SystemResult | None
 ) -> Example | None:
-    """The example of the page; None where no soft labels of dev are at hand."""
+    """The example of the page; None if there are no soft labels of dev."""
     if inputs.store is None:
         return None
     store = open_store(inputs.store)
@@ -103,14 +103,14 @@ def _dense(soft: SoftLabels, num_classes: int) -> NDArray[np.float32]:
 def most_active(
     teacher_TC: NDArray[np.float32], student_TC: NDArray[np.float32] | None, *, num_classes: int
 ) -> NDArray[np.int64]:
-    """The classes with most mass for either, ordered by when the teacher hears them."""
+    """The classes with most mass for teacher or student, ordered by their centre in time."""
     either_C = teacher_TC.sum(axis=0)
     if student_TC is not None:
         either_C = np.maximum(either_C, student_TC.sum(axis=0))
     chosen = np.argsort(-either_C, kind="stable")[:num_classes]
-    heard_TR = teacher_TC[:, chosen] + (0 if student_TC is None else student_TC[:, chosen])
+    mass_TR = teacher_TC[:, chosen] + (0 if student_TC is None else student_TC[:, chosen])
     time_T = np.arange(len(teacher_TC))
-    centre_R = (time_T @ heard_TR) / np.maximum(heard_TR.sum(axis=0), np.float32(1e-12))
+    centre_R = (time_T @ mass_TR) / np.maximum(mass_TR.sum(axis=0), np.float32(1e-12))
     return chosen[np.argsort(centre_R, kind="stable")].astype(np.int64)
 
 

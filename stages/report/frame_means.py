@@ -1,11 +1,11 @@
-"""Frame qualities of a group: means over its seeds, None where one of them was not measured."""
+"""Frame metrics of a group: means over its seeds, None if a seed was not measured."""
 
 from stages.contract.results import Fidelity, GradientMatch, ReliabilityBin
 from stages.report.statistics.groups import SystemGroup, mean_known
 
 
 def fidelities(group: SystemGroup) -> list[Fidelity]:
-    """Of all seeds; empty where one was not measured."""
+    """The fidelity of each seed; empty if a seed was not measured."""
     found = [
         result.frames.fidelity
         for result in group.results
@@ -20,12 +20,12 @@ def agreement(group: SystemGroup) -> float | None:
 
 
 def divergence(group: SystemGroup) -> float | None:
-    """KL(teacher || group) in nats a frame."""
+    """KL(teacher || group) in nats per frame."""
     return mean_known([fidelity.divergence for fidelity in fidelities(group)])
 
 
 def expected_error(group: SystemGroup) -> float | None:
-    """ECE."""
+    """Expected calibration error."""
     return mean_known(
         [
             result.frames.calibration.expected_error
@@ -37,14 +37,14 @@ def expected_error(group: SystemGroup) -> float | None:
 
 
 def real_time_factor(group: SystemGroup) -> float | None:
-    """Seconds of one thread for a second of speech."""
+    """Seconds of one processor thread per second of speech."""
     return mean_known(
         [result.frames.real_time_factor if result.frames else None for result in group.results]
     )
 
 
 def mean_bins(group: SystemGroup) -> list[ReliabilityBin]:
-    """Reliability bins of all seeds together; empty where one was not measured."""
+    """Reliability bins over all seeds; empty if a seed was not measured."""
     found = [
         result.frames.calibration.bins
         for result in group.results
@@ -73,7 +73,7 @@ def gradient_curve(group: SystemGroup) -> dict[int, GradientMatch]:
 
 
 def hard_label_match(group: SystemGroup) -> GradientMatch | None:
-    """The same of hard labels."""
+    """Gradient match of hard labels, mean over the seeds."""
     matches = [part.hard_labels for part in fidelities(group)]
     known = [match for match in matches if match is not None]
     return _mean_match(known) if known and len(known) == len(matches) else None

@@ -1,7 +1,7 @@
-"""comparisons -> headline: what the test set shows of the essence student, and what it does not.
+"""comparisons -> headline: what the test set shows about the student that was chosen on dev.
 
-The student was chosen on dev. A difference is said to be shown where the bootstrap's p is below
-LEVEL and there are HINT_SEEDS at least; where MAPSSWE does not agree, that is said too.
+A difference counts as shown if the bootstrap's p is below LEVEL and both sides have at least
+HINT_SEEDS seeds. The headline also reports if MAPSSWE disagrees.
 """
 
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from stages.contract.results import SplitSummary
 from stages.report.formats import p_equals, percent, percent_range, points, points_range
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
-from stages.report.statistics.groups import SystemGroup, electable, of_role
+from stages.report.statistics.groups import SystemGroup, eligible, of_role
 
-FEW_SPEAKERS = 20  # below, intervals are rough
-HINT_SEEDS = 3  # below, a difference is a hint
+FEW_SPEAKERS = 20  # with fewer, intervals are rough
+HINT_SEEDS = 3  # with fewer, a difference is a hint
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One or two sentences in large letters, and the figures that they rest on."""
+    """One or two sentences, and the figures that support them."""
 
     verdict: str
     figures: tuple[str, ...]
 
 
 def write_headline(comparisons: Comparisons, *, train: SplitSummary) -> Headline:
-    """Compare the essence students that are best on dev with hard labels and ensemble, on test.
+    """Compare the chosen students with hard labels and ensemble, on test.
 
-    Where a part of `train` has no hard labels, that is said too: it is what the figures mean.
+    If a part of `train` has no hard labels, the figures say how much: hard labels learn from less.
     """
     chosen = comparisons.chosen
     if chosen is None:
-        return Headline("No essence student has been evaluated.", ())
+        return Headline("No student on soft labels has been evaluated.", ())
     if chosen.word_error_rate("test") is None:
-        return Headline("The test set has no transcripts: no word error rate is known.", ())
+        return Headline("The test set has no transcripts: word error rates are unknown.", ())
     found = [
         (name, comparison)
         for name, comparison in (
@@ -43,7 +43,7 @@ def write_headline(comparisons: Comparisons, *, train: SplitSummary) -> Headline
         if comparison is not None
     ]
     if not found:
-        verdict = "The essence student has nothing to be compared with."
+        verdict = "There is nothing to compare the student on soft labels with."
     else:
         verdict = " ".join(_verdict(name, comparison) for name, comparison in found)
     return Headline(verdict, (*_figures(comparisons, chosen), *_transcribed(train)))
@@ -58,38 +58,40 @@ def _verdict(name: str, comparison: Comparison) -> str:
     )
     if found.p >= LEVEL:
         return f"No difference between {ours} and {name} is shown on test: {evidence}"
-    if _few_seeds(comparison):  # the interval knows little of another training
+    if _few_seeds(comparison):  # the interval says little about other trainings
         fewer = "fewer" if found.delta < 0 else "more"
-        return f"A hint, no proof: {ours} makes {fewer} word errors than {name} on test: {evidence}"
+        return (
+            f"A hint, not a proof: {ours} makes {fewer} word errors than {name} on test: {evidence}"
+        )
     return f"{ours} is {'better' if found.delta < 0 else 'worse'} than {name} on test: {evidence}"
 
 
 def _few_seeds(comparison: Comparison) -> bool:
-    """Was one side trained once or twice only? An ensemble is what it is: it has no seeds."""
+    """Has one side fewer than HINT_SEEDS seeds? An ensemble has no seeds, so it does not count."""
     sides = [comparison.group, comparison.rival]
     return any(len(side.results) < HINT_SEEDS for side in sides if side.role != "ensemble")
 
 
 def _seeds(comparison: Comparison) -> str:
-    ours, theirs = len(comparison.group.results), len(comparison.rival.results)
-    if ours == theirs or comparison.rival.role == "ensemble":
-        return f"{ours} seed{'s' if ours > 1 else ''}"
-    return f"{ours} against {theirs} seeds"
+    num, num_rival = len(comparison.group.results), len(comparison.rival.results)
+    if num == num_rival or comparison.rival.role == "ensemble":
+        return f"{num} seed{'s' if num > 1 else ''}"
+    return f"{num} vs. {num_rival} seeds"
 
 
 def _figures(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
-    essence = of_role(comparisons.groups, "essence student")
-    num = len(electable(essence))
-    among = f" among {num} settings of essence students" if num > 1 else ""
+    essence = of_role(comparisons.groups, "soft-label student")
+    num = len(eligible(essence))
+    among = f" among {num} settings of students on soft labels" if num > 1 else ""
     barred = f" ({len(essence) - num} more with too few seeds)" if len(essence) > num else ""
     yield (
-        f"{chosen.name} was chosen on dev{among}{barred}; the test set had no say in it. Word "
-        f"error rates on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."
+        f"{chosen.name} was chosen on dev{among}{barred}, without looking at test. Word error "
+        f"rates on test: {_rate(comparisons, chosen)}{_rival_rates(comparisons)}."
     )
     for name, missing, comparison in (
         (
             "hard labels",
-            "are no students of this architecture on hard labels",
+            "are no students on hard labels with this architecture",
             comparisons.to_hard.get(chosen.key),
         ),
         ("the ensemble", "is no ensemble", comparisons.to_ensemble.get(chosen.key)),
@@ -116,11 +118,11 @@ def _rate(comparisons: Comparisons, group: SystemGroup) -> str:
 def _second_opinion(name: str, comparison: Comparison) -> str:
     found, segments = comparison.difference, comparison.segments
     text = (
-        f"Against {name}: probability of improvement {found.improvement:.3f}; MAPSSWE over "
+        f"Compared with {name}: probability of improvement {found.improvement:.3f}; MAPSSWE over "
         f"{segments.num_segments} segments {p_equals(segments.p)}"
     )
     if (segments.p < LEVEL) != (found.p < LEVEL):
-        text += ", which does not agree with the bootstrap: take neither as proof"
+        text += ", which disagrees with the bootstrap: neither is a proof"
     return f"{text}."
 
 
@@ -128,7 +130,7 @@ def _transcribed(train: SplitSummary) -> Iterator[str]:
     if train.labelled is not None:
         yield (
             f"{train.labelled.hours:.2f} of {train.hours:.2f} hours of training speech have hard "
-            "labels; what the rest teaches comes by soft labels alone."
+            "labels; from the rest, students learn by soft labels alone."
         )
 
 
@@ -137,10 +139,10 @@ def _warnings(comparisons: Comparisons, chosen: SystemGroup) -> Iterator[str]:
     once = [group.name for group in (chosen, baseline) if group and len(group.results) == 1]
     if once:
         yield (
-            f"One seed was trained of {' and of '.join(once)}: another training would have given "
-            "another student, which neither interval nor p knows. Take this for a hint."
+            f"Only one seed was trained of {' and of '.join(once)}: interval and p do not include "
+            "the variation between trainings. This is a hint, not a proof."
         )
     if comparisons.num_units and not comparisons.units_are_speakers:
-        yield "All of the test set is one speaker: the figures say nothing about other voices."
+        yield "The test set is one speaker: the figures do not generalise to other voices."
     elif 0 < comparisons.num_units < FEW_SPEAKERS:
-        yield f"The test set has {comparisons.num_units} speakers: intervals from so few are rough."
+        yield f"The test set has only {comparisons.num_units} speakers: intervals are rough."

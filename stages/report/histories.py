@@ -12,10 +12,10 @@ History = tuple[EpochMetrics, ...]
 
 
 def read_histories(paths: Mapping[str, Path]) -> dict[str, History]:
-    """The epochs of every system, in the order of `paths`; those without an epoch are left out.
+    """The epochs of each system, in the order of `paths`; systems without an epoch are left out.
 
     Raises:
-        MissingPart: when a file is not there.
+        MissingPart: if a file is missing.
         BadInput: naming file and line.
     """
     read = {name: _read(path) for name, path in paths.items()}
@@ -31,6 +31,6 @@ def _read(path: Path) -> History:
             epochs.append(EpochMetrics.model_validate_json(line))
         except ValidationError as cause:
             raise BadInput(
-                f"{path}:{number}: {cause.errors()[0]['msg']}: wanted one epoch's metrics a line"
+                f"{path}:{number}: {cause.errors()[0]['msg']}: wanted one epoch per line"
             ) from cause
     return tuple(epochs)

@@ -1,4 +1,4 @@
-"""ReportInputs: all that a report is made of. The report measures nothing itself."""
+"""ReportInputs: everything that a report is made of. The report itself measures nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,9 @@ from storage.care.store_audit import StoreAudit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What made something: `settings` is JSON text.
+    """The record of an artefact: `settings` is JSON text.
 
-    Where several things differ in a seed alone, or in what they were made from, `parts` names
-    each with its fingerprint.
+    If several artefacts differ in seed or inputs alone, `parts` lists their names and fingerprints.
     """
 
     name: str
@@ -24,10 +23,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportInputs:
-    """Results, and where the things lie that the pictures are drawn from.
+    """Results, and the paths of what the pictures show.
 
-    `histories` maps a system's name to its metrics.jsonl. `store` holds the soft labels of the
-    dev split; None where they are gone: the page then has no posteriorgram.
+    `histories` maps the name of a system to its metrics.jsonl. `store` is the soft-label store of
+    the dev split; None if it was removed: the page then has no posteriorgram.
     """
 
     results: tuple[SystemResult, ...]
@@ -40,6 +39,6 @@ class ReportInputs:
     program: str = "essence"  # version and commit of the program that writes the page
 
     def audit_of(self, split: str) -> StoreAudit | None:
-        """The audit of a split's store; None if the teacher is not here or did not label it."""
+        """The audit of a split's store; None if the teacher is missing or has no such store."""
         stores = self.teacher.stores if self.teacher else ()
         return next((store for store in stores if store.split == split), None)

@@ -1,4 +1,4 @@
-"""results, histories, store -> report: a page that opens anywhere, its pictures and data beside."""
+"""results, histories, store -> report: one page that needs no other file, pictures, data files."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ HEADINGS: dict[Role, str] = {
     "member": "Members",
     "ensemble": "Ensemble",
     "hard-label student": "Students on hard labels",
-    "essence student": "Students on the essence",
+    "soft-label student": "Students on soft labels",
 }
 PICTURES = (
     "differences.png",
@@ -59,19 +59,19 @@ PICTURES = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG as it stands in the page."""
+    """A PNG as the page embeds it."""
 
     data_uri: str
-    width: int  # pixels of the page: the PNG is finer
+    width: int  # CSS pixels: the PNG has more
 
 
 def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: Path) -> Path:
     """Write index.html, the pictures, and the figures as CSV and JSON; returns the page's path.
 
-    The same inputs give the same bytes. The page needs no other file and asks for none.
+    The same inputs give the same bytes. The page loads no other file.
 
     Raises:
-        BadInput: where systems were not evaluated on the same utterances.
+        BadInput: if systems were not evaluated on the same utterances.
     """
     comparisons = compare(
         group_results(inputs.results), samples=settings.bootstrap_samples, seed=settings.seed
@@ -80,7 +80,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
     example = read_example(inputs, settings, student=chosen.first if chosen else None)
     histories = read_histories(inputs.histories)
     pictures = _draw(settings, inputs, comparisons, histories=histories, example=example)
-    for name in PICTURES:  # none of an earlier, interrupted run stays
+    for name in PICTURES:  # an interrupted run may have left some
         (directory / name).unlink(missing_ok=True)
     for name, (content, _) in pictures.items():
         publish_file(directory / name, content)

@@ -1,4 +1,4 @@
-"""Ranking: what role each system plays, in which order they stand, what tells them apart."""
+"""Ranking: role, order and description of systems."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,33 +6,33 @@ from typing import Literal
 
 from stages.contract.results import SplitResult, SystemResult
 
-Role = Literal["member", "ensemble", "hard-label student", "essence student"]
+Role = Literal["member", "ensemble", "hard-label student", "soft-label student"]
 
-ORDER: tuple[Role, ...] = ("member", "ensemble", "hard-label student", "essence student")
+ORDER: tuple[Role, ...] = ("member", "ensemble", "hard-label student", "soft-label student")
 SHOWN_FACTS = ("architecture", "hard_weight", "tail", "temperature", "seed")
-PLAIN_FACTS = ("architecture",)  # say what they are without a name
-SOFT_FACTS = ("hard_weight", "tail", "temperature")  # say nothing of a student on hard labels
+PLAIN_FACTS = ("architecture",)  # shown without their name
+SOFT_FACTS = ("hard_weight", "tail", "temperature")  # without effect on a student on hard labels
 
 
 def role_of(result: SystemResult) -> Role:
-    """A student with hard_weight 1 has never heard of the teacher."""
+    """The role of a system. A student with hard_weight 1 learns from hard labels alone."""
     if result.system.kind != "student":
         return result.system.kind
-    return "hard-label student" if result.system.facts.hard_weight == 1 else "essence student"
+    return "hard-label student" if result.system.facts.hard_weight == 1 else "soft-label student"
 
 
 def kept_of(result: SystemResult) -> int | None:
-    """k of an essence student; None for all others."""
-    return result.system.facts.k if role_of(result) == "essence student" else None
+    """k of a student on soft labels; None for all others."""
+    return result.system.facts.k if role_of(result) == "soft-label student" else None
 
 
 def word_error_rate(split: SplitResult) -> float | None:
-    """None where there is no reference word to get wrong."""
+    """The word error rate; None without reference words."""
     return split.words.rate if split.words.reference_words else None
 
 
 def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
-    """Members, ensemble, hard-label student, essence students by k; then by name."""
+    """Members, ensemble, hard-label students, soft-label students by k; then by name."""
     return sorted(
         results,
         key=lambda r: (ORDER.index(role_of(r)), kept_of(r) or 0, r.system.name),
@@ -40,7 +40,7 @@ def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
 
 
 def describe(result: SystemResult, facts: Sequence[str]) -> str:
-    """`tdnn 5x128, hard weight 0.2, tail bucket`: the facts asked for that this system has."""
+    """`tdnn 5x128, hard weight 0.2, tail bucket`: those of `facts` that this system has."""
     have = asdict(result.system.facts)
     if role_of(result) == "hard-label student":
         have = {name: value for name, value in have.items() if name not in SOFT_FACTS}

@@ -23,8 +23,8 @@ class Row:
 
 
 def group_rows(comparisons: Comparisons) -> list[Row]:
-    """A row for each group: members, ensemble, hard-label students, essence students by k."""
-    facts = telling_facts(comparisons.groups)
+    """A row for each group: members, ensemble, hard-label students, soft-label students by k."""
+    facts = distinguishing_facts(comparisons.groups)
     chosen = comparisons.chosen.key if comparisons.chosen else None
     return [
         Row(
@@ -54,9 +54,9 @@ def seed_rows(comparisons: Comparisons) -> list[Row]:
     ]
 
 
-def telling_facts(groups: Sequence[SystemGroup]) -> list[str]:
-    """Architecture, and the facts in which essence students differ from each other."""
-    students = [group.first.system.facts for group in groups if group.role == "essence student"]
+def distinguishing_facts(groups: Sequence[SystemGroup]) -> list[str]:
+    """Architecture, and the facts in which students on soft labels differ."""
+    students = [group.first.system.facts for group in groups if group.role == "soft-label student"]
     return [
         name
         for name in SHOWN_FACTS

@@ -1,4 +1,4 @@
-"""soft labels of an utterance -> picture: its posteriorgram, and the tail below.
+"""soft labels of an utterance -> picture: a posteriorgram, with the tail below.
 
 Shapes: T frames, R classes shown.
 """
@@ -21,7 +21,7 @@ MOST_CLASS_LABELS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is drawn. `prob_TR` is 0 where a class is not kept; `labels_T` None: not known."""
+    """What is drawn. `prob_TR` is 0 for classes not kept; `labels_T` is None if unknown."""
 
     utterance: str
     seconds_per_frame: float
@@ -39,10 +39,10 @@ def choose_classes(
     num_classes: int,
     hard_labels_T: NDArray[np.int32] | None,
 ) -> Shown:
-    """The classes with most mass in the utterance, in the order in which they are heard.
+    """The classes with most mass in the utterance, in order of time.
 
     Raises:
-        BadInput: when the utterance has no frames.
+        BadInput: if the utterance has no frames.
     """
     if not labels.num_frames:
         raise BadInput(f"utterance {utterance!r} has no frames: name another one")
@@ -63,7 +63,7 @@ def choose_classes(
 
 
 def draw_soft_labels(shown: Shown) -> Figure:
-    """Posteriors over time, hard labels upon them, the tail below."""
+    """Posteriors over time with the hard labels, and the tail below."""
     inches = max(2.0, CLASS_INCHES * len(shown.classes_R))
     figure = new_figure(width=10, height=inches + 2.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[inches, 1.1])

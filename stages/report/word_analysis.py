@@ -1,6 +1,6 @@
-"""results -> where words go wrong: by speaker, by class of word, by pair of words, by utterance.
+"""results -> word errors by speaker, by class of word, by pair of words, by utterance.
 
-Counts are means over the seeds of a group. An insertion belongs to the word that was heard.
+Counts are means over the seeds of a group. An insertion counts for the class of the inserted word.
 """
 
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ CLASSES = ("letters", "numbers", "other words")
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One group's errors in a part of the test set: `words` said, `errors` a seed."""
+    """Errors of a group in a part of the test set: reference words, and errors per seed."""
 
     part: str
     group: str
@@ -33,29 +33,29 @@ class Slice:
 
     @property
     def rate(self) -> float | None:
-        """None where no word was said."""
+        """The word error rate; None without reference words."""
         return self.errors / self.words if self.words else None
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often a seed of the group heard `heard` for `said`; NO_WORD is an empty place."""
+    """A pair of words with its mean count per seed; NO_WORD for insertions and deletions."""
 
     group: str
-    said: str
-    heard: str
+    reference: str
+    hypothesis: str
     count: float
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """An utterance as one group's first seed heard it. `errors` is the mean over all seeds."""
+class AlignedUtterance:
+    """An utterance with the hypothesis of a group's first seed; `errors`: mean over all seeds."""
 
     id: str
     speaker: str
     pairs: tuple[Pair, ...]
     errors: float
-    rivals: tuple[tuple[str, tuple[Pair, ...]], ...]  # the same, as others heard it
+    rivals: tuple[tuple[str, tuple[Pair, ...]], ...]  # name, and the same for other groups
 
 
 def class_of(word: str) -> str:
@@ -67,7 +67,7 @@ def class_of(word: str) -> str:
 
 
 def by_speaker(groups: Sequence[SystemGroup]) -> list[Slice]:
-    """Every speaker and every group; speakers in the order of the alphabet."""
+    """Errors of each group for each speaker, in alphabetical order."""
     slices = []
     for group in groups:
         words: Counter[str] = Counter()
@@ -83,15 +83,15 @@ def by_speaker(groups: Sequence[SystemGroup]) -> list[Slice]:
 
 
 def by_word_class(groups: Sequence[SystemGroup]) -> list[Slice]:
-    """Letters, numbers, other words, for every group; a class that nobody said is left out."""
+    """Errors of each group for letters, numbers, other words; without classes that are empty."""
     slices = []
     for group in groups:
         words: Counter[str] = Counter()
         errors: Counter[str] = Counter()
-        for said, heard in _pairs(group):
-            kind = class_of(said if said != NO_WORD else heard)
-            words[kind] += said != NO_WORD
-            errors[kind] += said != heard
+        for reference, hypothesis in _pairs(group):
+            kind = class_of(reference if reference != NO_WORD else hypothesis)
+            words[kind] += reference != NO_WORD
+            errors[kind] += reference != hypothesis
         num = len(group.results)
         slices += [
             Slice(kind, group.name, words[kind] // num, errors[kind] / num)
@@ -102,10 +102,14 @@ def by_word_class(groups: Sequence[SystemGroup]) -> list[Slice]:
 
 
 def confusions(groups: Sequence[SystemGroup], *, most: int) -> list[Confusion]:
-    """The most frequent of every group: substitutions, insertions, deletions."""
+    """The most frequent substitutions, insertions and deletions of each group."""
     found = []
     for group in groups:
-        counts = Counter((said, heard) for said, heard in _pairs(group) if said != heard)
+        counts = Counter(
+            (reference, hypothesis)
+            for reference, hypothesis in _pairs(group)
+            if reference != hypothesis
+        )
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
         num = len(group.results)
         found += [Confusion(group.name, *pair, count / num) for pair, count in ranked]
@@ -114,23 +118,23 @@ def confusions(groups: Sequence[SystemGroup], *, most: int) -> list[Confusion]:
 
 def worst_utterances(
     group: SystemGroup, rivals: Sequence[SystemGroup], *, most: int
-) -> list[Heard]:
-    """The utterances in which the group makes most errors, beside what others heard there."""
+) -> list[AlignedUtterance]:
+    """The utterances with most errors of the group, next to the hypotheses of others."""
     errors: defaultdict[str, float] = defaultdict(float)
     for item in _utterances(group):
         errors[item.id] += item.words.errors / len(group.results)
     first = group.first.test.utterances
     worst = sorted((item for item in first if errors[item.id]), key=lambda i: (-errors[i.id], i.id))
-    heard_by = [
+    hypotheses = [
         (rival.name, {item.id: item for item in rival.first.test.utterances}) for rival in rivals
     ]
     return [
-        Heard(
+        AlignedUtterance(
             item.id,
             item.speaker,
             _aligned(item),
             errors[item.id],
-            tuple((name, _aligned(others[item.id])) for name, others in heard_by),
+            tuple((name, _aligned(others[item.id])) for name, others in hypotheses),
         )
         for item in worst[:most]
     ]

@@ -1,4 +1,4 @@
-"""word analysis -> what the page shows of it: tables of the groups that the claim is about."""
+"""word analysis -> tables of the page, for the groups that the headline is about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ WORD_CLASS: Column[SliceRow] = column(
 
 
 def slice_columns(names: Sequence[str], *, has_pair: bool) -> list[Column[SliceRow]]:
-    """Words, the rate of each group, and with a pair the difference of the first two."""
+    """Words, the rate of each group, and for a pair the difference of the first two."""
     words: Column[SliceRow] = column("words", title="Words", value=lambda row: row.words)
     difference: Column[SliceRow] = column(
         "difference",
@@ -110,7 +110,7 @@ def _difference(first: float | None, second: float | None) -> float | None:
 
 
 def _most_changed(rows: list[SliceRow]) -> list[SliceRow]:
-    """All, or of many those with the largest differences; from the best to the worst."""
+    """At most MOST_SPEAKERS rows, those with the largest differences, the best first."""
     ordered = sorted(rows, key=lambda row: (row.difference or 0.0, row.part))
     if len(ordered) <= MOST_SPEAKERS:
         return ordered

@@ -1,4 +1,4 @@
-"""reliability bins -> picture: accuracy against confidence, and ECE of every group."""
+"""reliability bins -> picture: accuracy against confidence, and ECE of each group."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from stages.report.figures.looks import look_of, named_groups
 from stages.report.frame_means import expected_error, mean_bins
 from stages.report.statistics.comparisons import Comparisons
 
-FEWEST = 0.001  # share of frames below which a bin is not drawn
+FEWEST = 0.001  # share of frames; bins with fewer are not drawn
 
 
 def draw_calibration(comparisons: Comparisons) -> Figure | None:
-    """Left the named groups' reliability, right expected calibration error against dev WER."""
+    """Left: reliability of the named groups. Right: calibration error against dev WER."""
     curves = [
         (named, bins) for named in named_groups(comparisons) if (bins := mean_bins(named.group))
     ]
@@ -36,8 +36,8 @@ def draw_calibration(comparisons: Comparisons) -> Figure | None:
             label=f"{named.label}: ECE {100 * (expected_error(named.group) or 0):.1f} %",
         )
     left.set_xlabel("confidence: highest posterior (%)")
-    left.set_ylabel("frames that are right (%)")
-    left.set_title("Reliability on dev: on the line is honest")
+    left.set_ylabel("accuracy: frames that are right (%)")
+    left.set_title("Reliability on dev: the line is perfect calibration")
     left.legend(loc="upper left")
     _draw_errors(right, comparisons)
     return figure

@@ -1,4 +1,4 @@
-"""comparisons -> picture: each group's difference to hard labels, with its interval."""
+"""comparisons -> picture: the difference of each group vs. hard labels, with its interval."""
 
 from matplotlib.figure import Figure
 
@@ -6,12 +6,12 @@ from stages.report.drawing import GREY, new_figure
 from stages.report.figures.looks import look_of
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
 
-MOST_ROWS = 40  # with more, the best on dev are shown
+MOST_ROWS = 40  # if there are more, the best on dev are shown
 ROW_INCHES = 0.26
 
 
 def draw_differences(comparisons: Comparisons) -> Figure | None:
-    """A row a group, in the order of the table; left of the line is better than hard labels."""
+    """One row per group, in the order of the table; left of the line is better."""
     shown = rows_of_figure(comparisons)
     if not shown:
         return None
@@ -35,13 +35,13 @@ def draw_differences(comparisons: Comparisons) -> Figure | None:
     axes.set_yticks(range(len(shown)), names, fontsize=8)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("points of test WER, less hard labels of the same architecture")
-    axes.set_title("Difference to hard labels: left is better")
+    axes.set_xlabel("points of test WER vs. hard labels of the same architecture")
+    axes.set_title("Difference vs. hard labels: left is better")
     return figure
 
 
 def rows_of_figure(comparisons: Comparisons) -> list[Comparison]:
-    """In the order of the groups; of too many the ones with the lowest dev word error rate."""
+    """In the order of the groups; at most MOST_ROWS, those with the lowest dev word error rate."""
     rows = [
         comparisons.to_hard[group.key]
         for group in comparisons.groups

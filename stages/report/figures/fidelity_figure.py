@@ -1,4 +1,4 @@
-"""frame qualities -> pictures: nearness to the teacher against word errors; gradients against k."""
+"""frame qualities -> pictures: fidelity to the teacher against word errors; gradients against k."""
 
 import math
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from storage.format.tiers import ranks_to_show
 
 
 def draw_fidelity(comparisons: Comparisons) -> Figure | None:
-    """Agreement and divergence, each against the dev word error rate, one dot a group."""
+    """Agreement and divergence, each against the dev word error rate, one dot per group."""
     apart = [group for group in comparisons.groups if group.role != "ensemble"]
     if not any(agreement(group) is not None for group in apart):
         return None
     figure = new_figure(width=10, height=4.3)
     left, right = figure.subplots(1, 2)
     _scatter(left, comparisons, lambda group: _percent(agreement(group)))
-    left.set_xlabel("frames on which the teacher agrees (%)")
-    left.set_title("Agreement: right is nearer to the teacher")
+    left.set_xlabel("frames with the teacher's most probable class (%)")
+    left.set_title("Agreement: right is closer to the teacher")
     _scatter(right, comparisons, divergence)
-    right.set_xlabel("KL(teacher || system), nats a frame")
-    right.set_title("Divergence: left is nearer to the teacher")
+    right.set_xlabel("KL(teacher || system), nats per frame")
+    right.set_title("Divergence: left is closer to the teacher")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -58,7 +58,7 @@ def _scatter(
 
 
 def draw_gradients(comparisons: Comparisons) -> Figure | None:
-    """Angle of k ranks' gradient to that of all that is kept, where the students stand."""
+    """Angle between the gradients of k ranks and of all that is kept, at the trained students."""
     students = [named for named in named_groups(comparisons) if named.group.role != "ensemble"]
     curves = [(named, curve) for named in students if (curve := gradient_curve(named.group))]
     if not curves:
@@ -86,12 +86,12 @@ def draw_gradients(comparisons: Comparisons) -> Figure | None:
     ticks = ranks_to_show(ks[-1])  # a student's own k may lie between two of them
     axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("angle to the whole gradient (degrees)")
-    axes.set_title("How k ranks turn the gradient, dev")
+    axes.set_ylabel("angle to the full gradient (degrees)")
+    axes.set_title("Gradient of k ranks vs. all ranks and tail, dev")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
 def degrees(cosine: float) -> float:
-    """The angle."""
+    """The angle of a cosine."""
     return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))

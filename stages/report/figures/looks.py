@@ -1,7 +1,7 @@
-"""Looks: colour and mark of each role, the same in every picture, and who is named in them.
+"""Looks: colour and marker of each role in all pictures, and the groups that have a name there.
 
-With four systems all could be named; with a hundred and fifty nobody could be found. So the ones
-that claims are about carry a name: ensemble, baseline, chosen; all others are dots of their role.
+In a picture of 150 systems no name could be read. Only the systems that claims are about have a
+name: ensemble, baseline and the chosen group. All others are dots in the colour of their role.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ LOOKS: dict[Role, Look] = {
     "member": Look(GREEN, "^", "members"),
     "ensemble": Look(ORANGE, "D", "ensemble"),
     "hard-label student": Look(BLACK, "s", "students on hard labels"),
-    "essence student": Look(SKY, "o", "students on the essence"),
+    "soft-label student": Look(SKY, "o", "students on soft labels"),
 }
 CHOSEN = Look(BLUE, "o", "chosen on dev")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A group that carries its name."""
+    """A group that is drawn with its name."""
 
     group: SystemGroup
     look: Look
@@ -46,7 +46,7 @@ class Named:
 
 
 def named_groups(comparisons: Comparisons) -> list[Named]:
-    """Ensemble, baseline, chosen: those that are here."""
+    """Ensemble, baseline and chosen group, as far as they exist."""
     return [
         Named(group, look, dash)
         for group, look, dash in (
@@ -59,6 +59,6 @@ def named_groups(comparisons: Comparisons) -> list[Named]:
 
 
 def look_of(group: SystemGroup, comparisons: Comparisons) -> Look:
-    """Of any group; the chosen one stands out."""
+    """The look of a group's role; the chosen group has its own."""
     chosen = comparisons.chosen
     return CHOSEN if chosen and group.key == chosen.key else LOOKS[group.role]

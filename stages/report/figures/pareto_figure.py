@@ -18,7 +18,7 @@ Point = tuple[float, float]  # cost, word error rate in per cent
 def draw_pareto(comparisons: Comparisons, store: StoreAudit | None) -> Figure | None:
     """Two panels: bytes per frame that k ranks open in the train store, and parameters.
 
-    The front is a stair.
+    The Pareto front is drawn as steps.
     """
     by_bytes = [
         (group, bytes_of(store, group.k))
@@ -29,7 +29,7 @@ def draw_pareto(comparisons: Comparisons, store: StoreAudit | None) -> Figure | 
     panels = [
         (title, label, points)
         for title, label, found in (
-            ("Bytes of soft labels", "bytes a frame that k ranks open (log scale)", by_bytes),
+            ("Bytes of soft labels", "bytes per frame that k ranks open (log scale)", by_bytes),
             ("Parameters", "parameters (log scale)", by_size),
         )
         if (points := _points(found))
@@ -56,13 +56,13 @@ def draw_pareto(comparisons: Comparisons, store: StoreAudit | None) -> Figure | 
 
 
 def bytes_of(store: StoreAudit, k: int) -> float | None:
-    """Bytes a frame that a reader of k ranks opens: all of the tier that holds rank k."""
+    """Bytes per frame that a reader of k ranks opens: tiers up to the one of rank k, whole."""
     wide = [size for rank, size in store.bytes_per_frame.items() if rank >= k]
     return min(wide, default=None)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats in both: by rising cost, ever fewer errors."""
+    """The Pareto front: with rising cost, fewer errors."""
     best: list[Point] = []
     for cost, rate in sorted(points):
         if not best or rate < best[-1][1]:
@@ -95,7 +95,7 @@ def _draw_panel(
             color=look.colour,
             markeredgecolor="white",
             markersize=9 if is_chosen else 7,
-            zorder=4 if is_chosen else 2 if group.role == "essence student" else 3,
+            zorder=4 if is_chosen else 2 if group.role == "soft-label student" else 3,
             label=look.plural,
         )
     costs = [cost for _, (cost, _) in points]
@@ -108,7 +108,7 @@ def _draw_panel(
 
 
 def _draw_rivals(axes: Axes, comparisons: Comparisons) -> None:
-    """Who reads no soft labels has no place on this axis: a line across."""
+    """Systems that read no soft labels have no bytes: horizontal lines."""
     for named in named_groups(comparisons)[:-1] if comparisons.chosen else ():
         rate = named.group.word_error_rate("test")
         if rate is not None:
@@ -118,7 +118,7 @@ def _draw_rivals(axes: Axes, comparisons: Comparisons) -> None:
 
 
 def _ticks(costs: Sequence[float]) -> list[float]:
-    """The costs themselves, where they are few and apart; else some of them."""
+    """The costs, without those that are too close to the one before."""
     ticks: list[float] = []
     for cost in sorted(set(costs)):
         if not ticks or cost > 1.6 * ticks[-1]:

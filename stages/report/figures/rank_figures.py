@@ -1,4 +1,4 @@
-"""comparisons, store figures -> pictures over k: word errors, kept mass, bytes."""
+"""comparisons, store figures -> pictures over k: word errors, bytes."""
 
 from collections.abc import Mapping
 
@@ -21,15 +21,17 @@ from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup, of_role
 
 SPREAD = 0.09  # doublings of k between two families at the same k
-MOST_FAMILIES = 6  # with a line and a name; the others are grey
-COLOURS = [colour for colour in SERIES if colour not in (BLACK, ORANGE)]  # those of the rivals
+MOST_FAMILIES = 6  # drawn with colour and name; the others are grey
+COLOURS = [
+    colour for colour in SERIES if colour not in (BLACK, ORANGE)
+]  # colours of hard labels and ensemble
 Family = dict[int, SystemGroup]  # by k
 
 
 def draw_ranks(comparisons: Comparisons) -> Figure | None:
-    """Test WER against k, a line for each family of students; None without such students.
+    """Test WER against k, a line for each family of students; None if there are none.
 
-    Of one architecture: a curve over k beside another one's hard labels would show what is not so.
+    All are of one architecture: next to hard labels of another one, a curve over k would mislead.
     """
     families = families_of(comparisons)
     if not families:
@@ -53,14 +55,14 @@ def draw_ranks(comparisons: Comparisons) -> Figure | None:
 
 
 def families_of(comparisons: Comparisons) -> dict[str, Family]:
-    """Essence groups by what their names say beside k; the best on dev first, each by k.
+    """Groups on soft labels by the settings in their name except k; the best on dev first.
 
-    Those of the architecture that was tried with most k; of two such, the chosen group's. Of two
-    groups with one k and one name the one that is better on dev is drawn.
+    Only the architecture with most values of k, preferably that of the chosen group. Of two groups
+    with the same k and name, the one that is better on dev is drawn.
     """
     found = [
         group
-        for group in sorted(of_role(comparisons.groups, "essence student"), key=_dev_rate)
+        for group in sorted(of_role(comparisons.groups, "soft-label student"), key=_dev_rate)
         if group.k is not None and group.word_error_rate("test") is not None
     ]
     tried: dict[str, set[int | None]] = {}
@@ -76,7 +78,7 @@ def families_of(comparisons: Comparisons) -> dict[str, Family]:
 
 
 def architecture_of(families: Mapping[str, Family]) -> str:
-    """That of all of them."""
+    """The architecture of all families."""
     return next(group.architecture for family in families.values() for group in family.values())
 
 
@@ -121,7 +123,7 @@ def _draw_family(
         heights,
         color=colour,
         marker=marker,
-        label=f"essence, {name}" if name else "essence",
+        label=f"soft labels, {name}" if name else "soft labels",
     )
     for place, height, group in zip(places, heights, family.values(), strict=True):
         if interval := comparisons.intervals.get(group.key):
@@ -138,7 +140,7 @@ def _draw_family(
 
 
 def draw_bytes(teacher: TeacherSummary) -> Figure | None:
-    """Bytes a frame that a reader of k ranks opens, beside dense float32."""
+    """Bytes per frame that a reader of k ranks opens, next to dense float32."""
     stores = [store for store in teacher.stores if store.bytes_per_frame]
     if not stores:
         return None
@@ -158,6 +160,6 @@ def draw_bytes(teacher: TeacherSummary) -> Figure | None:
     ranks_along_x(axes, ks)
     log_along_y(axes)
     axes.set_ylim(bottom=min(stores[0].bytes_per_frame.values()) / 2.5, top=dense * 2)
-    axes.set_ylabel("bytes a frame (log scale)")
+    axes.set_ylabel("bytes per frame (log scale)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure

@@ -12,22 +12,24 @@ from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup, best_on_dev, of_role
 
 LEGEND_COLUMNS = 3
-MOST_DOTS = 40  # epochs; with more, dots run together
-MOST_NAMED = 8  # with a name; the others are grey
+MOST_DOTS = 40  # epochs; dots of more would overlap
+MOST_NAMED = 8  # drawn with a name; the others are grey
 COLOURS = [colour for colour in SERIES if colour not in (BLACK, BLUE, ORANGE)]
 Line = list[tuple[int, float]]  # epoch, value
 
 
 def draw_training(comparisons: Comparisons, histories: Mapping[str, History]) -> Figure | None:
-    """Two panels, a line a group (mean of its seeds): members dashed, hard labels black."""
+    """Two panels, a line for each group (mean of its seeds): members dashed, hard labels black."""
     trained = [group for group in comparisons.groups if _known(group, histories)]
     if not trained:
         return None
-    named = _most_telling(trained, comparisons)
+    named = _named(trained, comparisons)
     looks = dict(zip([group.key for group in named], _looks(named, comparisons), strict=True))
     figure = new_figure(width=10, height=4 + 0.25 * -(-len(named) // LEGEND_COLUMNS))
     panels = figure.subplots(1, 2)
-    for group in sorted(trained, key=lambda group: group.key in looks):  # names on top
+    for group in sorted(
+        trained, key=lambda group: group.key in looks
+    ):  # named groups are drawn on top
         colour, dash = looks.get(group.key, ("#d0d0d0", "-"))
         known = _known(group, histories)
         marker = "." if max(map(len, known)) < MOST_DOTS and group.key in looks else ""
@@ -42,7 +44,7 @@ def draw_training(comparisons: Comparisons, histories: Mapping[str, History]) ->
                 label=label,
             )
     panels[0].set_title("Training loss")
-    panels[0].set_ylabel("nats a frame")
+    panels[0].set_ylabel("nats per frame")
     panels[1].set_title("Frame error on dev")
     panels[1].set_ylabel("wrong frames (%)")
     for axes in panels:
@@ -61,9 +63,7 @@ def _label(group: SystemGroup) -> str:
     return f"{group.name} (mean of {len(group.results)})" if len(group.results) > 1 else group.name
 
 
-def _most_telling(
-    trained: Sequence[SystemGroup], comparisons: Comparisons
-) -> Sequence[SystemGroup]:
+def _named(trained: Sequence[SystemGroup], comparisons: Comparisons) -> Sequence[SystemGroup]:
     """Baseline, chosen and members first, then those that are best on dev."""
     if len(trained) <= MOST_NAMED:
         return trained
@@ -104,7 +104,7 @@ def _frame_error(histories: Sequence[History]) -> Line:
 
 
 def _mean(curves: Sequence[Mapping[int, float]]) -> Line:
-    """At each epoch, over the seeds that were still training."""
+    """The mean at each epoch, over the seeds that reached it."""
     epochs = sorted({epoch for curve in curves for epoch in curve})
     values = [[curve[epoch] for curve in curves if epoch in curve] for epoch in epochs]
     return [(epoch, sum(v) / len(v)) for epoch, v in zip(epochs, values, strict=True)]

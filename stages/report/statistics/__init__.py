@@ -1,1 +1,1 @@
-"""statistics: what a difference between systems is worth."""
+"""statistics: intervals and significance of differences between systems."""

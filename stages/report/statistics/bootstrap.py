@@ -1,10 +1,11 @@
-"""Bootstrap: intervals and p-values of pooled word error rates, from speakers and seeds drawn anew.
+"""Bootstrap: intervals and p-values of pooled word error rates, by resampling speakers and seeds.
 
-Speakers are drawn, since the utterances of one are not independent (Bisani and Ney 2004), and
-seeds, since another training would have given another student. Both are drawn at once, each with
-replacement, and every pair of a drawn speaker and a drawn seed counts: Owen's "pigeonhole"
-bootstrap (2007), whose intervals are rather too wide than too narrow. All systems are measured on
-the same draws of speakers, so that what is hard for all of them cancels in a difference.
+Speakers are resampled, since the utterances of a speaker are not independent (Bisani and Ney 2004),
+and seeds, since another training gives another student. Both are drawn at once, each with
+replacement, and each pair of a drawn speaker and a drawn seed counts: Owen's "pigeonhole" bootstrap
+(2007), whose intervals are conservative. All systems are measured on the same draws of speakers,
+so that the difficulty of a speaker cancels in a difference. It is the one source of intervals: the
+terminal, the page and the data files read them here.
 
 Shapes: B draws, N seeds, S speakers.
 """
@@ -31,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Ours minus theirs, as fractions: below zero is better. `improvement` is a probability.
+    """System minus rival, as fractions: negative is better. `improvement` is a probability.
 
     `p` is two-sided: twice the smaller share of draws on either side of zero.
     """
@@ -44,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class PooledErrors:
-    """Errors of each seed on each speaker. Speakers are those of the `Bootstrap`, in its order."""
+    """Errors of each seed on each speaker, in the order of the `Bootstrap`'s speakers."""
 
     errors_NS: NDArray[np.float64]
 
@@ -55,9 +56,9 @@ class PooledErrors:
 
 
 class Bootstrap:
-    """Draws of the speakers of one test set, the same for every system that is measured.
+    """Draws of the speakers of one test set, the same for all systems.
 
-    With one speaker only, utterances are drawn instead.
+    If there is only one speaker, utterances are drawn.
     """
 
     def __init__(self, utterances: Sequence[UtteranceResult], *, samples: int, seed: int) -> None:
@@ -77,7 +78,7 @@ class Bootstrap:
         """The errors of one system's seeds.
 
         Raises:
-            BadInput: where these are not the utterances that others were measured on.
+            BadInput: if these are not the utterances that the draws were made from.
         """
         for split in splits:
             refuse_other_utterances(self._rows, split.utterances)
@@ -92,16 +93,16 @@ class Bootstrap:
         """95 % interval of the word error rate, over speakers and seeds."""
         return _interval(self._rates(pooled, stream=1))
 
-    def difference(self, ours: PooledErrors, theirs: PooledErrors, *, paired: bool) -> Difference:
-        """Ours minus theirs. `paired`: seed i of both is drawn together, else each on its own."""
-        assert not paired or ours.num_seeds == theirs.num_seeds
-        delta_B = self._rates(ours, stream=1) - self._rates(theirs, stream=1 if paired else 2)
+    def difference(self, system: PooledErrors, rival: PooledErrors, *, paired: bool) -> Difference:
+        """System minus rival. If `paired`, seed i of both is drawn together."""
+        assert not paired or system.num_seeds == rival.num_seeds
+        delta_B = self._rates(system, stream=1) - self._rates(rival, stream=1 if paired else 2)
         below, above = float((delta_B < 0).mean()), float((delta_B > 0).mean())
-        smaller_tail = 1.0 - max(below, above)  # draws of no difference count on either side
+        smaller_tail = 1.0 - max(below, above)  # ties count on both sides
         return Difference(
-            delta=self.rate(ours) - self.rate(theirs),
+            delta=self.rate(system) - self.rate(rival),
             interval=_interval(delta_B),
-            # A p-value is never zero: the draws that were not made might have been there.
+            # Plus one: with a finite number of draws, a p-value of zero is not known.
             p=min(1.0, 2.0 * (smaller_tail * self._samples + 1) / (self._samples + 1)),
             improvement=below + (1.0 - below - above) / 2,
         )
@@ -113,7 +114,7 @@ class Bootstrap:
         return rates_B
 
     def _draw(self, num: int, *, stream: int) -> NDArray[np.float64]:
-        """How often each of `num` is drawn, B times; the same for the same number and stream."""
+        """Counts of `num` items in B draws; the same `num` and stream give the same counts."""
         rng = np.random.default_rng([self._seed, stream, num])
         return rng.multinomial(num, [1 / num] * num, size=self._samples).astype(np.float64)
 
@@ -125,7 +126,7 @@ class Bootstrap:
 def refuse_other_utterances(
     rows: Sequence[tuple[str, str, str]], utterances: Sequence[UtteranceResult]
 ) -> None:
-    """Systems are compared on what both were asked: the same utterances in the same order.
+    """Check that two systems were evaluated on the same utterances, in the same order.
 
     Raises:
         BadInput: naming the first that differs.

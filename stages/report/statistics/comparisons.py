@@ -1,4 +1,4 @@
-"""Comparisons: each group against hard labels and against the ensemble, on test; and as JSON."""
+"""Comparisons: each group vs. hard labels and vs. the ensemble, on test; and as JSON."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ from stages.report.statistics.matched_pairs import (
 )
 
 FORMAT = 1
-LEVEL = 0.05  # a p-value below it is called a difference
+LEVEL = 0.05  # of significance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One group against a rival. `paired`: both have the same seeds, drawn together."""
+    """A group vs. a rival. `paired`: both have the same seeds, which are drawn together."""
 
     group: SystemGroup
     rival: SystemGroup
@@ -38,10 +38,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """All of them. Maps go by the key of a group; what cannot be compared is missing.
+    """All comparisons, by the key of the group; groups that cannot be compared are missing.
 
     `system_intervals` maps the fingerprint of a system, one seed of a group, to its interval.
-    `chosen` is the essence group that is best on dev: the one that claims are made of.
+    `chosen` is the group on soft labels that is best on dev: claims are about this group.
     """
 
     groups: tuple[SystemGroup, ...]
@@ -57,33 +57,33 @@ class Comparisons:
 
     @property
     def baseline(self) -> SystemGroup | None:
-        """The hard-label group that the chosen one is compared with."""
+        """The group on hard labels that the chosen group is compared with."""
         return baseline_of(self.chosen, self.groups) if self.chosen else None
 
     @property
     def ensemble(self) -> SystemGroup | None:
-        """The ensemble."""
+        """The ensemble; None if it was not evaluated."""
         return best_on_dev(of_role(self.groups, "ensemble"))
 
 
 def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Comparisons:
-    """Every group's interval, and its differences to baseline and ensemble.
+    """The interval of each group, and its differences vs. baseline and ensemble.
 
     Raises:
-        BadInput: where systems were not evaluated on the same utterances.
+        BadInput: if systems were not evaluated on the same utterances.
     """
-    chosen = best_on_dev(of_role(groups, "essence student"))
+    chosen = best_on_dev(of_role(groups, "soft-label student"))
     scored = [group for group in groups if all(map(_is_scored, group.splits("test")))]
     if not scored:
         return Comparisons(groups=tuple(groups), chosen=chosen)
     draws = Bootstrap(scored[0].first.test.utterances, samples=samples, seed=seed)
-    bench = _Bench(draws, scored)
+    comparer = _Comparer(draws, scored)
     return Comparisons(
         groups=tuple(groups),
-        intervals={group.key: draws.interval(bench.pooled[group.key]) for group in scored},
-        system_intervals=dict(bench.system_intervals()),
-        to_hard=dict(bench.against(lambda group: _hard_rival(group, chosen, scored))),
-        to_ensemble=dict(bench.against(lambda _: best_on_dev(of_role(scored, "ensemble")))),
+        intervals={group.key: draws.interval(comparer.pooled[group.key]) for group in scored},
+        system_intervals=dict(comparer.system_intervals()),
+        to_hard=dict(comparer.against(lambda group: _hard_rival(group, chosen, scored))),
+        to_ensemble=dict(comparer.against(lambda _: best_on_dev(of_role(scored, "ensemble")))),
         chosen=chosen,
         num_units=draws.num_units,
         units_are_speakers=draws.are_speakers,
@@ -95,7 +95,7 @@ def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Compar
 def _hard_rival(
     group: SystemGroup, chosen: SystemGroup | None, groups: Sequence[SystemGroup]
 ) -> SystemGroup | None:
-    """Students have the baseline of their own architecture; members and ensemble the claim's."""
+    """The baseline of the same architecture; for members and ensemble, of the chosen group's."""
     own = group if group.first.system.kind == "student" else chosen
     return baseline_of(own, groups) if own else None
 
@@ -104,8 +104,8 @@ def _is_scored(split: SplitResult) -> bool:
     return bool(split.utterances) and word_error_rate(split) is not None
 
 
-class _Bench:
-    """Groups ready to be compared: counted and aligned once."""
+class _Comparer:
+    """Compares groups whose errors were counted and aligned once."""
 
     def __init__(self, draws: Bootstrap, groups: Sequence[SystemGroup]) -> None:
         self._draws = draws
@@ -118,14 +118,14 @@ class _Bench:
         }
 
     def system_intervals(self) -> Iterator[tuple[str, Interval]]:
-        """Each seed by itself: fingerprint and interval."""
+        """Fingerprint and interval of each seed by itself."""
         for result in (result for group in self._groups for result in group.results):
             yield result.system.fingerprint, self._draws.interval(self._draws.pool([result.test]))
 
     def against(
         self, rival_of: Callable[[SystemGroup], SystemGroup | None]
     ) -> Iterator[tuple[str, Comparison]]:
-        """Each group that has a rival other than itself, and the comparison."""
+        """Key and comparison of each group that has a rival other than itself."""
         for group in self._groups:
             rival = rival_of(group)
             if rival is not None and rival.key != group.key:
@@ -145,7 +145,7 @@ class _Bench:
 
 
 def as_json(comparisons: Comparisons) -> str:
-    """comparisons.json: rates are fractions, `delta` is ours minus theirs."""
+    """comparisons.json: rates are fractions, `delta` is system minus rival."""
     document = {
         "format": f"essence comparisons {FORMAT}",
         "split": "test",

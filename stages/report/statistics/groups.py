@@ -8,7 +8,7 @@ from functools import cached_property
 from stages.contract.results import SplitResult, SystemResult
 from stages.report.ranking import ORDER, Role, in_order, kept_of, role_of, word_error_rate
 
-CLAIM_SEEDS = 5  # what is claimed has at least so many, or as many as any group of its role
+CLAIM_SEEDS = 5  # seeds of a group that claims are about, or as many as any group of its role has
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class SystemGroup:
     """Results of one system, by seed. A member and the ensemble are groups of one."""
 
     results: tuple[SystemResult, ...]
-    name: str = ""  # in tables: a student's without its seed, if there are several
+    name: str = ""  # in tables; without the seed if there are several
 
     @property
     def first(self) -> SystemResult:
-        """The one that stands for all where settings are shown."""
+        """The result whose settings are shown."""
         return self.results[0]
 
     @property
@@ -30,17 +30,17 @@ class SystemGroup:
 
     @property
     def role(self) -> Role:
-        """Its role: the same for all seeds."""
+        """The role, the same for all seeds."""
         return role_of(self.first)
 
     @property
     def k(self) -> int | None:
-        """k of an essence student; None for all others."""
+        """k of students on soft labels; None for all others."""
         return kept_of(self.first)
 
     @property
     def architecture(self) -> str:
-        """In words."""
+        """Architecture, in words."""
         return self.first.system.facts.architecture
 
     @cached_property
@@ -50,21 +50,21 @@ class SystemGroup:
         return tuple(seed for seed in seeds if seed is not None)
 
     def splits(self, split: str) -> tuple[SplitResult, ...]:
-        """That split of every seed."""
+        """A split's results of all seeds."""
         return tuple(result.dev if split == "dev" else result.test for result in self.results)
 
     def word_error_rate(self, split: str) -> float | None:
-        """Mean over the seeds; None where there is no reference word to get wrong."""
+        """Mean over the seeds; None without reference words."""
         return mean_known([word_error_rate(part) for part in self.splits(split)])
 
     @property
     def frame_error(self) -> float | None:
-        """On dev, mean over the seeds."""
+        """Frame error on dev, mean over the seeds; None without hard labels."""
         return mean_known([result.dev.frame_error for result in self.results])
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is unknown, or there is none."""
+    """The mean; None if a value is unknown or there are none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
@@ -76,7 +76,7 @@ def group_key(result: SystemResult) -> str:
 
 
 def group_results(results: Sequence[SystemResult]) -> list[SystemGroup]:
-    """All groups: members, ensemble, hard-label students, essence students by k; then by name."""
+    """All groups: members, ensemble, hard-label and soft-label students, by k and name."""
     found: dict[str, list[SystemResult]] = {}
     for result in in_order(results):
         found.setdefault(group_key(result), []).append(result)
@@ -106,12 +106,12 @@ def of_role(groups: Sequence[SystemGroup], role: Role) -> list[SystemGroup]:
 
 
 def best_on_dev(groups: Sequence[SystemGroup]) -> SystemGroup | None:
-    """Lowest mean word error rate on dev, then fewest frame errors. The test set has no say."""
-    return min(electable(groups), key=_badness, default=None)
+    """Lowest mean word error rate on dev, then lowest frame error. Test is not used."""
+    return min(eligible(groups), key=_dev_order, default=None)
 
 
-def electable(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
-    """Groups with enough seeds: of many systems tried once, the best is mostly the luckiest.
+def eligible(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
+    """Groups with enough seeds: of many systems trained once, the best is mostly the luckiest.
 
     CLAIM_SEEDS are enough, or as many as the group with most of them has.
     """
@@ -119,7 +119,7 @@ def electable(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
     return [group for group in groups if len(group.results) >= min(CLAIM_SEEDS, most)]
 
 
-def _badness(group: SystemGroup) -> tuple[float, float]:
+def _dev_order(group: SystemGroup) -> tuple[float, float]:
     words, frames = group.word_error_rate("dev"), group.frame_error
     worst = float("inf")
     return worst if words is None else words, worst if frames is None else frames

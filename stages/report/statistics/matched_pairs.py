@@ -2,13 +2,13 @@
 
 An utterance is cut into segments whose errors do not touch: between two of them lie at least
 GOOD_WORDS words that all systems have right, with nothing inserted. In every segment with an error
-the numbers of errors are subtracted; z is the mean difference over its standard error.
+the numbers of errors are subtracted; z is the mean difference divided by its standard error.
 
 Seeds are pooled inside a segment, as the mean over them; then "all systems" are all seeds of both.
-So segments stay independent, and the seeds are taken as they are: the test asks about other
-speech, not about other trainings. With one seed each it is NIST's own `sc_stats -t mapsswe`.
+So segments stay independent. The test is about other speech, not about other trainings. With one
+seed each it equals NIST's `sc_stats -t mapsswe`.
 
-Shapes: R reference words of an utterance; place R is behind the last.
+Shapes: R reference words of an utterance; place R is after the last.
 """
 
 import math
@@ -34,7 +34,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSystem:
-    """A pooled system's marks, utterance by utterance."""
+    """The marks of a group of seeds, utterance by utterance."""
 
     num_seeds: int
     utterances: tuple[Marks, ...]
@@ -42,7 +42,7 @@ class MarkedSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedPairs:
-    """What the test found. `mean` is errors a segment, ours minus theirs."""
+    """Result of the test. `mean` is in errors per segment, system minus rival."""
 
     num_segments: int
     mean: float
@@ -51,7 +51,7 @@ class MatchedPairs:
 
 
 def mark_system(splits: Sequence[SplitResult]) -> MarkedSystem:
-    """Align every seed's words once; they are compared with several rivals."""
+    """Align the words of each seed, once for all rivals."""
     by_utterance = zip(*(split.utterances for split in splits), strict=True)
     return MarkedSystem(len(splits), tuple(_mark(same) for same in by_utterance))
 
@@ -61,27 +61,27 @@ def _mark(seeds: Sequence[UtteranceResult]) -> Marks:
     wrong_R, inserted_R1 = np.zeros(num_words, np.int64), np.zeros(num_words + 1, np.int64)
     for item in seeds:
         place = 0
-        for said, heard in align_words(item.reference, item.hypothesis):
-            if said == NO_WORD:
+        for reference, hypothesis in align_words(item.reference, item.hypothesis):
+            if reference == NO_WORD:
                 inserted_R1[place] += 1
             else:
-                wrong_R[place] += said != heard
+                wrong_R[place] += reference != hypothesis
                 place += 1
     return Marks(wrong_R, inserted_R1)
 
 
-def matched_pairs(ours: MarkedSystem, theirs: MarkedSystem) -> MatchedPairs:
-    """The test over all utterances. Without a difference anywhere, or in none but one, p is 1."""
-    pairs = zip(ours.utterances, theirs.utterances, strict=True)
+def matched_pairs(system: MarkedSystem, rival: MarkedSystem) -> MatchedPairs:
+    """The test over all utterances. p is 1 with fewer than two segments, or without variance."""
+    pairs = zip(system.utterances, rival.utterances, strict=True)
     counted = [segment for one, other in pairs for segment in segments(one, other)]
-    differences = [a / ours.num_seeds - b / theirs.num_seeds for a, b in counted]
+    differences = [a / system.num_seeds - b / rival.num_seeds for a, b in counted]
     return _test(differences)
 
 
-def segments(ours: Marks, theirs: Marks) -> Iterator[tuple[int, int]]:
-    """(our errors, their errors) of every segment with an error."""
-    wrong = np.stack([ours.wrong_R, theirs.wrong_R], axis=1).tolist()
-    inserted = np.stack([ours.inserted_R1, theirs.inserted_R1], axis=1).tolist()
+def segments(system: Marks, rival: Marks) -> Iterator[tuple[int, int]]:
+    """(errors of the system, errors of the rival) in each segment with an error."""
+    wrong = np.stack([system.wrong_R, rival.wrong_R], axis=1).tolist()
+    inserted = np.stack([system.inserted_R1, rival.inserted_R1], axis=1).tolist()
     errors, num_good = [0, 0], 0
     for place, more in enumerate(inserted):
         if any(more):
@@ -103,6 +103,6 @@ def _test(differences: Sequence[float]) -> MatchedPairs:
     num = len(differences)
     mean = math.fsum(differences) / num if num else 0.0
     squares = math.fsum((value - mean) ** 2 for value in differences)
-    # NIST's program: without variance z is 0.
+    # As in NIST's program, z is 0 without variance.
     z = mean / math.sqrt(squares / (num - 1) / num) if num > 1 and squares > 0 else 0.0
     return MatchedPairs(num_segments=num, mean=mean, z=z, p=math.erfc(abs(z) / math.sqrt(2)))

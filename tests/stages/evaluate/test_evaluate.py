@@ -94,7 +94,7 @@ def evaluate(house, directory, system, settings=SETTINGS, corpus="corpus", progr
     )
 
 
-def test_a_trained_member_hears_most_words(house, tmp_path):
+def test_trained_member_recognises_most_words(house, tmp_path):
     result = evaluate(house, tmp_path / "out", make_system(house, "one"))
     for split in (result.dev, result.test):
         assert split.words.reference_words > 40
@@ -106,7 +106,7 @@ def test_a_trained_member_hears_most_words(house, tmp_path):
     assert result.acoustic_scale in SETTINGS.acoustic_scales
 
 
-def test_the_result_is_written_and_nothing_else_stays(house, tmp_path):
+def test_result_is_the_only_file_that_stays(house, tmp_path):
     (tmp_path / "out" / "scratch").mkdir(parents=True)
     (tmp_path / "out" / "scratch" / "left by an interrupted run").touch()
     result = evaluate(house, tmp_path / "out", make_system(house, "one"))
@@ -115,7 +115,7 @@ def test_the_result_is_written_and_nothing_else_stays(house, tmp_path):
     assert stored == result
 
 
-def test_an_ensemble_is_its_members_averaged(house, tmp_path):
+def test_ensemble_is_the_average_of_its_members(house, tmp_path):
     one = evaluate(house, tmp_path / "one", make_system(house, "one"))
     two = evaluate(house, tmp_path / "two", make_system(house, "two"))
     both = evaluate(house, tmp_path / "both", make_system(house, "one", "two"))
@@ -127,14 +127,14 @@ def test_an_ensemble_is_its_members_averaged(house, tmp_path):
     assert alone.dev.words == one.dev.words
 
 
-def test_the_same_system_gives_the_same_result(house, tmp_path):
+def test_result_is_the_same_for_the_same_system(house, tmp_path):
     system = make_system(house, "two")
     first = evaluate(house, tmp_path / "a", system)
     other_processes = SETTINGS.model_copy(update={"processes": 2})
     assert evaluate(house, tmp_path / "b", system, settings=other_processes) == first
 
 
-def test_the_decoder_gets_posteriors_divided_by_priors(house, tmp_path):
+def test_decoder_reads_posteriors_divided_by_priors(house, tmp_path):
     prior_C = np.array([0.4, 0.2, 0.1, 0.1, 0.1, 0.1], np.float32)
     with CorpusFile(house / "corpus" / "dev.h5") as corpus:
         run_members(
@@ -155,7 +155,7 @@ def test_the_decoder_gets_posteriors_divided_by_priors(house, tmp_path):
     np.testing.assert_allclose(posterior_TC.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_best_decode_of_dev_is_not_done_again(house, tmp_path, monkeypatch):
+def test_best_decode_of_dev_is_not_repeated(house, tmp_path, monkeypatch):
     decoded = []
     decode = SplitDecoder.decode
 
@@ -169,7 +169,7 @@ def test_the_best_decode_of_dev_is_not_done_again(house, tmp_path, monkeypatch):
     assert [split for split, _ in decoded].count("test") == 1
 
 
-def test_test_has_no_say_in_scale_and_penalty(house, tmp_path, monkeypatch):
+def test_scale_and_penalty_do_not_depend_on_test(house, tmp_path, monkeypatch):
     asked = []
     num_errors = SplitDecoder.num_errors
 
@@ -227,7 +227,7 @@ def test_partial_paths_are_counted_in_a_note(house, tmp_path):
     assert "est of evaluate.insertion_penalties" in notes.notes[-1], "two points: each an edge"
 
 
-def test_a_model_of_other_classes_is_refused(house, tmp_path):
+def test_model_of_other_classes_is_refused(house, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     for path in (house / "one").iterdir():

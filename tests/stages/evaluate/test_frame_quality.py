@@ -121,28 +121,28 @@ def test_agreement_is_of_the_most_probable_classes(frames):
     assert found.agreement == (ours_TC.argmax(axis=1) == theirs_TC.argmax(axis=1)).mean()
 
 
-def test_the_teacher_is_its_own_likeness(frames):
+def test_fidelity_of_the_teacher_to_itself_is_perfect(frames):
     _, theirs_TC, labels_T = frames
     found = tally(theirs_TC, theirs_TC, labels_T)
     assert found.agreement == 1
     assert found.divergence == pytest.approx(0, abs=1e-6)
 
 
-def test_a_system_is_softened_as_the_labels_are(frames):
+def test_system_is_softened_to_the_temperature_of_the_labels(frames):
     _, theirs_TC, labels_T = frames
     soft_TC = theirs_TC / 2 - np.log(np.exp(theirs_TC / 2).sum(axis=1, keepdims=True))
     assert tally(theirs_TC, soft_TC, labels_T, temperature=2.0).divergence < 1e-6
     assert tally(theirs_TC, soft_TC, labels_T).divergence > 0.05
 
 
-def test_without_labels_only_soft_ones_are_compared(frames):
+def test_fidelity_without_hard_labels_compares_soft_ones(frames):
     ours_TC, theirs_TC, labels_T = frames
     found = tally(ours_TC, theirs_TC, np.full_like(labels_T, NO_LABEL))
     assert found.hard_labels is None
     assert found.by_rank == tally(*frames).by_rank
 
 
-def test_no_frames_are_no_fidelity():
+def test_fidelity_of_no_frames_is_none():
     assert FidelityTally(ranks=(1,), temperature=1.0).result("d") is None
 
 
@@ -175,7 +175,7 @@ def test_calibrated_posteriors_have_no_calibration_error():
     assert found.result().expected_error < 0.01
 
 
-def test_without_hard_labels_calibration_is_not_known():
+def test_calibration_without_hard_labels_is_none():
     found = CalibrationTally()
     found.count(np.zeros((0, 3), np.float32), np.zeros(0, np.int32))
     found.count(make_posteriors(4, 1).astype(np.float32), np.full(4, NO_LABEL, np.int32))
@@ -211,7 +211,7 @@ def measure(house, store="dev.zarr", **facts):
     )
 
 
-def test_a_model_is_measured_on_its_posteriors_of_dev(house):
+def test_frame_quality_is_that_of_the_posteriors_of_dev(house):
     found = measure(house, k=2)
     model, _ = load_model(house / "model", "cpu")
     store = open_store(house / "dev.zarr")
@@ -238,7 +238,7 @@ def test_a_model_is_measured_on_its_posteriors_of_dev(house):
     assert [path.name for path in (house / "out").iterdir()] == ["frames.json"]
 
 
-def test_without_a_store_the_rest_is_measured(house):
+def test_frame_quality_without_a_store_has_the_rest(house):
     found = measure(house, store=None)
     assert found.fidelity is None
     assert found.calibration is not None
@@ -246,17 +246,17 @@ def test_without_a_store_the_rest_is_measured(house):
     assert document["fidelity"] is None
 
 
-def test_a_k_that_the_store_does_not_hold_is_left_out(house):
+def test_k_above_the_store_s_is_left_out(house):
     assert measure(house, k=50).fidelity.by_rank.keys() == {1, 2, 3}
 
 
-def test_a_model_that_does_not_fit_is_refused(house):
+def test_model_that_does_not_fit_is_refused(house):
     make_dev_corpus(house, feature_dim=9).close()
     with pytest.raises(BadInput):
         measure(house, store=None)
 
 
-def test_the_own_k_of_a_student_is_compared_too(house):
+def test_k_of_the_student_is_compared_too(house):
     with CorpusFile(house / "dev.h5") as corpus:
         make_dev_store(house / "wide.zarr", corpus, kept=5)
     assert measure(house, store="wide.zarr", k=3).fidelity.by_rank.keys() == {1, 2, 3, 4, 5}
@@ -287,7 +287,7 @@ def test_speed_is_a_thread_s_seconds_for_a_second_of_speech(house, tmp_path, mon
         assert real_time_factor([house / "model", tmp_path], corpus) is None
 
 
-def test_a_folded_member_s_speed_is_that_of_all_its_models(house, monkeypatch):
+def test_speed_of_a_folded_member_is_that_of_all_its_models(house, monkeypatch):
     for fold in (0, 1):
         save_student(fold_directory(house / "folded", fold))
     describe_folds(house / "folded", {"anna": 0, "bert": 1})

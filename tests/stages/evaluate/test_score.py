@@ -66,7 +66,7 @@ def test_frame_errors_and_cross_entropy_equal_an_oracle():
     assert tally.cross_entropy == pytest.approx(np.mean(nats), rel=1e-6)
 
 
-def test_without_labels_there_is_no_frame_error():
+def test_frame_error_without_labels_is_none():
     tally = FrameTally()
     tally.count(np.zeros((3, 2), np.float32), np.full(3, NO_LABEL, np.int32))
     assert tally.frame_error is None
@@ -91,7 +91,7 @@ SCALES, PENALTIES = (0.1, 0.14, 0.2, 0.28, 0.4), (-2.0, -1.0, 0.0, 1.0)
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_the_lowest_point_of_a_bowl_is_found(scale, penalty):
+def test_search_finds_the_lowest_point_of_a_bowl(scale, penalty):
     lowest = Point(scale, penalty)
     asked = []
 
@@ -103,14 +103,14 @@ def test_the_lowest_point_of_a_bowl_is_found(scale, penalty):
     assert len(asked) == len(set(asked))
 
 
-def test_a_flat_grid_is_left_at_once():
+def test_search_leaves_a_flat_grid_at_once():
     asked = []
     point = search(SCALES, PENALTIES, lambda point: asked.append(point) or 3)
     assert point == Point(0.2, 0.0)
     assert len(asked) == 5
 
 
-def test_a_grid_of_one_point_is_that_point():
+def test_search_of_one_point_returns_it():
     assert search([0.5], [2.0], lambda point: 0) == Point(0.5, 2.0)
 
 
@@ -125,7 +125,7 @@ def test_a_grid_of_one_point_is_that_point():
         ),
     ],
 )
-def test_a_point_on_the_edge_is_named(point, found):
+def test_point_on_the_edge_is_named(point, found):
     edges = list(describe_edges(point, SCALES, PENALTIES))
     assert len(edges) == len(found)
     assert all(edge.startswith(start) for edge, start in zip(edges, found, strict=True))

@@ -34,7 +34,7 @@ from tests.support.makers.scores import with_splits
 ENSEMBLE = make_result("ensemble", errors=205, kind="ensemble")
 
 
-def test_systems_stand_in_the_order_of_the_table() -> None:
+def test_systems_are_in_the_order_of_the_table() -> None:
     names = [result.system.name for result in in_order(make_all_results())]
     assert names == [
         *("conv", "gru", "lstm", "tdnn", "ensemble", "hard labels"),
@@ -43,9 +43,9 @@ def test_systems_stand_in_the_order_of_the_table() -> None:
     ]
 
 
-def test_a_student_of_hard_weight_one_is_no_essence_student() -> None:
+def test_student_of_hard_weight_one_is_a_hard_label_student() -> None:
     assert role_of(make_hard()) == "hard-label student"
-    assert role_of(make_essence(8, errors=1)) == "essence student"
+    assert role_of(make_essence(8, errors=1)) == "soft-label student"
 
 
 def compared(*results: SystemResult, samples: int = 1000) -> Comparisons:
@@ -65,7 +65,7 @@ def headline_of(comparisons: Comparisons) -> Headline:
     return write_headline(comparisons, train=make_corpus_summary().train)
 
 
-def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
+def test_headline_gives_the_evidence_of_a_shown_difference() -> None:
     found = compared(*seeds(make_hard, "hard labels", 300), *seeds(essence, "k=8", 200), ENSEMBLE)
     headline = headline_of(found)
     to_hard = found.to_hard[found.chosen.key].difference
@@ -77,7 +77,7 @@ def test_a_difference_that_is_shown_is_said_with_its_evidence() -> None:
     assert not any("One seed" in figure for figure in headline.figures)
 
 
-def test_speech_without_hard_labels_is_named_beside_the_figures() -> None:
+def test_headline_names_speech_without_hard_labels() -> None:
     found = compared(make_hard(errors=300), make_essence(8, errors=200))
     whole = make_corpus_summary().train
     part = LabelledPart(num_utterances=300, num_frames=103_500, hours=0.29)
@@ -87,31 +87,31 @@ def test_speech_without_hard_labels_is_named_beside_the_figures() -> None:
     assert told[-1].startswith("0.29 of 0.86 hours of training speech have hard labels;")
 
 
-def test_a_baseline_of_one_seed_is_named() -> None:
+def test_headline_names_a_baseline_of_one_seed() -> None:
     found = compared(make_hard(errors=300), *seeds(essence, "k=8", 200))
     figures = headline_of(found).figures
-    assert any(figure.startswith("One seed was trained of hard labels:") for figure in figures)
+    assert any(figure.startswith("Only one seed was trained of hard labels:") for figure in figures)
 
 
-def test_a_worse_student_is_said_to_be_worse() -> None:
+def test_headline_says_that_a_student_is_worse() -> None:
     found = compared(*seeds(make_hard, "hard labels", 150), *seeds(essence, "k=8", 300))
     verdict = headline_of(found).verdict
     assert verdict.startswith("k=8 is worse than hard labels on test: +7.50 points")
 
 
-def test_one_seed_is_a_hint_however_small_p_is() -> None:
+def test_headline_calls_one_seed_a_hint_however_small_p_is() -> None:
     headline = headline_of(compared(make_hard(errors=150), make_essence(8, errors=300)))
     assert headline.verdict.startswith(
-        "A hint, no proof: k=8 makes more word errors than hard labels"
+        "A hint, not a proof: k=8 makes more word errors than hard labels"
     )
     found = compared(*seeds(make_hard, "hard labels", 150), make_essence(8, errors=300))
-    assert headline_of(found).verdict.startswith("A hint, no proof: k=8 makes more")
-    once = "One seed was trained of k=8 and of hard labels:"
+    assert headline_of(found).verdict.startswith("A hint, not a proof: k=8 makes more")
+    once = "Only one seed was trained of k=8 and of hard labels:"
     assert any(figure.startswith(once) for figure in headline.figures)
     assert "There is no ensemble to compare with." in headline.figures
 
 
-def test_the_curve_over_k_is_of_one_architecture_and_its_own_baseline() -> None:
+def test_curve_over_k_has_one_architecture_and_its_baseline() -> None:
     def wide(name: str, *, errors: int, weight: float) -> SystemResult:
         facts = {"architecture": "conv 5x192", "hard_weight": weight, "k": 8, "seed": 1}
         return make_result(name, errors=errors, **facts)
@@ -130,55 +130,62 @@ def test_the_curve_over_k_is_of_one_architecture_and_its_own_baseline() -> None:
     assert [list(family) for family in families_of(compared(*best, narrow[0])).values()] == [[8]]
 
 
-def test_two_seeds_are_a_hint_too() -> None:
+def test_headline_calls_two_seeds_a_hint_too() -> None:
     hard, ours = seeds(make_hard, "hard labels", 300), seeds(essence, "k=8", 150)
     assert headline_of(compared(*hard, *ours)).verdict.startswith("k=8 is better than")
     few = headline_of(compared(*hard, *ours[:2])).verdict
-    assert few.startswith("A hint, no proof: k=8 makes fewer word errors than hard labels")
+    assert few.startswith("A hint, not a proof: k=8 makes fewer word errors than hard labels")
 
 
-def test_settings_that_could_not_be_chosen_are_not_counted_among_those_that_could() -> None:
+def test_headline_counts_only_settings_that_could_be_chosen() -> None:
     ours, once = seeds(essence, "k=8", 200), essence("k=4", k=4, errors=100)
     other = seeds(lambda name, **facts: essence(name, k=2, **facts), "k=2", 210)
     figure = headline_of(compared(*ours, *other, once)).figures[0]
-    assert "chosen on dev among 2 settings of essence students (1 more with too few" in figure
+    assert (
+        "chosen on dev among 2 settings of students on soft labels (1 more with too few" in figure
+    )
     assert figure.startswith("k=8 was chosen")
 
 
-def test_a_difference_that_is_not_shown_is_not_claimed() -> None:
+def test_headline_claims_no_difference_that_is_not_shown() -> None:
     headline = headline_of(compared(make_hard(errors=222), make_essence(8, errors=220)))
     assert headline.verdict.startswith("No difference between k=8 and hard labels is shown on test")
 
 
-def test_two_tests_that_disagree_are_named() -> None:
+def test_headline_names_tests_that_disagree() -> None:
     found = compared(make_hard(errors=222), make_essence(8, errors=220))
     (key,) = found.to_hard
     comparison = found.to_hard[key]
     other = replace(comparison, segments=replace(comparison.segments, p=0.01))
     headline = headline_of(replace(found, to_hard={key: other}))
-    assert any("does not agree with the bootstrap" in figure for figure in headline.figures)
+    assert any("disagrees with the bootstrap" in figure for figure in headline.figures)
     assert not any("agree" in figure for figure in headline_of(found).figures)
 
 
-def test_the_student_of_the_headline_is_chosen_on_dev() -> None:
+def test_headline_student_is_chosen_on_dev() -> None:
     lucky = make_essence(2, errors=100)
     lucky = with_splits(lucky, dev=make_essence(2, errors=300).dev)
     headline = headline_of(compared(lucky, make_essence(8, errors=200), make_hard()))
-    assert "k=8 was chosen on dev among 2 settings of essence students" in headline.figures[0]
-    assert headline.verdict.startswith("A hint, no proof: k=8 makes fewer")
-
-
-def test_the_headline_says_what_is_missing() -> None:
-    assert headline_of(compared(make_hard())).verdict == "No essence student has been evaluated."
-    alone = headline_of(compared(make_essence(8, errors=200)))
-    assert alone.verdict == "The essence student has nothing to be compared with."
     assert (
-        "There are no students of this architecture on hard labels to compare with."
+        "k=8 was chosen on dev among 2 settings of students on soft labels" in headline.figures[0]
+    )
+    assert headline.verdict.startswith("A hint, not a proof: k=8 makes fewer")
+
+
+def test_headline_says_what_is_missing() -> None:
+    assert (
+        headline_of(compared(make_hard())).verdict
+        == "No student on soft labels has been evaluated."
+    )
+    alone = headline_of(compared(make_essence(8, errors=200)))
+    assert alone.verdict == "There is nothing to compare the student on soft labels with."
+    assert (
+        "There are no students on hard labels with this architecture to compare with."
         in alone.figures
     )
 
 
-def test_the_most_active_classes_stand_in_the_order_of_time() -> None:
+def test_most_active_classes_are_in_order_of_time() -> None:
     teacher_TC = np.zeros((6, 9), np.float32)
     teacher_TC[:3, 7], teacher_TC[3:, 2] = 0.9, 0.8
     student_TC = np.zeros_like(teacher_TC)
@@ -187,7 +194,7 @@ def test_the_most_active_classes_stand_in_the_order_of_time() -> None:
     assert most_active(teacher_TC, None, num_classes=2).tolist() == [7, 2]
 
 
-def test_the_example_shows_what_store_and_student_say(tmp_path: Path) -> None:
+def test_example_shows_posteriors_of_store_and_student(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     example = read_example(
         inputs, ReportSettings(posteriorgram_classes=4), student=inputs.results[0]

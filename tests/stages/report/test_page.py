@@ -94,7 +94,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(make_inputs(directory), directory / "report")
 
 
-def test_the_page_needs_no_other_file_and_asks_for_none(whole: Path) -> None:
+def test_page_needs_no_other_file(whole: Path) -> None:
     page = whole
     tags = parse(page)
     addresses = [
@@ -113,7 +113,7 @@ def test_the_page_needs_no_other_file_and_asks_for_none(whole: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_pictures_and_tables_lie_beside_the_page(whole: Path) -> None:
+def test_page_directory_holds_pictures_and_data_files(whole: Path) -> None:
     page = whole
     names = {path.name for path in page.parent.iterdir()}
     assert names == {"index.html", *DATA_FILES, *PICTURES}
@@ -121,14 +121,14 @@ def test_pictures_and_tables_lie_beside_the_page(whole: Path) -> None:
         assert (page.parent / name).read_bytes().startswith(PNG)
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+def test_page_of_the_same_inputs_has_the_same_bytes(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     one = write(inputs, tmp_path / "one").parent
     other = write(replace(inputs, results=inputs.results[::-1]), tmp_path / "other").parent
     assert tree_digest(one) == tree_digest(other)
 
 
-def test_everything_that_was_given_is_on_the_page(whole: Path) -> None:
+def test_page_shows_all_inputs(whole: Path) -> None:
     text = parse(whole).text
     for wanted in (
         "k=16 tail=bucket",
@@ -150,7 +150,7 @@ def test_everything_that_was_given_is_on_the_page(whole: Path) -> None:
         assert wanted in text
 
 
-def test_html_in_names_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+def test_html_in_names_is_escaped(tmp_path: Path) -> None:
     evil = '<script>alert("k")</script>&amp; $\\frac_$'
     inputs = make_inputs(tmp_path, [*make_members(), make_hard(evil), make_essence(4, errors=230)])
     corpus = inputs.corpus.model_copy(update={"source": evil})
@@ -179,7 +179,7 @@ def test_names_that_the_font_lacks_do_no_harm(tmp_path: Path) -> None:
         (make_essence(8, errors=200), make_essence(8, errors=210, tail="bucket")),
     ],
 )
-def test_few_systems_make_a_page_too(tmp_path: Path, results: tuple[SystemResult, ...]) -> None:
+def test_page_of_few_systems_is_written(tmp_path: Path, results: tuple[SystemResult, ...]) -> None:
     inputs = only(make_inputs(tmp_path), *results)
     page = write(replace(inputs, teacher=None), tmp_path / "report")
     parse(page)
@@ -202,7 +202,7 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     # dev, test, interval, both differences with their p; and k of the hard-label student
     assert cells.count("–") == 2 * 7 + 1
     assert "best" not in body
-    assert "no word error rate is known" in parse(page).text
+    assert "word error rates are unknown" in parse(page).text
 
 
 def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
     assert not (page.parent / "training.png").exists()
 
 
-def test_a_missing_or_broken_history_is_named(tmp_path: Path) -> None:
+def test_history_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path, [make_hard()])
     with pytest.raises(MissingPart, match=r"gone\.jsonl is not there"):
         write(replace(inputs, histories={"hard labels": tmp_path / "gone.jsonl"}), tmp_path / "r")
@@ -223,7 +223,7 @@ def test_a_missing_or_broken_history_is_named(tmp_path: Path) -> None:
         write(replace(inputs, histories={"hard labels": broken}), tmp_path / "r")
 
 
-def test_the_utterance_of_the_settings_is_shown(tmp_path: Path, whole: Path) -> None:
+def test_utterance_of_the_settings_is_shown(tmp_path: Path, whole: Path) -> None:
     assert "Utterance dev-1 of dev" in parse(whole).text
     inputs = only_read(make_inputs(tmp_path), make_essence(8, errors=200))
     page = write(inputs, tmp_path / "b", utterance="dev-3")
@@ -233,20 +233,20 @@ def test_the_utterance_of_the_settings_is_shown(tmp_path: Path, whole: Path) -> 
             write(inputs, tmp_path / "c", utterance=wrong)
 
 
-def test_a_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
+def test_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     make_dev_corpus(tmp_path, seconds=1.7).close()
     with pytest.raises(StoreMismatch, match="corpus_fingerprint"):
         write(inputs, tmp_path / "report")
 
 
-def test_without_a_student_the_teacher_is_shown_alone(tmp_path: Path) -> None:
+def test_example_without_a_student_shows_the_teacher_alone(tmp_path: Path) -> None:
     page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
     assert (page.parent / "posteriorgram.png").exists()
     assert "or student" not in parse(page).text
 
 
-def test_a_sweep_of_many_seeds_is_a_page_of_groups(tmp_path: Path) -> None:
+def test_page_of_a_sweep_has_a_row_for_each_group(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path, make_sweep(num_settings=30, num_seeds=5))
     page = write(inputs, tmp_path / "report")
     text = page.read_text(encoding="utf-8").split("</tbody>")[0]
@@ -255,7 +255,7 @@ def test_a_sweep_of_many_seeds_is_a_page_of_groups(tmp_path: Path) -> None:
     assert page.stat().st_size < 3_000_000
 
 
-def test_systems_that_were_not_asked_the_same_are_refused(tmp_path: Path) -> None:
+def test_systems_evaluated_on_other_utterances_are_refused(tmp_path: Path) -> None:
     hard, essence = make_hard(), make_essence(8, errors=200)
     fewer = essence.test.model_copy(update={"utterances": essence.test.utterances[1:]})
     inputs = make_inputs(tmp_path, [hard, with_splits(essence, test=fewer)])
@@ -263,6 +263,6 @@ def test_systems_that_were_not_asked_the_same_are_refused(tmp_path: Path) -> Non
         write(inputs, tmp_path / "report")
 
 
-def test_many_models_have_curves_of_their_own(tmp_path: Path) -> None:
+def test_training_curves_of_many_models_are_drawn(tmp_path: Path) -> None:
     results = [make_result(f"member {number}", kind="member") for number in range(17)]
     assert (write(make_inputs(tmp_path, results), tmp_path / "r").parent / "training.png").exists()

@@ -65,12 +65,15 @@ def test_errors_are_counted_by_speaker_and_class():
     }  # fmt: skip
 
 
-def test_the_most_frequent_confusions_come_first():
+def test_confusions_are_most_frequent_first():
     found = confusions([make_group(*TWO_SEEDS)], most=2)
-    assert [(c.said, c.heard, c.count) for c in found] == [("E", "THREE", 1), ("", "U", 0.5)]
+    assert [(c.reference, c.hypothesis, c.count) for c in found] == [
+        ("E", "THREE", 1),
+        ("", "U", 0.5),
+    ]
 
 
-def test_the_worst_utterances_are_shown_beside_others():
+def test_worst_utterances_are_shown_next_to_rivals():
     group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
     first, second = worst_utterances(group, [rival], most=5)
     assert (first.id, first.errors, second.id, second.errors) == ("u2", 1.5, "u1", 0.5)
@@ -94,7 +97,7 @@ def compared(*groups):
     return compare(group_results(results), samples=100, seed=1)
 
 
-def test_the_page_tells_of_the_chosen_one_first():
+def test_word_tables_begin_with_the_chosen_group():
     hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
     found = word_sections(compared(make_group(*TWO_SEEDS), hard))
     assert found["word_groups"] == ["k=8", "hard labels seed=1"]
@@ -107,7 +110,7 @@ def test_the_page_tells_of_the_chosen_one_first():
     assert word_sections(compared(hard))["word_groups"] == []
 
 
-def test_families_are_the_settings_beside_k():
+def test_families_are_the_settings_without_k():
     groups = [
         make_group(*TWO_SEEDS, name="k=8", k=8),
         make_group(("A B SEVEN", ""), name="k=2", k=2),
@@ -120,7 +123,7 @@ def test_families_are_the_settings_beside_k():
     assert next(iter(families)) == "hard=0.2"  # the best on dev
 
 
-def test_of_too_many_rows_the_best_on_dev_are_drawn():
+def test_difference_figure_draws_at_most_the_best_rows_on_dev():
     hard = make_group(("A B SEVEN", ""), name="hard labels", weight=1.0)
     bad = make_group(("", ""), name="k=99", k=99)
     many = [make_group(("A SEVEN", "PLEASE"), name=f"k={k}", k=k) for k in range(1, MOST_ROWS + 1)]
@@ -128,18 +131,18 @@ def test_of_too_many_rows_the_best_on_dev_are_drawn():
     assert shown == list(range(1, MOST_ROWS + 1))
 
 
-def test_the_front_has_fewer_errors_for_more_cost():
+def test_pareto_front_has_fewer_errors_for_more_cost():
     points = [(2, 9.0), (1, 9.5), (4, 9.2), (8, 8.0), (8, 8.5)]
     assert front(points) == [(1, 9.5), (2, 9.0), (8, 8.0)]
 
 
-def test_a_reader_of_k_ranks_opens_whole_tiers():
+def test_bytes_of_k_ranks_are_those_of_whole_tiers():
     store = make_teacher_summary().stores[0]
     assert [bytes_of(store, k) for k in (1, 3, 4, 5, 32)] == [2.6, 10.1, 10.1, 18.9, 62.4]
     assert bytes_of(store, 33) is None
 
 
-def test_an_angle_is_in_degrees():
+def test_angle_is_in_degrees():
     assert degrees(1.0) == 0
     assert degrees(0.0) == pytest.approx(90)
     assert degrees(1.0000001) == 0

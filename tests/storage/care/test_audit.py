@@ -73,7 +73,7 @@ def make_store(path: Path, corpus: Path) -> None:
     writer.seal()
 
 
-def test_every_figure_is_that_of_the_posteriors(tmp_path: Path, corpus: Path) -> None:
+def test_audit_figures_are_those_of_the_posteriors(tmp_path: Path, corpus: Path) -> None:
     """An oracle in float64 on what was never stored; the code's error is one per cent at most."""
     with CorpusFile(corpus) as opened:
         make_store(tmp_path / "a.zarr", corpus)
@@ -118,22 +118,20 @@ def test_kept_mass_spreads_as_the_decoded_labels_do(tmp_path: Path, corpus: Path
         assert audit.kept_mass[k] == pytest.approx(kept_TK[:, k - 1].mean(), abs=1e-12)
 
 
-def test_without_a_corpus_nothing_is_said_of_hard_labels(tmp_path: Path, corpus: Path) -> None:
+def test_audit_without_a_corpus_has_no_hard_labels(tmp_path: Path, corpus: Path) -> None:
     make_store(tmp_path / "a.zarr", corpus)
     audit = audit_store(open_store(tmp_path / "a.zarr"))
     assert audit.agreement is None
     assert audit.num_labelled == 0
 
 
-def test_the_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
+def test_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(shard_frames=132), LENGTHS)
     with CorpusFile(corpus) as opened, pytest.raises(StoreMismatch, match="corpus_fingerprint"):
         audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)
 
 
-def test_utterances_that_one_of_both_lacks_count_where_they_can(
-    tmp_path: Path, corpus: Path
-) -> None:
+def test_audit_counts_utterances_missing_from_store_or_corpus(tmp_path: Path, corpus: Path) -> None:
     with CorpusFile(corpus) as opened:
         rows = utterances_of(opened)
         stranger = replace(rows[0], id="another", num_frames=7)

@@ -92,7 +92,7 @@ def test_utterances_of_a_speaker_are_drawn_together():
     assert few == many
 
 
-def test_the_same_system_twice_is_no_difference():
+def test_difference_of_a_system_with_itself_is_zero():
     seeds = [make_speakers(row) for row in OURS]
     found = differ(seeds, seeds)
     assert (found.delta, found.interval.low, found.interval.high) == (0, 0, 0)
@@ -100,12 +100,12 @@ def test_the_same_system_twice_is_no_difference():
     assert found.improvement == 0.5
 
 
-def test_no_errors_at_all_are_no_difference():
+def test_difference_without_errors_has_p_of_one():
     perfect = [make_speakers([0, 0, 0])]
     assert differ(perfect, perfect).p == 1
 
 
-def test_a_difference_everywhere_is_certain_but_for_the_draws_not_made():
+def test_difference_of_all_speakers_has_the_smallest_p():
     found = differ([make_speakers([1, 2, 3])], [make_speakers([4, 5, 6])], samples=999)
     assert found.p == pytest.approx(2 / 1000)
     assert found.improvement == 1
@@ -115,7 +115,7 @@ def test_a_difference_everywhere_is_certain_but_for_the_draws_not_made():
     assert back.interval.low == -found.interval.high
 
 
-def test_one_speaker_s_utterances_are_drawn():
+def test_utterances_are_drawn_if_there_is_one_speaker():
     def alone(errors):
         return [make_counted(str(i), "s", errors=count) for i, count in enumerate(errors)]
 
@@ -144,7 +144,7 @@ def test_seeds_widen_the_interval():
     assert widths[1] > 2 * widths[0]
 
 
-def test_the_seed_of_the_draws_decides_them():
+def test_draws_depend_on_the_seed():
     sides = [make_speakers([1, 5, 3, 8, 2])], [make_speakers([2, 4, 4, 6, 2])]
     assert differ(*sides, samples=300, seed=3) == differ(*sides, samples=300, seed=3)
     assert differ(*sides, samples=300, seed=3) != differ(*sides, samples=300, seed=4)

@@ -54,26 +54,26 @@ def test_members_of_the_same_settings_stay_themselves():
     assert [len(group.results) for group in group_results(members)] == [1, 1]
 
 
-def test_the_best_is_chosen_on_dev():
+def test_best_group_is_chosen_on_dev():
     lucky = essence(2, [1, 1], dev=[9, 9])
     steady = essence(8, [5, 5], dev=[5, 5])
     assert best_on_dev(group_results([lucky, steady])).k == 8
 
 
-def test_one_lucky_seed_is_not_chosen_where_others_have_several():
+def test_group_of_one_seed_is_not_chosen_if_others_have_several():
     once = essence(2, [1, 1])
     often = [essence(8, [3, 3], seed=seed) for seed in range(5)]
     assert best_on_dev(group_results([once, *often])).k == 8
     assert best_on_dev(group_results([once, often[0]])).k == 2
 
 
-def test_the_baseline_has_the_same_architecture_and_is_the_best_of_it():
+def test_baseline_is_the_best_of_the_same_architecture():
     wide = hard([1, 1], name="wide", architecture="tdnn 5x512")
     long = hard([3, 3], name="hard labels epochs=24")
     short = hard([4, 4], name="hard labels epochs=12")
     student = essence(8, [2, 2])
     groups = group_results([wide, long, short, student])
-    (own,) = of_role(groups, "essence student")
+    (own,) = of_role(groups, "soft-label student")
     assert baseline_of(own, groups).results == (long,)
     found = run([wide, long, short, student])
     rivals = {c.group.first.system.name: c.rival.first.system.name for c in found.to_hard.values()}
@@ -96,7 +96,9 @@ def test_seeds_are_paired_where_both_have_the_same():
     others = [hard([3, 4], seed=seed) for seed in (3, 4)]
     for rivals, is_paired in ((same, True), (others, False), (same[:1], False)):
         (comparison,) = [
-            c for c in run([*ours, *rivals]).to_hard.values() if c.group.role == "essence student"
+            c
+            for c in run([*ours, *rivals]).to_hard.values()
+            if c.group.role == "soft-label student"
         ]
         assert comparison.paired is is_paired
         assert comparison.difference.delta == pytest.approx(-1 / 20)
@@ -113,7 +115,7 @@ def test_nothing_to_compare_is_no_comparison():
     assert not run([silent, hard([1, 1])]).to_hard
 
 
-def test_the_json_holds_every_group_and_its_rivals():
+def test_comparisons_json_holds_each_group_and_its_rivals():
     results = [
         *(essence(8, [2, 3, 4], seed=seed) for seed in (1, 2)),
         *(hard([3, 4, 5], seed=seed) for seed in (1, 2)),
@@ -138,7 +140,7 @@ def test_the_json_holds_every_group_and_its_rivals():
     assert document["groups"][1]["against_hard_labels"] is None
 
 
-def test_the_order_of_the_results_does_not_count():
+def test_comparisons_do_not_depend_on_the_order_of_results():
     results = [essence(8, [2, 3, 4]), hard([3, 4, 5]), ensemble([3, 3, 2])]
     assert as_json(run(results)) == as_json(run(results[::-1]))
 
@@ -148,7 +150,7 @@ def test_seeds_stand_in_their_order():
     assert group.seeds == (9, 10)
 
 
-def test_two_groups_of_one_name_are_told_apart():
+def test_groups_of_one_name_get_different_names():
     other = essence(8, [1], seed=3, group="of another teacher")
     groups = group_results([essence(8, [1], seed=1), essence(8, [1], seed=2), other, other])
     names = [group.name for group in groups]

@@ -53,12 +53,12 @@ def test_segments_lie_between_two_good_words(ours, theirs, wanted):
     assert cut("a b c d e f", ours, theirs) == wanted
 
 
-def test_nothing_said_is_a_segment_of_insertions():
+def test_empty_reference_is_a_segment_of_insertions():
     assert cut("", "a b", "") == [(2, 0)]
     assert cut("", "", "") == []
 
 
-def test_the_statistic_is_that_of_a_matched_pairs_test():
+def test_statistic_is_that_of_a_matched_pairs_test():
     ours = mark(("a", "x"), ("a", "x"), ("a", "a"), ("a b", "x y"), ("a", "a"))
     theirs = mark(("a", "a"), ("a", "a"), ("a", "x"), ("a b", "a b"), ("a", "a"))
     found = matched_pairs(ours, theirs)
@@ -72,7 +72,7 @@ def test_the_statistic_is_that_of_a_matched_pairs_test():
     assert (back.z, back.p) == (-found.z, found.p)
 
 
-def test_without_a_difference_p_is_one():
+def test_p_is_one_without_a_difference():
     some = mark(("a b", "a x"), ("a", "a"))
     assert matched_pairs(some, some).p == 1
     none = mark(("a", "a"))
@@ -93,7 +93,7 @@ def test_pooled_seeds_are_means_in_shared_segments():
     assert found.mean == 0.5  # one error in two seeds
 
 
-def test_copies_of_a_seed_tell_nothing_new():
+def test_copies_of_a_seed_change_nothing():
     splits = {name: make_scored_split(utterances) for name, utterances in AN4.items()}
     ensemble = mark_system([splits["ensemble"]])
     one = matched_pairs(mark_system([splits["k=1"]]), ensemble)
@@ -103,7 +103,7 @@ def test_copies_of_a_seed_tell_nothing_new():
 
 
 @pytest.mark.parametrize("names", NIST)
-def test_real_words_give_what_nist_s_program_says(names):
+def test_real_words_give_the_result_of_nist_s_program(names):
     ours, theirs = (mark_system([make_scored_split(AN4[name])]) for name in names)
     found = matched_pairs(ours, theirs)
     num_segments, mean, _, z = NIST[names]
@@ -145,7 +145,7 @@ def test_alignments_are_sclite_s(tmp_path):
 
 
 @pytest.mark.skipif(SCTK is None, reason="NIST's sctk is not here (Debian: apt install sctk)")
-def test_every_pair_gives_what_sc_stats_says(tmp_path):
+def test_each_pair_gives_the_result_of_sc_stats(tmp_path):
     alignments = "".join(sclite(name, tmp_path) for name in AN4)
     ran = subprocess.run(
         ["sctk", "sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "-"],
@@ -169,7 +169,7 @@ def test_every_pair_gives_what_sc_stats_says(tmp_path):
         assert ours.z == pytest.approx(float(z), abs=5.1e-4)
 
 
-def test_a_right_word_is_worth_an_insertion():
+def test_alignment_prefers_a_correct_word_to_an_insertion():
     # 9 by sclite's costs; two substitutions and an insertion, as few errors, are 11
     assert align_words("a b", "b c c") == [("a", ""), ("b", "b"), ("", "c"), ("", "c")]
     assert align_words("a b", "") == [("a", ""), ("b", "")]
