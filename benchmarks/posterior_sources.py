@@ -16,6 +16,7 @@ from realistic_posteriors import realistic_posteriors
 
 from stages.members.ensemble_posteriors import average_log_posteriors
 from stages.members.kinds import open_member
+from stages.members.run import compute_posteriors
 from storage.corpus.corpus_file import CorpusFile
 from storage.format.tiers import plan_tiers
 from storage.read.reader import SoftLabelStore
@@ -47,12 +48,19 @@ def from_seed(num_frames: int, num_classes: int) -> Posteriors:
 
 def from_members(directories: Sequence[Path], corpus_path: Path) -> Posteriors:
     """What an ensemble says of a corpus: the mean of the members' probabilities."""
-    members = [open_member(directory, device="cpu").loaded() for directory in directories]
+    members = [open_member(directory, device="cpu") for directory in directories]
     with CorpusFile(corpus_path) as corpus:
         indices = range(len(corpus.utterances))
         said = [
-            member.log_posteriors(corpus, indices, batch_frames=FORWARD_FRAMES)
-            for member in members
+            compute_posteriors(
+                member,
+                corpus,
+                indices,
+                batch_frames=FORWARD_FRAMES,
+                device="cpu",
+                name=str(directory),
+            )
+            for member, directory in zip(members, directories, strict=True)
         ]
         blocks = (_mean([logp_TC for _, logp_TC in one]) for one in zip(*said, strict=True))
         lengths = [row.num_frames for row in corpus.utterances]

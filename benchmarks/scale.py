@@ -40,8 +40,8 @@ from side_by_side import machine
 from pipeline.workers import Workers, workforce
 from stages.acoustic.models.architectures import ArchitectureSettings, build_model
 from stages.acoustic.models.model_file import ModelAbout, save_model
-from stages.acoustic.models.posteriors import consecutive_batches
 from stages.contract.progress import SilentProgress
+from stages.members.batches import plan_batches, read_batch
 from stages.members.kinds import open_member
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
@@ -166,13 +166,13 @@ def overhead(rounds: int, sizes: list[str]) -> None:
 
 def forward(root: Path, members: list[Path], settings: TeacherSettings) -> None:
     """Members are loaded, and give the log-posteriors of each batch to nobody."""
-    loaded = [open_member(path, device="cpu").loaded() for path in members]
+    loaded = [open_member(path, device="cpu").load() for path in members]
     with CorpusFile(root / "train.h5") as corpus:
         everything, size = range(len(corpus.utterances)), settings.batch_frames
-        for batch in consecutive_batches(corpus, everything, batch_frames=size):
+        for pieces in plan_batches(corpus.utterances, everything, batch_frames=size):
+            batch = read_batch(corpus, pieces, device="cpu", with_features=True)
             for member in loaded:
-                for _ in member.log_posteriors(corpus, batch, batch_frames=size):
-                    pass
+                member.log_posteriors(batch)
 
 
 def workers(rounds: int) -> None:

@@ -14,7 +14,7 @@ from stages.contract.results import FrameQuality, System
 from stages.evaluate.calibration import CalibrationTally
 from stages.evaluate.evaluate import empty_scratch
 from stages.evaluate.fidelity import FidelityTally
-from stages.evaluate.likelihoods import read_posteriors, run_members
+from stages.evaluate.likelihoods import average_members, run_members
 from stages.evaluate.speed import real_time_factor
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
@@ -70,7 +70,7 @@ def _measure(
     if labels is not None:
         ranks = sorted({*ranks_to_show(labels.about.kept), *_own_rank(system, labels)})
         fidelity = FidelityTally(ranks=ranks, temperature=labels.about.temperature)
-    for index, logp_TC in enumerate(read_posteriors(system, SPLIT, corpus, scratch)):
+    for index, logp_TC in enumerate(average_members(system, SPLIT, corpus, scratch)):
         labels_T = corpus.labels(index)
         calibration.count(logp_TC, labels_T)
         row = corpus.utterances[index]

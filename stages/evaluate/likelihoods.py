@@ -16,17 +16,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.contract.errors import BadInput, StageError
+from stages.contract.errors import StageError
 from stages.contract.progress import Progress, Task
 from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
+from stages.members.batches import Piece
 from stages.members.ensemble_posteriors import (
     average_log_posteriors,
     raise_to_floor,
     restore_small_means,
 )
 from stages.members.kinds import open_member
-from stages.members.posterior_gate import check_posteriors
+from stages.members.run import compute_posteriors, refuse_other_corpus
 from storage.corpus.corpus_file import CorpusFile
 
 
@@ -46,51 +47,41 @@ def run_members(
     Raises:
         MissingPart: if a member has no posteriors of a split.
         BadInput: if a member's classes differ from the corpus's.
-        BadPosterior: naming member, utterance and frame, if an output is no distribution.
+        MemberFailed, BadPosterior: naming member and utterance, if an output is no distribution.
     """
     sizes: list[int | None] = []
     total = len(system.model_directories) * sum(c.num_frames for c in corpora.values())
+    averages_logarithms = len(system.model_directories) > 1 and system.combine == "geometric"
     with progress.task(f"{system.name}: posteriors", total=total, unit="frames") as task:
         for number, directory in enumerate(system.model_directories):
             member = open_member(directory, device=device)
             sizes.append(member.num_parameters)
-            floor = member.averaging_floor if _averages_logarithms(system) else -math.inf
+            floor = member.averaging_floor if averages_logarithms else -math.inf
             for split, corpus in corpora.items():
-                _refuse_other_classes(member.about.class_inventory, directory, corpus)
-                indices = range(len(corpus.utterances))
-                blocks = member.log_posteriors(corpus, indices, batch_frames=batch_frames)
-                checked = _check(blocks, corpus, task, member=directory.name)
-                rows = (raise_to_floor(logp_TC, floor=floor) for logp_TC in checked)
+                refuse_other_corpus(member.about, corpus, name=str(directory))
+                pieces = compute_posteriors(
+                    member,
+                    corpus,
+                    range(len(corpus.utterances)),
+                    batch_frames=batch_frames,
+                    device=device,
+                    name=directory.name,
+                )
+                rows = (raise_to_floor(logp_TC, floor=floor) for logp_TC in _shown(pieces, task))
                 write_rows(_member_file(scratch, split, number), corpus, rows)
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _averages_logarithms(system: System) -> bool:
-    return len(system.model_directories) > 1 and system.combine == "geometric"
-
-
-def _check(
-    blocks: Iterable[tuple[int, NDArray[np.float32]]],
-    corpus: CorpusFile,
-    task: Task,
-    *,
-    member: str,
+def _shown(
+    pieces: Iterable[tuple[Piece, NDArray[np.float32]]], task: Task
 ) -> Iterator[NDArray[np.float32]]:
-    for index, logp_TC in blocks:
-        row = corpus.utterances[index]
-        check_posteriors(
-            logp_TC,
-            num_frames=row.num_frames,
-            num_classes=corpus.about.num_classes,
-            member=member,
-            utterance=row.id,
-        )
-        task.advance(len(logp_TC))
+    for piece, logp_TC in pieces:
+        task.advance(piece.num_frames)
         yield logp_TC
 
 
-def read_posteriors(
+def average_members(
     system: System, split: str, corpus: CorpusFile, scratch: Path
 ) -> Iterator[NDArray[np.float32]]:
     """The system's log-posteriors (T, C) of each utterance: the average of its members' files."""
@@ -126,7 +117,7 @@ def write_likelihoods(
     tally = FrameTally()
 
     def blocks() -> Iterator[NDArray[np.float32]]:
-        for index, logp_TC in enumerate(read_posteriors(system, split, corpus, scratch)):
+        for index, logp_TC in enumerate(average_members(system, split, corpus, scratch)):
             tally.count(logp_TC, corpus.labels(index))
             yield logp_TC - log_prior_C
 
@@ -136,7 +127,7 @@ def write_likelihoods(
 
 
 def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float32]]) -> None:
-    """Write blocks (T, C), one per utterance, one after the other into a .npy file.
+    """Write blocks (T, C), one after the other, into a .npy file of all frames.
 
     Raises:
         StageError: if the file cannot be written.
@@ -156,11 +147,3 @@ def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float
 
 def _member_file(scratch: Path, split: str, number: int) -> Path:
     return scratch / f"{split}-member{number}.npy"
-
-
-def _refuse_other_classes(inventory: str, directory: Path, corpus: CorpusFile) -> None:
-    if inventory != corpus.about.class_inventory:
-        raise BadInput(
-            f"{directory} has the classes {inventory[:12]}, {corpus.path} has "
-            f"{corpus.about.class_inventory[:12]}: train the model on this corpus"
-        )

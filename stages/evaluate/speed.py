@@ -1,7 +1,7 @@
 """models, corpus -> real-time factor: seconds of one processor thread per second of speech.
 
 The clock is that of the thread, which stops while other programs run. Utterances are processed one
-by one, as in an interactive use. Decoding is not included.
+by one, as in an interactive use. Reading features and decoding are not included.
 """
 
 import time
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from stages.members.batches import Batch, plan_batches, read_batch
 from stages.members.kinds import open_member
 from stages.members.member import Member
 from storage.corpus.corpus_file import CorpusFile
@@ -29,7 +30,11 @@ def real_time_factor(directories: Sequence[Path], corpus: CorpusFile) -> float |
         return None
     speech = num_frames * seconds_per_frame
     with _one_thread():
-        return sum(_fastest(member, corpus, indices) for member in members) / speech
+        batches = [
+            read_batch(corpus, pieces, device="cpu", with_features=True)
+            for pieces in plan_batches(corpus.utterances, indices, batch_frames=1)
+        ]
+        return sum(_fastest(member, batches) for member in members) / speech
 
 
 def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
@@ -41,13 +46,13 @@ def _first_utterances(corpus: CorpusFile, num_frames: int) -> list[int]:
     return chosen
 
 
-def _fastest(opened: Member, corpus: CorpusFile, indices: Sequence[int]) -> float:
-    member = opened.loaded()
+def _fastest(opened: Member, batches: Sequence[Batch]) -> float:
+    member = opened.load()
     taken = []
     for _ in range(REPEATS):
         start = time.thread_time()
-        for _ in member.log_posteriors(corpus, indices, batch_frames=1):
-            pass
+        for batch in batches:
+            member.log_posteriors(batch)
         taken.append(time.thread_time() - start)
     return min(taken)
 

@@ -1,23 +1,25 @@
-"""ArchivedPosteriors: somebody else's model, of which its posteriors are known, in Kaldi archives.
+"""ArchivedPosteriors: a model that ran elsewhere, as a member: its posteriors in Kaldi archives.
 
-A member's directory holds member.json alone; the archives stay where they are. They are known by
-their content: what was changed since the member was adopted is refused.
+A member's directory holds only member.json; the archives stay where they are. If their content
+has changed since the member was made, they are refused.
 
-Shapes: T frames, C classes.
+Shapes: B pieces, T frames, C classes.
 """
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from stages.acoustic.kaldi.objects import Location
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput, MissingPart
 from stages.contract.settings import LengthDifference, Settings
+from stages.members.batches import Batch
 from stages.members.ensemble_posteriors import LOG_FLOOR
 from stages.members.posterior_archive import (
     PosteriorsAre,
@@ -27,7 +29,7 @@ from stages.members.posterior_archive import (
     posterior_file,
     read_log_posteriors,
 )
-from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.corpus_file import Utterance
 from storage.files.fingerprint import SHORT
 
 ABOUT_FILE = "member.json"
@@ -45,7 +47,7 @@ class SplitAbout(Settings):
 
 
 class ArchiveAbout(Settings):
-    """What was adopted. `fingerprint`: SHA-256 over all log-posteriors, raised to LOG_FLOOR."""
+    """What was checked. `fingerprint`: SHA-256 over all log-posteriors, raised to LOG_FLOOR."""
 
     format: Literal["essence archived posteriors 1"] = "essence archived posteriors 1"
     path: Path
@@ -57,18 +59,18 @@ class ArchiveAbout(Settings):
     splits: dict[str, SplitAbout]
 
     @property
-    def kind(self) -> str:
-        """What people call such a member."""
+    def title(self) -> str:
+        """Where the posteriors come from."""
         return "archived posteriors"
 
     @property
     def feature_dim(self) -> None:
-        """Unknown: its features are nobody's business here."""
+        """None: no features are read here, whatever the model read."""
         return
 
 
 class ArchivedPosteriors:
-    """A member that reads what its model gave elsewhere."""
+    """A member that reads what its model wrote elsewhere. Batches say which utterances."""
 
     num_parameters = None  # unknown
     num_bytes = 0  # nothing of it is kept
@@ -78,49 +80,61 @@ class ArchivedPosteriors:
         """Read member.json and compare the archives with it.
 
         Raises:
-            MissingPart: where the archives are not there any more.
-            BadInput: where member.json is not ours, or the archives were changed.
+            MissingPart: if the archives are missing.
+            BadInput: if member.json is no valid description, or the archives were changed.
         """
         self.directory = directory
         self.about = read_archive_about(directory)
         self._files = {split: self._unchanged(split) for split in self.about.splits}
         self._located: dict[str, dict[str, Location]] = {}
+        self._last: tuple[str, NDArray[np.float32]] | None = None
 
-    def loaded(self) -> "ArchivedPosteriors":
-        """Itself: there is nothing to keep."""
+    def load(self) -> "ArchivedPosteriors":
+        """Itself: there is nothing to keep in memory."""
         return self
 
-    def log_posteriors(
-        self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Natural-log posteriors of each utterance; `batch_frames` does not matter here.
+    def log_posteriors(self, batch: Batch) -> Tensor:
+        """Natural-log posteriors (B, T, C) of the batch's utterances, zero in the padding.
 
         Raises:
-            MissingPart: where the archives have no such split.
-            BadInput: where the corpus is not the one that the member was adopted for.
+            MissingPart: if the archives have no such split.
+            BadInput: if the member was made for another corpus, or a matrix has another shape.
         """
-        located = self._locations(corpus)
-        for index in indices:
-            row = corpus.utterances[index]
-            if row.num_frames == 0:  # an empty matrix of Kaldi has no columns either
-                yield index, np.zeros((0, self.about.num_classes), np.float32)
-                continue
-            logp_TC = read_log_posteriors(located[row.id], given_as=self.about.posteriors_are)
-            allowed = self.about.max_length_difference
-            yield index, fit_frames(logp_TC, num_frames=row.num_frames, allowed=allowed)
+        located = self._locations(batch)
+        shape = (*batch.features_BTF.shape[:2], self.about.num_classes)
+        logp_BTC = torch.zeros(shape)
+        for row, piece in enumerate(batch.pieces):
+            logp_TC = self._read(located, piece.utterance)[piece.first : piece.last]
+            logp_BTC[row, : len(logp_TC)] = torch.from_numpy(logp_TC)
+        return logp_BTC.to(batch.features_BTF.device)
 
-    def _locations(self, corpus: CorpusFile) -> dict[str, Location]:
-        split = corpus.about.split
+    def _read(self, located: dict[str, Location], row: Utterance) -> NDArray[np.float32]:
+        # The pieces of a long recording follow each other: its matrix is read once for all.
+        if self._last is None or self._last[0] != row.id:
+            self._last = None  # not two matrices in memory
+            given_TC = read_log_posteriors(located[row.id], given_as=self.about.posteriors_are)
+            allowed = self.about.max_length_difference
+            logp_TC = fit_frames(given_TC, num_frames=row.num_frames, allowed=allowed)
+            if logp_TC.shape != (wanted := (row.num_frames, self.about.num_classes)):
+                raise BadInput(
+                    f"{self.directory}, utterance {row.id!r}: posteriors of shape {logp_TC.shape}, "
+                    f"wanted {wanted}: the archives were changed: run 'essence ensemble' again"
+                )
+            self._last = row.id, logp_TC
+        return self._last[1]
+
+    def _locations(self, batch: Batch) -> dict[str, Location]:
+        split = batch.split
         if split not in self.about.splits:
             raise MissingPart(
                 f"{self.directory}: there are no posteriors of {split} in {self.about.path}: "
                 f"{NAMED.format(split=split)}, then run 'essence ensemble' again"
             )
-        found, wanted = corpus.fingerprint, self.about.splits[split].corpus_fingerprint
+        found, wanted = batch.corpus_fingerprint, self.about.splits[split].corpus_fingerprint
         if found != wanted:
             raise BadInput(
-                f"{self.directory}: adopted for the corpus {wanted[:SHORT]}, {corpus.path} is "
-                f"{found[:SHORT]}: run 'essence ensemble' again"
+                f"{self.directory}: made for the corpus {wanted[:SHORT]}, found {split} of the "
+                f"corpus {found[:SHORT]}: run 'essence ensemble' again"
             )
         if split not in self._located:
             self._located[split] = locate_posteriors(self._files[split])
@@ -130,26 +144,26 @@ class ArchivedPosteriors:
         path = posterior_file(self.about.path, split)
         if path is None:
             raise MissingPart(
-                f"{self.directory}: the posteriors of {split} are not in {self.about.path} any "
-                f"more: {NAMED.format(split=split)}. Bring them back; or, where they were moved, "
-                f"remove {self.directory}, set the member's `posteriors` to their new place and "
-                "run 'essence ensemble'"
+                f"{self.directory}: the posteriors of {split} are no longer in {self.about.path}: "
+                f"{NAMED.format(split=split)}. Restore them; or, if they were moved, remove "
+                f"{self.directory}, set the member's `posteriors` to their new place and run "
+                "'essence ensemble'"
             )
         found, wanted = content_digest(path), self.about.splits[split].content
         if found != wanted:
             raise BadInput(
                 f"{path}: found content {found[:SHORT]}, {self.directory / ABOUT_FILE} names "
-                f"{wanted[:SHORT]}: the archives were changed since they were adopted: bring the "
-                "old ones back, or run 'essence ensemble' to adopt the new ones"
+                f"{wanted[:SHORT]}: the archives were changed after the member was made: restore "
+                "them, or run 'essence ensemble' to make a member of the new ones"
             )
         return path
 
 
 def read_archive_about(directory: Path) -> ArchiveAbout:
-    """What was adopted into `directory`; the archives are not touched.
+    """The description in `directory`; the archives are not read.
 
     Raises:
-        BadInput: where member.json is not a description of ours.
+        BadInput: if member.json is no valid description.
     """
     path = directory / ABOUT_FILE
     advice = f"remove {directory} and run 'essence ensemble'"

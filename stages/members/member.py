@@ -1,27 +1,28 @@
-"""Member: whatever gives posteriors of a corpus: models trained here, or archived posteriors.
+"""Member: what gives posteriors of a corpus, whichever kind it is (kinds.py).
 
-Shapes: T frames, C classes.
+A member that is open is only described: it takes little memory. Loaded, it turns batches that the
+caller has planned and read into log-posteriors.
+
+Shapes: B pieces, T frames of the longest, C classes.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
-from storage.corpus.corpus_file import CorpusFile
+from stages.members.batches import Batch
 
 
 class MemberAbout(Protocol):
-    """What is known of a member before it is asked."""
+    """What is known of a member before it is loaded."""
 
     @property
-    def kind(self) -> str:
-        """What people call it."""
+    def title(self) -> str:
+        """A few words for messages: an architecture, or where the posteriors come from."""
 
     @property
     def fingerprint(self) -> str:
-        """Identity of what it says: two members of one fingerprint are the same."""
+        """Identity of its output: two members of one fingerprint are the same."""
 
     @property
     def num_classes(self) -> int:
@@ -29,15 +30,26 @@ class MemberAbout(Protocol):
 
     @property
     def class_inventory(self) -> str:
-        """What class 0, 1, 2 ... mean."""
+        """Identity of the classes 0, 1, 2, ..."""
 
     @property
     def feature_dim(self) -> int | None:
-        """Of the features that it hears; None where it needs none."""
+        """F of the features that it reads; None if it reads none."""
+
+
+class LoadedMember(Protocol):
+    """A member in memory."""
+
+    def log_posteriors(self, batch: Batch) -> Tensor:
+        """Natural-log posteriors (B, T, C), float32, on the device of the batch.
+
+        What is past the end of a piece has no meaning. The same batch gives the same bits on the
+        same device and number of threads. The output is not checked here: see run.py.
+        """
 
 
 class Member(Protocol):
-    """Gives posteriors. It takes little memory while it is not asked, unless it is `loaded`."""
+    """An open member."""
 
     @property
     def about(self) -> MemberAbout:
@@ -45,20 +57,22 @@ class Member(Protocol):
 
     @property
     def num_parameters(self) -> int | None:
-        """None where it is unknown."""
-
-    @property
-    def averaging_floor(self) -> float:
-        """Log-posteriors below it are raised to it before they are averaged, nats; -inf: none."""
+        """None if it is unknown."""
 
     @property
     def num_bytes(self) -> int:
-        """What it takes in memory when it is loaded."""
+        """Memory that it takes when it is loaded."""
 
-    def loaded(self) -> "Member":
-        """The same member, which keeps in memory what it needs to be asked again and again."""
+    @property
+    def averaging_floor(self) -> float:
+        """Nats to which its log-posteriors are raised before an average; -inf where none can be.
 
-    def log_posteriors(
-        self, corpus: CorpusFile, indices: Iterable[int], *, batch_frames: int
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Natural-log posteriors (T, C) of each utterance, float32, as (index, logp_TC)."""
+        A member of softmax outputs needs no floor. Archives may hold zero probabilities.
+        """
+
+    def load(self) -> LoadedMember:
+        """Read the weights, or whatever it needs, into memory.
+
+        Raises:
+            MissingPart, BadInput: if a file is missing or is not what its description names.
+        """

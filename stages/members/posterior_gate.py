@@ -1,6 +1,6 @@
-"""Posterior gate: what a member gives is a distribution over the classes, or it is named.
+"""Posterior gate: what a member gives is a distribution over the classes, or an error names it.
 
-It stands before every selection of the best classes: a NaN would rank first there.
+It comes before every selection of the best classes: a NaN would rank first there.
 
 Shapes: T frames, C classes.
 """
@@ -14,9 +14,15 @@ MAX_LOG_SUM = 1e-3  # |ln sum of probabilities| of a frame, nats
 
 
 def check_posteriors(
-    logp_TC: NDArray[np.float32], *, num_frames: int, num_classes: int, member: str, utterance: str
+    logp_TC: NDArray[np.float32],
+    *,
+    num_frames: int,
+    num_classes: int,
+    member: str,
+    utterance: str,
+    first_frame: int = 0,
 ) -> None:
-    """Shape, finiteness and normalisation of one utterance's log-posteriors.
+    """Shape, finiteness and normalisation of log-posteriors, from `first_frame` of an utterance on.
 
     Raises:
         BadPosterior: naming member, utterance and the first frame that is wrong.
@@ -31,8 +37,8 @@ def check_posteriors(
     if not finite_T.all():
         frame = int(np.argmin(finite_T))
         raise BadPosterior(
-            f"{where}, frame {frame}: {_not_finite(logp_TC[frame])}: train the member again, "
-            "or leave it out"
+            f"{where}, frame {first_frame + frame}: {_not_finite(logp_TC[frame])}: "
+            "train the member again, or leave it out"
         )
     with np.errstate(over="ignore", divide="ignore"):  # a sum of inf or 0 is reported below
         log_sum_T = np.log(np.exp(logp_TC, dtype=np.float64).sum(axis=1))
@@ -40,8 +46,9 @@ def check_posteriors(
     if wrong_T.any():
         frame = int(np.argmax(wrong_T))
         raise BadPosterior(
-            f"{where}, frame {frame}: the probabilities sum to {np.exp(log_sum_T[frame]):.6g}, "
-            "wanted 1: does the member give log-probabilities (natural log)?"
+            f"{where}, frame {first_frame + frame}: the probabilities sum to "
+            f"{np.exp(log_sum_T[frame]):.6g}, wanted 1: "
+            "does the member give log-probabilities (natural log)?"
         )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
 from stages.contract.results import SystemResult
+from stages.members.kinds import open_member
+from stages.members.run import compute_posteriors
 from stages.report.inputs import ReportInputs
 from stages.report.settings import ReportSettings
 from storage.care.match import match_corpus
@@ -88,10 +88,13 @@ def _choose(corpus: CorpusFile, store: SoftLabelStore, wanted: str | None) -> in
 def _student_posteriors(
     student: SystemResult, corpus: CorpusFile, index: int
 ) -> NDArray[np.float32]:
-    model, _ = load_model(student.system.model_directories[0], "cpu")
+    member = open_member(student.system.model_directories[0], device="cpu")
     num_frames = corpus.utterances[index].num_frames
-    ((_, logp_TC),) = log_posteriors(model, corpus, [index], num_frames, "cpu")
-    return np.exp(logp_TC)
+    pieces = compute_posteriors(
+        member, corpus, [index], batch_frames=num_frames, device="cpu", name=student.system.name
+    )
+    logp_TC = np.concatenate([piece_TC for _, piece_TC in pieces])
+    return np.asarray(np.exp(logp_TC))
 
 
 def _dense(soft: SoftLabels, num_classes: int) -> NDArray[np.float32]:

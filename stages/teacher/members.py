@@ -6,38 +6,49 @@ from itertools import pairwise
 from pathlib import Path
 
 from stages.contract.errors import BadInput
+from stages.members import run
 from stages.members.ensemble_posteriors import normalise_weights
 from stages.members.kinds import open_member
-from stages.members.member import Member
+from stages.members.member import LoadedMember, Member
 from storage.corpus.corpus_file import CorpusFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """One member and its share of the mean."""
+    """A member and its share of the mean; `in_memory` is the member as it was loaded, if it was."""
 
     directory: Path
     member: Member
     weight: float
+    in_memory: LoadedMember | None = None
+
+    @property
+    def name(self) -> str:
+        """The member in messages."""
+        return f"{self.member.about.title} {self.directory}"
+
+    def load(self) -> LoadedMember:
+        """The member in memory: the one that is kept there, or read for this call."""
+        return self.in_memory or self.member.load()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedShares:
-    """Members as they are asked. Loaded `all_at_once`, none is read again from shard to shard."""
+    """The members, and whether all of them are kept in memory from shard to shard."""
 
     shares: tuple[Share, ...]
     all_at_once: bool
 
 
 def load_members(shares: Sequence[Share], *, most_bytes: int) -> LoadedShares:
-    """All members in memory where their weights fit into `most_bytes`; else one at a time.
+    """All members in memory if their weights fit into `most_bytes`; otherwise one at a time.
 
     Raises:
-        MissingPart, BadInput: where a member's weights are not what they should be.
+        MissingPart, BadInput: if a member's weights are missing or not what was written.
     """
     if sum(share.member.num_bytes for share in shares) > most_bytes:
         return LoadedShares(shares=tuple(shares), all_at_once=False)
-    loaded = tuple(replace(share, member=share.member.loaded()) for share in shares)
+    loaded = tuple(replace(share, in_memory=share.member.load()) for share in shares)
     return LoadedShares(shares=loaded, all_at_once=True)
 
 
@@ -47,8 +58,8 @@ def order_members(
     """Members by fingerprint: the order of averaging, whatever the order of the settings.
 
     Raises:
-        BadInput: when weights do not fit, or a member comes twice.
-        MissingPart: when a member is not there.
+        BadInput: if weights do not fit, or a member comes twice.
+        MissingPart: if a member is missing.
     """
     weights = normalise_weights(weights, len(directories))
     shares = [
@@ -72,10 +83,4 @@ def refuse_other_corpus(shares: Sequence[Share], corpus: CorpusFile) -> None:
         BadInput: naming the member and the field.
     """
     for share in shares:
-        for name in ("num_classes", "class_inventory", "feature_dim"):
-            found, wanted = getattr(share.member.about, name), getattr(corpus.about, name)
-            if found not in (wanted, None):  # None: archived posteriors need no features
-                raise BadInput(
-                    f"{share.directory}: the member's {name} is {found}, {corpus.path} has "
-                    f"{wanted}: train it on this corpus, or leave it out"
-                )
+        run.refuse_other_corpus(share.member.about, corpus, name=str(share.directory))

@@ -121,6 +121,7 @@ class Labeller:
                 corpus,
                 work.indices,
                 batch_frames=work.ensemble.batch_frames,
+                device=work.ensemble.device,
                 task=task,
             )
             try:

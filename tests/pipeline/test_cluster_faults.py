@@ -108,7 +108,7 @@ def test_what_always_fails_is_named_in_bounded_time(
 ) -> None:
     """RELIABILITY 26."""
     broken = cluster.start_worker("assert id != 'train-12', 'no such thing'")
-    told = r"could not label utterance 'train-12': AssertionError: no such thing"
+    told = r"failed on utterance 'train-12': AssertionError: no such thing"
     with asked(cluster.address) as failing, pytest.raises(MemberFailed, match=told):
         label(tmp_path / "t", corpus, members, workforce=failing, splits=("train",))
     tries = Counter(id for _, id in cluster.labelled())["train-12"]

@@ -21,6 +21,7 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import make_kaldi_directory, write_archive
 from tests.support.makers.pipeline import TINY, essence
+from tests.support.makers.posteriors import posteriors_of
 from tests.support.makers.training import RecordingProgress
 
 SPLITS = ("train", "dev", "test")
@@ -69,10 +70,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(3)
     for split in SPLITS:
         with CorpusFile(corpus / f"{split}.h5") as file:
-            blocks = open_member(member, device="cpu").log_posteriors(
-                file, range(len(file.utterances)), batch_frames=700
-            )
-            said = {file.utterances[index].id: logp_TC for index, logp_TC in blocks}
+            found = posteriors_of(open_member(member, device="cpu").load(), file, batch_frames=700)
+            said = {file.utterances[index].id: logp_TC for index, logp_TC in found.items()}
         write_archive(directory / "post", split, said)
         noise = {id: 0.5 * rng.normal(size=logp.shape) for id, logp in said.items()}
         noisy = {id: normalise_log((said[id] + noise[id]).astype(np.float32)) for id in said}
@@ -145,7 +144,7 @@ def test_moved_archives_are_the_same_and_changed_ones_are_not(here: Path) -> Non
     (here / "post").rename(here / "moved")
     moved = job(here, [FOREIGN | {"posteriors": "moved"}])
     assert moved.recipes.members[0].fingerprint == before.recipes.members[0].fingerprint
-    with pytest.raises(MissingPart, match=r"not in .*post any more: .* remove .*member-"):
+    with pytest.raises(MissingPart, match=r"no longer in .*post: .* remove .*member-"):
         flow.teacher(moved)
     shutil.rmtree(place := moved.shelf.place(moved.recipes.members[0]))
     assert flow.ensemble(moved) == [place]

@@ -1,1 +1,1 @@
-"""Acoustic models: architectures, their files, their log-posteriors."""
+"""Acoustic models: architectures and their files."""

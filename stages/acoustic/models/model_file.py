@@ -39,8 +39,8 @@ class ModelAbout(Settings):
     facts: dict[str, Any] = {}
 
     @property
-    def kind(self) -> str:
-        """What people call such a model."""
+    def title(self) -> str:
+        """A word for messages: the architecture."""
         return self.architecture.kind
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import FrameQuality, System, SystemFacts
@@ -22,6 +21,7 @@ from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.errors import StoreMismatch
 from storage.read.reader import open_store
 from storage.read.soft_labels import SoftLabels
+from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.report import make_dev_corpus, make_dev_store, save_student
 
 CLASSES, KEPT = 7, 3
@@ -216,7 +216,7 @@ def test_frame_quality_is_that_of_the_posteriors_of_dev(house):
     model, _ = load_model(house / "model", "cpu")
     store = open_store(house / "dev.zarr")
     with CorpusFile(house / "dev.h5") as corpus:
-        blocks = list(log_posteriors(model, corpus, range(len(corpus.utterances)), 100, "cpu"))
+        blocks = list(model_posteriors(model, corpus, batch_frames=100).items())
         fidelity = FidelityTally(ranks=(1, 2, 3), temperature=1.0)
         calibration = CalibrationTally()
         for index, logp_TC in blocks:

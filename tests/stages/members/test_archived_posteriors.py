@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.acoustic.models.model_file import ModelAbout, save_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, BadPosterior, MissingPart
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
@@ -28,6 +27,7 @@ from stages.teacher.workforce import ThisProcess
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import write_archive
+from tests.support.makers.posteriors import model_posteriors, posteriors_of
 from tests.support.makers.training import (
     INVENTORY,
     NUM_CLASSES,
@@ -55,7 +55,7 @@ def spoken(corpus: Path) -> dict[str, Matrices]:
     said: dict[str, Matrices] = {}
     for split in SPLITS:
         with CorpusFile(corpus / f"{split}.h5") as file:
-            blocks = log_posteriors(make_model("gru"), file, range(len(file.utterances)), 90, "cpu")
+            blocks = model_posteriors(make_model("gru"), file).items()
             said[split] = {file.utterances[index].id: logp_TC for index, logp_TC in blocks}
     return said
 
@@ -85,8 +85,7 @@ def adopt(archives: Path, corpus: Path, directory: Path, **settings: Any) -> Pat
 def said_by(directory: Path, corpus: Path, split: str) -> Matrices:
     member = open_member(directory, device="cpu")
     with CorpusFile(corpus / f"{split}.h5") as file:
-        indices = range(len(file.utterances))
-        blocks = member.log_posteriors(file, indices, batch_frames=90)
+        blocks = posteriors_of(member.load(), file).items()
         return {file.utterances[index].id: logp_TC for index, logp_TC in blocks}
 
 
@@ -379,7 +378,7 @@ def test_archives_that_were_changed_or_moved_are_refused(
     with pytest.raises(BadInput, match=r"found content \w{12}, .*member.json names \w{12}: .*run"):
         open_member(member, device="cpu")
     archives.rename(tmp_path / "elsewhere")
-    with pytest.raises(MissingPart, match=r"the posteriors of train are not in .* any more: .*set"):
+    with pytest.raises(MissingPart, match=r"the posteriors of train are no longer in .*: .*set"):
         open_member(member, device="cpu")
 
 
@@ -420,7 +419,7 @@ def test_a_member_of_another_corpus_is_refused(
 ) -> None:
     member = adopt(archives, corpus, tmp_path / "member")
     make_corpus(tmp_path / "other" / "train.h5", seed=5)
-    with pytest.raises(BadInput, match=r"adopted for the corpus .* run 'essence ensemble' again"):
+    with pytest.raises(BadInput, match=r"made for the corpus .* run 'essence ensemble' again"):
         said_by(member, tmp_path / "other", "train")
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, MissingPart
 from stages.members.folded_member import FoldedMember, fold_directory
 from stages.members.folds import plan_folds
 from stages.members.kinds import open_member
 from stages.members.trained import TrainedMemberSettings, train_member
 from storage.corpus.corpus_file import CorpusFile, Utterance
+from tests.support.makers.posteriors import model_posteriors, posteriors_of
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
 
 SMALL = ArchitectureSettings(hidden=7, layers=1)
@@ -49,7 +49,7 @@ def train(corpus: Path, directory: Path, *, folds: int = NUM_FOLDS) -> Recording
 
 def alone(place: Path, corpus: CorpusFile, index: int) -> NDArray[np.float32]:
     model, _ = load_model(place, "cpu")
-    return next(log_posteriors(model, corpus, [index], 999, "cpu"))[1]
+    return model_posteriors(model, corpus, [index])[index]
 
 
 def make_rows(frames: list[int], num_speakers: int) -> list[Utterance]:
@@ -95,8 +95,7 @@ def test_a_training_utterance_is_labelled_by_the_model_that_never_heard_its_spea
     assert isinstance(opened, FoldedMember)
     with CorpusFile(corpus / "train.h5") as train_split:
         indices = [i for i, row in enumerate(train_split.utterances) if row.num_frames]
-        heard = dict(opened.log_posteriors(train_split, indices, batch_frames=70))
-        assert list(heard) == indices
+        heard = posteriors_of(opened.load(), train_split, indices, batch_frames=70)
         folds = set()
         for index in indices:
             fold = opened.about.fold_of[train_split.utterances[index].speaker]
@@ -131,7 +130,7 @@ def test_new_speakers_are_heard_by_all(corpus: Path, member: Path, tmp_path: Pat
     strangers = opened.about.model_copy(update={"fold_of": {"nobody": 0}})
     opened = FoldedMember(about=strangers, models=opened.models)
     with CorpusFile(corpus / "dev.h5") as dev:
-        [(_, found)] = opened.log_posteriors(dev, [0], batch_frames=99)
+        found = posteriors_of(opened.load(), dev, [0])[0]
         said = [np.exp(alone(fold_directory(member, fold), dev, 0)) for fold in range(NUM_FOLDS)]
     np.testing.assert_allclose(np.exp(found), np.mean(said, axis=0), atol=1e-6)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.results import LabelledPart, SystemResult
 from stages.report.example import most_active, read_example
 from stages.report.figures.rank_figures import draw_ranks, families_of
@@ -21,6 +20,7 @@ from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
+from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.report import (
     make_all_results,
     make_corpus_summary,
@@ -204,7 +204,7 @@ def test_example_shows_posteriors_of_store_and_student(tmp_path: Path) -> None:
     model, _ = load_model(tmp_path / "model", "cpu")
     with CorpusFile(tmp_path / "dev.h5") as corpus:
         index = corpus.index_of(example.utterance)
-        ((_, logp_TC),) = log_posteriors(model, corpus, [index], 100, "cpu")
+        logp_TC = model_posteriors(model, corpus, [index])[index]
         labels_T = corpus.labels(index)
     student_TR = np.exp(logp_TC)[:, example.classes_R]
     np.testing.assert_allclose(example.student_TR, student_TR, rtol=1e-6)

@@ -11,13 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import Tensor
 
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
 from stages.contract.results import TeacherSummary
-from stages.members import trained_member as member_module
+from stages.members import trained_member
+from stages.members.batches import Batch
 from stages.members.ensemble_posteriors import average_log_posteriors, soften
+from stages.members.trained_member import LoadedModel
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 from stages.teacher.workforce import ThisProcess
@@ -25,6 +27,7 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
 from storage.format.value_code import LOGP_OF_CODE, encode_logp
 from storage.read.reader import open_store
+from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.store import tree_digest
 from tests.support.makers.teacher import label, make_member
 from tests.support.makers.training import (
@@ -34,6 +37,8 @@ from tests.support.makers.training import (
     make_corpus,
     make_corpus_directory,
 )
+
+usual = LoadedModel.log_posteriors
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -57,8 +62,7 @@ def ensemble_oracle(
     outputs = []
     for directory in members:
         model, _ = load_model(directory, "cpu")
-        indices = range(len(corpus.utterances))
-        outputs.append([logp for _, logp in log_posteriors(model, corpus, indices, 90, "cpu")])
+        outputs.append(list(model_posteriors(model, corpus).values()))
     return [
         average_log_posteriors(list(parts), weights, combine)
         for parts in zip(*outputs, strict=True)
@@ -132,6 +136,9 @@ def test_one_member_is_in_memory_at_a_time(
             alive.append(1)
             assert len(alive) == 1
 
+        def __call__(self, *inputs: Any) -> Any:
+            return self.model(*inputs)
+
         def __del__(self) -> None:
             alive.pop()
 
@@ -139,11 +146,7 @@ def test_one_member_is_in_memory_at_a_time(
         model, about = load_model(directory, device)
         return Counted(model), about
 
-    def run(model: Any, *args: Any, **options: Any) -> Any:
-        return log_posteriors(model.model, *args, **options)
-
-    monkeypatch.setattr(member_module, "load_model", load)
-    monkeypatch.setattr(member_module, "log_posteriors", run)
+    monkeypatch.setattr(trained_member, "load_model", load)
     label(tmp_path / "t", corpus, members, loaded_megabytes=0)
 
 
@@ -156,7 +159,7 @@ def test_members_that_fit_into_memory_are_loaded_once(
         loads.append(directory)
         return load_model(directory, device)
 
-    monkeypatch.setattr(member_module, "load_model", load)
+    monkeypatch.setattr(trained_member, "load_model", load)
     label(tmp_path / "all", corpus, members, splits=("train",))
     assert sorted(loads) == sorted(members)
     label(tmp_path / "one", corpus, members, splits=("train",), loaded_megabytes=0)
@@ -171,11 +174,11 @@ def test_the_number_of_threads_is_the_settings_alone(
     """Another number moves last bits: what the machine would take must not matter."""
     seen: set[int] = set()
 
-    def run(*args: Any, **options: Any) -> Any:
+    def counting(self: LoadedModel, batch: Batch) -> Tensor:
         seen.add(torch.get_num_threads())
-        return log_posteriors(*args, **options)
+        return usual(self, batch)
 
-    monkeypatch.setattr(member_module, "log_posteriors", run)
+    monkeypatch.setattr(LoadedModel, "log_posteriors", counting)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     label(tmp_path / "t", corpus, members, splits=("dev",), threads=2)
@@ -189,14 +192,13 @@ def test_a_member_that_breaks_is_named_with_the_utterance(
 ) -> None:
     """RELIABILITY 26: whatever it is that it raises."""
 
-    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
-        for index, logp_TC in log_posteriors(model, corpus, indices, **options):
-            if corpus.utterances[index].id == "train-12":
-                raise RuntimeError("out of registers")
-            yield index, logp_TC
+    def breaking(self: LoadedModel, batch: Batch) -> Tensor:
+        if any(piece.utterance.id == "train-12" for piece in batch.pieces):
+            raise RuntimeError("out of registers")
+        return usual(self, batch)
 
-    monkeypatch.setattr(member_module, "log_posteriors", breaking)
-    told = r"could not label utterance 'train-12': RuntimeError: out of registers$"
+    monkeypatch.setattr(LoadedModel, "log_posteriors", breaking)
+    told = r"failed on utterance 'train-12': RuntimeError: out of registers$"
     with pytest.raises(MemberFailed, match=told):
         label(tmp_path / "t", corpus, members)
 
@@ -204,13 +206,13 @@ def test_a_member_that_breaks_is_named_with_the_utterance(
 def test_a_batch_that_breaks_as_a_whole_is_named(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaking(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
-        if len(list(indices)) > 1:
+    def breaking(self: LoadedModel, batch: Batch) -> Tensor:
+        if len(batch.pieces) > 1:
             raise RuntimeError("out of memory")
-        return log_posteriors(model, corpus, indices, **options)
+        return usual(self, batch)
 
-    monkeypatch.setattr(member_module, "log_posteriors", breaking)
-    with pytest.raises(MemberFailed, match=r"'train-0', .*: lower teacher.batch_frames"):
+    monkeypatch.setattr(LoadedModel, "log_posteriors", breaking)
+    with pytest.raises(MemberFailed, match=r"'train-2', 'train-3': .*: lower batch_frames"):
         label(tmp_path / "t", corpus, members)
 
 
@@ -330,14 +332,14 @@ def test_a_split_without_labels_has_no_frame_error(tmp_path: Path, members: list
 def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
     """The GRU gives a NaN in frame 4 of these utterances."""
 
-    def poisoned(model: Any, corpus: CorpusFile, indices: Any, **options: Any) -> Any:
-        recurrent = any("recurrence" in name for name, _ in model.named_parameters())
-        for index, logp_TC in log_posteriors(model, corpus, indices, **options):
-            if recurrent and corpus.utterances[index].id in ids:
-                logp_TC[4, 1] = np.nan
-            yield index, logp_TC
+    def poisoned(self: LoadedModel, batch: Batch) -> Tensor:
+        logp_BTC = usual(self, batch)
+        for row, piece in enumerate(batch.pieces):
+            if self.model.settings.kind == "gru" and piece.utterance.id in ids:
+                logp_BTC[row, 4, 1] = torch.nan
+        return logp_BTC
 
-    monkeypatch.setattr(member_module, "log_posteriors", poisoned)
+    monkeypatch.setattr(LoadedModel, "log_posteriors", poisoned)
 
 
 def test_a_nan_names_member_utterance_and_frame(

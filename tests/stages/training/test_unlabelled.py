@@ -17,7 +17,6 @@ from torch import nn
 
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.posteriors import log_posteriors
 from stages.contract.errors import BadInput
 from stages.members.folded_member import fold_directory
 from stages.members.folds import plan_folds
@@ -36,6 +35,7 @@ from storage.corpus.corpus_file import NO_LABEL, CorpusFile, Utterance
 from storage.files.fingerprint import fingerprint
 from storage.read.reader import open_store
 from tests.support.makers.parts import split
+from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.teacher import label, make_member
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
 from tests.support.makers.unlabelled import (
@@ -215,7 +215,7 @@ def recall_of_rare(directory: Path, corpus: Path) -> float:
     model, _ = load_model(directory, "cpu")
     with CorpusFile(corpus / "dev.h5") as dev:
         indices = range(len(dev.utterances))
-        said = dict(log_posteriors(model, dev, indices, 999, "cpu"))
+        said = model_posteriors(model, dev, indices, batch_frames=999)
         heard = np.concatenate([said[index].argmax(axis=1) for index in indices])
         labels = np.concatenate([dev.labels(index) for index in indices])
     assert (labels == RARE).sum() > 9
@@ -259,7 +259,7 @@ def test_the_hard_part_of_the_loss_is_of_labelled_frames(corpus: Path, tmp_path:
     model, _ = load_model(tmp_path, "cpu")
     with CorpusFile(corpus / "train.h5") as train:
         indices = [i for i, row in enumerate(train.utterances) if row.id.startswith("said")]
-        said = dict(log_posteriors(model, train, indices, 999, "cpu"))
+        said = model_posteriors(model, train, indices, batch_frames=999)
         logp = torch.from_numpy(np.concatenate([said[index] for index in indices]))
         labels = torch.from_numpy(np.concatenate([train.labels(i) for i in indices])).long()
     wanted = pytest.approx(float(hard_loss(logp, labels)), rel=1e-4)

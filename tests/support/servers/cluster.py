@@ -26,20 +26,22 @@ QUIET = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 # is labelled leaves a line, so that a test knows what was done twice.
 UNUSUAL_WORKER = """
 import os, signal, time
-from stages.members import trained_member as member
+from stages.members.trained_member import LoadedModel
 
-usual = getattr(member.log_posteriors, "usual", member.log_posteriors)  # it may come twice
+known = LoadedModel.log_posteriors
+usual = getattr(known, "usual", known)  # this file may be loaded twice
 
-def unusual(model, corpus, indices, **options):
-    for index, logp_TC in usual(model, corpus, indices, **options):
-        id = corpus.utterances[index].id
+def unusual(member, batch):
+    logp_BTC = usual(member, batch)
+    for piece in batch.pieces:
+        id = piece.utterance.id
         with open({log!r}, "a") as file:
             file.write(f"{{os.getpid()}} {{id}}\\n")
         {act}
-        yield index, logp_TC
+    return logp_BTC
 
 unusual.usual = usual
-member.log_posteriors = unusual
+LoadedModel.log_posteriors = unusual
 """
 
 

@@ -79,7 +79,7 @@ def test_example_trains_and_is_loaded_by_its_name(written: Path, tmp_path: Path)
     assert about_text["facts"]["architecture_source"] == file_digest(written)
     model, about = load_model(directory, "cpu")
     assert about.facts["dev_frame_error"] < 0.3  # chance is 0.8
-    assert about.kind == "my_models:Window"
+    assert about.title == "my_models:Window"
     weights = sum(values.numel() for values in model.parameters())
     member = open_member(directory, device="cpu")
     assert member.num_parameters == weights == about.facts["num_parameters"]
