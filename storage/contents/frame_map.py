@@ -31,30 +31,30 @@ class Rows(NamedTuple):
     stop: int
 
 
-def count_frames(places: Sequence[Rows]) -> int:
-    """Frames of all places together."""
-    return sum(place.stop - place.start for place in places)
+def count_frames(runs: Sequence[Rows]) -> int:
+    """Frames of all runs together."""
+    return sum(run.stop - run.start for run in runs)
 
 
-def cut_at_chunks(places: Iterable[Rows], *, chunk_frames: int) -> Iterator[Rows]:
-    """The places cut where chunks meet: each one lies in one chunk."""
-    for shard, start, stop in places:
+def cut_at_chunks(runs: Iterable[Rows], *, chunk_frames: int) -> Iterator[Rows]:
+    """The runs cut where chunks meet: each one lies in one chunk."""
+    for shard, start, stop in runs:
         while start < stop:
             end = min(stop, (start // chunk_frames + 1) * chunk_frames)
             yield Rows(shard, start, end)
             start = end
 
 
-def batches(places: Iterable[Rows], *, chunk_frames: int, room: int) -> Iterator[list[Rows]]:
-    """The places cut where chunks meet, so many together that `room` holds their frames."""
+def batches(runs: Iterable[Rows], *, chunk_frames: int, room: int) -> Iterator[list[Rows]]:
+    """The runs cut where chunks meet, so many together that `room` holds their frames."""
     batch: list[Rows] = []
     left = room
-    for place in cut_at_chunks(places, chunk_frames=chunk_frames):
-        num_frames = place.stop - place.start
+    for run in cut_at_chunks(runs, chunk_frames=chunk_frames):
+        num_frames = run.stop - run.start
         if num_frames > left:
             yield batch
             batch, left = [], room
-        batch.append(place)
+        batch.append(run)
         left -= num_frames
     if batch:
         yield batch
@@ -67,7 +67,7 @@ def groups(
     group: list[list[Rows]] = []
     chunks: set[tuple[int, int]] = set()
     for batch in batches:
-        more = {(place.shard, place.start // chunk_frames) for place in batch}
+        more = {(run.shard, run.start // chunk_frames) for run in batch}
         if group and len(chunks | more) > most_chunks:
             yield group
             group, chunks = [], set()
@@ -111,15 +111,15 @@ class FrameMap:
         if isinstance(wanted, str):
             raise StoreError(f"asked one text {wanted!r}: give a list of utterance ids")
         if isinstance(wanted, range):
-            places = list(self._find_frames(wanted))
+            runs = list(self._find_frames(wanted))
         else:
-            places = [
+            runs = [
                 self._find_span(one) if isinstance(one, Span) else self.find_utterance(one)
                 for one in wanted
             ]
         if self._absent_shards:
-            self._refuse_absent(places)
-        return places
+            self._refuse_absent(runs)
+        return runs
 
     def find_utterance(self, id: str) -> Rows:
         """Where one utterance lies. Raises as `find`."""
@@ -152,11 +152,11 @@ class FrameMap:
         start, stop = self._first_frames[shard : shard + 2].tolist()
         return range(start, stop)
 
-    def name(self, places: Sequence[Rows], row: int) -> str:
-        """Store, shard, utterance and frame of a row of what was read from `places`."""
-        ends = np.cumsum([place.stop - place.start for place in places])
+    def name(self, runs: Sequence[Rows], row: int) -> str:
+        """Store, shard, utterance and frame of a row of what was read from `runs`."""
+        ends = np.cumsum([run.stop - run.start for run in runs])
         found = int(np.searchsorted(ends, row, side="right"))
-        shard, _, stop = places[found]
+        shard, _, stop = runs[found]
         offset = stop - (int(ends[found]) - row)
         index = next(
             index
@@ -168,11 +168,11 @@ class FrameMap:
             f"frame {offset - int(self._plan.offset_U[index])}"
         )
 
-    def _refuse_absent(self, places: Sequence[Rows]) -> None:
-        for place in places:
-            if place.shard in self._absent_shards and place.start < place.stop:
+    def _refuse_absent(self, runs: Sequence[Rows]) -> None:
+        for run in runs:
+            if run.shard in self._absent_shards and run.start < run.stop:
                 raise StoreIncomplete(
-                    f"{self._where} is under construction: shard {place.shard} is not there yet"
+                    f"{self._where} is under construction: shard {run.shard} is not there yet"
                 )
 
     def _find_frames(self, wanted: range) -> Iterator[Rows]:

@@ -107,14 +107,14 @@ class ShardRecoder:
         table = self._sources[take.source].metadata.utterances
         return (table[row] for row in take.rows)
 
-    def _places(self, take: Take) -> list[Rows]:
+    def _runs(self, take: Take) -> list[Rows]:
         """Where the frames lie; neighbours are read as one."""
         joined: list[Rows] = []
         for row in self._rows(take):
-            place = self._maps[take.source].find_utterance(row.id)
-            if joined and joined[-1].shard == place.shard and joined[-1].stop == place.start:
-                place = joined.pop()._replace(stop=place.stop)
-            joined.append(place)
+            run = self._maps[take.source].find_utterance(row.id)
+            if joined and joined[-1].shard == run.shard and joined[-1].stop == run.start:
+                run = joined.pop()._replace(stop=run.stop)
+            joined.append(run)
         return joined
 
     def _stored(self, array: FrameArray, recipe: ShardRecipe) -> Iterator[NDArray[np.uint8]]:
@@ -122,8 +122,8 @@ class ShardRecoder:
         for take in recipe.takes:
             reader = self._readers[take.source]
             size = self._sources[take.source].metadata.about.chunk_frames
-            for place in cut_at_chunks(self._places(take), chunk_frames=size):
-                yield reader.rows(array, place).reshape(-1, array.row_bytes)
+            for run in cut_at_chunks(self._runs(take), chunk_frames=size):
+                yield reader.rows(array, run).reshape(-1, array.row_bytes)
 
     def _refuse_bad(
         self,
@@ -146,14 +146,14 @@ class ShardRecoder:
             return
         if wrong_TX.any():
             frame = at + int(np.argmax(wrong_TX.any(axis=1)))
-            places = [(take.source, place) for take in recipe.takes for place in self._places(take)]
-            raise StoreCorrupt(f"{self._name(places, frame)}: {text}")
+            runs = [(take.source, run) for take in recipe.takes for run in self._runs(take)]
+            raise StoreCorrupt(f"{self._name(runs, frame)}: {text}")
 
-    def _name(self, places: Sequence[tuple[int, Rows]], frame: int) -> str:
-        for source, place in places:
-            if frame < place.stop - place.start:
-                return self._maps[source].name([place], frame)
-            frame -= place.stop - place.start
+    def _name(self, runs: Sequence[tuple[int, Rows]], frame: int) -> str:
+        for source, run in runs:
+            if frame < run.stop - run.start:
+                return self._maps[source].name([run], frame)
+            frame -= run.stop - run.start
         raise AssertionError("the frame is of this shard")
 
 

@@ -45,13 +45,13 @@ class ChunkReader:
         self._cache = ByteCache(cache_bytes)
         self.is_remote = place.is_remote
 
-    def rows(self, array: FrameArray, place: Rows) -> NDArray[np.uint8]:
+    def rows(self, array: FrameArray, run: Rows) -> NDArray[np.uint8]:
         """The bytes of rows of one chunk, one row after the other. Not to be changed.
 
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
         """
-        shard, start, stop = place
+        shard, start, stop = run
         chunk, first = divmod(start, self._chunk_frames)
         row_bytes = array.row_bytes
         begin, end = first * row_bytes, (first + stop - start) * row_bytes
@@ -69,11 +69,11 @@ class ChunkReader:
             return _decompress_part(body, begin, end, where=self._bytes.where(name, chunk))
         return self._whole(array, name, chunk, body)[begin:end]
 
-    def expect(self, arrays: Sequence[FrameArray], places: Sequence[Rows]) -> None:
+    def expect(self, arrays: Sequence[FrameArray], runs: Sequence[Rows]) -> None:
         """Have a server send together what `rows` will ask for. Raises as `rows`."""
         self._bytes.expect(
             (name, chunk, self._chunk_frames * array.row_bytes)
-            for array, name, chunk in self._chunks_of(arrays, places)
+            for array, name, chunk in self._chunks_of(arrays, runs)
             if (name, chunk) not in self._cache
         )
 
@@ -90,11 +90,11 @@ class ChunkReader:
         return flat
 
     def _chunks_of(
-        self, arrays: Sequence[FrameArray], places: Sequence[Rows]
+        self, arrays: Sequence[FrameArray], runs: Sequence[Rows]
     ) -> Iterable[tuple[FrameArray, str, int]]:
         for array in arrays:
-            for place in places:
-                yield array, array.object_name(place.shard), place.start // self._chunk_frames
+            for run in runs:
+                yield array, array.object_name(run.shard), run.start // self._chunk_frames
 
 
 def _decompress_part(body: Buffer, start: int, stop: int, *, where: str) -> NDArray[np.uint8]:

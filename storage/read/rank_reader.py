@@ -61,7 +61,7 @@ class RankReader(threading.local):
             self._opened[k] = Opened(arrays, sum(a.row_bytes for a in arrays), last)
         return self._opened[k]
 
-    def ranks(self, places: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
+    def ranks(self, runs: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
         """Where in the answer, and what: some frames at a time, that caches may hold.
 
         The arrays given are overwritten by the next ones.
@@ -71,34 +71,34 @@ class RankReader(threading.local):
         """
         (arrays, row_bytes, last_tier), at = self.opened(k), 0
         room = max(self._about.chunk_frames, BATCH_BYTES // row_bytes)
-        join = self._join_for(min(room, count_frames(places)), last_tier)
-        for batch in self._fetched(arrays, places, room):
+        join = self._join_for(min(room, count_frames(runs)), last_tier)
+        for batch in self._fetched(arrays, runs, room):
             num_frames = count_frames(batch)
             join.begin(num_frames)
             yield slice(at, at + num_frames), self._read(join, arrays, batch, k)
             at += num_frames
 
-    def values(self, array: FrameArray, places: Sequence[Rows]) -> NDArray[np.uint8]:
+    def values(self, array: FrameArray, runs: Sequence[Rows]) -> NDArray[np.uint8]:
         """The bytes of all rows of one array. Raises as `ranks`."""
         parts = [
-            self._chunks.rows(array, place)
-            for batch in self._fetched((array,), places, self._about.chunk_frames)
-            for place in batch
+            self._chunks.rows(array, run)
+            for batch in self._fetched((array,), runs, self._about.chunk_frames)
+            for run in batch
         ]
         return np.concatenate([_NOTHING, *parts])
 
     def _fetched(
-        self, arrays: Sequence[FrameArray], places: Sequence[Rows], room: int
+        self, arrays: Sequence[FrameArray], runs: Sequence[Rows], room: int
     ) -> Iterator[list[Rows]]:
-        """Batches of the places; from a server, those that the cache could hold come together."""
+        """Batches of the runs; from a server, those that the cache could hold come together."""
         size = self._about.chunk_frames
-        cut = batches(places, chunk_frames=size, room=room)
+        cut = batches(runs, chunk_frames=size, room=room)
         if not self._chunks.is_remote:
             yield from cut
             return
         chunk_bytes = size * sum(array.row_bytes for array in arrays)
         for group in groups(cut, chunk_frames=size, most_chunks=self._cache_bytes // chunk_bytes):
-            self._chunks.expect(arrays, [place for batch in group for place in batch])
+            self._chunks.expect(arrays, [run for batch in group for run in batch])
             yield from group
         self._chunks.forget()
 
@@ -120,10 +120,10 @@ class RankReader(threading.local):
         for number, array in enumerate(pairs):
             put = join.put_differences if number % 2 else join.put_ids
             at = 0
-            for place in batch:
-                put(number // 2, at, self._chunks.rows(array, place))
-                at += place.stop - place.start
-        tails = [self._chunks.rows(tail, place) for place in batch]
+            for run in batch:
+                put(number // 2, at, self._chunks.rows(array, run))
+                at += run.stop - run.start
+        tails = [self._chunks.rows(tail, run) for run in batch]
         codes_TR = join.sum_codes()
         self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
         return SoftLabelCodes(
@@ -149,15 +149,15 @@ class RankReader(threading.local):
         return mass_T
 
     def _refuse_bad_rows(
-        self, places: Sequence[Rows], ids_TR: NDArray[Any], unordered: int | None
+        self, runs: Sequence[Rows], ids_TR: NDArray[Any], unordered: int | None
     ) -> None:
         if unordered is not None:
-            raise StoreCorrupt(f"{self._map.name(places, unordered)}: probabilities do not descend")
+            raise StoreCorrupt(f"{self._map.name(runs, unordered)}: probabilities do not descend")
         num_classes = self._about.num_classes
         if ids_TR.size and int(ids_TR.max()) >= num_classes:
             row = int(np.argmax((ids_TR >= num_classes).any(axis=1)))
             raise StoreCorrupt(
-                f"{self._map.name(places, row)}: a class id is fill or not below "
+                f"{self._map.name(runs, row)}: a class id is fill or not below "
                 f"{num_classes}: the data are missing"
             )
 

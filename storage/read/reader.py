@@ -101,14 +101,14 @@ class SoftLabelStore:
             StorePartial: when this copy of the store has not these ranks, or not this shard.
             StoreCorrupt: when bytes are missing or differ.
         """
-        places = self._find(wanted, k)
-        num_frames = count_frames(places)
+        runs = self._find(wanted, k)
+        num_frames = count_frames(runs)
         labels = SoftLabels(
             ids_TK=np.empty((num_frames, k), np.uint32),
             logp_TK=np.empty((num_frames, k), np.float32),
             tail_T=np.empty(num_frames, np.float32),
         )
-        for rows, part in self._reader.ranks(places, k):
+        for rows, part in self._reader.ranks(runs, k):
             labels.ids_TK[rows] = part.ids_TK
             decode_logp(part.codes_TK, out=labels.logp_TK[rows])
             labels.tail_T[rows] = part.tail_T
@@ -120,14 +120,14 @@ class SoftLabelStore:
 
     def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
         """As `read`, probabilities left as one-byte codes."""
-        places = self._find(wanted, k)
-        num_frames = count_frames(places)
+        runs = self._find(wanted, k)
+        num_frames = count_frames(runs)
         labels = SoftLabelCodes(
             ids_TK=np.empty((num_frames, k), self.about.ids_dtype),
             codes_TK=np.empty((num_frames, k), np.uint8),
             tail_T=np.empty(num_frames, np.float32),
         )
-        for rows, part in self._reader.ranks(places, k):
+        for rows, part in self._reader.ranks(runs, k):
             labels.ids_TK[rows] = part.ids_TK
             labels.codes_TK[rows] = part.codes_TK
             labels.tail_T[rows] = part.tail_T
@@ -161,9 +161,9 @@ class SoftLabelStore:
                 "choose one of them or run 'essence teacher' with teacher.temperatures"
             )
         array = log_norm_array(temperature)
-        places = self._map.find([id])
-        self._refuse_left_out([array], places, 1)
-        values_T = self._reader.values(array, places).view("<f4").astype(np.float32)
+        runs = self._map.find([id])
+        self._refuse_left_out([array], runs, 1)
+        values_T = self._reader.values(array, runs).view("<f4").astype(np.float32)
         if not np.isfinite(values_T).all():
             raise StoreCorrupt(f"{self.place}: {array.name} of utterance {id!r} is not finite")
         return values_T
@@ -214,16 +214,16 @@ class SoftLabelStore:
 
     def _find(self, wanted: Wanted, k: int) -> list[Rows]:
         refuse_more_ranks(str(self.place), k=k, kept=self.about.kept)
-        places = self._map.find(wanted)
-        self._refuse_left_out(self._reader.opened(k).arrays, places, k)
-        return places
+        runs = self._map.find(wanted)
+        self._refuse_left_out(self._reader.opened(k).arrays, runs, k)
+        return runs
 
     def _refuse_left_out(
-        self, arrays: Sequence[FrameArray], places: Sequence[Rows], k: int
+        self, arrays: Sequence[FrameArray], runs: Sequence[Rows], k: int
     ) -> None:
         part = self.contents.part
         if part is not None:
-            names, shards = [array.name for array in arrays], [place.shard for place in places]
+            names, shards = [array.name for array in arrays], [run.shard for run in runs]
             refuse_left_out(self.place, part, names, shards=shards, k=k)
 
 
