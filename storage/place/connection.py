@@ -1,9 +1,9 @@
-"""Remote connection: fsspec's file system behind a URL, with the manners that strangers call for.
+"""Remote connection: fsspec's file system behind a URL, with settings for untrusted servers.
 
-http, https   no redirect is followed, nothing is unpacked, and never more is taken of an
-              answer than was asked for
-ssh, sftp     hosts are known (~/.ssh/known_hosts), ranges are read as ranges; the threads of
-              a process share a connection, since servers take few
+http, https   no redirect is followed, nothing is unpacked, and no more is read of a response
+              than was requested
+ssh, sftp     the host's key must be in ~/.ssh/known_hosts; ranges are read as ranges; the threads
+              of a process share a connection, since servers limit their number
 others        as fsspec has them: s3, gs, memory, ...
 """
 
@@ -21,7 +21,7 @@ PACKAGES |= {"ssh": "sshfs", "sftp": "sshfs"}
 
 _shared: dict[tuple[int, str], Any] = {}
 _lock = threading.Lock()
-os.register_at_fork(after_in_child=_shared.clear)
+os.register_at_fork(after_in_child=_shared.clear)  # a connection belongs to one process
 
 
 def connect(url: str, *, shown: str) -> tuple[Any, str]:
@@ -29,9 +29,9 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
 
     Raises:
         StoreError: when no package here reads such URLs.
-        StoreUnreachable: when the host is not there, or not the one that is known.
+        StoreUnreachable: when the host cannot be reached, or has another key than the known one.
     """
-    # Here, since it takes longer to import than a store on disk to open.
+    # Imported here: it takes longer than opening a store on disk.
     from fsspec.core import url_to_fs
 
     scheme = urlsplit(url).scheme
@@ -39,7 +39,7 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
         if scheme in ("ssh", "sftp"):
             system, folder = _ssh(url)
         else:
-            options = _manners() if scheme in ("http", "https") else {}
+            options = _http_options() if scheme in ("http", "https") else {}
             system, folder = url_to_fs(url, **options)
     except ImportError as cause:
         package = PACKAGES.get(scheme)
@@ -52,17 +52,17 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
     except Exception as cause:  # every backend of fsspec has its own errors
         raise StoreUnreachable(
             f"{shown} cannot be reached ({_words(cause)}): is the address right, the server up, "
-            "its key known here (for ssh: 'ssh HOST' once), and may you read it?"
+            "its key in known_hosts (for ssh: 'ssh HOST' once), and may you read it?"
         ) from cause
     return system, str(folder).rstrip("/")
 
 
 def _words(cause: Exception) -> str:
-    """What happened, without a URL: there may be a password in it."""
+    """The error without its URL, which may contain a password."""
     return getattr(cause, "strerror", None) or type(cause).__name__
 
 
-def _manners() -> dict[str, Any]:
+def _http_options() -> dict[str, Any]:
     """Options of fsspec's HTTP file system."""
     from storage.place.http_answer import ShortAnswer
 
@@ -83,7 +83,7 @@ def _ssh(url: str) -> tuple[Any, str]:
             who = {"username": parts.username, "password": parts.password, "port": parts.port}
             _shared[key] = SshFiles(
                 parts.hostname,
-                known_hosts=(),  # those of ~/.ssh/known_hosts; sshfs would take any
+                known_hosts=(),  # those of ~/.ssh/known_hosts; sshfs would accept any host
                 connect_timeout=CONNECT_SECONDS,
                 skip_instance_cache=True,
                 **{name: value for name, value in who.items() if value is not None},

@@ -1,7 +1,7 @@
-"""ShortAnswer: an HTTP answer of which no more is read than was asked for.
+"""ShortAnswer: an HTTP response of which no more is read than was requested.
 
-fsspec reads an answer to its end. A server that ignores ranges, or that never stops, would fill
-the memory. Loaded only where aiohttp is.
+fsspec reads a response to its end. A server that ignores ranges, or never stops sending, would
+fill the memory. Imported only if aiohttp is installed.
 """
 
 import re
@@ -10,24 +10,24 @@ import aiohttp
 
 PIECE_BYTES = 1 << 16
 REDIRECTS = range(300, 400)
-UNASKED_BYTES = 1 << 16  # of an answer whose request names no range
+UNASKED_BYTES = 1 << 16  # read of a response to a request without range
 
 
 class Redirected(PermissionError):
-    """The server sends us elsewhere."""
+    """The server redirects to another address."""
 
     def __init__(self) -> None:
-        super().__init__(0, "it sends us to another address, which is not followed: name that one")
+        super().__init__(0, "it redirects to another address, which is not followed: name that one")
 
 
 class ShortAnswer(aiohttp.ClientResponse):
-    """Read one byte more than was asked for, and hang up: who asked sees that it is too long."""
+    """Reads one byte more than was requested, and hangs up: the caller sees that it is too long."""
 
     async def read(self) -> bytes:
         """The body, or its beginning.
 
         Raises:
-            Redirected: when the server sends us elsewhere.
+            Redirected: when the server redirects to another address.
         """
         if self.status in REDIRECTS:
             self.close()
@@ -48,6 +48,7 @@ class ShortAnswer(aiohttp.ClientResponse):
         except BaseException:
             self.close()
             raise
+        # A connection with an unread rest cannot serve the next request: it is closed, not reused.
         if num_bytes == most:
             self.close()
         else:

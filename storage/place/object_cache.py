@@ -1,12 +1,12 @@
 """ObjectCache: objects of stores in a folder of bounded size, under the names of their digests.
 
-    <folder>/<sha256>             an object, verified when it came
+    <folder>/<sha256>             an object, verified when it was fetched
     <folder>/heads/<sha256>       the digest last seen at a URL (the name is the URL's sha256)
-    <folder>/lock, stripe-<n>     locks; they go with the process
+    <folder>/lock, stripe-<n>     locks, which end with their process
 
-What was used longest ago goes first. Any number of processes may share the folder; whatever stops
-one of them leaves a sound cache, and at most one file that the next one removes. The system's
-clock decides what goes first, and nothing else.
+The least recently used object is dropped first. Any number of processes may share the folder. A
+process that is stopped at any instruction leaves a sound cache, and at most one partial file, which
+the next one removes. The system's clock decides what is dropped first, and nothing else.
 """
 
 import fcntl
@@ -30,10 +30,12 @@ class ObjectCache:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
-        self._seen: set[str] = set()  # whole when this process first opened them
+        # Objects that this process has verified: hashing them at every open would cost more than
+        # reading. What damages them later is found by the checksums of chunks.
+        self._seen: set[str] = set()
 
     def open(self, sha256: str, num_bytes: int) -> int | None:
-        """A descriptor of an object, to read from; None where it is not here, or was damaged."""
+        """A descriptor of an object, to read from; None if it is not here, or was damaged."""
         path = self.folder / sha256
         try:
             handle = os.open(path, PLAIN)
@@ -45,7 +47,7 @@ class ObjectCache:
                 self._seen.add(sha256)
                 os.utime(handle)
                 return handle
-        except OSError:  # a bad disk: what cannot be read is fetched again
+        except OSError:  # a bad disk: the object is fetched again
             pass
         os.close(handle)
         self._seen.discard(sha256)
@@ -53,7 +55,7 @@ class ObjectCache:
         return None
 
     def put(self, sha256: str, content: bytes) -> None:
-        """Keep an object that is known to be right, and drop what has waited longest."""
+        """Keep an object that was verified, and drop the least recently used ones."""
         if len(content) > self.max_bytes:
             return
         with self._locked("lock"):
@@ -64,22 +66,22 @@ class ObjectCache:
 
     @contextmanager
     def claimed(self, digests: Iterable[str]) -> Iterator[None]:
-        """Nobody else fetches these meanwhile: who comes later finds them here."""
+        """Keep other processes from fetching these objects meanwhile: they find them here then."""
         stripes = {int(digest[:8], 16) % NUM_STRIPES for digest in digests}
         with ExitStack() as stack:
-            for stripe in sorted(stripes):  # in one order for all: nobody waits for a waiting one
+            for stripe in sorted(stripes):  # the same order in all processes: no deadlock
                 stack.enter_context(self._locked(f"stripe-{stripe:02d}"))
             yield
 
     def remember_head(self, url: str, digest: str) -> None:
-        """The store that was last seen at a URL."""
+        """Keep the digest of the store that was last seen at a URL."""
         place = self._head_place(url)
         if self.remembered_head(url) != digest:
             place.parent.mkdir(parents=True, exist_ok=True)
             publish_file(place, f"{digest}\n".encode())
 
     def remembered_head(self, url: str) -> str | None:
-        """Its digest."""
+        """The digest last seen at a URL; None if there is none."""
         with suppress(OSError, UnicodeDecodeError):
             return self._head_place(url).read_text("ascii").strip()
         return None
@@ -88,7 +90,7 @@ class ObjectCache:
         return self.folder / "heads" / hashlib.sha256(url.encode()).hexdigest()
 
     def _make_room(self, num_bytes: int) -> None:
-        """Drop what is not needed any more, oldest first. A partial file is a dead process's."""
+        """Drop the oldest objects, and partial files: under the lock, their process has ended."""
         held = []
         for entry in os.scandir(self.folder):
             if entry.name.endswith(PARTIAL):

@@ -1,6 +1,7 @@
-"""SshFiles: fsspec's file system over ssh, which reads ranges of a file and not all of it.
+"""SshFiles: fsspec's file system over ssh, reading ranges of a file instead of all of it.
 
-Loaded only where sshfs is.
+sshfs has no ranges: for a range, fsspec would fetch the whole file. Imported only if sshfs is
+installed.
 """
 
 from typing import Any

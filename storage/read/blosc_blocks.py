@@ -4,8 +4,8 @@
     starts      uint32 for each block: where its compressed bytes begin
     blocks      one after the other; each decompresses to `blocksize` bytes, the last to the rest
 
-Blocks are independent: those that are wanted, behind a header and starts of their own, are a
-blosc buffer again.
+Blocks are independent: some of them, after a new header and new starts, are a blosc buffer again.
+A random utterance needs a few blocks of a chunk, and decompression is most of its time.
 """
 
 import struct
@@ -22,7 +22,8 @@ STORED = 0x2  # flag: the bytes follow the header as they are
 
 
 def num_blocks(body: Buffer, *, num_bytes: int) -> int:
-    """How many blocks can be had one by one; 1 where the buffer must be looked at as a whole."""
+    """How many blocks can be decompressed one by one; 1 if only the whole buffer can."""
+    # A damaged header answers 1 as well: decompressing the whole then raises the error.
     if len(body) < HEADER.size:
         return 1
     _, _, flags, _, declared, block_bytes, stored = HEADER.unpack_from(body)
@@ -45,15 +46,18 @@ def take_blocks(body: Buffer, start: int, stop: int) -> tuple[bytes, int]:
         raise ValueError("fewer bytes than blocks")
     first = start // block_bytes
     count = (stop - 1) // block_bytes + 1 - first
-    known = min(count + 1, blocks - first)  # the block after the last one says where that ends
+    # A block has a start and no end: it ends where the next one starts, or with the buffer.
+    known = min(count + 1, blocks - first)
     bounds = struct.unpack_from(f"<{known}I", body, HEADER.size + START_BYTES * first)
     if known == count:
         bounds = (*bounds, len(body))
+    # Blosc trusts the starts. With wrong ones it would read beyond what is copied below.
     if list(bounds) != sorted(set(bounds)) or bounds[0] < HEADER.size + START_BYTES * blocks:
         raise ValueError("blocks that do not follow each other")
+    # The blocks move forward, to right after the fewer starts.
     shift = HEADER.size + START_BYTES * count - bounds[0]
     taken = min((first + count) * block_bytes, num_bytes) - first * block_bytes
-    # Blosc refuses a block size above the total: that of a short last block which stands alone.
+    # Blosc refuses a block size above the total, as a short last block alone would have.
     header = HEADER.pack(*head, taken, min(block_bytes, taken), bounds[-1] + shift)
     starts = struct.pack(f"<{count}I", *(bound + shift for bound in bounds[:-1]))
     content = body[bounds[0] : bounds[-1]]

@@ -1,4 +1,4 @@
-"""ByteCache: what was used last, up to so many bytes."""
+"""ByteCache: the entries that were used last, up to a number of bytes."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ Held = bytes | memoryview | NDArray[Any]
 
 
 class ByteCache:
-    """Least recently used goes first. What is larger than the whole is not kept."""
+    """The least recently used entry is dropped first. One larger than the cache is not kept."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -22,14 +22,14 @@ class ByteCache:
         return key in self._entries
 
     def get(self, key: Hashable) -> Held | None:
-        """What is kept under this key."""
+        """The entry under this key, which counts as used now; None if there is none."""
         held = self._entries.get(key)
         if held is not None:
             self._entries.move_to_end(key)
         return held
 
     def put(self, key: Hashable, held: Held) -> None:
-        """Keep it, in place of what was there, and drop what has waited longest."""
+        """Keep an entry, instead of an older one under this key, and drop the least recent ones."""
         before = self._entries.pop(key, None)
         self.num_bytes -= 0 if before is None else _num_bytes(before)
         if _num_bytes(held) > self._max_bytes:

@@ -1,6 +1,8 @@
-"""ChunkBytes: the compressed bytes of a sealed store's inner chunks, which are those written.
+"""ChunkBytes: the compressed bytes of a sealed store's inner chunks, compared with the manifest.
 
-The checksum is over the whole chunk, is always computed, and must be the manifest's.
+The crc32c of a chunk is computed on every read, and must be the one that the manifest lists for
+this chunk of this object. So an object that was damaged, replaced, renamed or taken from another
+store is found by the reader of its first bad chunk, whatever its own index and checksums say.
 
 Shapes: J inner chunks of a shard.
 """
@@ -24,12 +26,17 @@ from storage.place.byte_ranges import ByteRange
 from storage.place.place import Place
 
 MAX_INDICES = 4096  # 4 MiB with 64 chunks to a shard
-# The crc32c of any bytes with their own crc32c behind them, and of no others.
+# The crc32c of any bytes followed by their own crc32c is this constant, so that one pass over the
+# chunk as it lies there tells whether it is sound.
 SOUND = 0x48674BC7
 
 
 class ChunkBytes:
-    """Reads chunks by the name of their object and their number. For one thread."""
+    """Reads chunks by the name of their object and their number. For one thread.
+
+    Indices are kept as the bytes that were read: an entry is unpacked when it is needed, since a
+    random utterance needs one of the 32 of a shard.
+    """
 
     def __init__(self, place: Place, records: Records, *, chunks_per_shard: int) -> None:
         self._records = records
@@ -47,7 +54,8 @@ class ChunkBytes:
         _, start, stop = self._chunk_range(name, chunk, num_bytes)
         raw = self._objects.read(name, stop - start, start)
         if google_crc32c.value(raw) != SOUND:
-            check_crc(raw, where=self.where(name, chunk))
+            check_crc(raw, where=self.where(name, chunk))  # raises, with both checksums
+        # A sound chunk may still be another one: that of another shard, or of another store.
         if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:
             raise StoreCorrupt(
                 f"{self.where(name, chunk)}: crc32c is not the manifest's: this object belongs to "
@@ -76,6 +84,7 @@ class ChunkBytes:
         offset, size = ENTRY.unpack_from(index, ENTRY.size * chunk)
         if offset == ABSENT:
             raise StoreCorrupt(f"{self.where(name, chunk)}: the chunk is missing")
+        # The index is not to be trusted before the chunk is compared: it could ask for 8 GiB here.
         if size > most_compressed(num_bytes):
             raise StoreCorrupt(
                 f"{self.where(name, chunk)}: declares {size} bytes for {num_bytes}: not compressed"
@@ -83,7 +92,7 @@ class ChunkBytes:
         return ByteRange(name, offset, offset + size)
 
     def _read_index(self, name: str) -> bytes:
-        """An object's index, checked, and kept in the place of the one that was read first."""
+        """An object's index, checked and kept; the oldest one is dropped."""
         _, start, stop = self._index_range(name)
         raw = self._objects.read(name, stop - start, start)
         read_index(raw, object_bytes=stop, where=self._place.where(name))

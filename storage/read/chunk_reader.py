@@ -1,7 +1,8 @@
 """ChunkReader: decompressed rows of a sealed store's arrays.
 
-A few rows of a chunk cost the blocks of blosc that hold them; who comes back to the chunk has it
-decompressed and kept.
+The first read of a few rows of a chunk decompresses only the blosc blocks that hold them, and
+keeps the compressed chunk. The second read of the chunk decompresses and keeps all of it: reads
+that come back pay once, random reads never pay for rows that they do not need.
 
 Shapes: F rows of a chunk.
 """
@@ -22,14 +23,15 @@ from storage.read.blosc_blocks import decompress_part, num_blocks
 from storage.read.byte_cache import ByteCache
 from storage.read.chunk_bytes import ChunkBytes
 
-# Blosc's own threads do not live through a fork, and one core decompresses faster than disks read.
+# Blosc's own threads do not survive a fork: the child would wait for them forever. One core
+# decompresses faster than a disk reads.
 blosc.use_threads = False
 
-MANY_BLOCKS = 2  # a single one is as quickly decompressed where it lies
+MANY_BLOCKS = 2  # a buffer of a single block is decompressed as a whole anyway
 
 
 class ChunkReader:
-    """Rows of any chunk. For one thread, so that no lock is held in a fork."""
+    """Rows of any chunk. For one thread: without locks, none can be held while a process forks."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class ChunkReader:
         self.is_remote = place.is_remote
 
     def rows(self, array: FrameArray, run: Rows) -> NDArray[np.uint8]:
-        """The bytes of rows of one chunk, one row after the other. Not to be changed.
+        """The bytes of rows of one chunk, one row after the other. Callers must not write to them.
 
         Raises:
             StoreCorrupt: when bytes are missing, differ, or belong to another place.
@@ -63,6 +65,7 @@ class ChunkReader:
         if held is not None:
             return self._whole(array, name, chunk, held)[begin:end]
         body = self._bytes.read(name, chunk, num_bytes=num_bytes)
+        # zstd streams (the first tier) have no blocks; half of a chunk is worth all of it.
         seldom = 2 * (end - begin) < num_bytes and array.codec == "blosc"
         if seldom and num_blocks(body, num_bytes=num_bytes) >= MANY_BLOCKS:
             self._cache.put((name, chunk), body)
@@ -70,19 +73,19 @@ class ChunkReader:
         return self._whole(array, name, chunk, body)[begin:end]
 
     def expect(self, arrays: Sequence[FrameArray], runs: Sequence[Rows]) -> None:
-        """Have a server send together what `rows` will ask for. Raises as `rows`."""
+        """Request from a server together what `rows` will read. Raises as `rows`."""
         self._bytes.expect(
             (name, chunk, self._chunk_frames * array.row_bytes)
             for array, name, chunk in self._chunks_of(arrays, runs)
             if (name, chunk) not in self._cache
         )
 
-    def forget(self) -> None:
-        """What was expected has been read."""
+    def drop_expected(self) -> None:
+        """Drop the bytes that were expected: they have been read."""
         self._bytes.expect(())
 
     def _whole(self, array: FrameArray, name: str, chunk: int, body: Buffer) -> NDArray[np.uint8]:
-        """A decompressed chunk, kept."""
+        """A decompressed chunk, which is kept."""
         num_bytes = self._chunk_frames * array.row_bytes
         where = self._bytes.where(name, chunk)
         flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)

@@ -1,7 +1,11 @@
-"""Rank join: rows of the tiers' arrays -> ids and codes of all ranks, side by side.
+"""Rank join: rows of the tiers' arrays -> ids and codes of all ranks in one row per frame.
 
-Numpy copies and sums along short rows slowly, so rows are moved as wholes, and eight one-byte
-sums are one multiplication of a 64-bit word.
+    differences of a row    d0 d1 d2 d3 d4 d5 d6 d7         eight bytes, one 64-bit word
+    times 0x0101010101010101
+    codes of the row        d0 d0+d1 d0+d1+d2 ...           the running sum, byte by byte
+
+Numpy is slow along rows of a few bytes. So each tier's part of a row is copied as one opaque field,
+and eight running sums are one multiplication of a word.
 
 Shapes: T frames, R ranks of the opened tiers, W = R rounded up to whole words of 1, 2, 4 or 8
 bytes.
@@ -21,13 +25,14 @@ ONES = 0x0101010101010101  # times a word: every byte becomes the sum up to it
 
 
 class RankJoin:
-    """Room for the first tiers of up to `max_frames` frames, filled tier by tier, again and again.
+    """Buffers for the first tiers of up to `max_frames` frames, filled tier by tier.
 
-    What it gives is overwritten when it begins anew.
+    They are used for one batch after the other: results are views, valid until the next `begin`.
     """
 
     def __init__(self, tiers: Sequence[Tier], *, max_frames: int, ids_dtype: str) -> None:
         ends = tuple(tier.last for tier in tiers)
+        # The smallest word that holds the row, or several of the largest: padding costs time too.
         self._word = next((WORDS[n] for n in WORDS if n >= ends[-1]), WORDS[8])
         width = -(-ends[-1] // self._word.itemsize) * self._word.itemsize
         self._num_ranks = ends[-1]
@@ -39,10 +44,12 @@ class RankJoin:
         self.begin(max_frames)
 
     def begin(self, num_frames: int) -> None:
-        """Forget what was there; the next T frames come."""
+        """Start a batch of T frames."""
         self.ids_TR = self._room_ids[:num_frames]
         self._codes_TW = self._room_codes[:num_frames]
-        self._codes_TW[:, self._num_ranks :] = 0  # after the last rank, nothing is added
+        # The last batch left its sums in the padding. With zeros there, the padding repeats the
+        # last rank's code, and counts as in order.
+        self._codes_TW[:, self._num_ranks :] = 0
 
     def put_ids(self, tier: int, at: int, rows: NDArray[np.uint8]) -> None:
         """Ids of one tier, little-endian bytes, for the frames from `at` on."""
@@ -53,30 +60,36 @@ class RankJoin:
         _copy(self._codes[tier], at, rows)
 
     def sum_codes(self) -> NDArray[np.uint8]:
-        """Differences -> codes, (T, R), once. Sums above 255 show as codes that do not ascend."""
+        """Differences -> codes, (T, R), in place: call it once a batch.
+
+        Sound codes are at most 255. A sum above wraps to less than the code before it, and so is
+        found by `first_unordered`; bytes below the carry are not touched by it.
+        """
         bits = 8 * self._word.itemsize
         ones, last_byte = (self._word.type(n) for n in (ONES % (1 << bits), bits - 8))
         words_TX = self._codes_TW.view(self._word)
         words_TX *= ones
         for word in range(1, words_TX.shape[1]):
+            # A further word starts from the last sum of the word before, in each of its bytes.
             words_TX[:, word] += (words_TX[:, word - 1] >> last_byte) * ones
         return self._codes_TW[:, : self._num_ranks]
 
     def first_unordered(self) -> int | None:
-        """The first frame whose summed codes do not ascend: its probabilities do not descend."""
+        """The first frame whose codes do not ascend, if any: its probabilities do not descend."""
         width = self._codes_TW.shape[1]
         if width == 1:
             return None
         flat = self._codes_TW.reshape(-1)
         falls = flat[1:] < flat[:-1]
-        # A fall from one frame to the next is none: numpy compares long rows fastest.
+        # Compared as one long row, which numpy does fastest. The step from a frame's last code to
+        # the next frame's first one is no fall.
         falls[width - 1 :: width] = False
         return int(np.argmax(falls)) // width if falls.any() else None
 
 
 @cache
 def _row_type(ends: tuple[int, ...], item_bytes: int, row_bytes: int) -> np.dtype[Any]:
-    """A row as one field of plain bytes for each tier."""
+    """dtype of a row: one field of plain bytes for each tier."""
     starts = (0, *ends[:-1])
     return np.dtype(
         {
@@ -89,12 +102,13 @@ def _row_type(ends: tuple[int, ...], item_bytes: int, row_bytes: int) -> np.dtyp
 
 
 def _fields(rows_TX: NDArray[Any], ends: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Of each tier, its part of every row."""
+    """For each tier, a view of its part of every row."""
     row_bytes = rows_TX.shape[1] * rows_TX.itemsize
     records = rows_TX.view(_row_type(ends, rows_TX.itemsize, row_bytes))[:, 0]
     return [records[name] for name in records.dtype.names or ()]
 
 
 def _copy(field: NDArray[Any], at: int, rows: NDArray[np.uint8]) -> None:
+    # With the field's own dtype, numpy copies each row as one item of several bytes.
     values = rows.view(field.dtype)
     field[at : at + len(values)] = values

@@ -1,4 +1,4 @@
-"""RankReader: rows of shards -> ids, codes and tail of the first ranks, checked and side by side.
+"""RankReader: rows of shards -> ids, codes and tail of the first ranks, joined and checked.
 
 Shapes: T frames, K ranks asked for, R ranks of the opened tiers.
 """
@@ -21,12 +21,12 @@ from storage.read.chunk_reader import ChunkReader
 from storage.read.rank_join import RankJoin
 from storage.read.soft_labels import SoftLabelCodes
 
-BATCH_BYTES = 768 << 10  # of ids and codes that are joined at a time: processors' caches like it
-SMALL_FRAMES = 1024  # room for so many is kept from one read to the next
+BATCH_BYTES = 768 << 10  # of ids and codes joined at a time: they fit in the processor's cache
+SMALL_FRAMES = 1024  # buffers for this many frames are kept from one read to the next
 
 
 class Opened(NamedTuple):
-    """What a reader of some ranks opens: ids and codes of its tiers, the tail of the last one."""
+    """The arrays that a reader of some ranks opens: ids and codes of its tiers, the last tail."""
 
     arrays: tuple[FrameArray, ...]
     row_bytes: int
@@ -34,7 +34,7 @@ class Opened(NamedTuple):
 
 
 class RankReader(threading.local):
-    """Each thread has open files and a cache of its own, so that no lock is held in a fork."""
+    """Each thread has its own open files and cache: no lock can be held while a process forks."""
 
     def __init__(
         self, place: Place, records: Records, about: StoreAbout, map: FrameMap, *, cache_bytes: int
@@ -53,7 +53,7 @@ class RankReader(threading.local):
         )
 
     def opened(self, k: int) -> Opened:
-        """What k ranks need."""
+        """What a reader of k ranks opens."""
         if k not in self._opened:
             last = tier_of(self._about.tiers, k)
             *trios, (ids, val, tail) = (tier_arrays(self._about, t) for t in range(last + 1))
@@ -62,9 +62,9 @@ class RankReader(threading.local):
         return self._opened[k]
 
     def ranks(self, runs: Sequence[Rows], k: int) -> Iterator[tuple[slice, SoftLabelCodes]]:
-        """Where in the answer, and what: some frames at a time, that caches may hold.
+        """(rows of the result, their values), some frames at a time, which fit in caches.
 
-        The arrays given are overwritten by the next ones.
+        The arrays of one step are overwritten by the next one: copy them.
 
         Raises:
             StoreCorrupt: when bytes are missing or differ, or are no soft labels.
@@ -90,7 +90,7 @@ class RankReader(threading.local):
     def _fetched(
         self, arrays: Sequence[FrameArray], runs: Sequence[Rows], room: int
     ) -> Iterator[list[Rows]]:
-        """Batches of the runs; from a server, those that the cache could hold come together."""
+        """Batches of the runs; a server is asked for as many together as the cache can hold."""
         size = self._about.chunk_frames
         cut = batches(runs, chunk_frames=size, room=room)
         if not self._chunks.is_remote:
@@ -100,7 +100,7 @@ class RankReader(threading.local):
         for group in groups(cut, chunk_frames=size, most_chunks=self._cache_bytes // chunk_bytes):
             self._chunks.expect(arrays, [run for batch in group for run in batch])
             yield from group
-        self._chunks.forget()
+        self._chunks.drop_expected()
 
     def _join_for(self, num_frames: int, last_tier: int) -> RankJoin:
         if num_frames > SMALL_FRAMES:

@@ -98,7 +98,7 @@ class SoftLabelStore:
 
         Raises:
             StoreError: when an id or a frame is not there, or k is larger than what is kept.
-            StorePartial: when this copy of the store has not these ranks, or not this shard.
+            StorePartial: when this copy of the store lacks these ranks, or this shard.
             StoreCorrupt: when bytes are missing or differ.
         """
         runs = self._find(wanted, k)
@@ -115,11 +115,11 @@ class SoftLabelStore:
         return labels
 
     def refuse_absent(self, wanted: Wanted, *, k: int) -> None:
-        """Make sure that this copy has what `read` opens; nothing is read. Raises as `read`."""
+        """Make sure that this copy has what `read` opens, without reading. Raises as `read`."""
         self._find(wanted, k)
 
     def read_codes(self, wanted: Wanted, *, k: int) -> SoftLabelCodes:
-        """As `read`, probabilities left as one-byte codes."""
+        """As `read`, with probabilities as one-byte codes."""
         runs = self._find(wanted, k)
         num_frames = count_frames(runs)
         labels = SoftLabelCodes(
@@ -218,9 +218,7 @@ class SoftLabelStore:
         self._refuse_left_out(self._reader.opened(k).arrays, runs, k)
         return runs
 
-    def _refuse_left_out(
-        self, arrays: Sequence[FrameArray], runs: Sequence[Rows], k: int
-    ) -> None:
+    def _refuse_left_out(self, arrays: Sequence[FrameArray], runs: Sequence[Rows], k: int) -> None:
         part = self.contents.part
         if part is not None:
             names, shards = [array.name for array in arrays], [run.shard for run in runs]

@@ -2,10 +2,12 @@
 
     stage     write every object under _stage/, flush, read back, compare
     link      hard-link the commit record to its place: the first one wins, this is the commit
-    install   rename the staged objects to their places; anybody may do it again
+    install   rename the staged objects to their places; any process may repeat it
 
-A staged name holds the digest of the content, so that two writers never mix, and who
-resumes finds what another left. A commit record tells which digests were staged.
+Before the link nothing of the shard counts: a kill leaves files in _stage/. After it the shard is
+decided: whatever process comes next installs what the record names, from _stage/. The name of a
+staged file contains the digest of its content, so that the files of two writers never mix, and a
+writer that resumes uses what another one left.
 """
 
 import errno
@@ -35,7 +37,7 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
     except FileExistsError as cause:
         if folder.exists():
             raise
-        # It was there, and was cleared before mkdir could see that it is a folder.
+        # mkdir found it, and another writer cleared it before mkdir looked whether it is a folder.
         raise FileNotFoundError(errno.ENOENT, "the stage was cleared", str(folder)) from cause
     for name, content in objects.items():
         _stage_one(staged_path(root, name, records[name].sha256), content)
@@ -43,19 +45,23 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
 
 
 def _stage_one(path: Path, content: bytes) -> None:
-    """A failed flush is never repeated on its file: the next one would say that all is well,
-    though the system has dropped the pages. The file is dropped, and written anew."""
+    """Write one staged file, and compare what the disk returns.
+
+    After a failed flush the file is written again, not flushed again: the system may have dropped
+    the pages, and would report success for the second flush.
+    """
     for attempts_left in reversed(range(ATTEMPTS)):
-        beside = path.with_name(f"{path.name}.{uuid4().hex}")  # another may write the same
+        # Another writer may stage the same object: each writes its own file, and renames it.
+        beside = path.with_name(f"{path.name}.{uuid4().hex}")
         try:
             write_and_sync(beside, content)
             if beside.read_bytes() != content:
-                raise StoreCorrupt(f"{beside}: the disk gave back other bytes than were written")
+                raise StoreCorrupt(f"{beside}: the disk returned other bytes than were written")
             os.replace(beside, path)
-            if beside.exists():
-                raise OSError(errno.EIO, "a rename that said it was done was not")
+            if beside.exists():  # a look costs nothing; the object would be lost at the commit
+                raise OSError(errno.EIO, "a rename reported success and did nothing")
         except BaseException as cause:
-            with suppress(OSError):  # what cannot be removed now goes when the store is sealed
+            with suppress(OSError):  # the stage is removed as a whole when the store is sealed
                 beside.unlink()
             if attempts_left and isinstance(cause, OSError) and cause.errno == errno.EIO:
                 continue
@@ -64,7 +70,7 @@ def _stage_one(path: Path, content: bytes) -> None:
 
 
 def link_record(root: Path, name: str, content: bytes) -> bytes:
-    """Link a commit record to its place. Returns the record that holds: the first one's.
+    """Link a commit record to its place. Returns the record that holds: that of the first writer.
 
     Raises:
         StoreError: when the file system has no hard links.
@@ -74,6 +80,7 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
     place = root / name
     place.parent.mkdir(exist_ok=True)
     try:
+        # Unlike a rename, a link fails if the name exists: of two writers one wins, on NFS too.
         os.link(staged_path(root, name, record.sha256), place)
     except FileExistsError:
         pass
@@ -82,13 +89,15 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
             f"{place}: this file system has no hard links ({cause.strerror}): "
             "write the store on a local disk"
         ) from cause
+    # The commit must be on the disk before anything relies on it; also that of another writer,
+    # which may have been killed between its link and its flush.
     sync_directory(place.parent)
     sync_directory(root)
     return read_whole(root, name)
 
 
 def install(root: Path, records: Records) -> None:
-    """Rename staged objects to their places. Those that are there already stay.
+    """Rename staged objects to their places. Those that are in place already stay.
 
     Raises:
         StoreCorrupt: when an object is neither staged nor in place.
@@ -99,10 +108,10 @@ def install(root: Path, records: Records) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(staged_path(root, name, record.sha256), place)
-        except FileNotFoundError:
+        except FileNotFoundError:  # not staged: another process has installed it
             refuse_lost(root, name, record)
         folders.update(_folders_between(root, place))
-    for name, record in records.items():  # a rename may have lied
+    for name, record in records.items():  # a rename may report success and do nothing
         refuse_lost(root, name, record)
     for folder in sorted(folders):
         sync_directory(folder)
@@ -119,9 +128,10 @@ def refuse_lost(root: Path, name: str, record: ObjectRecord) -> None:
 
 
 def publish(root: Path, objects: dict[str, bytes]) -> None:
-    """Stage and install objects that are the same whoever writes them.
+    """Stage and install objects of which every writer writes the same bytes.
 
-    The last one comes to its place when all others are safe in theirs.
+    The last one is installed when all others are in place and on the disk: a reader that finds it
+    (HEAD, or the group's zarr.json) finds them all.
     """
     records = {name: record_of(content) for name, content in objects.items()}
     stage(root, objects, records)
@@ -131,13 +141,13 @@ def publish(root: Path, objects: dict[str, bytes]) -> None:
 
 
 def clear_stage(root: Path) -> None:
-    """Remove what a finished store does not need."""
+    """Remove the stage, which a finished store does not need."""
     shutil.rmtree(root / STAGE, ignore_errors=True)
     sync_directory(root)
 
 
 def staged_path(root: Path, name: str, sha256: str) -> Path:
-    """Where an object waits for its commit."""
+    """The file in which an object waits for its commit."""
     return root / STAGE / f"{name.replace('/', '.')}.{sha256}"
 
 
