@@ -1,8 +1,8 @@
 """Corpus match: which utterances of a store are those of a corpus file, by id and content.
 
-A store need not be of the very corpus: parts are labelled, merged and cut out. What both hold
-must be the same, and mean the same classes. The digest of an utterance covers its features and
-its hard labels together.
+A store may hold more or fewer utterances than the corpus: parts are labelled, merged and cut out.
+Utterances that both hold must have the same content, and the same classes. The digest of an
+utterance covers its features and its hard labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from storage.format.layout import differences
 from storage.read.reader import SoftLabelStore
 
 NAMED = 3  # utterances that a message spells out
-# Fields that a store and a corpus file both have, and by which frames would be mistaken.
+# Fields that a store and a corpus file both have, and that give frames and classes their meaning.
 SHARED_FIELDS = ("class_inventory", "num_classes", "frame_shift_ms", "subsampling")
 
 
@@ -46,7 +46,7 @@ class CorpusMatch:
 
 
 def match_corpus(store: SoftLabelStore, corpus: CorpusFile) -> CorpusMatch:
-    """What a store has for a corpus; it may hold more utterances, or fewer.
+    """Which utterances of a corpus the store has; it may hold more, or fewer.
 
     Raises:
         StoreMismatch: when classes, frame shift or subsampling differ, or the content of an

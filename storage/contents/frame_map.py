@@ -46,7 +46,7 @@ def cut_at_chunks(runs: Iterable[Rows], *, chunk_frames: int) -> Iterator[Rows]:
 
 
 def batches(runs: Iterable[Rows], *, chunk_frames: int, room: int) -> Iterator[list[Rows]]:
-    """The runs cut where chunks meet, so many together that `room` holds their frames."""
+    """The runs cut where chunks meet, in batches of at most `room` frames."""
     batch: list[Rows] = []
     left = room
     for run in cut_at_chunks(runs, chunk_frames=chunk_frames):
@@ -63,7 +63,7 @@ def batches(runs: Iterable[Rows], *, chunk_frames: int, room: int) -> Iterator[l
 def groups(
     batches: Iterable[list[Rows]], *, chunk_frames: int, most_chunks: int
 ) -> Iterator[list[list[Rows]]]:
-    """Batches that together lie in at most so many chunks, or single ones."""
+    """Batches that together lie in at most `most_chunks` chunks, or single ones."""
     group: list[list[Rows]] = []
     chunks: set[tuple[int, int]] = set()
     for batch in batches:
@@ -153,7 +153,7 @@ class FrameMap:
         return range(start, stop)
 
     def name(self, runs: Sequence[Rows], row: int) -> str:
-        """Store, shard, utterance and frame of a row of what was read from `runs`."""
+        """Store, shard, utterance and frame of a row that was read from `runs`, for a message."""
         ends = np.cumsum([run.stop - run.start for run in runs])
         found = int(np.searchsorted(ends, row, side="right"))
         shard, _, stop = runs[found]

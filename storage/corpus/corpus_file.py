@@ -6,8 +6,8 @@
                   ..._offsets (int64, one more than utterances); first_frame, num_frames (int64)
     attributes    format, about (JSON of CorpusAbout), fingerprint (of all content): fixed length
 
-Utterances lie one after the other. CorpusWriter makes it (corpus_writer.py). The file knows nothing
-of models or soft labels.
+Utterances lie one after the other. CorpusWriter writes it (corpus_writer.py). The file does not
+depend on models or soft labels.
 
 Shapes: T frames, F feature dims, U utterances.
 """
@@ -29,8 +29,8 @@ from storage.files.fingerprint import canonical_json
 
 FORMAT = "essence corpus 1"
 NO_LABEL = -1
-# Nothing is of variable length: that lies in HDF5's global heap, and where a size is damaged there,
-# libhdf5 (2.0.0) reads without end.
+# Nothing has a variable length: HDF5 keeps such data in its global heap, and libhdf5 (2.0.0) reads
+# endlessly if a size is damaged there.
 TEXT_COLUMNS = ("id", "speaker", "transcript", "digest")
 
 
@@ -48,10 +48,10 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusAbout:
-    """What holds for every utterance of the file.
+    """Attributes that all utterances of the file share.
 
-    `frame_shift_ms` is the step between rows of the file; `subsampling` the number of
-    feature frames that one row stands for. `has_labels` is false where no alignment exists.
+    `frame_shift_ms` is the step between rows of the file; `subsampling` the number of feature
+    frames that became one row. `has_labels` is false if there is no alignment.
     """
 
     split: str
@@ -79,7 +79,7 @@ class CorpusFile:
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
             self._file.close()
             raise CorpusFileError(
-                f"{path}: attributes or utterance table are not what was written ({cause}): "
+                f"{path}: attributes or utterance table differ from those written ({cause}): "
                 "remove the corpus directory and run 'essence corpus' again"
             ) from cause
         self._index_of = {row.id: index for index, row in enumerate(self.utterances)}
@@ -87,7 +87,7 @@ class CorpusFile:
         self._labels: h5py.Dataset = self._file["labels"]
 
     def _refuse_changed_table(self) -> None:
-        """HDF5 has no checksum on its small datasets; our fingerprint is one."""
+        """HDF5 has no checksum on its small datasets; the fingerprint covers them."""
         content = hashlib.sha256(canonical_json(asdict(self.about)).encode())
         end = 0
         for row in self.utterances:
@@ -108,7 +108,7 @@ class CorpusFile:
         return int(self._features.shape[0])
 
     def index_of(self, id: str) -> int:
-        """Where an utterance stands in `utterances`.
+        """Index of an utterance in `utterances`.
 
         Raises:
             CorpusFileError: when the split holds no such utterance.
@@ -150,7 +150,7 @@ class CorpusFile:
 
     def labelled_frames(self, frames: int = 1 << 20) -> NDArray[np.int64]:
         """How many frames of each utterance carry a hard label, (utterances,)."""
-        # A frame is that of the first utterance that ends behind it: none is of an empty one.
+        # A frame belongs to the first utterance that ends after it, never to an empty one.
         ends_U = np.array([row.first_frame + row.num_frames for row in self.utterances], np.int64)
         counts_U = np.zeros(len(ends_U), np.int64)
         for start in range(0, self.num_frames, frames):

@@ -1,7 +1,7 @@
-"""CorpusWriter: writes a corpus file (see corpus_file.py) beside its place, then renames it there.
+"""CorpusWriter: writes a corpus file (see corpus_file.py) under another name, then renames it.
 
-What cannot be right (a label out of range, a feature that is not finite) is refused, by
-utterance and frame, before anything of that utterance is written.
+Invalid values (a label out of range, a feature that is not finite) are refused, by utterance and
+frame, before anything of that utterance is written.
 
 Shapes: T frames, F feature dims.
 """
@@ -27,7 +27,7 @@ CHUNK_BYTES = 1 << 18
 
 
 class CorpusWriter:
-    """Writes a corpus file beside its place and renames it there when all went well."""
+    """Writes a corpus file under another name, and renames it if there was no error."""
 
     def __init__(self, path: Path, about: CorpusAbout, *, dtype: str = "float32") -> None:
         self._path = path

@@ -1,1 +1,1 @@
-"""derived: stores made of sealed stores: merged, or cut out, without coding anything anew."""
+"""Derived stores: merged from sealed stores or cut out of one; stored values stay as they are."""

@@ -1,6 +1,6 @@
-"""Merge: sealed stores of different utterances, alike in all else -> one store. Pure functions.
+"""Merge: sealed stores of different utterances, otherwise alike -> one store. Pure functions.
 
-Every shard stays whole. Stores of other shard sizes have to be encoded again, which is asked for.
+Every shard stays whole. Stores of other shard sizes must be encoded again, with `recode`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from storage.errors import StoreError, StoreMismatch
 from storage.format.layout import StoreAbout, differences
 
 NAMED = 5  # utterances that a message spells out
-# What parts of one labelling may differ in; each store's own.
+# Fields in which stores of one labelling may differ.
 OWN_FIELDS = ("corpus_fingerprint", "left_out", "program_version", "origin")
 SHARD_FIELDS = ("shard_frames", "chunk_frames")
 
@@ -29,7 +29,7 @@ def plan_merge(
 ) -> DerivedPlan:
     """All utterances of the sources, in their order.
 
-    With `recode` the shards are filled anew, and their sizes may differ.
+    With `recode` the shards are filled again, and the sizes of the sources' may differ.
 
     Raises:
         StoreMismatch: when the sources were not made alike, field by field, or an utterance is
@@ -72,7 +72,7 @@ def _settings(about: StoreAbout, ignored: set[str]) -> dict[str, Any]:
 
 
 def _refuse_shared(sources: Sequence[StoreContents]) -> None:
-    """No utterance may be in two stores: which of both is meant is not for us to say."""
+    """No utterance may be in two stores: either one could be meant."""
     place_of: dict[str, tuple[int, str]] = {}
     same: list[str] = []
     other: list[str] = []

@@ -31,7 +31,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRecipe:
-    """What a shard is made of. `whole` is the source's shard whose objects stay as they are."""
+    """The utterances of a shard. `whole` is the source's shard whose objects stay as they are."""
 
     takes: tuple[Take, ...]
     whole: int | None
@@ -39,7 +39,7 @@ class ShardRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedPlan:
-    """A new store: all that its metadata say, and how to make each shard."""
+    """A new store: its metadata, and how to make each shard."""
 
     about: StoreAbout
     utterances: tuple[StoreUtterance, ...]
@@ -110,7 +110,7 @@ def pack(
 def derived_about(
     about: StoreAbout, sources: Sequence[StoreContents], *, made_by: str, program_version: str
 ) -> StoreAbout:
-    """What a store made from others says of itself: where it comes from, in addition."""
+    """The attributes of a store that is made from others: with its origin."""
     corpora = tuple(dict.fromkeys(name for source in sources for name in _corpora(source)))
     return replace(
         about,

@@ -1,7 +1,7 @@
 """Derived shard: the objects of a shard that is made from sealed stores.
 
-Taken whole, they are the source's bytes, compared with its manifest. Encoded again, the values
-are moved as they are stored, codes and all; those that no reader would take are refused here.
+Taken whole, they are the source's bytes, compared with its manifest. Encoded again, values are
+copied as codes, without decoding; values that a reader would refuse are refused here.
 
 Shapes: T frames of the shard, F rows of an inner chunk, B bytes of a row.
 """
@@ -50,7 +50,7 @@ def taken_objects(source: StoreContents, shard: int, *, as_shard: int) -> dict[s
 def _refuse_odd_chunks(
     source: StoreContents, name: str, content: bytes, *, num_frames: int
 ) -> None:
-    """Make sure that inner chunks are the manifest's, and where rows are."""
+    """Make sure that inner chunks are the manifest's, and present exactly where rows are."""
     num_chunks = _num_chunks(source.metadata.about)
     found = tuple(chunk_checksums(content, num_chunks))
     if found != source.records[name].chunks:
@@ -133,8 +133,10 @@ class ShardRecoder:
         recipe: ShardRecipe,
         at: int,
     ) -> None:
-        """What a reader of these rows would find. `codes_T` sums the differences, tier by tier:
-        a sum that passes 255 is one that fell."""
+        """Make the checks of a reader.
+
+        `codes_T` sums the differences, tier by tier: a sum above 255 is a code that fell.
+        """
         if array.name.startswith("ids_"):
             wrong_TX, text = values >= self._about.num_classes, "a class id is fill or out of range"
         elif array.name.startswith("val_"):

@@ -1,6 +1,6 @@
-"""Split: some utterances of a sealed store -> a store of their own. Pure functions.
+"""Split: some utterances of a sealed store -> another store. Pure functions.
 
-Shards of which all utterances are wanted stay whole; of the others what is wanted is packed.
+Shards of which all utterances are wanted stay whole; wanted utterances of the others are packed.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ NAMED = 5  # ids that a message spells out
 def plan_split(
     source: StoreContents, rows: Collection[int], *, program_version: str
 ) -> DerivedPlan:
-    """A store of these rows of the table, in its order; all settings stay what they are.
+    """A store of these rows of the table, in its order, with the same settings.
 
     Raises:
         StoreError: when no row is wanted.
@@ -54,7 +54,7 @@ def find_rows(source: StoreContents, ids: Collection[str]) -> frozenset[int]:
     """Rows of the utterance table by id.
 
     Raises:
-        StoreError: naming ids that the store lacks, and those that its teacher has left out.
+        StoreError: naming ids that the store lacks, with the number that its teacher left out.
     """
     row_of = {row.id: index for index, row in enumerate(source.metadata.utterances)}
     unknown = sorted({id for id in ids if id not in row_of})
@@ -72,7 +72,7 @@ def find_rows(source: StoreContents, ids: Collection[str]) -> frozenset[int]:
 def plan_parts(source: StoreContents, num_parts: int) -> list[range]:
     """Rows of the table in runs of about as many frames each.
 
-    Cut between shards where there are enough of them, else between utterances.
+    Cut between shards if there are enough of them, otherwise between utterances.
 
     Raises:
         StoreError: when there are fewer utterances than parts.
@@ -93,7 +93,7 @@ def plan_parts(source: StoreContents, num_parts: int) -> list[range]:
 
 
 def _even_cuts(frames_E: NDArray[np.int64], num_parts: int) -> Sequence[int]:
-    """Which ends to cut at: each the nearest to its share of the frames, no part without one."""
+    """Which ends to cut at: each the nearest to its share of the frames; no part is empty."""
     cuts: list[int] = []
     for part in range(1, num_parts):
         share = frames_E[-1] * part / num_parts

@@ -1,7 +1,7 @@
-"""Derived store: a plan and the stores it names -> a sealed store, by the ordinary commit protocol.
+"""Derived store: a plan and its source stores -> a sealed store, by the ordinary commit protocol.
 
-Killed at any instruction it leaves a store under construction; the same call goes on from there,
-to the same bytes.
+A process that is killed at any instruction leaves a store under construction; the same call goes
+on from there, to the same bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ def write_derived(
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> str:
-    """Fill and seal the store at `path`. Returns its digest. `advance` is told of frames done.
+    """Fill and seal the store at `path`. Returns its digest. `advance` gets the frames done.
 
     Raises:
         StoreMismatch: when another store is there.
-        StorePartial: when a source is a partial copy, without what is needed here.
-        StoreCorrupt: when a source is damaged; what is whole already stays.
+        StorePartial: when a source is a partial copy that lacks something of the plan.
+        StoreCorrupt: when a source is damaged; finished shards stay.
         StoreError: when `path` and a source lie in one another, or it cannot be written.
     """
     _refuse_other_place(path, sources)

@@ -1,8 +1,8 @@
-"""CalmFile: the file below HDF5. A write that fails is remembered, and HDF5 never hears of it.
+"""CalmFile: the file below HDF5. A failed write is remembered, and not reported to HDF5.
 
-HDF5 cannot give up a file whose disk is full: it tries to flush again, and the process dies of a
-segmentation fault. So its writes always "succeed" here; who writes asks after each step whether
-they did, and throws the file away where not.
+HDF5 cannot close a file whose disk is full: it tries to flush again, and the process dies of a
+segmentation fault. So writes always "succeed" here; the writer checks `refuse_failed` after each
+step, and removes the file if one failed.
 """
 
 import io
@@ -23,7 +23,7 @@ class CalmFile(io.RawIOBase):
         self._failure: OSError | None = None
 
     def refuse_failed(self) -> None:
-        """Say that a write failed, if one did.
+        """Raise the error of the first write that failed, if one did.
 
         Raises:
             StorageError: with what is free; nothing that was written may be used.
@@ -44,7 +44,7 @@ class CalmFile(io.RawIOBase):
         self.refuse_failed()
 
     def write(self, content: bytes | memoryview, /) -> int:  # type: ignore[override]
-        """Write all of it, or remember why not."""
+        """Write all bytes, or remember the error."""
         rest = memoryview(content).cast("B")
         total = len(rest)
         try:
@@ -58,7 +58,7 @@ class CalmFile(io.RawIOBase):
         return total
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Read; zeros where a write failed."""
+        """Read; zeros from a part whose write failed."""
         place = memoryview(buffer).cast("B")
         found = os.pread(self._handle, len(place), self._position)
         place[:] = found.ljust(len(place), b"\0")
@@ -66,7 +66,7 @@ class CalmFile(io.RawIOBase):
         return len(place)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move; the end is where it would be had all writes succeeded."""
+        """Move; the end is where it would be if all writes had succeeded."""
         begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = begin + offset
         return self._position
@@ -97,7 +97,7 @@ class CalmFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Close it; once is enough."""
+        """Close it; may be called again."""
         if not self.closed:
             os.close(self._handle)
         super().close()

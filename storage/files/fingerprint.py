@@ -42,7 +42,7 @@ def file_digest(path: Path) -> str:
 
 
 def handle_digest(handle: int) -> str:
-    """SHA-256 of an open file's bytes, from the first on; its position stays where it is."""
+    """SHA-256 of all bytes of an open file; its position does not change."""
     digest, at = hashlib.sha256(), 0
     while block := os.pread(handle, READ_BYTES, at):
         digest.update(block)

@@ -1,8 +1,8 @@
-"""Object file: open and read one object of a store, and be led nowhere else.
+"""Object file: open and read one object of a store, without following links.
 
 Only plain files below the store are opened: no link is followed, not even for a folder on the
-way, and no device or pipe is waited for. What a bad moment of a disk or a network spoils is tried
-again, a few times; then it is an error with a name.
+way, and no device or pipe is waited for. Errors that may pass (of a disk, of a network) are
+retried a few times; then they are raised with the object's name.
 """
 
 import errno
@@ -22,14 +22,14 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.1  # before the second attempt; twice as long before the third
 MAX_OBJECT_BYTES = 1 << 28  # of an object that is read whole: 256 MiB
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
-# The object is gone or bad. Whatever else the system says concerns the disk or our rights.
+# The object is missing or bad. Any other error concerns the disk or permissions.
 LOST = {errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block
 
 
 def patiently(act: Callable[[], T], *, where: str) -> T:
-    """What `act` gives, tried again after errors that may pass.
+    """The result of `act`, which is repeated after errors that may pass.
 
     Raises:
         StoreCorrupt: when the object is missing, unreadable, or no plain file.
@@ -65,7 +65,7 @@ def open_plain(root: Path, name: str) -> tuple[int, int]:
     """(file descriptor, size in bytes) of the plain file `name` below `root`.
 
     Raises:
-        OSError: as the system says; ELOOP for a link, a device, a pipe.
+        OSError: as the system raises it; ELOOP for a link, a device, a pipe.
     """
     handle = _open_below(root, name)
     found = os.fstat(handle)

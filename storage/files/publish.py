@@ -1,4 +1,4 @@
-"""Atomic publication: write beside, flush to the disk, then rename. A reader never sees half."""
+"""Atomic publication: write another file, flush it, then rename. Readers never see half a file."""
 
 import os
 from collections.abc import Iterable
@@ -33,18 +33,18 @@ def publish_file(path: Path, content: bytes) -> None:
 
 
 def publish_pieces(path: Path, pieces: Iterable[bytes]) -> None:
-    """The same of a content that need not be in memory at once."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """As `publish_file`, for a content that need not be in memory at once."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        _write_pieces(beside, pieces)
-        os.replace(beside, path)
+        _write_pieces(partial, pieces)
+        os.replace(partial, path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
 def remove_leavings(directory: Path) -> None:
-    """Remove what a killed `publish_file` left beside its file, in every folder below."""
+    """Remove the files that a killed `publish_file` left, in every folder below."""
     for leaving in directory.rglob(".*.partial"):
         leaving.unlink()
 

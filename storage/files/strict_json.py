@@ -1,7 +1,7 @@
-"""Strict JSON: what a stranger's file says, read in one way only.
+"""Strict JSON: an untrusted file that every program reads alike, or an error.
 
-Python's own reader takes a key twice and keeps the last, takes NaN, guesses UTF-16, and passes
-halves of surrogate pairs on. Another program may do otherwise, and mean another store.
+Python's own reader accepts a key twice and keeps the last one, accepts NaN, guesses UTF-16, and
+passes halves of surrogate pairs on. Another program may read another value, so another store.
 """
 
 import json
@@ -14,7 +14,7 @@ def parse_json(content: bytes) -> Any:
     """The value of a JSON file in UTF-8.
 
     Raises:
-        ValueError: when it is none, or names a key twice, NaN, infinity, or half a character.
+        ValueError: when it is no JSON, or has a key twice, NaN, infinity, or half a character.
         RecursionError: when it is nested too deep.
     """
     value = json.loads(

@@ -31,7 +31,7 @@ CONFIG = {"write_empty_chunks": True}
 def encode_metadata(
     about: StoreAbout, utterances: Sequence[StoreUtterance], plan: ShardPlan
 ) -> dict[str, bytes]:
-    """All that is known before the first shard: zarr.json files and the utterance table.
+    """The objects that exist before the first shard: zarr.json files and the utterance table.
 
     The group's own zarr.json comes last: a store that has it has all of them.
     """

@@ -24,7 +24,7 @@ from storage.format.tiers import Tier, plan_tiers
 FORMAT_NAME = "essence soft labels"
 FORMAT_VERSION = 1
 MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
-MAX_CHUNK_BYTES = 1 << 28  # what a reader is willing to take for one inner chunk
+MAX_CHUNK_BYTES = 1 << 28  # of one inner chunk; a reader accepts no more
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
 COMMITS = "commits"  # folder of the commit records
@@ -38,8 +38,8 @@ class StoreAbout:
     """What made a store. Never a time or a host name: the same inputs give the same bytes.
 
     `members` are the digests of the models' weights, in the order in which they were averaged.
-    `left_out` are the utterances of the corpus whose posteriors were refused. `origin` tells
-    what a store was merged from or cut out of; one that was labelled has none.
+    `left_out` are the utterances of the corpus whose posteriors were refused. `origin` are the
+    stores that a store was merged from or cut out of; one that was labelled has none.
     """
 
     split: str
@@ -82,8 +82,8 @@ class StoreAbout:
             raise StoreError(f"temperatures {self.temperatures}: wanted positive ones other than 1")
         if not self.frame_shift_ms > 0 or self.subsampling < 1:
             raise StoreError(
-                f"frames of {self.frame_shift_ms} ms that stand for {self.subsampling} each: "
-                "wanted more than none"
+                f"frames of {self.frame_shift_ms} ms, subsampled by {self.subsampling}: "
+                "wanted a positive shift and at least 1"
             )
         if len(set(self.temperatures)) != len(self.temperatures) or not self.temperature > 0:
             raise StoreError("a temperature is given twice, or is not positive")
@@ -129,7 +129,7 @@ class FrameArray:
         return self.itemsize * (self.width or 1)
 
     def object_name(self, shard: int) -> str:
-        """Where a shard of this array lies below the store."""
+        """The name of a shard's object of this array."""
         return f"{self.name}/c/{shard}" + ("" if self.width is None else "/0")
 
 
@@ -165,7 +165,7 @@ def frame_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
 
 
 def commit_name(shard: int) -> str:
-    """Where a shard's commit record lies below the store."""
+    """The name of a shard's commit record."""
     return f"{COMMITS}/{shard:0{SHARD_DIGITS}d}.json"
 
 
@@ -188,7 +188,7 @@ def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> 
 
 
 def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
-    """The attributes again.
+    """Read the group's attributes, which are not trusted.
 
     Raises:
         StoreError: when the format is another or newer one, or a value is missing or odd.
@@ -198,12 +198,12 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
         raise StoreError(
             f"{where}: found format {shown(found[0])} version {shown(found[1])}, wanted "
             f"{FORMAT_NAME!r} version {FORMAT_VERSION}: use the program that wrote it, or label "
-            "anew"
+            "the corpus again"
         )
     code, pruning = attributes.get("value_code"), attributes.get("pruning")
     if code != value_code.NAME or pruning is not None:
         raise StoreError(
-            f"{where}: value code {shown(code)} with pruning {shown(pruning)} is not known here, "
+            f"{where}: value code {shown(code)} with pruning {shown(pruning)} is not supported, "
             f"wanted {value_code.NAME!r} without pruning: use a newer version of the program"
         )
     try:
@@ -212,9 +212,7 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
     except StoreError as cause:
         raise StoreError(f"{where}: {cause}") from cause
     except (KeyError, TypeError, ValueError, OverflowError) as cause:
-        raise StoreError(
-            f"{where}: attribute {cause} is missing or not what it should be"
-        ) from cause
+        raise StoreError(f"{where}: attribute {cause} is missing or not of its type") from cause
     if attributes.get("tiers") != [[tier.first, tier.last] for tier in about.tiers]:
         raise StoreError(f"{where}: tiers {shown(attributes.get('tiers'))} are not of format 1")
     if len(about.weights) != len(about.members):
@@ -248,10 +246,10 @@ _FIELD_TYPES: dict[str, Any] = {
 
 
 def _typed(name: str, attributes: dict[str, Any]) -> Any:
-    """An attribute as what it should be.
+    """An attribute, converted to the type of its field.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError: naming it, when it is not that.
+        KeyError, TypeError, ValueError, OverflowError: naming it, when that is not possible.
     """
     value, kind = attributes[name], _FIELD_TYPES[name]
     if kind in (tuple[str, ...], tuple[float, ...]):

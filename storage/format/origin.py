@@ -24,7 +24,7 @@ class Origin:
 
 
 def read_origin(value: Any) -> Origin | None:
-    """The attribute again; what it holds besides is for later versions.
+    """Read the attribute; further keys are for later versions.
 
     Raises:
         TypeError: when it is not an origin.

@@ -1,10 +1,11 @@
-"""PartialCopy: which tiers of which shards a copy of a store holds, in part.json beside HEAD.
+"""PartialCopy: which tiers of which shards a copy of a store holds, in part.json next to HEAD.
 
     {"arrays": {"ids_0": [[0, 3], [7, 7]], ...}, "format": "essence partial copy",
      "format_version": 1, "kept": 32, "manifest": "<sha256>", "source": "https://..."}
 
-A copy without this file is whole. The file is of this copy only: the manifest does not list it,
-and the store's identity is that of the whole. It is written after the objects that it promises.
+A copy without this file is whole. The manifest does not list the file, which differs from copy to
+copy: the digest of a partial copy is that of the whole store. It is written after the objects that
+it promises.
 """
 
 import re
@@ -29,7 +30,7 @@ Ranges = tuple[tuple[int, int], ...]  # first and last, ascending, apart from ea
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same numbers in as few ranges as can be."""
+    """The same numbers in as few ranges as possible."""
     result: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if result and first <= result[-1][1] + 1:
@@ -46,7 +47,7 @@ def in_words(ranges: Ranges) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialCopy:
-    """`arrays`: shards that are here, by array. `source` is where the rest is, `kept` is K."""
+    """`arrays`: shards that are here, by array. `source` has the rest, `kept` is K."""
 
     source: str
     kept: int
@@ -54,18 +55,18 @@ class PartialCopy:
     arrays: Mapping[str, Ranges]
 
     def holds(self, name: str) -> bool:
-        """Is this object to be here? Metadata always are."""
+        """Must this object be here? Metadata always must."""
         found = _SHARD_OBJECT.fullmatch(name)
         if not found or found[1] == _UTTERANCES:
             return True
         return self.has(found[1], int(found[2]))
 
     def has(self, array: str, shard: int) -> bool:
-        """Is this shard of an array to be here?"""
+        """Must this shard of an array be here?"""
         return any(first <= shard <= last for first, last in self.arrays.get(array, ()))
 
     def and_also(self, other: "PartialCopy") -> "PartialCopy":
-        """What is here after both; the rest is where `other` says."""
+        """What is here after both were copied; the rest is at `other.source`."""
         names = sorted({*self.arrays, *other.arrays})
         arrays = {n: joined((*self.arrays.get(n, ()), *other.arrays.get(n, ()))) for n in names}
         return replace(other, arrays=arrays)
@@ -85,7 +86,7 @@ def encode_part(part: PartialCopy) -> bytes:
 
 
 def decode_part(content: bytes, *, where: str) -> PartialCopy:
-    """The file again. It may be a stranger's.
+    """Read the file's bytes, which are not trusted.
 
     Raises:
         StoreCorrupt: when the bytes are not such a file.
@@ -105,7 +106,7 @@ def decode_part(content: bytes, *, where: str) -> PartialCopy:
         arrays = {str(name): _ranges(pairs) for name, pairs in value["arrays"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
         raise StoreCorrupt(
-            f"{where} does not say what is here ({shown(cause)}): remove this "
+            f"{where} is not a record of a partial copy ({shown(cause)}): remove this "
             "file, then pull what you need again"
         ) from cause
     return PartialCopy(source=source, digest=digest, kept=kept, arrays=arrays)

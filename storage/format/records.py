@@ -24,9 +24,9 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRecord:
-    """What an object must be. `chunks` are the crc32c of a shard's inner chunks, None if absent.
+    """Size and digest of an object, and the crc32c of a shard's inner chunks, None if absent.
 
-    They tell a reader of one chunk that it is this store's and this shard's, not another's.
+    By the crc32c a reader of one chunk knows that it is that of this shard of this store.
     """
 
     num_bytes: int
@@ -56,7 +56,7 @@ def encode_records(records: Records, **facts: object) -> bytes:
 
 
 def decode_records(content: bytes, *, where: str) -> Records:
-    """The records again.
+    """Read the bytes of `encode_records`, which are not trusted.
 
     Raises:
         StoreCorrupt: when the bytes are not such a file.
@@ -66,7 +66,7 @@ def decode_records(content: bytes, *, where: str) -> Records:
         value: Any = parse_json(content)
         found = (value["format"], value["format_version"])
         if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
-            raise StoreError(f"{where}: format {shown(found)} is not known here")
+            raise StoreError(f"{where}: format {shown(found)} is not supported")
         return {name: _record(name, fields) for name, fields in value["objects"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
         raise StoreCorrupt(f"{where} is not a list of objects ({shown(cause)})") from cause

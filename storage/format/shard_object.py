@@ -4,7 +4,7 @@
     index         (offset, nbytes) of every inner chunk as uint64; all ones where there is none
     inner chunk   compressed rows | crc32c (4 bytes)
 
-Declared sizes are compared with the expected ones before memory is taken.
+Declared sizes are compared with the expected ones before memory is allocated.
 
 Shapes: J inner chunks of a shard.
 """
@@ -34,7 +34,7 @@ def index_bytes(num_chunks: int) -> int:
 
 
 def most_compressed(num_bytes: int) -> int:
-    """No compressor of the format makes more of `num_bytes`, checksum included."""
+    """Upper bound of what the compressors make of `num_bytes`, with checksum."""
     return num_bytes + num_bytes // 128 + 1024
 
 
@@ -76,7 +76,7 @@ def check_crc(raw: bytes, *, where: str) -> bytes:
     body, tail = raw[:-CRC_BYTES], raw[-CRC_BYTES:]
     found, wanted = google_crc32c.value(body), int.from_bytes(tail, "little")
     if len(raw) <= CRC_BYTES or found != wanted:
-        raise StoreCorrupt(f"{where}: crc32c is {found:08x}, written was {wanted:08x}")
+        raise StoreCorrupt(f"{where}: crc32c is {found:08x}, expected {wanted:08x}")
     return body
 
 
@@ -104,7 +104,7 @@ def _blosc_size(body: Buffer) -> int | None:
 
 
 def _zstd_size(body: Buffer) -> int | None:
-    """Frame_Content_Size of RFC 8878, 3.1.1.1; None where the frame does not say it."""
+    """Frame_Content_Size of RFC 8878, 3.1.1.1; None if the frame has none."""
     header = bytes(body[:18]).ljust(18, b"\0")
     if int.from_bytes(header[:4], "little") != ZSTD_MAGIC:
         return None

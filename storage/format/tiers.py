@@ -46,7 +46,7 @@ def ranks_to_show(kept: int) -> tuple[int, ...]:
 
 
 def tier_of(tiers: tuple[Tier, ...], k: int) -> int:
-    """Index of the tier that holds rank k."""
+    """Index of the tier with rank k."""
     return next(index for index, tier in enumerate(tiers) if k <= tier.last)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = "sqrt-neglog-16"
-FLOOR = -16.0  # nats; the smallest log-probability that has a code of its own
+FLOOR = -16.0  # nats; the smallest log-probability with its own code
 STEPS = 255
 
 LOGP_OF_CODE: NDArray[np.float32] = (

@@ -60,9 +60,9 @@ class ObjectCache:
             return
         with self._locked("lock"):
             self._make_room(len(content))
-            beside = self.folder / f"{sha256}{PARTIAL}"
-            write_and_sync(beside, content)
-            os.replace(beside, self.folder / sha256)
+            partial = self.folder / f"{sha256}{PARTIAL}"
+            write_and_sync(partial, content)
+            os.replace(partial, self.folder / sha256)
 
     @contextmanager
     def claimed(self, digests: Iterable[str]) -> Iterator[None]:

@@ -1,11 +1,11 @@
 """Transfer: copy a store, object by object, each verified before it gets its name.
 
-    survey     what of the source is there already: it is not moved again
-    plan       what is to be moved (plan.py)
-    carry out  objects, by several threads; then manifest, part.json, HEAD
+    survey     find the objects that are there already: they are not moved again
+    plan       the objects that are to be moved (plan.py)
+    carry out  move them, in several threads; then write manifest, part.json, HEAD
 
-A killed transfer leaves a copy without HEAD, or one that says what it holds. The same transfer
-goes on there, and repeats at most the objects that were in flight.
+A killed transfer leaves a copy without HEAD, or one whose part.json lists what it holds. The same
+transfer goes on there, and repeats at most the objects that were in flight.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -32,7 +32,7 @@ NUM_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """So many bytes of an object have come; `is_whole` with its last ones, when it has its name."""
+    """`num_bytes` of an object have come; `is_whole` when it is complete and has its name."""
 
     name: str
     num_bytes: int
@@ -43,7 +43,7 @@ def choose(source: Source, target: Target, selection: Selection) -> PartialCopy 
     """What the copy is to hold afterwards; None: everything. Nothing is changed.
 
     Raises:
-        StoreMismatch, StoreError: when something else lies there, or nothing such is in the store.
+        StoreMismatch, StoreError: when something else lies there, or the store has no such part.
     """
     contents = source.contents
     target.refuse_others(contents.digest)
@@ -62,9 +62,9 @@ def survey(
     careful: bool,
     advance: Callable[[int], None] = lambda _: None,
 ) -> TransferPlan:
-    """What is to be moved. `careful`: what is there is read, not only its size compared.
+    """What is to be moved. `careful`: objects that are there are read, not only their sizes.
 
-    `advance` is told the bytes of each object that was looked at. Nothing is changed.
+    `advance` gets the bytes of each object that was looked at. Nothing is changed.
 
     Raises:
         StorePartial: when the source itself lacks something of it.
@@ -83,10 +83,10 @@ def survey(
 def carry_out(
     plan: TransferPlan, source: Source, target: Target, *, num_threads: int = NUM_THREADS
 ) -> Iterator[Moved]:
-    """Do what was planned, and say what has come. The copy is whole when the last event is.
+    """Move the planned objects, and yield what has come. The copy is sealed after the last event.
 
     Raises:
-        StoreCorrupt: when the source gives other bytes than its manifest says.
+        StoreCorrupt: when the source has other bytes than its manifest lists.
         StoreUnreachable: when it does not let us read any more.
         StoreError: when there is no room.
     """
@@ -105,7 +105,7 @@ def carry_out(
 def _move_all(
     records: Records, source: Source, target: Target, *, num_threads: int
 ) -> Generator[Moved, None, None]:
-    """Threads take one object after the other; the first error stops all of them."""
+    """Threads move one object after the other; the first error stops all of them."""
     names, lock, stop = iter(records), Lock(), Event()
     events: SimpleQueue[Moved | BaseException | None] = SimpleQueue()
 
@@ -138,7 +138,7 @@ def _move_all(
 
 
 class _Stopped(BaseException):
-    """Another thread failed, or the caller has gone."""
+    """Another thread failed, or the caller stopped."""
 
 
 def _move(
@@ -159,5 +159,5 @@ def _move(
     try:
         target.write(name, record, pieces())
     except StoreCorrupt as error:
-        raise StoreCorrupt(f"{source.place}: {error}: it was not taken") from error
+        raise StoreCorrupt(f"{source.place}: {error}: it was not copied") from error
     events.put(Moved(name, 0, is_whole=True))

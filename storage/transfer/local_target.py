@@ -1,8 +1,8 @@
 """LocalTarget: a folder of this machine that a store is copied into.
 
-An object waits below _stage/ until its bytes are on the disk, have been read back and are what
-the manifest says; then it gets its name. HEAD comes last. A copy without HEAD keeps a note in
-_stage/copy.json of what it is going to be: the same transfer goes on there, no other one does.
+An object waits below _stage/ until its bytes are on the disk, were read back and are those of the
+manifest; then it gets its name. HEAD comes last. A copy without HEAD has in _stage/copy.json what
+it is going to hold: the same transfer goes on there, and another one is refused.
 """
 
 import fcntl
@@ -67,7 +67,7 @@ class LocalTarget:
         return read_part(self._place)
 
     def refuse_others(self, digest: str) -> None:
-        """See `Target`. A store that a teacher is making here has no note of ours."""
+        """See `Target`. A store that a teacher makes here has no _stage/copy.json."""
         if not self._root.exists():
             return
         if not self._root.is_dir():
@@ -86,7 +86,7 @@ class LocalTarget:
             )
 
     def _is_hardly_begun(self) -> bool:
-        """Was a transfer killed before its note was whole?"""
+        """Was a transfer killed before its _stage/copy.json was written?"""
         names = {path.name for path in self._root.iterdir()}
         return names == {STAGE} and {path.name for path in (self._root / STAGE).iterdir()} <= {
             f"{Path(UNFINISHED).name}.new"
@@ -113,11 +113,11 @@ class LocalTarget:
         publish_file(place, encode_part(part))
 
     def write(self, name: str, record: ObjectRecord, pieces: Iterable[bytes]) -> None:
-        """See `Target`. What is compared is what the disk gives back."""
+        """See `Target`. The bytes that are compared are read back from the disk."""
         staged = f"{STAGE}/{name.replace('/', '.')}.{record.sha256}"
-        beside, place = self._root / staged, self._root / name
+        partial, place = self._root / staged, self._root / name
         try:
-            with beside.open("wb") as file:
+            with partial.open("wb") as file:
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
@@ -125,14 +125,14 @@ class LocalTarget:
             if wrong := self._what_is_wrong(staged, record, data=True):
                 raise StoreCorrupt(f"{name}: these are not the bytes of the manifest: {wrong}")
             self._make_folder(place.parent)
-            os.replace(beside, place)
+            os.replace(partial, place)
         except StoreCorrupt:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
         self._folders.add(place.parent)
 
     def seal(self, digest: str, manifest: bytes, part: PartialCopy | None) -> None:
-        """See `Target`. A promise is written after what it promises is on the disk."""
+        """See `Target`. part.json is written after the objects that it lists are on the disk."""
         for folder in sorted(self._folders, reverse=True):
             sync_directory(folder)
         name = manifest_name(digest)

@@ -1,8 +1,4 @@
-"""Transfer plan: what of a store is to be moved. Pure: no byte is read here.
-
-A store from afar is a stranger's: its manifest may name nothing but the objects of the format, at
-sizes that they can have, and only these are moved.
-"""
+"""Transfer plan: the objects of a store that are to be moved. Pure: no byte is read here."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +18,7 @@ from storage.format.tiers import refuse_more_ranks, tier_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is asked for: what readers of these `ks` need, of these `shards`. Empty: everything."""
+    """The objects that readers of these `ks` need, of these `shards`. Empty: all of them."""
 
     ks: tuple[int, ...] = ()
     shards: Ranges = ()
@@ -38,7 +34,7 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPlan:
-    """`to_move` is not there yet, or differs. `part` is what is there afterwards, None: all."""
+    """`to_move` is not there yet, or differs. `part` is there afterwards; None: everything."""
 
     digest: str
     to_move: Records
@@ -53,7 +49,7 @@ class TransferPlan:
 
     @property
     def bytes_there(self) -> int:
-        """Bytes that are there already, of what is wanted."""
+        """Bytes of wanted objects that are there already."""
         return _num_bytes(self.there)
 
 
@@ -64,7 +60,7 @@ def plan_transfer(
     *,
     is_there: Callable[[str, ObjectRecord], bool],
 ) -> TransferPlan:
-    """What is missing of what shall be there afterwards (`part`, None: all)."""
+    """The objects that are missing of those that `part` (None: all) has afterwards."""
     chosen = choose_objects(records, part)
     there = {name: record for name, record in chosen.items() if is_there(name, record)}
     return TransferPlan(
@@ -84,7 +80,7 @@ def choose_objects(records: Records, part: PartialCopy | None) -> Records:
 def part_afterwards(
     wanted: PartialCopy | None, *, is_sealed: bool, held: PartialCopy | None
 ) -> PartialCopy | None:
-    """What a copy holds when `wanted` (None: all) has come to what it `held`, which stays."""
+    """What a copy holds after `wanted` (None: all) was added to what it `held`."""
     if wanted is None or (is_sealed and held is None):
         return None
     return held.and_also(wanted) if held else wanted
@@ -107,7 +103,7 @@ def wanted_part(
     if shards[-1][1] >= num_shards:
         raise StoreError(
             f"{source} has shards 0 to {num_shards - 1}, asked {in_words(shards)}: "
-            "leave out those that it has not"
+            "leave out those that it does not have"
         )
     names = sorted({array.name for array in _arrays(about, selection.ks)})
     return PartialCopy(
@@ -119,9 +115,9 @@ def wanted_part(
 
 
 def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
-    """What a reader of each k opens: ids and codes up to its tier, the tail of that tier only.
+    """The arrays that a reader of each k opens: ids and codes up to its tier, that tier's tail.
 
-    Log norms go with every k: they make it exact at another temperature.
+    Log norms are included for every k: with them it is exact at another temperature.
     """
     for k in ks or range(1, about.kept + 1):
         last = tier_of(about.tiers, k)
@@ -147,7 +143,7 @@ def what_is_here(part: PartialCopy, about: StoreAbout) -> list[tuple[str, str]]:
 
 
 def _shared(lists: list[Ranges]) -> Ranges:
-    """The numbers that all lists have."""
+    """The numbers that are in all lists."""
     result = lists[0]
     for ranges in lists[1:]:
         both = [

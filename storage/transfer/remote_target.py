@@ -88,7 +88,7 @@ class RemoteTarget:
                 file.write(piece)
             if digest.hexdigest() != record.sha256:
                 raise StoreCorrupt(
-                    f"{name}: the bytes that came have another sha256 than the manifest says"
+                    f"{name}: these are not the bytes of the manifest: their sha256 differs"
                 )
             file.flush()
             self._send(name, file, num_bytes=record.num_bytes, sha256=record.sha256)

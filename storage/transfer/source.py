@@ -38,7 +38,7 @@ class Source:
         return self.contents.place
 
     def pieces(self, name: str, record: ObjectRecord) -> Iterator[bytes]:
-        """An object's bytes, as many as its record says.
+        """An object's bytes, as many as its record lists.
 
         Raises:
             StoreCorrupt: when it is missing, shorter or longer.
@@ -78,7 +78,7 @@ def open_source(place: Place | Path | str, *, expect: tuple[str, ...] = ()) -> S
     if expect and digest not in expect:
         raise StoreMismatch(
             f"{place}: found the store {digest}, expected {' or '.join(expect)}: it is another "
-            "store, or not the one that you were told of; nothing was taken"
+            "store, or not the one that you expect; nothing was copied"
         )
     manifest, held = read_manifest_bytes(place, digest), dict[str, bytes]()
     records = decode_records(manifest, where=place.where(manifest_name(digest)))

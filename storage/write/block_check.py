@@ -1,4 +1,4 @@
-"""Block check: what a store is given is looked at once, on the way in. Nothing is clamped.
+"""Block check: blocks of soft labels are checked once, before they are encoded. None is clamped.
 
 Shapes: T frames of a block, K kept ranks, G tiers, H temperatures.
 """
@@ -18,7 +18,7 @@ def checked(
     """The blocks again, one at a time.
 
     Raises:
-        StoreError: when one does not fit the store, or all together have not `num_frames` frames.
+        StoreError: when one does not fit the store, or together they do not have `num_frames`.
     """
     start = 0
     for block in blocks:

@@ -52,17 +52,17 @@ def _stage_one(path: Path, content: bytes) -> None:
     """
     for attempts_left in reversed(range(ATTEMPTS)):
         # Another writer may stage the same object: each writes its own file, and renames it.
-        beside = path.with_name(f"{path.name}.{uuid4().hex}")
+        partial = path.with_name(f"{path.name}.{uuid4().hex}")
         try:
-            write_and_sync(beside, content)
-            if beside.read_bytes() != content:
-                raise StoreCorrupt(f"{beside}: the disk returned other bytes than were written")
-            os.replace(beside, path)
-            if beside.exists():  # a look costs nothing; the object would be lost at the commit
+            write_and_sync(partial, content)
+            if partial.read_bytes() != content:
+                raise StoreCorrupt(f"{partial}: the disk returned other bytes than were written")
+            os.replace(partial, path)
+            if partial.exists():  # a look costs nothing; the object would be lost at the commit
                 raise OSError(errno.EIO, "a rename reported success and did nothing")
         except BaseException as cause:
             with suppress(OSError):  # the stage is removed as a whole when the store is sealed
-                beside.unlink()
+                partial.unlink()
             if attempts_left and isinstance(cause, OSError) and cause.errno == errno.EIO:
                 continue
             raise

