@@ -326,7 +326,7 @@ class TestSource:
             for number, wrong in enumerate(wrongs):
                 copied = tmp_path / f"{number}-{name.replace('/', '.')}.zarr"
                 (bad / name).write_bytes(wrong)
-                with pytest.raises(StoreCorrupt, match=f"{bad}.*{name}.*was not taken"):
+                with pytest.raises(StoreCorrupt, match=f"{bad}.*{name}.*was not copied"):
                     copy(bad, copied)
                 assert not (copied / name).exists()
                 assert not (copied / HEAD).exists()

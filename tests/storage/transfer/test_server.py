@@ -133,7 +133,7 @@ class Sharing:
         shutil.copytree(small, bad)
         name = "val_1/c/0/0"
         (bad / name).write_bytes(bytes((bad / name).stat().st_size))
-        with pytest.raises(StoreCorrupt, match=f"{name}.*was not taken"):
+        with pytest.raises(StoreCorrupt, match=f"{name}.*was not copied"):
             copy(bad, RemoteTarget(place, check=False))
         there = RemoteTarget(place, check=False)
         assert there.head() is None
