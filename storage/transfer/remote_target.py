@@ -21,8 +21,7 @@ from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name
 from storage.place.connection import connect
-from storage.place.remote_folder import RemoteFolder
-from storage.place.remote_ranges import RemoteRanges
+from storage.place.find_place import find_place
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 T = TypeVar("T")
@@ -33,7 +32,7 @@ class RemoteTarget:
 
     def __init__(self, url: str, *, check: bool) -> None:
         self._url = url
-        self._place = RemoteFolder(RemoteRanges(url))
+        self._place = find_place(url)
         self.is_careful = check
         self._appears_whole = urlsplit(url).scheme in APPEARS_WHOLE
         self._links = threading.local()  # each thread's connection
