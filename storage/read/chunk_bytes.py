@@ -2,7 +2,7 @@
 
 The crc32c of a chunk is computed on every read, and must be the one that the manifest lists for
 this chunk of this object. So an object that was damaged, replaced, renamed or taken from another
-store is found by the reader of its first bad chunk, even if its own index and checksums are consistent.
+store is found by the reader of its first bad chunk, even if index and checksums are consistent.
 
 Shapes: J inner chunks of a shard.
 """

@@ -89,8 +89,6 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
             f"{place}: this file system has no hard links ({cause.strerror}): "
             "write the store on a local disk"
         ) from cause
-    # The commit must be on the disk before anything relies on it; also that of another writer,
-    # which may have been killed between its link and its flush.
     sync_directory(place.parent)
     sync_directory(root)
     return read_whole(root, name)
