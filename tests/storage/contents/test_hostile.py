@@ -136,7 +136,7 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "HEAD": (
         lambda path: os.truncate(path / "HEAD", 8 * GIB),
         "open_store(path)",
-        f"is {8 * GIB} bytes long, expected",
+        "wanted 64 hex digits and a line end",
     ),
     "manifest": (
         lambda path: os.truncate(path / f"manifest-{head_of(path)}.json", 8 * GIB),
