@@ -74,7 +74,9 @@ def train_member(
         BadInput: if the corpus has fewer speakers than the member has folds, or hard labels of
             only one speaker.
     """
-    with open_training_corpus(corpus_directory, needs_labels=True) as whole:
+    with open_training_corpus(
+        corpus_directory, needs_labels=True, utterances=settings.training.utterances
+    ) as whole:
         corpus = whole.labelled_part()
         if whole.unlabelled:
             progress.note(

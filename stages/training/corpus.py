@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from stages.contract.copies import copy_ids, read_copies
 from stages.contract.errors import BadInput
 from stages.training.batches import Piece, cut_pieces
+from stages.training.settings import Utterances
 from storage.corpus.corpus_file import CorpusFile
 
 
@@ -57,11 +59,14 @@ class TrainingCorpus:
 
 
 @contextmanager
-def open_training_corpus(directory: Path, *, needs_labels: bool) -> Iterator[TrainingCorpus]:
+def open_training_corpus(
+    directory: Path, *, needs_labels: bool, utterances: Utterances = "all"
+) -> Iterator[TrainingCorpus]:
     """Open train.h5 and dev.h5. Dev must have hard labels; train too where `needs_labels`.
 
     Raises:
-        BadInput: when a split is empty, has no labels, or the two do not belong together.
+        BadInput: when a split is empty, has no labels, or the two do not belong together, or when
+            `utterances` of train are wanted that it does not have.
     """
     with (
         CorpusFile(directory / "train.h5") as train,
@@ -82,4 +87,19 @@ def open_training_corpus(directory: Path, *, needs_labels: bool) -> Iterator[Tra
                 raise BadInput(
                     f"{split.path} has no hard labels: give an alignment of its utterances"
                 )
-        yield TrainingCorpus(train=train, dev=dev)
+        left_out = _not_among(utterances, train, directory)
+        yield TrainingCorpus(train=train, dev=dev, left_out=left_out)
+
+
+def _not_among(utterances: Utterances, train: CorpusFile, directory: Path) -> frozenset[str]:
+    """Ids of train that are not `utterances`."""
+    if utterances == "all":
+        return frozenset()
+    copies = copy_ids(read_copies(directory, "train"))
+    originals = frozenset(row.id for row in train.utterances) - copies
+    if not copies:
+        raise BadInput(
+            f"{train.path} holds no copies, training.utterances is {utterances!r}: list copies in "
+            "corpus.copies, or set it to 'all'"
+        )
+    return copies if utterances == "originals" else originals

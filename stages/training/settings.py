@@ -1,6 +1,6 @@
-"""Settings of training: how, how long, on which changed features."""
+"""Settings of training: how, how long, on which utterances and which changed features."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,10 +9,14 @@ from stages.training.augmentation import AugmentationSettings
 from stages.training.precision import PrecisionName
 from stages.training.schedule import ScheduleName
 
+# Of train, where the corpus has copies (corpus.copies).
+Utterances = Literal["all", "originals", "copies"]
+
 
 class TrainingSettings(Settings):
     """How a model is trained. Rates and shares are per step; the schedule counts frames."""
 
+    utterances: Utterances = "all"
     epochs: int = Field(6, ge=1)
     batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
     chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
@@ -31,3 +35,7 @@ class TrainingSettings(Settings):
     # Figures of every epoch in work/tensorboard as well.
     tensorboard: Annotated[bool, NOT_IN_IDENTITY] = False
     augmentation: AugmentationSettings = AugmentationSettings()
+
+    def not_in_identity(self) -> set[str]:
+        """All utterances do not count: models from before there were copies stay fresh."""
+        return super().not_in_identity() | ({"utterances"} if self.utterances == "all" else set())

@@ -1,0 +1,46 @@
+"""training.utterances: which part of train models train on, where it has copies."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.contract.errors import BadInput
+from stages.training.corpus import open_training_corpus
+from stages.training.settings import TrainingSettings
+from tests.support.makers.copies import LENGTHS, make_copied_corpus
+from tests.support.makers.training import make_corpus_directory
+
+FAST = sum(round(0.8 * length) for length in LENGTHS)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "num_frames"),
+    [
+        ("all", 2 * sum(LENGTHS) + FAST),
+        ("originals", sum(LENGTHS)),
+        ("copies", sum(LENGTHS) + FAST),
+    ],
+)
+def test_utterances_select_originals_or_copies(
+    tmp_path: Path, utterances: str, num_frames: int
+) -> None:
+    directory = make_copied_corpus(tmp_path)
+    settings = TrainingSettings.model_validate({"utterances": utterances})
+    with open_training_corpus(
+        directory, needs_labels=True, utterances=settings.utterances
+    ) as corpus:
+        assert corpus.num_frames == num_frames
+        ids = {corpus.train.utterances[piece.index].id for piece in corpus.pieces(1000)}
+    is_copy = {"all": {True, False}, "originals": {False}, "copies": {True}}[utterances]
+    assert {"-" in id for id in ids} == is_copy
+
+
+@pytest.mark.parametrize("utterances", ["originals", "copies"])
+def test_selection_in_a_corpus_without_copies_is_refused(tmp_path: Path, utterances: str) -> None:
+    directory = make_corpus_directory(tmp_path)
+    settings = TrainingSettings.model_validate({"utterances": utterances})
+    with (
+        pytest.raises(BadInput, match=rf"holds no copies, training.utterances is '{utterances}'"),
+        open_training_corpus(directory, needs_labels=True, utterances=settings.utterances),
+    ):
+        pass
