@@ -22,6 +22,7 @@ from stages.teacher.settings import TeacherSettings
 
 DEFAULT_CONFIG = Path("pipeline.yaml")
 RESERVED_NAMES = {"ensemble", "teacher"}  # what the tables and the report call their own
+NO_COPIES = "corpus.copies lists no copy with 'train' among its splits: list one"
 
 
 class PipelineSettings(Settings):
@@ -201,12 +202,20 @@ def _misfits(settings: PipelineSettings) -> Iterator[str]:
             f"teacher.weights has {len(teacher.weights)} weights, ensemble.members "
             f"{len(members)} members: give one weight for each"
         )
+    has_copies = any("train" in copy.splits for copy in settings.corpus.copies)
+    if teacher.input == "original" and not has_copies:
+        yield f"teacher.input is 'original' and {NO_COPIES}, or set it to 'copy'"
     names = {member.name for member in members}
     for name in sorted(names & RESERVED_NAMES):
         yield f"ensemble.members: {name!r} is a name of our own: call the member otherwise"
     for student in settings.students:
         if student.name in names | RESERVED_NAMES:
             yield f"student.name: {student.name!r} is taken: call the student otherwise"
+        if student.training.utterances != "all" and not has_copies:
+            yield (
+                f"student.training.utterances is {student.training.utterances!r} and {NO_COPIES}, "
+                "or set it to 'all'"
+            )
         yield from _misfits_of(student, teacher)
 
 

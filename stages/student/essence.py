@@ -4,7 +4,8 @@ Shapes: T frames of an utterance, N real frames of a batch, K ranks,
 H hidden channels, C classes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypedDict
 
@@ -37,6 +38,8 @@ class Essence:
 
     settings: StudentSettings
     store: SoftLabelStore
+    # Id -> id whose soft labels it reads: copies without labels of their own (originals.py).
+    read_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
         """(ids_NK, codes_NK, tail_N) of the batch's frames, as narrow as they are stored.
@@ -47,7 +50,7 @@ class Essence:
             StoreError: when an utterance is not there, or has fewer frames than the batch wants.
         """
         spans = [
-            Span(id, piece.start, piece.start + piece.num_frames)
+            Span(self.read_as.get(id, id), piece.start, piece.start + piece.num_frames)
             for id, piece in zip(batch.ids, batch.pieces, strict=True)
         ]
         labels = self.store.read_codes(spans, k=self.settings.k)

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stages.contract.copies import read_copies
 from stages.contract.errors import MissingPart
 from stages.contract.progress import Progress
 from stages.student.essence import Essence
+from stages.student.originals import match_copies
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
 from stages.training.corpus import open_training_corpus
@@ -36,7 +38,11 @@ def train_student(
         MissingPart: when soft labels are needed and no store is named.
         StoreError, BadInput: when the store is not one of this corpus, or holds too little.
     """
-    with open_training_corpus(corpus_directory, needs_labels=settings.hard_weight > 0) as corpus:
+    with open_training_corpus(
+        corpus_directory,
+        needs_labels=settings.hard_weight > 0,
+        utterances=settings.training.utterances,
+    ) as corpus:
         objective: Objective = HardLabels(smoothing=settings.label_smoothing)
         facts: dict[str, Any] = {"objective": "hard labels"}
         if settings.label_smoothing:
@@ -44,10 +50,11 @@ def train_student(
         if settings.hard_weight < 1:
             labels = _open_labels(settings, store)
             match = check_store(settings, labels, corpus.train)
-            objective, facts = Essence(settings, labels), _facts(settings, labels)
-            corpus = replace(corpus, left_out=match.without_soft_labels)
+            matched = match_copies(match, read_copies(corpus_directory, "train"), corpus.train)
+            objective, facts = Essence(settings, labels, matched.read_as), _facts(settings, labels)
+            corpus = replace(corpus, left_out=corpus.left_out | matched.without_soft_labels)
             if not match.is_whole:
-                progress.note(str(match))
+                progress.note(str(matched))
             if corpus.unlabelled - corpus.left_out:
                 progress.note(f"{_title(settings)}: {corpus.describe_labels()}")
             _note_a_small_cache(settings, labels, progress)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from stages.contract.copies import originals_in_time, read_copies
 from stages.contract.errors import BadPosterior
 from stages.contract.progress import Progress
 from stages.contract.results import TeacherSummary
@@ -52,6 +53,7 @@ def label_corpus(
                 settings=settings,
                 shares=ordered,
                 corpus=corpus,
+                skipped_copies=_skipped_copies(settings, corpus_directory, corpus),
                 device=device,
                 progress=progress,
                 workforce=workforce,
@@ -71,6 +73,7 @@ class _Teacher:
     settings: TeacherSettings
     shares: Sequence[Share]
     corpus: CorpusFile
+    skipped_copies: frozenset[str]
     device: str
     progress: Progress
     workforce: Workforce
@@ -78,6 +81,11 @@ class _Teacher:
     def label(self, path: Path) -> StoreAudit:
         """Fill the store at `path`; begin anew whenever an utterance is to be left out."""
         refused = path.with_suffix(".left-out.json")
+        if self.skipped_copies:
+            self.progress.note(
+                f"{self.corpus.about.split}: {len(self.skipped_copies)} copies are not labelled: "
+                "students read the soft labels of their originals"
+            )
         while True:
             left_out = read_left_out(refused)
             writer, indices = self._begin(path, left_out)
@@ -91,7 +99,11 @@ class _Teacher:
 
     def _begin(self, path: Path, left_out: Container[str]) -> tuple[StoreWriter, list[int]]:
         """A store of all utterances but those, begun or taken up, and where they stand."""
-        indices = [i for i, row in enumerate(self.corpus.utterances) if row.id not in left_out]
+        indices = [
+            index
+            for index, row in enumerate(self.corpus.utterances)
+            if row.id not in left_out and row.id not in self.skipped_copies
+        ]
         if not indices:
             raise BadPosterior(f"{self.corpus.path}: every utterance was left out: train anew")
         rows = [self.corpus.utterances[index] for index in indices]
@@ -184,6 +196,16 @@ class _Teacher:
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
             program_version=VERSION,
         )
+
+
+def _skipped_copies(
+    settings: TeacherSettings, corpus_directory: Path, corpus: CorpusFile
+) -> frozenset[str]:
+    """Copies that need no soft labels of their own: their original is in the split, in time."""
+    if settings.input == "copy":
+        return frozenset()
+    originals = originals_in_time(read_copies(corpus_directory, corpus.about.split))
+    return frozenset(id for id, original in originals.items() if original in corpus)
 
 
 def _shard_work(

@@ -16,6 +16,10 @@ class TeacherSettings(Settings):
     `temperature` is applied before truncation. For each of `temperatures` the store also holds
     a log norm a frame, which makes kept probabilities exact at that temperature too.
 
+    `input` decides what is labelled where a copy (corpus.copies) is its original frame by frame:
+    `copy`, each by its own features; `original`, the original only, and students read its soft
+    labels for the copy. Copies whose time is warped are labelled in any case.
+
     The last three change speed and memory only. `threads` are those of one process: another number
     changes the last bits of a forward pass, so it is the same in all of them; more processes
     (--workers) are faster than more threads. Members whose weights fit into `loaded_megabytes`
@@ -30,10 +34,15 @@ class TeacherSettings(Settings):
     shard_frames: int = Field(32768, ge=1, le=1 << 22)
     chunk_frames: int = Field(8192, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
+    input: Literal["copy", "original"] = "copy"
     on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
     batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(8192, ge=1)
     threads: Annotated[int, NOT_IN_IDENTITY] = Field(1, ge=1, le=1024)
     loaded_megabytes: Annotated[int, NOT_IN_IDENTITY] = Field(4096, ge=0)
+
+    def not_in_identity(self) -> set[str]:
+        """The default of `input` does not count: stores from before it existed stay fresh."""
+        return super().not_in_identity() | ({"input"} if self.input == "copy" else set())
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -66,6 +66,10 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         ),
         f"source labelled_share kaldi.unlabelled {FEATURES} {KALDI}",
     ),
+    "corpus, with copies": (
+        CorpusSettings.model_validate({"copies": [{"kind": "speed", "name": "a", "speed": 1.1}]}),
+        f"source copies {FEATURES} {SPOKEN}",
+    ),
     "member, trained": (TrainedMemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
     "member, archived": (
         ArchivedMemberSettings(name="a", posteriors=Path("post")),
@@ -77,6 +81,17 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         chunk_frames combine kept on_bad_posterior shard_frames splits temperature temperatures
         weights
         """,
+    ),
+    "teacher, originals": (
+        TeacherSettings(input="original"),
+        """
+        chunk_frames combine input kept on_bad_posterior shard_frames splits temperature
+        temperatures weights
+        """,
+    ),
+    "student, of copies": (
+        StudentSettings.model_validate({"training": {"utterances": "copies"}}),
+        f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING} training.utterances",
     ),
     "student": (StudentSettings(), f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING}"),
     "student, hard labels alone": (

@@ -174,6 +174,14 @@ def test_a_value_that_is_no_yaml_takes_one_line(value: str) -> None:
         (["teacher.splits=[dev]"], "students learn from 'train'"),
         (["ensemble.members.0.name=ensemble"], "'ensemble' is a name of our own"),
         (["student.name=gru"], "'gru' is taken"),
+        (["teacher.input=original"], "teacher.input is 'original' and corpus.copies lists no copy"),
+        (
+            [
+                "student.training.utterances=copies",
+                "corpus.copies=[{kind: speed, name: a, speed: 1.1, splits: [test]}]",
+            ],
+            "student.training.utterances is 'copies' and corpus.copies lists no copy with 'train'",
+        ),
     ],
 )
 def test_what_no_run_can_end_well_with_is_refused_at_once(changes: list[str], message: str) -> None:
