@@ -2,12 +2,15 @@
 
     stage     write every object under _stage/, flush, read back, compare
     link      hard-link the commit record to its place: the first one wins, this is the commit
-    install   rename the staged objects to their places; any process may repeat it
+    finish    flush the link, rename the staged objects to their places; any process may repeat it
 
 Before the link nothing of the shard counts: a kill leaves files in _stage/. After it the shard is
 decided: whatever process comes next installs what the record names, from _stage/. The name of a
 staged file contains the digest of its content, so that the files of two writers never mix, and a
 writer that resumes uses what another one left.
+
+tests/support/oracles/commit_model.py searches a model of this protocol exhaustively: two writers,
+a kill and a power cut between any two system calls. None of its flushes can be left out.
 """
 
 import errno
@@ -42,6 +45,8 @@ def stage(root: Path, objects: dict[str, bytes], records: Records) -> None:
     for name, content in objects.items():
         _stage_one(staged_path(root, name, records[name].sha256), content)
     sync_directory(folder)
+    # The name of the stage itself, too: another writer may have made it and not flushed it yet.
+    sync_directory(root)
 
 
 def _stage_one(path: Path, content: bytes) -> None:
@@ -89,9 +94,21 @@ def link_record(root: Path, name: str, content: bytes) -> bytes:
             f"{place}: this file system has no hard links ({cause.strerror}): "
             "write the store on a local disk"
         ) from cause
-    sync_directory(place.parent)
-    sync_directory(root)
     return read_whole(root, name)
+
+
+def finish_commit(root: Path, name: str, records: Records) -> None:
+    """Flush the link of a commit record, and install its objects. May be repeated by any writer.
+
+    The writer that made the link may have been killed before it flushed it. A store sealed on
+    such a link would lose a commit record in a power cut.
+
+    Raises:
+        StoreCorrupt: when an object is neither staged nor in place.
+    """
+    sync_directory((root / name).parent)
+    sync_directory(root)
+    install(root, records)
 
 
 def install(root: Path, records: Records) -> None:

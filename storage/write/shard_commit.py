@@ -15,7 +15,7 @@ from storage.format.layout import StoreAbout, commit_name
 from storage.format.records import Records, decode_records, encode_records, record_of
 from storage.format.shard_object import chunk_checksums
 from storage.write.block_check import checked
-from storage.write.commit import install, link_record, stage
+from storage.write.commit import finish_commit, link_record, stage
 from storage.write.shard_encoder import encode_shard
 from storage.write.top_k import KeptBlock
 
@@ -57,7 +57,7 @@ def is_committed(root: Path, shard: int) -> bool:
         return False
     records = decode_records(read_whole(root, name), where=str(root / name))
     with named_disk_errors(root, {}):
-        install(root, records)
+        finish_commit(root, name, records)
     return True
 
 
@@ -84,7 +84,7 @@ def _commit(root: Path, shard: int, objects: dict[str, bytes], records: Records)
             f"({', '.join(differing[:3])}): do both use the same models and device? "
             "Remove the store and run one of them"
         )
-    install(root, records)
+    finish_commit(root, name, records)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from storage.format.layout import (
 from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
 from storage.format.shard_plan import ShardPlan, plan_shards
 from storage.place.local_folder import LocalFolder
-from storage.write.commit import clear_stage, install, publish, refuse_lost
+from storage.write.commit import clear_stage, finish_commit, publish, refuse_lost
 from storage.write.shard_commit import commit_objects, named_disk_errors, write_shard
 from storage.write.top_k import KeptBlock
 
@@ -77,7 +77,7 @@ class StoreWriter:
                 writer._refuse_commits_without_metadata()
                 path.mkdir(parents=True, exist_ok=True)
                 sync_directory(path.parent)
-                publish(path, writer._metadata)
+                writer._publish_metadata()
         return writer
 
     @classmethod
@@ -160,13 +160,24 @@ class StoreWriter:
             clear_stage(self.path)
         return digest
 
+    def _publish_metadata(self) -> None:
+        try:
+            publish(self.path, self._metadata)
+        except FileNotFoundError:
+            # Another writer has begun, filled and sealed the store, and cleared the stage.
+            if not (self.path / GROUP).is_file():
+                raise
+            self._refuse_other_store()
+
     def _redo_installs(self) -> None:
         """Finish what a killed writer had committed and not yet renamed into place."""
         if (self.path / HEAD).is_file():
             return
         for shard in set(range(self.num_shards)) - set(self.missing_shards()):
             committed = read_commit(self._place, self._as_metadata(), shard)
-            install(self.path, {n: r for n, r in committed.items() if n != commit_name(shard)})
+            name = commit_name(shard)
+            objects = {n: record for n, record in committed.items() if n != name}
+            finish_commit(self.path, name, objects)
 
     def _as_metadata(self) -> StoreMetadata:
         return StoreMetadata(about=self.about, utterances=self.utterances, plan=self._plan)

@@ -141,9 +141,7 @@ def test_a_commit_that_was_not_installed_is_finished_by_the_next(tmp_path: Path)
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "storage.write.shard_commit.install", Mortal(1, torn=False).wrap(commit.install)
-        )
+        patch.setattr("storage.write.commit.install", Mortal(1, torn=False).wrap(commit.install))
         with pytest.raises(Killed):
             writer.write_shard(0, shard_block(writer, 0))
     assert not (path / "ids_0" / "c" / "0" / "0").exists()
@@ -158,9 +156,7 @@ def test_who_finds_a_commit_that_was_not_installed_finishes_it(tmp_path: Path) -
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     assert not is_committed(path, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "storage.write.shard_commit.install", Mortal(1, torn=False).wrap(commit.install)
-        )
+        patch.setattr("storage.write.commit.install", Mortal(1, torn=False).wrap(commit.install))
         with pytest.raises(Killed):
             writer.write_shard(0, shard_block(writer, 0))
     assert is_committed(path, 0)
