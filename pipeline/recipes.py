@@ -13,10 +13,8 @@ from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
 from pipeline.settings import PipelineSettings
 from stages.acoustic.lang.graph import GRAPH_FORMAT
-from stages.contract.results import System
+from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
 from stages.corpus.build import source_fingerprint
-from stages.evaluate.evaluate import RESULT_FORMAT
-from stages.evaluate.frame_quality import QUALITY_FORMAT
 from stages.members.kind import MemberSettings
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings

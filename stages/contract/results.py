@@ -10,6 +10,9 @@ from stages.contract.settings import Settings
 from storage.care.store_audit import StoreAudit
 
 SystemKind = Literal["member", "ensemble", "student"]
+# Raise one when its class, or what is measured for it, changes: then systems are measured again.
+RESULT_FORMAT = 3  # Evaluation, in result.json
+QUALITY_FORMAT = 2  # FrameQuality, in frames.json; 2 keeps small posteriors of archived members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +72,23 @@ class UtteranceResult(Settings):
     words: WordErrors
 
 
+class FrameErrors(Settings):
+    """Posteriors against the hard labels; errors are None for a split without hard labels."""
+
+    num_frames: int
+    frame_error: float | None  # share of labelled frames whose best class is not the label
+    cross_entropy: float | None  # nats per labelled frame
+
+
 class SplitResult(Settings):
-    """One system on one split. Frame figures are None where the split has no hard labels.
+    """One system on one split.
 
     There is no interval here: it follows from the counts of the utterances and from the report's
     settings (stages/report/statistics/bootstrap.py), for the terminal and the page alike.
     """
 
     split: str
-    num_frames: int
-    frame_error: float | None
-    cross_entropy: float | None  # nats per frame, against the hard labels
+    frames: FrameErrors
     words: WordErrors
     utterances: tuple[UtteranceResult, ...]
 

@@ -21,7 +21,6 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
 
 RESULT_FILE = "result.json"
-RESULT_FORMAT = 2  # of result.json; raising it makes systems be evaluated again
 SPLITS = ("dev", "test")
 
 

@@ -23,7 +23,6 @@ from storage.format.tiers import ranks_to_show
 from storage.read.reader import SoftLabelStore, open_store
 
 QUALITY_FILE = "frames.json"
-QUALITY_FORMAT = 2  # of what is measured, and how: 2 keeps small posteriors of archived members
 SPLIT = "dev"
 
 

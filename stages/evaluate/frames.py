@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.contract.results import FrameErrors
 from storage.corpus.corpus_file import NO_LABEL
 
 
@@ -29,15 +30,14 @@ class FrameTally:
         self.num_wrong += int((logp_TC[known].argmax(axis=1) != labels).sum())
         self.nats -= float(logp_TC[known, labels].sum(dtype=np.float64))
 
-    @property
-    def frame_error(self) -> float | None:
-        """Share of labelled frames whose best class is not the label; None without labels."""
-        return self.num_wrong / self.num_labelled if self.num_labelled else None
-
-    @property
-    def cross_entropy(self) -> float | None:
-        """Nats per labelled frame; None without labels."""
-        return self.nats / self.num_labelled if self.num_labelled else None
+    def result(self) -> FrameErrors:
+        """The means over the labelled frames."""
+        known = self.num_labelled > 0
+        return FrameErrors(
+            num_frames=self.num_frames,
+            frame_error=self.num_wrong / self.num_labelled if known else None,
+            cross_entropy=self.nats / self.num_labelled if known else None,
+        )
 
 
 def log_priors(label_counts_C: NDArray[np.int64], *, smoothing: float) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import kaldialign
 
-from stages.contract.results import WordErrors
+from stages.contract.results import UtteranceResult, WordErrors
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
@@ -15,6 +15,17 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
         insertions=int(counts["ins"]),
         deletions=int(counts["del"]),
         substitutions=int(counts["sub"]),
+    )
+
+
+def score_utterance(id: str, *, speaker: str, reference: str, hypothesis: str) -> UtteranceResult:
+    """An utterance with its word errors."""
+    return UtteranceResult(
+        id=id,
+        speaker=speaker,
+        reference=reference,
+        hypothesis=hypothesis,
+        words=word_errors(reference, hypothesis),
     )
 
 

@@ -9,7 +9,7 @@ from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import BestPath, DecodeJob, SearchLimits
 from stages.evaluate.frames import FrameTally
-from stages.evaluate.score import add_up, word_errors
+from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
 from storage.corpus.corpus_file import CorpusFile, Utterance
@@ -78,21 +78,15 @@ class SplitDecoder:
             )
         return SplitResult(
             split=self.corpus.about.split,
-            num_frames=self.tally.num_frames,
-            frame_error=self.tally.frame_error,
-            cross_entropy=self.tally.cross_entropy,
+            frames=self.tally.result(),
             words=decoded.words,
             utterances=decoded.utterances,
         )
 
     def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:
         hypothesis = " ".join(self.words[word] for word in path.words)
-        return UtteranceResult(
-            id=row.id,
-            speaker=row.speaker,
-            reference=row.transcript,
-            hypothesis=hypothesis,
-            words=word_errors(row.transcript, hypothesis),
+        return score_utterance(
+            row.id, speaker=row.speaker, reference=row.transcript, hypothesis=hypothesis
         )
 
     def _jobs(self, point: Point) -> list[DecodeJob]:

@@ -138,7 +138,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         "cross_entropy_dev",
         title="Cross-entropy",
         unit="dev, nats",
-        value=lambda row: mean_known([dev.cross_entropy for dev in row.group.splits("dev")]),
+        value=lambda row: mean_known([dev.frames.cross_entropy for dev in row.group.splits("dev")]),
         shown=fixed(3),
         lowest_is_best=True,
         on=(GROUPS, RESULTS, FRAMES),

@@ -60,7 +60,7 @@ class SystemGroup:
     @property
     def frame_error(self) -> float | None:
         """Frame error on dev, mean over the seeds; None without hard labels."""
-        return mean_known([result.dev.frame_error for result in self.results])
+        return mean_known([result.dev.frames.frame_error for result in self.results])
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:

@@ -100,9 +100,9 @@ def test_trained_member_recognises_most_words(house, tmp_path):
         assert split.words.reference_words > 40
         assert split.words.rate < 0.35
         assert sum(item.words.errors for item in split.utterances) == split.words.errors
-    assert result.dev.frame_error < 0.4
-    assert 0 < result.dev.cross_entropy < 1.5
-    assert result.test.frame_error is None
+    assert result.dev.frames.frame_error < 0.4
+    assert 0 < result.dev.frames.cross_entropy < 1.5
+    assert result.test.frames.frame_error is None
     assert result.acoustic_scale in SETTINGS.acoustic_scales
 
 
@@ -122,8 +122,11 @@ def test_ensemble_is_the_average_of_its_members(house, tmp_path):
     alone = evaluate(house, tmp_path / "alone", make_system(house, "one", "one"))
     assert both.num_parameters == one.num_parameters + two.num_parameters
     # Cross-entropy is convex: the mean's is below the members' mean.
-    assert both.dev.cross_entropy < (one.dev.cross_entropy + two.dev.cross_entropy) / 2
-    assert alone.dev.cross_entropy == pytest.approx(one.dev.cross_entropy, rel=1e-5)
+    assert (
+        both.dev.frames.cross_entropy
+        < (one.dev.frames.cross_entropy + two.dev.frames.cross_entropy) / 2
+    )
+    assert alone.dev.frames.cross_entropy == pytest.approx(one.dev.frames.cross_entropy, rel=1e-5)
     assert alone.dev.words == one.dev.words
 
 

@@ -62,15 +62,15 @@ def test_frame_errors_and_cross_entropy_equal_an_oracle():
             wrong.append(row.argmax() != label)
             nats.append(-row[label])
     assert tally.num_frames == 20
-    assert tally.frame_error == pytest.approx(np.mean(wrong))
-    assert tally.cross_entropy == pytest.approx(np.mean(nats), rel=1e-6)
+    assert tally.result().frame_error == pytest.approx(np.mean(wrong))
+    assert tally.result().cross_entropy == pytest.approx(np.mean(nats), rel=1e-6)
 
 
 def test_frame_error_without_labels_is_none():
     tally = FrameTally()
     tally.count(np.zeros((3, 2), np.float32), np.full(3, NO_LABEL, np.int32))
-    assert tally.frame_error is None
-    assert tally.cross_entropy is None
+    assert tally.result().frame_error is None
+    assert tally.result().cross_entropy is None
 
 
 def test_priors_are_shares_and_never_zero():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_columns_are_named_in_no_writer() -> None:
     for writer in WRITERS:
         text = (ROOT / writer).read_text(encoding="utf-8")
         assert not [key for key in keys if key in text], writer
+
+
+def test_metric_is_in_three_files_where_it_is_measured_stored_and_shown() -> None:
+    rooms = [ROOT / "stages" / room for room in ("contract", "evaluate", "report")]
+    sources = [path for room in (*rooms, ROOT / "pipeline") for path in room.rglob("*.*")]
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources
+        if path.suffix in (".py", ".html")
+        and re.search(r"\bcross_entropy\b", path.read_text(encoding="utf-8"))
+    }
+    assert found == {
+        "stages/evaluate/frames.py",
+        "stages/contract/results.py",
+        "stages/report/columns.py",
+    }
 
 
 def test_keys_of_a_data_file_are_unique_and_its_columns_are_in_a_place() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.contract.errors import BadInput, MissingPart
-from stages.contract.results import SystemResult
+from stages.contract.results import FrameErrors, SystemResult
 from stages.report.data_files import DATA_FILES
 from stages.report.inputs import Made, ReportInputs
 from stages.report.page import PICTURES, write_report
@@ -29,6 +29,7 @@ from tests.support.makers.store import tree_digest
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
+UNLABELLED = FrameErrors(num_frames=10, frame_error=None, cross_entropy=None)
 SETTINGS = ReportSettings(dots_per_inch=50, bootstrap_samples=200)
 
 
@@ -190,7 +191,7 @@ def test_page_of_few_systems_is_written(tmp_path: Path, results: tuple[SystemRes
 
 def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     nothing = {"reference_words": 0, "insertions": 0, "deletions": 0, "substitutions": 0}
-    blank = make_split("dev", 10, frame_error=None, cross_entropy=None, utterances=())
+    blank = make_split("dev", 10, frames=UNLABELLED, utterances=())
     empty = blank.model_copy(update={"words": blank.words.model_copy(update=nothing)})
     results = [
         replace(with_splits(r, dev=empty, test=empty), frames=None)

@@ -15,6 +15,7 @@ from stages.contract.results import (
     EpochMetrics,
     Evaluation,
     Fidelity,
+    FrameErrors,
     FrameQuality,
     GradientMatch,
     ReliabilityBin,
@@ -46,7 +47,7 @@ VOCABULARY = ("A", "B", "SEVEN", "NINE", "TWENTY", "CALL", "PLEASE", "STREET", "
 
 @cache
 def make_utterances(errors: int, seed: int) -> tuple[UtteranceResult, ...]:
-    """100 utterances of 20 words with so many errors, more of them where it is hard for all."""
+    """100 utterances of 20 words with `errors` errors, more in those that are hard for all."""
     difficulty = np.random.default_rng(0).gamma(1.0, size=WORDS // UTTERANCE_WORDS) + 0.2
     drawn = np.random.default_rng([errors, seed]).gamma(5.0, size=len(difficulty)) * difficulty
     shares = np.minimum(errors * drawn / drawn.sum(), UTTERANCE_WORDS - 1)
@@ -59,23 +60,23 @@ def make_utterances(errors: int, seed: int) -> tuple[UtteranceResult, ...]:
 
 
 def _utterance(number: int, errors: int) -> UtteranceResult:
-    """All errors of one kind and of a word of their own, so that none is taken for another."""
+    """Errors of one kind, with words of their own, so that the alignment is unambiguous."""
     said = [VOCABULARY[(number + 3 * place) % len(VOCABULARY)] for place in range(UTTERANCE_WORDS)]
-    heard = list(said)
+    hypothesis = list(said)
     kind = ("insertions", "substitutions", "substitutions", "deletions")[number % 4]
     for place in range(errors):
         if kind == "insertions":
-            heard.insert(0, "UH")
+            hypothesis.insert(0, "UH")
         elif kind == "substitutions":
-            heard[place] = "EIGHTY"
+            hypothesis[place] = "EIGHTY"
         else:
-            del heard[0]
+            del hypothesis[0]
     none = {"insertions": 0, "deletions": 0, "substitutions": 0}
     return UtteranceResult(
         id=f"utt-{number:03}",
         speaker=f"speaker {number % SPEAKERS}",
         reference=" ".join(said),
-        hypothesis=" ".join(heard),
+        hypothesis=" ".join(hypothesis),
         words=WordErrors(reference_words=UTTERANCE_WORDS, **(none | {kind: errors})),
     )
 
@@ -86,9 +87,9 @@ def make_split(split: str, errors: int, *, seed: int = 1, **changes: Any) -> Spl
     words = add_up([item.words for item in utterances])
     fields: dict[str, Any] = {
         "split": split,
-        "num_frames": 61_000,
-        "frame_error": 0.2 + errors / 4000,
-        "cross_entropy": 0.6 + errors / 900,
+        "frames": FrameErrors(
+            num_frames=61_000, frame_error=0.2 + errors / 4000, cross_entropy=0.6 + errors / 900
+        ),
         "words": words,
         "utterances": utterances,
     }
@@ -96,7 +97,7 @@ def make_split(split: str, errors: int, *, seed: int = 1, **changes: Any) -> Spl
 
 
 def make_frames(nearness: float) -> FrameQuality:
-    """A system that is so near to the teacher (0 to 1)."""
+    """Frame metrics of a system; `nearness` to the teacher is 0 to 1."""
     bins = tuple(
         ReliabilityBin(
             num_frames=300 + 100 * number,

@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.contract.results import (
     Evaluation,
+    FrameErrors,
     SplitResult,
     System,
     SystemFacts,
@@ -16,34 +17,28 @@ from stages.contract.results import (
     UtteranceResult,
     WordErrors,
 )
-from stages.evaluate.score import add_up, word_errors
+from stages.evaluate.score import add_up, score_utterance
 from tests.support.paths import TESTS
 
 AN4_WORDS = TESTS / "data" / "an4_words.tsv"
 
 
 def read_an4_words() -> dict[str, list[UtteranceResult]]:
-    """What four systems heard in AN4's test set: hard labels, ensemble, k=1, k=32."""
+    """Hypotheses of four systems on AN4's test set: hard labels, ensemble, k=1, k=32."""
     head, *lines = AN4_WORDS.read_text(encoding="utf-8").splitlines()
     names = head.split("\t")[3:]
-    heard: dict[str, list[UtteranceResult]] = {name: [] for name in names}
+    found: dict[str, list[UtteranceResult]] = {name: [] for name in names}
     for line in lines:
         id, speaker, reference, *hypotheses = line.split("\t")
         for name, hypothesis in zip(names, hypotheses, strict=True):
-            heard[name].append(make_utterance(id, reference, hypothesis, speaker=speaker))
-    return heard
+            found[name].append(make_utterance(id, reference, hypothesis, speaker=speaker))
+    return found
 
 
 def make_utterance(
     id: str, reference: str, hypothesis: str, *, speaker: str = "s"
 ) -> UtteranceResult:
-    return UtteranceResult(
-        id=id,
-        speaker=speaker,
-        reference=reference,
-        hypothesis=hypothesis,
-        words=word_errors(reference, hypothesis),
-    )
+    return score_utterance(id, speaker=speaker, reference=reference, hypothesis=hypothesis)
 
 
 def make_counted(id: str, speaker: str, *, errors: int, words: int = 20) -> UtteranceResult:
@@ -57,7 +52,7 @@ def make_counted(id: str, speaker: str, *, errors: int, words: int = 20) -> Utte
 
 
 def make_speakers(errors: Sequence[int], *, per_speaker: int = 1) -> list[UtteranceResult]:
-    """One speaker for each number, with so many errors in every utterance of 20 words."""
+    """One speaker for each number, the errors in each of its utterances of 20 words."""
     return [
         make_counted(f"{speaker}-{number}", f"s{speaker}", errors=count)
         for speaker, count in enumerate(errors)
@@ -73,9 +68,7 @@ def make_scored_split(utterances: Sequence[UtteranceResult], split: str = "test"
     words = add_up([item.words for item in utterances])
     return SplitResult(
         split=split,
-        num_frames=100 * len(utterances),
-        frame_error=0.2,
-        cross_entropy=0.8,
+        frames=FrameErrors(num_frames=100 * len(utterances), frame_error=0.2, cross_entropy=0.8),
         words=words,
         utterances=tuple(utterances),
     )
@@ -90,7 +83,7 @@ def make_scored(
     group: str | None = None,
     **facts: Any,
 ) -> SystemResult:
-    """A system that heard `test`, and on dev the same or something else."""
+    """A system with the utterances `test`; on dev the same, or `dev`."""
     settings: Mapping[str, Any] = {"architecture": "tdnn 5x128", "seed": 1, **facts}
     without_seed = {key: value for key, value in settings.items() if key != "seed"}
     group_name = name.split(" seed")[0]
