@@ -55,7 +55,7 @@ def link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [flip, cut, link, Path.unlink], ids=lambda f: f.__name__)
-def test_any_damaged_object_is_made_again_or_refused(
+def test_repair_makes_damaged_objects_again_or_refuses(
     whole: Path, tmp_path: Path, spoil: object
 ) -> None:
     """RELIABILITY 8: repair recomputes or quarantines, never invents."""
@@ -80,13 +80,13 @@ def test_any_damaged_object_is_made_again_or_refused(
         assert plan_repair(path).is_empty
 
 
-def test_a_sound_store_needs_no_repair(whole: Path) -> None:
+def test_repair_leaves_a_sound_store_as_it_is(whole: Path) -> None:
     plan = plan_repair(whole)
     assert plan.is_empty
     assert not whole.with_name(whole.name + QUARANTINE).exists()
 
 
-def test_a_commit_record_that_lies_about_a_chunk_is_damage(whole: Path, tmp_path: Path) -> None:
+def test_repair_finds_a_commit_record_with_a_wrong_chunk(whole: Path, tmp_path: Path) -> None:
     """Without HEAD nothing but the objects themselves tells whether a record is right."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     (path / "HEAD").unlink()
@@ -97,7 +97,7 @@ def test_a_commit_record_that_lies_about_a_chunk_is_damage(whole: Path, tmp_path
     assert plan_repair(path).damaged_shards == (1,)
 
 
-def test_what_was_taken_out_is_kept(whole: Path, tmp_path: Path) -> None:
+def test_repair_keeps_what_was_taken_out(whole: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     for _ in range(2):
         cut(path / "val_0" / "c" / "0" / "0")
@@ -108,7 +108,7 @@ def test_what_was_taken_out_is_kept(whole: Path, tmp_path: Path) -> None:
     assert verified(path, data=True).problems == ()
 
 
-def test_a_folder_that_is_no_store_is_not_touched(tmp_path: Path) -> None:
+def test_repair_leaves_other_folders_untouched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(StoreError):
         plan_repair(tmp_path)
@@ -117,7 +117,7 @@ def test_a_folder_that_is_no_store_is_not_touched(tmp_path: Path) -> None:
     assert names_of(tmp_path) == ["notes.txt"]
 
 
-def test_metadata_that_are_gone_under_commits_are_refused(whole: Path, tmp_path: Path) -> None:
+def test_repair_refuses_commits_without_metadata(whole: Path, tmp_path: Path) -> None:
     """Shards whose attributes nobody knows may be of another store."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     (path / "zarr.json").unlink()

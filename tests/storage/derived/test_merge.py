@@ -43,7 +43,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-def test_a_merged_store_holds_the_shards_of_all_byte_for_byte(
+def test_merged_store_has_the_shards_of_all_byte_for_byte(
     parts: list[Path], tmp_path: Path
 ) -> None:
     digest = merge(tmp_path / "m.zarr", *parts)
@@ -65,7 +65,7 @@ def test_a_merged_store_holds_the_shards_of_all_byte_for_byte(
             assert (ours.tail_T == theirs.tail_T).all()
 
 
-def test_a_merged_store_names_its_origin(parts: list[Path], tmp_path: Path) -> None:
+def test_merged_store_names_its_origin(parts: list[Path], tmp_path: Path) -> None:
     merge(tmp_path / "m.zarr", *parts)
     about = open_store(tmp_path / "m.zarr").about
     assert about.origin is not None
@@ -85,12 +85,12 @@ def test_a_merged_store_names_its_origin(parts: list[Path], tmp_path: Path) -> N
     assert kept == ABOUT
 
 
-def test_parts_of_one_corpus_keep_its_fingerprint(parts: list[Path], tmp_path: Path) -> None:
+def test_merged_parts_of_one_corpus_keep_its_fingerprint(parts: list[Path], tmp_path: Path) -> None:
     merge(tmp_path / "m.zarr", parts[0], parts[2])
     assert open_store(tmp_path / "m.zarr").about.corpus_fingerprint == "c" * 64
 
 
-def test_what_one_part_left_out_and_another_labelled_is_not_left_out(
+def test_merged_left_out_utterances_are_those_labelled_in_no_part(
     parts: list[Path], tmp_path: Path
 ) -> None:
     other = make_part(tmp_path / "o.zarr", ROWS[5:7], left_out=(ROWS[0].id, "utt-8"))
@@ -131,7 +131,7 @@ def test_merging_again_gives_the_same_bytes_and_order_counts(
     ],
 )
 @pytest.mark.parametrize("recode", [False, True])
-def test_each_field_that_differs_is_refused(
+def test_merge_refuses_each_field_that_differs(
     parts: list[Path], tmp_path: Path, field: str, value: Any, recode: bool
 ) -> None:
     """RELIABILITY 18: one field at a time."""
@@ -152,7 +152,7 @@ def test_each_field_that_differs_is_refused(
         ({"shard_frames": 34, "chunk_frames": 2}, (44, 11)),
     ],
 )
-def test_other_shard_sizes_need_recode_which_changes_no_value(
+def test_merge_of_other_shard_sizes_needs_recode_which_changes_no_value(
     parts: list[Path], tmp_path: Path, sizes: dict[str, int], merged: tuple[int, int]
 ) -> None:
     other = make_part(tmp_path / "o.zarr", ROWS[5:], **sizes)
@@ -177,7 +177,7 @@ def test_recoding_gives_the_bytes_of_labelling_in_one_go(tmp_path: Path) -> None
     assert shard_bytes(tmp_path / "m.zarr") == shard_bytes(whole)
 
 
-def test_an_utterance_in_two_stores_is_refused(parts: list[Path], tmp_path: Path) -> None:
+def test_merge_refuses_an_utterance_in_two_stores(parts: list[Path], tmp_path: Path) -> None:
     same = make_part(tmp_path / "s.zarr", [*ROWS[5:7], ROWS[3]])
     with pytest.raises(StoreError, match=r"1 utterances are in two stores, with the same content"):
         merge(tmp_path / "m.zarr", parts[0], same)
@@ -191,12 +191,12 @@ def test_an_utterance_in_two_stores_is_refused(parts: list[Path], tmp_path: Path
     assert not (tmp_path / "m.zarr").exists()
 
 
-def test_one_store_is_nothing_to_merge(parts: list[Path], tmp_path: Path) -> None:
+def test_merge_refuses_a_single_store(parts: list[Path], tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="found 1 store, wanted two or more"):
         merge(tmp_path / "m.zarr", parts[0])
 
 
-def test_stores_without_frames_or_utterances_are_merged_too(tmp_path: Path) -> None:
+def test_merge_takes_stores_without_frames_or_utterances(tmp_path: Path) -> None:
     """RELIABILITY 15: nothing in them, and nothing lost."""
     empty = tmp_path / "e.zarr"
     writer = StoreWriter.create(empty, ABOUT, utterances=[])
@@ -215,7 +215,7 @@ def test_stores_without_frames_or_utterances_are_merged_too(tmp_path: Path) -> N
     assert verified(tmp_path / "n.zarr", data=True).problems == ()
 
 
-def test_an_unfinished_or_damaged_part_is_named(parts: list[Path], tmp_path: Path) -> None:
+def test_merge_names_an_unfinished_or_damaged_part(parts: list[Path], tmp_path: Path) -> None:
     """RELIABILITY 5, 6, 7."""
     unfinished = tmp_path / "u.zarr"
     StoreWriter.create(unfinished, ABOUT, utterances=ROWS[6:])
@@ -239,7 +239,7 @@ def test_an_unfinished_or_damaged_part_is_named(parts: list[Path], tmp_path: Pat
     assert verified(tmp_path / name / "m.zarr", data=True).problems == ()
 
 
-def test_a_merged_store_under_construction_is_taken_up(tmp_path: Path) -> None:
+def test_merge_resumes_a_store_under_construction(tmp_path: Path) -> None:
     """Its plan is not that of a store labelled in one go: shards end where the parts did."""
     path = tmp_path / "m.zarr"
     merge(path, make_part(tmp_path / "a.zarr", ROWS[:1]), make_part(tmp_path / "b.zarr", ROWS[1:2]))
@@ -257,7 +257,7 @@ def test_a_merged_store_under_construction_is_taken_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["a.zarr", "a.zarr/inner", ".", "../x/a.zarr"])
-def test_nothing_is_written_into_or_around_a_source(tmp_path: Path, place: str) -> None:
+def test_merge_writes_nothing_into_or_around_a_source(tmp_path: Path, place: str) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
     part = make_part(folder / "a.zarr", ROWS[:2])
@@ -268,7 +268,7 @@ def test_nothing_is_written_into_or_around_a_source(tmp_path: Path, place: str) 
     assert tree_digest(tmp_path) == before
 
 
-def test_nothing_is_written_into_any_store(parts: list[Path], tmp_path: Path) -> None:
+def test_merge_writes_nothing_into_another_store(parts: list[Path], tmp_path: Path) -> None:
     other = make_part(tmp_path / "other.zarr", ROWS[:2])
     before = tree_digest(tmp_path)
     with pytest.raises(StoreError, match=r"lies in the store .*other\.zarr: name another place"):
@@ -276,7 +276,9 @@ def test_nothing_is_written_into_any_store(parts: list[Path], tmp_path: Path) ->
     assert tree_digest(tmp_path) == before
 
 
-def test_a_folder_of_other_things_and_a_file_are_refused(parts: list[Path], tmp_path: Path) -> None:
+def test_merge_refuses_a_folder_of_other_things_and_a_file(
+    parts: list[Path], tmp_path: Path
+) -> None:
     (tmp_path / "music").mkdir()
     (tmp_path / "music/song").write_text("la")
     with pytest.raises(StoreError, match="holds other things"):
@@ -286,7 +288,7 @@ def test_a_folder_of_other_things_and_a_file_are_refused(parts: list[Path], tmp_
     assert [path.name for path in tmp_path.rglob("*")] == ["music", "song"]
 
 
-def test_chunks_that_the_manifest_lists_otherwise_are_not_copied(tmp_path: Path) -> None:
+def test_merge_refuses_chunks_that_differ_from_the_manifest(tmp_path: Path) -> None:
     """RELIABILITY 24: objects that have the right sha256, and a list of chunks that lies."""
     part = make_part(tmp_path / "a.zarr", ROWS[:2])
     other = make_part(tmp_path / "b.zarr", ROWS[2:4])
@@ -298,7 +300,7 @@ def test_chunks_that_the_manifest_lists_otherwise_are_not_copied(tmp_path: Path)
 
 
 @pytest.mark.parametrize("chunks", [(0,), (1,), (0, 1, 2)])
-def test_chunks_that_are_not_where_rows_are_are_not_copied(
+def test_merge_refuses_chunks_that_are_not_where_rows_are(
     tmp_path: Path, chunks: tuple[int, ...]
 ) -> None:
     """RELIABILITY 6, 24: a chunk that is missing, and one that is where no rows are."""
@@ -315,7 +317,7 @@ def test_chunks_that_are_not_where_rows_are_are_not_copied(
         merge(tmp_path / "m.zarr", part, other)
 
 
-def test_many_stores_merge_into_one(tmp_path: Path) -> None:
+def test_merge_of_many_stores_gives_one(tmp_path: Path) -> None:
     stores = []
     for index, row in enumerate(make_utterances(range(3, 26))):
         stores.append(make_part(tmp_path / f"{index}.zarr", [row]))
@@ -329,6 +331,6 @@ def test_many_stores_merge_into_one(tmp_path: Path) -> None:
     assert_same_values(stored_values(tmp_path / "n.zarr"), stored_values(tmp_path / "m.zarr"))
 
 
-def test_a_labelled_store_has_no_origin_in_its_attributes(tmp_path: Path) -> None:
+def test_labelled_store_has_no_origin_in_its_attributes(tmp_path: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(), [3])
     assert "origin" not in json.loads((tmp_path / "a.zarr/zarr.json").read_bytes())["attributes"]

@@ -62,7 +62,7 @@ def sweep(folder: Path, counts: Counter[str], undisturbed: str, *, fault: str, s
 
 
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=ENOSPC", "retval=0"])
-def test_a_merge_that_is_spoiled_at_a_call_goes_on_to_the_same_bytes(
+def test_merge_spoiled_at_some_calls_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 1, 3, 9: killed, refused, lied to, at every 29th call of each kind."""
@@ -71,7 +71,7 @@ def test_a_merge_that_is_spoiled_at_a_call_goes_on_to_the_same_bytes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=ENOSPC", "error=EIO", "retval=0"])
-def test_a_merge_that_is_spoiled_at_any_call_goes_on_to_the_same_bytes(
+def test_merge_spoiled_at_any_call_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 1, 3, 4, 9: N = 1, 2, ... of each kind."""

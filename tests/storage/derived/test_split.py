@@ -52,7 +52,7 @@ def ids_at(rows: Collection[int]) -> list[str]:
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.sets(st.integers(0, len(ROWS) - 1), min_size=1))
-def test_any_subset_has_the_values_that_were_stored(
+def test_split_of_any_subset_has_the_stored_values(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, rows: set[int]
 ) -> None:
     """Ids, code differences, tail codes, log norms, utterance digests: value by value."""
@@ -65,7 +65,7 @@ def test_any_subset_has_the_values_that_were_stored(
     assert_same_values(stored_values(path), {id: every[id] for id in ids_at(rows)})
 
 
-def test_whole_shards_keep_their_bytes_and_others_are_packed(whole: Path, tmp_path: Path) -> None:
+def test_split_keeps_whole_shards_and_packs_the_others(whole: Path, tmp_path: Path) -> None:
     # 5 20 0 | 30 | 9 | 33 | 4 4 12 1 0 | 17 3: shards 1, 3 whole; one frame of 4 others
     plan = plan_split(contents_of(whole), {0, 3, 4, 5, 6, 7, 11}, program_version=VERSION)
     assert [recipe.whole for recipe in plan.recipes] == [None, 1, 2, 3, None]
@@ -75,7 +75,7 @@ def test_whole_shards_keep_their_bytes_and_others_are_packed(whole: Path, tmp_pa
     assert len(kept) == 3 * len(frame_arrays(ABOUT))
 
 
-def test_all_of_it_is_the_same_but_for_what_it_says_of_itself(whole: Path, tmp_path: Path) -> None:
+def test_split_of_everything_differs_in_its_attributes_only(whole: Path, tmp_path: Path) -> None:
     split(whole, tmp_path / "s.zarr", ids_at(range(len(ROWS))))
     differing = {
         path.relative_to(whole).as_posix()
@@ -87,7 +87,7 @@ def test_all_of_it_is_the_same_but_for_what_it_says_of_itself(whole: Path, tmp_p
     assert differing == {"HEAD", "zarr.json"}
 
 
-def test_a_split_store_names_its_origin(whole: Path, tmp_path: Path) -> None:
+def test_split_store_names_its_origin(whole: Path, tmp_path: Path) -> None:
     split(whole, tmp_path / "s.zarr", ids_at([0, 3]))
     about = open_store(tmp_path / "s.zarr").about
     assert about.origin is not None
@@ -98,7 +98,7 @@ def test_a_split_store_names_its_origin(whole: Path, tmp_path: Path) -> None:
     assert about.shard_frames == ABOUT.shard_frames
 
 
-def test_origins_are_followed_through_generations(whole: Path, tmp_path: Path) -> None:
+def test_origins_are_kept_through_generations(whole: Path, tmp_path: Path) -> None:
     """A store cut out of a merged one still knows all corpora, and its parent."""
     other = make_part(
         tmp_path / "o.zarr", make_utterances([7] * 20)[13:], corpus_fingerprint="e" * 64
@@ -116,7 +116,7 @@ def test_origins_are_followed_through_generations(whole: Path, tmp_path: Path) -
     assert first.corpus_fingerprint == cut.corpus_fingerprint == last.corpus_fingerprint
 
 
-def test_the_order_and_repetition_of_the_list_do_not_matter(whole: Path, tmp_path: Path) -> None:
+def test_split_ignores_order_and_repetition_of_the_list(whole: Path, tmp_path: Path) -> None:
     ids = ids_at([9, 2, 5, 0, 12])
     first = split(whole, tmp_path / "s.zarr", ids)
     before = tree_digest(tmp_path / "s.zarr")
@@ -127,7 +127,7 @@ def test_the_order_and_repetition_of_the_list_do_not_matter(whole: Path, tmp_pat
         split(whole, tmp_path / "s.zarr", ids[1:])
 
 
-def test_unknown_ids_are_named_and_counted(whole: Path, tmp_path: Path) -> None:
+def test_split_names_and_counts_unknown_ids(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"1 of the 2 utterances: 'nobody': take them off") as e:
         split(whole, tmp_path / "s.zarr", ["nobody", ROWS[0].id])
     assert "left out" not in str(e.value)
@@ -140,7 +140,7 @@ def test_unknown_ids_are_named_and_counted(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_parts", [2, 3, 5, 6, 7, 13])
-def test_parts_are_all_of_it_once_and_merge_to_the_same(
+def test_parts_are_disjoint_and_merge_to_the_whole(
     whole: Path, tmp_path: Path, num_parts: int
 ) -> None:
     source = contents_of(whole)
@@ -167,7 +167,7 @@ def test_parts_are_all_of_it_once_and_merge_to_the_same(
 @given(lengths=st.lists(st.integers(0, 33), min_size=1, max_size=40), num_parts=st.integers(2, 9))
 @example(lengths=[0, 0, 33], num_parts=3)
 @example(lengths=[33, 0, 0, 0], num_parts=4)
-def test_parts_are_even_as_far_as_utterances_let_them(lengths: list[int], num_parts: int) -> None:
+def test_parts_are_even_as_far_as_utterances_allow(lengths: list[int], num_parts: int) -> None:
     rows = [
         replace(row, num_frames=length)
         for row, length in zip(make_utterances(lengths), lengths, strict=True)
@@ -203,7 +203,7 @@ def test_parts_are_even_as_far_as_utterances_let_them(lengths: list[int], num_pa
         ("log_norm_0.5", 0, np.inf, "log_norm_0.5 is not finite"),
     ],
 )
-def test_what_no_reader_would_take_is_not_passed_on(
+def test_split_refuses_values_that_a_reader_refuses(
     tmp_path: Path, array: str, frame: int, value: float, message: str
 ) -> None:
     """RELIABILITY 17, 24: all checksums agree, and the values are no soft labels."""
@@ -226,7 +226,7 @@ def test_what_no_reader_would_take_is_not_passed_on(
     assert not (tmp_path / "s.zarr/HEAD").exists()
 
 
-def test_a_bad_frame_is_named_by_the_utterance_that_it_is_of(tmp_path: Path) -> None:
+def test_split_names_the_utterance_of_a_bad_frame(tmp_path: Path) -> None:
     """Also where it lies in the second of two stretches that are read."""
     path = make_part(tmp_path / "w.zarr", ROWS[6:11])  # 4 4 12 1 0
     values = shard_values(ABOUT, make_block(ABOUT, 21, seed=0))["ids_0"]
@@ -242,7 +242,7 @@ def test_a_bad_frame_is_named_by_the_utterance_that_it_is_of(tmp_path: Path) -> 
     split(path, tmp_path / "t.zarr", ids_at([6, 7, 9]))
 
 
-def test_a_damaged_store_gives_no_part(tmp_path: Path) -> None:
+def test_split_of_damaged_shards_is_refused(tmp_path: Path) -> None:
     """RELIABILITY 5."""
     path = make_part(tmp_path / "w.zarr", ROWS)
     file = path / "tail_1/c/4"
@@ -255,7 +255,7 @@ def test_a_damaged_store_gives_no_part(tmp_path: Path) -> None:
     assert verified(tmp_path / "t.zarr", data=True).problems == ()
 
 
-def test_the_manifest_of_a_part_is_canonical(whole: Path, tmp_path: Path) -> None:
+def test_manifest_of_a_part_is_canonical(whole: Path, tmp_path: Path) -> None:
     digest = split(whole, tmp_path / "s.zarr", ids_at([0, 3]))
     content = (tmp_path / f"s.zarr/manifest-{digest}.json").read_bytes()
     again = json.dumps(json.loads(content), sort_keys=True, separators=(",", ":")) + "\n"

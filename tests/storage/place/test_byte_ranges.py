@@ -13,7 +13,7 @@ SIZES = st.lists(st.integers(0, REQUEST_BYTES + 9), max_size=12)
 
 
 @given(cuts=st.lists(st.integers(0, 99), max_size=9), gaps=st.lists(st.booleans(), min_size=9))
-def test_neighbours_are_one_request(cuts: list[int], gaps: list[bool]) -> None:
+def test_byte_ranges_join_neighbours_into_one_request(cuts: list[int], gaps: list[bool]) -> None:
     places, at = [], 0
     for size, gap in zip(cuts, gaps, strict=False):
         at += gap
@@ -28,7 +28,7 @@ def test_neighbours_are_one_request(cuts: list[int], gaps: list[bool]) -> None:
         assert (before[-1].name, before[-1].stop) != (after[0].name, after[0].start)
 
 
-def test_a_request_has_a_bound(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_byte_ranges_bound_the_size_of_a_request(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(byte_ranges, "REQUEST_BYTES", 10)
     places = [ByteRange("a", at, at + 4) for at in range(0, 40, 4)]
     runs = list(join_neighbours([*places, ByteRange("a", 40, 99)]))
@@ -36,7 +36,7 @@ def test_a_request_has_a_bound(monkeypatch) -> None:  # type: ignore[no-untyped-
 
 
 @given(sizes=SIZES)
-def test_small_objects_go_together_up_to_a_bound(sizes: list[int]) -> None:
+def test_byte_ranges_group_small_objects_up_to_a_bound(sizes: list[int]) -> None:
     size_of = {f"o{n}": size for n, size in enumerate(sizes)}
     found = list(group_by_size(size_of))
     assert [name for group in found for name in group] == list(size_of)
@@ -51,7 +51,9 @@ def test_small_objects_go_together_up_to_a_bound(sizes: list[int]) -> None:
     places=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=20),
     most=st.integers(0, 4),
 )
-def test_what_is_on_its_way_at_once_has_a_bound(places: list[tuple[int, int]], most: int) -> None:
+def test_groups_bound_the_chunks_requested_together(
+    places: list[tuple[int, int]], most: int
+) -> None:
     batches = [[Rows(shard, start, start + 1)] for shard, start in places]
     found = list(groups(batches, chunk_frames=10, most_chunks=most))
     assert [batch for group in found for batch in group] == batches

@@ -83,7 +83,7 @@ def bytes_in(cache: Path) -> int:
     return sum(path.stat().st_size for path in cache.iterdir() if len(path.name) >= 64)
 
 
-def test_a_second_epoch_reads_nothing_from_the_network(
+def test_cached_store_reads_a_second_epoch_without_network(
     place: Place, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     store = open_far(place, tmp_path / "cache")
@@ -100,7 +100,7 @@ def test_a_second_epoch_reads_nothing_from_the_network(
     assert place.asked == []
 
 
-def test_another_process_asks_for_head_alone(
+def test_cached_store_requests_only_head_in_another_process(
     place: Place, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     read_epoch(open_far(place, tmp_path / "cache"), seed=1)
@@ -109,7 +109,7 @@ def test_another_process_asks_for_head_alone(
     assert [name for name, _, _ in place.asked] == [HEAD]
 
 
-def test_with_the_server_away_what_is_here_is_read(
+def test_cached_store_is_read_while_the_server_is_away(
     place: Place, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     read_epoch(open_far(place, tmp_path / "cache"), seed=1)
@@ -123,7 +123,7 @@ def test_with_the_server_away_what_is_here_is_read(
 
 
 @pytest.mark.parametrize("max_bytes", [0, 3_000, 20_000])
-def test_the_cache_never_holds_more_than_it_may(
+def test_object_cache_never_exceeds_its_size(
     place: Place, here: SoftLabelStore, tmp_path: Path, max_bytes: int
 ) -> None:
     store, cache = open_far(place, tmp_path / "cache", max_bytes=max_bytes), tmp_path / "cache"
@@ -134,7 +134,7 @@ def test_the_cache_never_holds_more_than_it_may(
     assert bool(max_bytes) == (cache.exists() and bytes_in(cache) > 0)
 
 
-def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+def test_object_cache_drops_the_least_recently_used_first(tmp_path: Path) -> None:
     cache = ObjectCache(tmp_path, max_bytes=30)
     names = [f"{number:064x}" for number in range(4)]
     cache._seen.update(names)  # as if verified
@@ -148,7 +148,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert [name for name in names if (tmp_path / name).exists()] == [names[0], names[2], names[3]]
 
 
-def test_damage_in_the_cache_is_fetched_again(
+def test_damaged_cache_objects_are_fetched_again(
     place: Place, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -162,7 +162,7 @@ def test_damage_in_the_cache_is_fetched_again(
     assert 1 <= len(place.asked) - 1 <= 3
 
 
-def test_wrong_bytes_never_enter(place: Place, tmp_path: Path) -> None:
+def test_wrong_bytes_never_enter_the_cache(place: Place, tmp_path: Path) -> None:
     name = "ids_1/c/1/0"
     place.objects[name] = bytes(len(place.objects[name]))
     store = open_far(place, tmp_path / "cache")
@@ -172,9 +172,7 @@ def test_wrong_bytes_never_enter(place: Place, tmp_path: Path) -> None:
     assert store.contents.records[name].sha256 not in digests
 
 
-def test_a_store_that_was_replaced_is_another_one(
-    place: Place, folder: Path, tmp_path: Path
-) -> None:
+def test_replaced_store_is_another_store(place: Place, folder: Path, tmp_path: Path) -> None:
     first = open_far(place, tmp_path / "cache")
     make_store(tmp_path / "b.zarr", split="dev")
     place.objects = read_objects(tmp_path / "b.zarr")
@@ -183,7 +181,7 @@ def test_a_store_that_was_replaced_is_another_one(
     read_epoch(second, seed=1)
 
 
-def test_what_is_sent_to_another_process_has_the_same_cache(
+def test_pickled_cached_store_uses_the_same_cache(
     place: Place, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     store = open_far(place, tmp_path / "cache")
@@ -226,7 +224,7 @@ def start(
     )
 
 
-def test_several_processes_share_it_and_fetch_each_object_once(
+def test_several_processes_share_the_cache_and_fetch_each_object_once(
     place: Place, folder: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -236,9 +234,7 @@ def test_several_processes_share_it_and_fetch_each_object_once(
     assert max(counts.values()) == 1
 
 
-def test_processes_that_are_killed_leave_a_sound_cache(
-    place: Place, folder: Path, tmp_path: Path
-) -> None:
+def test_killed_processes_leave_a_sound_cache(place: Place, folder: Path, tmp_path: Path) -> None:
     cache, rng = tmp_path / "cache", random.Random(3)
     for seed in range(3):
         process = start(place, folder, cache, 20_000, seed)

@@ -81,7 +81,7 @@ class Reading:
 
     every = 1  # of the objects that are damaged, one after the other
 
-    def test_any_utterances_at_any_k_are_those_of_the_disk(
+    def test_reading_any_utterances_at_any_k_matches_the_disk(
         self, place: Place, here: SoftLabelStore
     ) -> None:
         store, rng = open_store(place.url), np.random.default_rng(1)
@@ -94,12 +94,12 @@ class Reading:
             frames = range(start, start + 200)
             assert_same(store.read(frames, k=k), here.read(frames, k=k))
 
-    def test_a_sound_store_is_verified(self, place: Place) -> None:
+    def test_verify_passes_a_sound_store(self, place: Place) -> None:
         open_store(place.url).verify()
         open_store(place.url).verify(data=False)
 
     @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "html", "remove"])
-    def test_damage_of_any_object_is_named(self, place: Place, damage: str) -> None:
+    def test_damaged_objects_are_named(self, place: Place, damage: str) -> None:
         whole = dict(place.objects)
         for name in sorted(whole.keys() - {"HEAD"})[:: self.every]:
             place.objects |= whole
@@ -110,7 +110,9 @@ class Reading:
             assert place.told in str(caught.value)
 
     @pytest.mark.parametrize("damage", ["cut", "grow", "html", "remove"])
-    def test_sizes_alone_show_what_was_cut_off(self, place: Place, damage: str) -> None:
+    def test_verify_of_sizes_finds_objects_that_were_cut_off(
+        self, place: Place, damage: str
+    ) -> None:
         name = "ids_1/c/0/0"
         store = open_store(place.url)
         assert name in place.objects
@@ -120,32 +122,34 @@ class Reading:
             store.verify(data=False)
 
     @pytest.mark.parametrize("name", ["zarr.json", "ids_0/zarr.json", "utterances/zarr.json"])
-    def test_metadata_that_differ_are_not_opened(self, place: Place, name: str) -> None:
+    def test_metadata_that_differ_from_the_manifest_are_refused(
+        self, place: Place, name: str
+    ) -> None:
         place.objects[name] = place.objects[name].replace(b" ", b"\n", 1)  # the same to JSON
         place.publish()
         with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
             open_store(place.url)
 
-    def test_another_objects_chunk_is_not_taken(self, place: Place) -> None:
+    def test_chunk_of_another_object_is_refused(self, place: Place) -> None:
         place.objects["ids_1/c/0/0"] = place.objects["ids_1/c/1/0"]
         place.publish()
         with pytest.raises(StoreCorrupt, match="ids_1/c/0/0"):
             open_store(place.url).read(range(9), k=4)
 
-    def test_without_a_head_it_is_under_construction(self, place: Place) -> None:
+    def test_store_without_head_is_under_construction(self, place: Place) -> None:
         del place.objects["HEAD"]
         place.publish()
         with pytest.raises(StoreIncomplete, match="HEAD"):
             open_store(place.url)
 
     @pytest.mark.parametrize("head", [HTML, b"", b"0" * 64, b"0" * 63 + b"\n", b"f" * 64 + b"\n"])
-    def test_a_head_that_is_none_is_corrupt(self, place: Place, head: bytes) -> None:
+    def test_head_that_is_no_digest_is_corrupt(self, place: Place, head: bytes) -> None:
         place.objects["HEAD"] = head
         place.publish()
         with pytest.raises(StoreCorrupt):
             open_store(place.url)
 
-    def test_what_is_sent_elsewhere_opens_itself_or_complains(
+    def test_pickled_store_opens_itself_or_refuses_another_store(
         self, place: Place, here: SoftLabelStore, tmp_path: Path
     ) -> None:
         store = open_store(place.url)
@@ -163,7 +167,7 @@ class Reading:
 class RemoteReading(Reading):
     """What holds in addition on the other side of a wire."""
 
-    def test_only_the_tiers_up_to_k_are_asked_for(self, place: Place) -> None:
+    def test_reading_k_ranks_requests_only_tiers_up_to_k(self, place: Place) -> None:
         for k, last_tier in ((1, 0), (8, 2), (KEPT, 5)):
             store = open_store(place.url)
             place.asked.clear()
@@ -175,7 +179,7 @@ class RemoteReading(Reading):
             opened = list(store.bytes_by_tier().values())[last_tier]
             assert sum(stop - start for _, start, stop in place.asked) <= opened
 
-    def test_opening_asks_once_for_each_small_object(self, place: Place) -> None:
+    def test_opening_requests_each_small_object_once(self, place: Place) -> None:
         open_store(place.url)
         names = [name for name, _, _ in place.asked]
         assert not [
@@ -184,7 +188,7 @@ class RemoteReading(Reading):
         assert set(names) <= place.objects.keys()
         assert max(names.count(name) for name in names) <= 2  # zarr.json
 
-    def test_a_chunk_is_asked_for_once(self, place: Place) -> None:
+    def test_chunk_is_requested_once(self, place: Place) -> None:
         store = open_store(place.url)
         store.read(range(50), k=4)
         place.asked.clear()
@@ -192,7 +196,7 @@ class RemoteReading(Reading):
         assert place.asked == []
 
     @pytest.mark.parametrize("status", [500, 503, 429, 408])
-    def test_what_passes_is_tried_again(
+    def test_passing_errors_are_retried(
         self, place: Place, here: SoftLabelStore, status: int
     ) -> None:
         place.failures = [status, status]
@@ -200,7 +204,7 @@ class RemoteReading(Reading):
         place.failures = [status, status]
         assert_same(store.read(range(9), k=8), here.read(range(9), k=8))
 
-    def test_what_does_not_pass_is_an_error_with_the_url(self, place: Place) -> None:
+    def test_lasting_errors_are_raised_with_the_url(self, place: Place) -> None:
         store = open_store(place.url)
         place.asked.clear()
         place.failures = [503] * 100
@@ -209,13 +213,13 @@ class RemoteReading(Reading):
         assert len(place.asked) == remote_ranges.ATTEMPTS * len({name for name, *_ in place.asked})
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_refusal_is_not_tried_again(self, place: Place, status: int) -> None:
+    def test_refusals_are_not_retried(self, place: Place, status: int) -> None:
         place.failures = [status] * 100
         with pytest.raises(Unreachable, match=f"{place.url}/HEAD .*status {status}"):
             open_store(place.url)
         assert len(place.asked) == 1
 
-    def test_a_server_without_ranges_is_told_from_a_sound_one(self, place: Place) -> None:
+    def test_server_without_ranges_is_recognised(self, place: Place) -> None:
         store = open_store(place.url)
         place.knows_ranges = False
         assert open_store(place.url).digest == store.digest  # small objects are read whole
@@ -224,9 +228,7 @@ class RemoteReading(Reading):
         with pytest.raises(StoreCorrupt, match="the server gives no byte ranges"):
             store.verify(data=False)
 
-    def test_an_object_that_ends_early_or_late_is_named_before_it_is_hashed(
-        self, place: Place
-    ) -> None:
+    def test_object_of_another_size_is_named_before_it_is_hashed(self, place: Place) -> None:
         folder, size = find_place(place.url), len(place.objects["zarr.json"])
         assert folder.open_objects({}).read("zarr.json", size, 0) == place.objects["zarr.json"]
         with pytest.raises(StoreCorrupt, match=f"ends at byte {size}, wanted"):
@@ -236,12 +238,12 @@ class RemoteReading(Reading):
         with pytest.raises(StoreCorrupt, match=f"is {size} bytes long, expected {size + 1}"):
             list(folder.read_whole({"zarr.json": size + 1}))
 
-    def test_what_is_under_construction_is_not_read_there(self, place: Place) -> None:
+    def test_unfinished_store_on_a_server_is_refused(self, place: Place) -> None:
         del place.objects["HEAD"]
         with pytest.raises(StoreIncomplete):
             open_store(place.url, allow_unfinished=True)
 
-    def test_names_that_lead_elsewhere_are_never_asked_for(self, place: Place) -> None:
+    def test_names_that_lead_out_of_the_store_are_never_requested(self, place: Place) -> None:
         """RELIABILITY 22: the manifest is signed by its own name only; names are a pattern."""
         digest = place.objects["HEAD"].decode().strip()
         manifest = json.loads(place.objects[f"manifest-{digest}.json"])
@@ -288,7 +290,7 @@ class TestHttp(RemoteReading):
             place.objects = read_objects(folder)
             yield place
 
-    def test_a_fork_and_a_spawned_process_read_the_same(
+    def test_forked_and_spawned_processes_read_the_same(
         self, place: Place, folder: Path, tmp_path: Path
     ) -> None:
         run_processes(tmp_path, place.url, str(folder), "fork", "spawn")
@@ -299,7 +301,7 @@ class TestHttp(RemoteReading):
         open_store(place.url)
         assert len(place.asked) == sum(opening(place))
 
-    def test_a_random_utterance_takes_a_round_trip_for_indices_and_one_for_chunks(
+    def test_reading_an_utterance_takes_a_round_trip_for_indices_and_one_for_chunks(
         self, place: Place, here: SoftLabelStore
     ) -> None:
         near, beside, far = (here.utterances[index].id for index in (3, 0, 4))
@@ -315,7 +317,7 @@ class TestHttp(RemoteReading):
             assert_same(store.read([far], k=k), here.read([far], k=k))
             assert len(place.asked) == 5 * objects  # of another shard, two chunks each
 
-    def test_a_block_takes_one_request_for_each_object(
+    def test_reading_a_block_takes_one_request_for_each_object(
         self, place: Place, here: SoftLabelStore
     ) -> None:
         store, frames = open_store(place.url), range(here.num_frames)
@@ -325,7 +327,7 @@ class TestHttp(RemoteReading):
         assert_same(store.read(frames, k=8), here.read(frames, k=8))
         assert len(place.asked) == 2 * objects
 
-    def test_sizes_and_bytes_are_verified_in_one_round_trip(
+    def test_verify_of_sizes_and_bytes_takes_one_round_trip(
         self, place: Place, here: SoftLabelStore
     ) -> None:
         subset = Subset(2, 3)  # aiohttp has 100 connections, the store more objects
@@ -338,7 +340,7 @@ class TestHttp(RemoteReading):
             verified = verify_store(plan, data=data)
             assert verified.num_checked == len(subset.choose(records))
 
-    def test_a_server_that_is_not_there_is_named(self, place: Place) -> None:
+    def test_missing_server_is_named(self, place: Place) -> None:
         url = "http://127.0.0.1:9/a.zarr"
         with pytest.raises(Unreachable, match=f"{url}/HEAD cannot be read"):
             open_store(url)
@@ -366,7 +368,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_store_in_fsspecs_memory_is_read_and_verified(folder: Path, here: SoftLabelStore) -> None:
+def test_store_in_fsspecs_memory_is_read_and_verified(folder: Path, here: SoftLabelStore) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(folder), "memory://test_remote/a.zarr", recursive=True)
     try:
@@ -379,11 +381,11 @@ def test_a_store_in_fsspecs_memory_is_read_and_verified(folder: Path, here: Soft
         open_store("memory://test_remote/a.zarr")
 
 
-def test_a_fork_reads_on(folder: Path, tmp_path: Path) -> None:
+def test_forked_process_reads_on(folder: Path, tmp_path: Path) -> None:
     run_processes(tmp_path, "memory://a.zarr", str(folder), "fork")
 
 
-def test_a_missing_package_is_named() -> None:
+def test_missing_package_is_named() -> None:
     """In an interpreter of its own: fsspec remembers who has read s3:// before."""
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
@@ -395,7 +397,7 @@ def test_a_missing_package_is_named() -> None:
     assert re.search(wanted, run.stderr), run.stderr
 
 
-def test_urls_that_nobody_reads_are_refused() -> None:
+def test_urls_without_a_reader_are_refused() -> None:
     with pytest.raises(StoreError, match="nonsense"):
         open_store("nonsense://bucket/a.zarr")
     with pytest.raises(StoreError, match="wanted a plain URL"):
@@ -406,7 +408,7 @@ def test_urls_that_nobody_reads_are_refused() -> None:
         open_store("file://host/a.zarr")
 
 
-def test_a_password_is_not_told() -> None:
+def test_password_is_not_in_messages() -> None:
     folder = find_place("nonsense://me:secret@host/a.zarr/")
     assert str(folder) == folder.address == "nonsense://***@host/a.zarr"
     with pytest.raises(StoreError) as caught:
@@ -414,6 +416,6 @@ def test_a_password_is_not_told() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_text_that_is_no_url_is_a_path(folder: Path, here: SoftLabelStore) -> None:
+def test_text_without_scheme_is_a_path(folder: Path, here: SoftLabelStore) -> None:
     assert open_store(str(folder)).digest == here.digest
     assert open_store(folder.as_uri()).place.folder == folder

@@ -52,7 +52,7 @@ def assert_same(found: SoftLabelStore, wanted: SoftLabelStore, *, k: int) -> Non
     np.testing.assert_array_equal(theirs.tail_T, ours.tail_T)
 
 
-def test_what_lies_in_a_bucket_is_what_lies_here(bucket: Any, folder: Path) -> None:
+def test_bucket_reads_as_the_local_store(bucket: Any, folder: Path) -> None:
     store, here = open_store(URL), open_store(folder)
     assert store.digest == here.digest
     for k in (1, 5, 9):
@@ -61,12 +61,12 @@ def test_what_lies_in_a_bucket_is_what_lies_here(bucket: Any, folder: Path) -> N
     store.verify(data=False)
 
 
-def test_forked_processes_read_a_bucket(bucket: Any, folder: Path, tmp_path: Path) -> None:
+def test_bucket_is_read_by_forked_processes(bucket: Any, folder: Path, tmp_path: Path) -> None:
     run_processes(tmp_path, URL, str(folder), "fork")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty", "remove"])
-def test_damage_in_a_bucket_is_named(bucket: Any, folder: Path, damage: str) -> None:
+def test_bucket_damage_is_named(bucket: Any, folder: Path, damage: str) -> None:
     """RELIABILITY 5, 6."""
     name = "val_1/c/0/0"
     content = (folder / name).read_bytes()
@@ -91,7 +91,7 @@ def test_damage_in_a_bucket_is_named(bucket: Any, folder: Path, damage: str) -> 
         bucket.pipe_file(place, content)
 
 
-def test_what_is_not_there_is_told_from_what_may_not_be_read(bucket: Any) -> None:
+def test_bucket_missing_objects_differ_from_forbidden_ones(bucket: Any) -> None:
     with pytest.raises(StoreIncomplete, match=r"s3://shelf/absent\.zarr has no HEAD"):
         open_store("s3://shelf/absent.zarr")
     with pytest.raises(StoreIncomplete, match="has no HEAD"):

@@ -18,7 +18,7 @@ MAX_BYTES = 200_003
     cname=st.sampled_from([b"zstd", b"lz4"]),
     data=st.data(),
 )
-def test_a_part_is_that_of_the_whole(
+def test_blosc_part_matches_the_whole(
     num_bytes: int, typesize: int, spread: int, cname: bytes, data: st.DataObject
 ) -> None:
     rng = np.random.default_rng(num_bytes)
@@ -30,7 +30,7 @@ def test_a_part_is_that_of_the_whole(
         np.testing.assert_array_equal(decompress_part(body, start, stop), whole[start:stop])
 
 
-def test_parts_at_the_bounds_of_blocks_are_those_of_the_whole() -> None:
+def test_blosc_parts_at_block_bounds_match_the_whole() -> None:
     whole = np.random.default_rng(5).integers(0, 40, size=MAX_BYTES).astype(np.uint8)
     body = blosc.compress(whole, b"zstd", 1, blosc.BITSHUFFLE, 0, 1)
     block_bytes = int.from_bytes(body[8:12], "little")
@@ -54,7 +54,7 @@ def test_large_chunks_have_several_blocks() -> None:
     assert num_blocks(stored, num_bytes=MAX_BYTES) == 1
 
 
-def test_a_mutated_buffer_gives_an_error_or_bytes() -> None:
+def test_mutated_buffer_gives_an_error_or_bytes() -> None:
     rng = np.random.default_rng(3)
     whole = rng.integers(0, 9, size=MAX_BYTES).astype(np.uint8)
     sound = blosc.compress(whole, b"zstd", 1, blosc.BITSHUFFLE, 0, 1)

@@ -63,12 +63,12 @@ def assert_named(path: Path, name: str) -> None:
     assert name in str(error.value) or name.startswith("manifest-") or name == "HEAD"
 
 
-def test_the_undamaged_store_is_fine(whole: Path) -> None:
+def test_undamaged_store_passes(whole: Path) -> None:
     read_everything(whole)
     open_store(whole).verify()
 
 
-def test_every_object_that_is_truncated_is_named(copied: Path) -> None:
+def test_truncated_objects_are_named(copied: Path) -> None:
     """RELIABILITY 6."""
     for name in files_of(copied):
         content = (copied / name).read_bytes()
@@ -81,7 +81,7 @@ def test_every_object_that_is_truncated_is_named(copied: Path) -> None:
     open_store(copied).verify()
 
 
-def test_every_object_that_is_missing_is_named(copied: Path) -> None:
+def test_missing_objects_are_named(copied: Path) -> None:
     """RELIABILITY 6."""
     for name in files_of(copied):
         content = (copied / name).read_bytes()
@@ -90,7 +90,7 @@ def test_every_object_that_is_missing_is_named(copied: Path) -> None:
         (copied / name).write_bytes(content)
 
 
-def test_every_object_that_another_one_replaces_is_named(copied: Path) -> None:
+def test_objects_replaced_by_others_are_named(copied: Path) -> None:
     """RELIABILITY 6: also where both are sound: the other shard's, or another store's."""
     other = copied.with_name("other.zarr")
     fill_store(other, open_store(copied).about, (9, 3, 4))
@@ -105,7 +105,7 @@ def test_every_object_that_another_one_replaces_is_named(copied: Path) -> None:
         (copied / name).write_bytes(content)
 
 
-def test_objects_of_the_same_size_that_change_places_are_named(copied: Path) -> None:
+def test_swapped_objects_of_the_same_size_are_named(copied: Path) -> None:
     """RELIABILITY 6: sizes do not give these away, nor do checksums inside of the objects."""
     names = [f"tail_0/c/{shard}" for shard in (0, 1)]
     contents = [(copied / name).read_bytes() for name in names]
@@ -140,13 +140,13 @@ def test_flipped_bits_are_named(copied: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_flipped_byte_is_named(copied: Path) -> None:
+def test_flipped_bytes_are_named_everywhere(copied: Path) -> None:
     """RELIABILITY 5."""
     size = sum((copied / name).stat().st_size for name in files_of(copied))
     assert flip_bytes(copied, step=1) == size
 
 
-def test_sizes_alone_are_checked_without_data(copied: Path) -> None:
+def test_verify_without_data_compares_sizes_only(copied: Path) -> None:
     place = copied / "val_1" / "c" / "0" / "0"
     content = bytearray(place.read_bytes())
     content[3] ^= 1
@@ -157,14 +157,14 @@ def test_sizes_alone_are_checked_without_data(copied: Path) -> None:
         open_store(copied).verify(data=False)
 
 
-def test_a_stranger_among_the_objects_is_named(copied: Path) -> None:
+def test_unlisted_file_is_named(copied: Path) -> None:
     (copied / "ids_0" / "c" / "7").mkdir()
     (copied / "ids_0" / "c" / "7" / "0").write_bytes(b"x")
     with pytest.raises(StoreCorrupt, match="ids_0/c/7/0 is not in the manifest"):
         open_store(copied).verify()
 
 
-def test_a_link_in_place_of_an_object_is_not_followed(copied: Path) -> None:
+def test_links_are_not_followed(copied: Path) -> None:
     """RELIABILITY 22."""
     place = copied / "ids_0" / "c" / "0" / "0"
     outside = copied.with_name("outside")
@@ -207,7 +207,7 @@ def test_fill_inside_an_utterance_is_named_with_its_frame(
         open_store(tmp_path / "a.zarr").read_shard(0, 2)
 
 
-def test_a_newer_format_is_refused(copied: Path) -> None:
+def test_newer_format_is_refused(copied: Path) -> None:
     metadata = json.loads((copied / "zarr.json").read_bytes())
     metadata["attributes"]["format_version"] = 2
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
@@ -247,14 +247,14 @@ def test_odd_attributes_are_refused(copied: Path, field: str, value: object) -> 
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"attributes": 3}']
 )
-def test_metadata_that_is_none_is_refused(copied: Path, content: bytes) -> None:
+def test_metadata_that_are_no_metadata_are_refused(copied: Path, content: bytes) -> None:
     reseal(copied, "zarr.json", content)
     with pytest.raises(StoreCorrupt, match=r"zarr\.json is not the metadata of a store"):
         open_store(copied)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../b", "a//b", ".hidden", ""])
-def test_a_manifest_that_leads_out_of_the_store_is_refused(copied: Path, name: str) -> None:
+def test_manifest_that_leads_out_of_the_store_is_refused(copied: Path, name: str) -> None:
     manifest_path = copied / f"manifest-{head_of(copied)}.json"
     manifest = json.loads(manifest_path.read_bytes())
     manifest["objects"][name] = {"bytes": 1, "sha256": "0" * 64}
@@ -277,7 +277,7 @@ def test_head_must_be_a_digest_and_a_line_end(copied: Path) -> None:
         open_store(copied)
 
 
-def test_a_chunk_that_declares_too_much_is_refused_before_memory_is_taken() -> None:
+def test_chunk_that_declares_too_much_is_refused_before_memory_is_allocated() -> None:
     """RELIABILITY 23."""
     bomb = bytes([2, 1, 0, 1]) + (8 << 28).to_bytes(4, "little") + bytes(4) + bytes([16, 0, 0, 0])
     with pytest.raises(StoreCorrupt, match=re.escape(f"declares {8 << 28} bytes, wanted 55")):
@@ -288,7 +288,7 @@ def test_a_chunk_that_declares_too_much_is_refused_before_memory_is_taken() -> N
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc"])
-def test_mutated_chunks_give_our_own_error(codec: Codec) -> None:
+def test_mutated_chunks_give_a_store_error(codec: Codec) -> None:
     """RELIABILITY 24."""
     rng = np.random.default_rng(7)
     rows = rng.integers(0, 9, size=501).astype(np.uint8)
@@ -302,7 +302,7 @@ def test_mutated_chunks_give_our_own_error(codec: Codec) -> None:
             decompress(cut, codec, num_bytes=501, where="here")
 
 
-def test_an_index_that_points_outside_is_refused() -> None:
+def test_index_that_points_outside_is_refused() -> None:
     for entry in ((90, 20), (1 << 63, 1 << 63), (0, 101)):
         body = np.array([entry, (0, 10)], dtype="<u8").tobytes()
         raw = body + google_crc32c.value(body).to_bytes(4, "little")
@@ -310,16 +310,14 @@ def test_an_index_that_points_outside_is_refused() -> None:
             read_index(raw, object_bytes=100 + len(raw), where="here")
 
 
-def test_no_bytes_have_no_checksum() -> None:
+def test_empty_bytes_have_no_checksum() -> None:
     for raw in (b"", b"\0\0\0\0", b"abc"):
         with pytest.raises(StoreCorrupt):
             check_crc(raw, where="here")
 
 
 @pytest.mark.parametrize("head_first", [False, True])
-def test_a_copy_that_was_cut_off_never_looks_whole(
-    whole: Path, tmp_path: Path, head_first: bool
-) -> None:
+def test_truncated_copy_never_looks_whole(whole: Path, tmp_path: Path, head_first: bool) -> None:
     """RELIABILITY 14: after any number of objects, the last one cut in half; it can go on."""
     names = sorted(files_of(whole), key=lambda name: (name == "HEAD") != head_first)
     copy = tmp_path / "copy.zarr"

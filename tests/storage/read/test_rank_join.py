@@ -33,7 +33,7 @@ def joined(codes_TK: np.ndarray, ids_TK: np.ndarray, dtype: str) -> RankJoin:
     dtype=st.sampled_from(["<u2", "<u4"]),
     seed=st.integers(0, 99),
 )
-def test_what_is_put_side_by_side_is_what_was_cut(
+def test_rank_join_restores_rows_that_were_cut(
     num_frames: int, kept: int, top: int, dtype: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -47,7 +47,9 @@ def test_what_is_put_side_by_side_is_what_was_cut(
 
 @settings(max_examples=60, deadline=None)
 @given(kept=st.integers(2, 70), frame=st.integers(0, 10), data=st.data())
-def test_codes_that_do_not_ascend_are_found(kept: int, frame: int, data: st.DataObject) -> None:
+def test_rank_join_finds_codes_that_do_not_ascend(
+    kept: int, frame: int, data: st.DataObject
+) -> None:
     codes_TK = np.sort(np.random.default_rng(kept).integers(0, 256, size=(11, kept)), axis=1)
     codes_TK = codes_TK.astype(np.uint8)
     codes_TK[frame] = 200

@@ -77,7 +77,7 @@ def assert_same(found: SoftLabels, everything: SoftLabels, frames: list[int], k:
     k=st.integers(1, KEPT),
     cache_bytes=st.sampled_from([0, 5_000, 1 << 20]),
 )
-def test_any_run_of_frames_is_that_of_the_whole(
+def test_reading_any_run_of_frames_matches_the_whole(
     path: Path, everything: SoftLabels, start: int, num_frames: int, k: int, cache_bytes: int
 ) -> None:
     store = open_store(path, cache_bytes=cache_bytes)
@@ -86,7 +86,7 @@ def test_any_run_of_frames_is_that_of_the_whole(
         assert_same(store.read(frames, k=k), everything, list(frames), k)
 
 
-def test_parts_of_utterances_are_read_beside_whole_ones(
+def test_spans_are_read_next_to_whole_utterances(
     store: SoftLabelStore, everything: SoftLabels
 ) -> None:
     ids = [row.id for row in store.utterances]
@@ -99,7 +99,7 @@ def test_parts_of_utterances_are_read_beside_whole_ones(
 
 
 @pytest.mark.parametrize("span", [(0, 34), (-1, 3), (5, 4), (33, 34)])
-def test_a_part_outside_its_utterance_is_refused(
+def test_span_outside_its_utterance_is_refused(
     store: SoftLabelStore, span: tuple[int, int]
 ) -> None:
     id = store.utterances[3].id
@@ -141,12 +141,12 @@ def test_frames_that_are_not_there_are_refused(store: SoftLabelStore, wanted: ra
         store.read(wanted, k=1)
 
 
-def test_a_single_text_is_no_list_of_ids(store: SoftLabelStore) -> None:
+def test_single_text_is_refused_as_a_list_of_ids(store: SoftLabelStore) -> None:
     with pytest.raises(StoreError, match="give a list of utterance ids"):
         store.read(store.utterances[0].id, k=1)
 
 
-def test_who_comes_back_to_a_chunk_finds_it_decompressed(
+def test_second_read_of_a_chunk_finds_it_decompressed(
     store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: Counter[str] = Counter()
@@ -164,7 +164,7 @@ def test_who_comes_back_to_a_chunk_finds_it_decompressed(
     assert len(asked) == 6 * (2 * 6 + 1)  # chunks times ids, codes of each tier and one tail
 
 
-def test_as_many_indices_are_kept_as_are_allowed(
+def test_indices_are_kept_up_to_a_bound(
     path: Path, everything: SoftLabels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_bytes, "MAX_INDICES", 3)  # ids, codes and tail of tier 0
@@ -180,7 +180,7 @@ def test_as_many_indices_are_kept_as_are_allowed(
     assert len(asked) == 6
 
 
-def test_a_tail_is_never_above_one(tmp_path: Path) -> None:
+def test_tail_is_never_above_one(tmp_path: Path) -> None:
     about = make_about(kept=4, num_classes=9, temperatures=())
     block = make_block(about, 7, seed=1)
     certain = replace(block, logp_TK=np.zeros_like(block.logp_TK), tail_TG=np.ones((7, 2), "f4"))
@@ -192,7 +192,7 @@ def test_a_tail_is_never_above_one(tmp_path: Path) -> None:
         assert (store.read(range(7), k=k).tail_T == 1).all()
 
 
-def test_a_caller_may_scribble_on_what_it_was_given(store: SoftLabelStore) -> None:
+def test_results_may_be_written_to(store: SoftLabelStore) -> None:
     for k in (1, 4, KEPT):
         for _ in range(3):
             codes = store.read_codes(range(10, 40), k=k)
@@ -205,7 +205,7 @@ def test_a_caller_may_scribble_on_what_it_was_given(store: SoftLabelStore) -> No
                 np.testing.assert_array_equal(found, wanted)
 
 
-def test_the_cache_keeps_no_more_than_its_bytes() -> None:
+def test_byte_cache_keeps_no_more_than_its_bytes() -> None:
     cache = ByteCache(100)
     for number in range(30):
         cache.put(number, bytes(number))
@@ -221,7 +221,7 @@ def test_the_cache_keeps_no_more_than_its_bytes() -> None:
     assert cache.get(24) == bytes(8)
 
 
-def test_memory_is_what_was_asked_for_and_the_cache(path: Path) -> None:
+def test_memory_is_the_result_and_the_cache(path: Path) -> None:
     def peak_bytes(cache_bytes: int) -> int:
         store = open_store(path, cache_bytes=cache_bytes)
         store.read(range(10), k=KEPT)
@@ -251,7 +251,7 @@ def test_few_objects_are_open_at_once(
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_a_stale_handle_is_opened_again(
+def test_stale_handle_is_opened_again(
     path: Path, everything: SoftLabels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(path, cache_bytes=0)
@@ -274,7 +274,7 @@ def test_a_stale_handle_is_opened_again(
     assert_same(store.read(range(9), k=3), everything, list(range(9)), 3)
 
 
-def test_an_object_that_shrinks_while_open_is_named(tmp_path: Path) -> None:
+def test_object_that_shrinks_while_open_is_named(tmp_path: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(), [30])
     store = open_store(tmp_path / "a.zarr", cache_bytes=0)
     store.read(range(9), k=1)
@@ -302,7 +302,7 @@ def test_threads_share_a_store(store: SoftLabelStore, everything: SoftLabels) ->
     assert not wrong
 
 
-def test_another_process_opens_the_same_store_or_complains(tmp_path: Path) -> None:
+def test_pickled_store_opens_itself_or_refuses_another_store(tmp_path: Path) -> None:
     about = make_about()
     fill_store(tmp_path / "a.zarr", about, [30])
     store = open_store(tmp_path / "a.zarr", cache_bytes=123)
@@ -342,7 +342,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_fork_and_a_spawned_process_read_the_same(path: Path, tmp_path: Path) -> None:
+def test_forked_and_spawned_processes_read_the_same(path: Path, tmp_path: Path) -> None:
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -59,7 +59,7 @@ def arrays_of(root: Path) -> set[tuple[str, int]]:
     return {(parts[0], int(parts[2])) for parts in names}
 
 
-def test_a_copy_is_the_same_and_verifies(store: Path, copied: Path) -> None:
+def test_copy_is_the_same_and_verifies(store: Path, copied: Path) -> None:
     """RELIABILITY 14: every object is compared with the manifest; nothing else is left behind."""
     plan, moved = copy(store, copied)
     assert same_store(store, copied)
@@ -69,7 +69,7 @@ def test_a_copy_is_the_same_and_verifies(store: Path, copied: Path) -> None:
     assert sorted(event.name for event in moved if event.is_whole) == sorted(plan.to_move)
 
 
-def test_what_is_there_is_not_moved_again(store: Path, copied: Path) -> None:
+def test_copy_does_not_move_what_is_there(store: Path, copied: Path) -> None:
     copy(store, copied)
     before = {path: path.stat().st_ino for path in copied.rglob("*") if path.is_file()}
     plan, moved = copy(store, copied)
@@ -77,7 +77,7 @@ def test_what_is_there_is_not_moved_again(store: Path, copied: Path) -> None:
     assert before == {path: path.stat().st_ino for path in copied.rglob("*") if path.is_file()}
 
 
-def test_a_copy_mends_what_is_damaged(store: Path, copied: Path) -> None:
+def test_copy_mends_damaged_objects(store: Path, copied: Path) -> None:
     copy(store, copied)
     (copied / "ids_1/c/2/0").write_bytes(bytes((copied / "ids_1/c/2/0").stat().st_size))
     (copied / "val_0/c/1/0").unlink()
@@ -86,7 +86,9 @@ def test_a_copy_mends_what_is_damaged(store: Path, copied: Path) -> None:
     assert same_store(store, copied)
 
 
-def test_four_ranks_move_the_tiers_up_to_four_and_one_tail(store: Path, copied: Path) -> None:
+def test_copy_of_four_ranks_moves_the_tiers_up_to_four_and_one_tail(
+    store: Path, copied: Path
+) -> None:
     copy(store, copied, K4)
     wanted = {"ids_0", "val_0", "ids_1", "val_1", "tail_1"}
     assert arrays_of(copied) == {(name, shard) for name in wanted for shard in range(4)}
@@ -100,7 +102,7 @@ def test_four_ranks_move_the_tiers_up_to_four_and_one_tail(store: Path, copied: 
 
 
 @pytest.mark.parametrize(("k", "command"), [(1, "--k 1 "), (5, "--k 5 "), (KEPT, "--k 40 ")])
-def test_a_rank_that_is_not_here_is_named_with_the_command_that_brings_it(
+def test_missing_rank_is_named_with_the_command_that_brings_it(
     store: Path, copied: Path, k: int, command: str
 ) -> None:
     copy(store, copied, K4)
@@ -109,7 +111,7 @@ def test_a_rank_that_is_not_here_is_named_with_the_command_that_brings_it(
     assert f"{store} {copied}" in str(caught.value)
 
 
-def test_a_shard_that_is_not_here_is_named(store: Path, copied: Path) -> None:
+def test_missing_shard_is_named(store: Path, copied: Path) -> None:
     copy(store, copied, Selection(ks=(4,), shards=((1, 1), (3, 3))))
     opened = open_store(copied)
     assert arrays_of(copied) == {(array, s) for array, _ in arrays_of(copied) for s in (1, 3)}
@@ -121,9 +123,7 @@ def test_a_shard_that_is_not_here_is_named(store: Path, copied: Path) -> None:
         opened.read(opened.shard_frames(3), k=7)
 
 
-def test_later_copies_add_what_is_missing_and_leave_what_is_there(
-    store: Path, copied: Path
-) -> None:
+def test_copy_adds_what_is_missing_and_leaves_what_is_there(store: Path, copied: Path) -> None:
     copy(store, copied, Selection(ks=(4,), shards=((0, 0), (2, 2))))
     plan, _ = copy(store, copied, Selection(ks=(8,), shards=((2, 3),)))
     moved = {name for name in plan.to_move if not name.startswith("commits/")}
@@ -143,9 +143,7 @@ def test_later_copies_add_what_is_missing_and_leave_what_is_there(
     assert same_store(store, copied)
 
 
-def test_a_partial_copy_says_what_is_missing_and_is_not_torn_apart(
-    store: Path, copied: Path
-) -> None:
+def test_partial_copy_names_what_is_missing_and_is_not_repaired(store: Path, copied: Path) -> None:
     copy(store, copied, K4)
     found = verified(copied, data=True)
     assert (found.problems, found.num_left_out) == ((), 4 * (2 * 4 + 5))
@@ -158,7 +156,7 @@ def test_a_partial_copy_says_what_is_missing_and_is_not_torn_apart(
         open_store(copied).read(range(1324), k=4)
 
 
-def test_an_addition_that_was_stopped_leaves_a_sound_store(store: Path, copied: Path) -> None:
+def test_stopped_addition_leaves_a_sound_store(store: Path, copied: Path) -> None:
     copy(store, copied, K4)
     source, target = open_source(store), LocalTarget(copied)
     plan = survey(source, target, choose(source, target, EVERYTHING), careful=True)
@@ -175,7 +173,7 @@ def test_an_addition_that_was_stopped_leaves_a_sound_store(store: Path, copied: 
     assert same_store(store, copied)
 
 
-def test_a_partial_copy_is_copied_no_further_than_it_goes(store: Path, tmp_path: Path) -> None:
+def test_partial_copy_is_copied_as_far_as_it_goes(store: Path, tmp_path: Path) -> None:
     copy(store, tmp_path / "k4.zarr", K4)
     with pytest.raises(StorePartial, match=f"pull from {store}"):
         copy(tmp_path / "k4.zarr", tmp_path / "all.zarr")
@@ -207,7 +205,7 @@ def cut_after(num_objects: int) -> type[LocalTarget]:
 
 
 @pytest.mark.parametrize("selection", [EVERYTHING, K4])
-def test_cut_anywhere_it_goes_on_and_moves_nothing_twice(
+def test_copy_cut_anywhere_resumes_and_moves_nothing_twice(
     store: Path, tmp_path: Path, selection: Selection
 ) -> None:
     """RELIABILITY 14: without HEAD it is unfinished; the same bytes in the end."""
@@ -228,7 +226,7 @@ def test_cut_anywhere_it_goes_on_and_moves_nothing_twice(
         assert same_store(tmp_path / "whole.zarr", place)
 
 
-def test_a_promise_comes_after_what_it_promises(
+def test_part_file_is_written_after_what_it_lists(
     store: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -250,14 +248,14 @@ def test_a_promise_comes_after_what_it_promises(
 class TestWhatIsThere:
     """What lies at the destination is this store, a part of it, or it is left alone."""
 
-    def test_another_store_is_not_touched(self, store: Path, copied: Path) -> None:
+    def test_copy_leaves_another_store_untouched(self, store: Path, copied: Path) -> None:
         other = make_store(copied, split="dev")
         before = files_of(copied)
         with pytest.raises(StoreMismatch, match=f"found {other}, wanted"):
             copy(store, copied)
         assert files_of(copied) == before
 
-    def test_the_unfinished_copy_of_another_store_is_not_touched(
+    def test_copy_leaves_the_unfinished_copy_of_another_store_untouched(
         self, store: Path, copied: Path, tmp_path: Path
     ) -> None:
         make_store(tmp_path / "dev.zarr", split="dev")
@@ -267,7 +265,7 @@ class TestWhatIsThere:
         with pytest.raises(StoreMismatch, match="holds another store"):
             copy(store, copied)
 
-    def test_a_store_that_a_teacher_is_making_is_not_touched(
+    def test_copy_leaves_a_store_under_construction_untouched(
         self, store: Path, copied: Path
     ) -> None:
         make_store(copied)
@@ -275,7 +273,9 @@ class TestWhatIsThere:
         with pytest.raises(StoreError, match="no copy that was begun"):
             copy(store, copied)
 
-    def test_a_folder_with_other_files_is_not_touched(self, store: Path, copied: Path) -> None:
+    def test_copy_leaves_a_folder_with_other_files_untouched(
+        self, store: Path, copied: Path
+    ) -> None:
         copied.mkdir(parents=True)
         (copied / "thesis.tex").write_text("x")
         with pytest.raises(StoreError, match="no copy that was begun"):
@@ -283,11 +283,13 @@ class TestWhatIsThere:
         with pytest.raises(StoreError, match="is no folder"):
             copy(store, LocalTarget(copied / "thesis.tex"))
 
-    def test_two_at_a_time_are_refused(self, store: Path, copied: Path) -> None:
+    def test_two_copies_at_a_time_are_refused(self, store: Path, copied: Path) -> None:
         with LocalTarget(copied).locked(), pytest.raises(StoreError, match="another process"):
             copy(store, copied)
 
-    def test_a_link_on_the_way_is_refused(self, store: Path, copied: Path, tmp_path: Path) -> None:
+    def test_links_in_the_target_are_refused(
+        self, store: Path, copied: Path, tmp_path: Path
+    ) -> None:
         """RELIABILITY 22: nothing is written through a link."""
         copy(store, copied)
         (tmp_path / "elsewhere").mkdir()
@@ -297,7 +299,7 @@ class TestWhatIsThere:
             copy(store, copied)
         assert not list((tmp_path / "elsewhere").iterdir())
 
-    def test_no_room_is_said_before_anything_comes(
+    def test_full_disk_is_named_before_anything_is_copied(
         self, store: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         usage = shutil.disk_usage(copied.parent.parent)._replace(free=1000)
@@ -310,7 +312,7 @@ class TestWhatIsThere:
 class TestSource:
     """What is copied is a sealed store, and the one that was meant."""
 
-    def test_an_unsealed_store_is_refused(self, store: Path, copied: Path, tmp_path: Path) -> None:
+    def test_unsealed_store_is_refused(self, store: Path, copied: Path, tmp_path: Path) -> None:
         shutil.copytree(store, tmp_path / "open.zarr")
         (tmp_path / "open.zarr" / HEAD).unlink()
         with pytest.raises(StoreIncomplete, match="under construction"):
@@ -334,7 +336,9 @@ class TestSource:
         copy(bad, copied)
         assert same_store(store, copied)
 
-    def test_a_link_in_it_is_not_followed(self, store: Path, copied: Path, tmp_path: Path) -> None:
+    def test_links_in_the_source_are_not_followed(
+        self, store: Path, copied: Path, tmp_path: Path
+    ) -> None:
         """RELIABILITY 22: of a stranger's folder only plain files are read."""
         bad = Path(shutil.copytree(store, tmp_path / "bad.zarr"))
         (bad / "tail_0/c/0").unlink()
@@ -348,7 +352,9 @@ class TestSource:
         with pytest.raises(StoreMismatch, match=f"found the store {digest}, expected {'0' * 64}"):
             open_source(store, expect=("0" * 64,))
 
-    def test_ranks_and_shards_that_it_has_not_are_refused(self, store: Path, copied: Path) -> None:
+    def test_ranks_and_shards_that_the_store_lacks_are_refused(
+        self, store: Path, copied: Path
+    ) -> None:
         with pytest.raises(StoreError, match="holds K=40, asked k=41"):
             copy(store, copied, Selection(ks=(41,)))
         with pytest.raises(StoreError, match=r"shards 0 to 3, asked 2-4"):
@@ -356,7 +362,7 @@ class TestSource:
 
 
 @pytest.mark.parametrize("program", [["cp", "-r"], ["rsync", "-a"]], ids=["cp", "rsync"])
-def test_a_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) -> None:
+def test_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) -> None:
     """RELIABILITY 14: a store is plain files, whatever order they come in."""
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
@@ -365,7 +371,7 @@ def test_a_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) 
     assert same_store(store, tmp_path / "train.zarr")
 
 
-def test_records_of_what_is_here_are_a_strangers_too(store: Path, copied: Path) -> None:
+def test_part_file_is_untrusted(store: Path, copied: Path) -> None:
     """RELIABILITY 24: nonsense in part.json is our own error."""
     copy(store, copied, K4)
     good = (copied / PART).read_bytes()
@@ -387,7 +393,7 @@ def test_records_of_what_is_here_are_a_strangers_too(store: Path, copied: Path) 
     assert verified(copied, data=False).problems == ()
 
 
-def test_the_manifest_lists_what_is_copied(store: Path) -> None:
+def test_manifest_lists_what_is_copied(store: Path) -> None:
     contents = open_source(store).contents
     assert contents.records == read_manifest(LocalFolder(store), contents.digest)
 

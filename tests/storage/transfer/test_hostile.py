@@ -119,14 +119,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
-def test_an_honest_server_is_pulled_from(stranger: Stranger, store: Path, tmp_path: Path) -> None:
+def test_honest_server_is_pulled_from(stranger: Stranger, store: Path, tmp_path: Path) -> None:
     copy(stranger.url, tmp_path / "a.zarr")
     assert same_store(store, tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("name", ["ids_1/c/0/0", "commits/00000001.json", "tail_0/c/1"])
 @pytest.mark.parametrize("way", ["other bytes", "short", "longer", "packed", "elsewhere"])
-def test_no_wrong_byte_gets_a_name(
+def test_wrong_bytes_never_get_a_name(
     stranger: Stranger, store: Path, tmp_path: Path, way: str, name: str
 ) -> None:
     """RELIABILITY 14: nothing unverified is ever under its final name."""
@@ -141,7 +141,7 @@ def test_no_wrong_byte_gets_a_name(
 
 
 @pytest.mark.parametrize("way", ["other bytes", "short", "longer", "packed", "elsewhere"])
-def test_nothing_is_made_of_a_head_or_manifest_that_is_none(
+def test_head_or_manifest_that_is_none_makes_no_copy(
     stranger: Stranger, tmp_path: Path, way: str
 ) -> None:
     digest = stranger.objects[HEAD].decode().strip()
@@ -152,7 +152,7 @@ def test_nothing_is_made_of_a_head_or_manifest_that_is_none(
         assert not (tmp_path / "a.zarr").exists()
 
 
-def test_a_server_that_sends_elsewhere_is_not_followed(stranger: Stranger, store: Path) -> None:
+def test_redirects_are_not_followed(stranger: Stranger, store: Path) -> None:
     """RELIABILITY 22: an address is where a person said."""
     with serving(Stranger(files_of(store))) as other:
         stranger.elsewhere = other.url
@@ -179,9 +179,7 @@ except StoreError as error:
 
 
 @pytest.mark.parametrize("name", ["manifest", "ids_0/c/0/0"])
-def test_a_server_that_never_stops_is_stopped(
-    stranger: Stranger, tmp_path: Path, name: str
-) -> None:
+def test_endless_responses_are_cut_off(stranger: Stranger, tmp_path: Path, name: str) -> None:
     """RELIABILITY 23: no more is taken of an answer than was asked for."""
     digest = stranger.objects[HEAD].decode().strip()
     name = manifest_name(digest) if name == "manifest" else name
@@ -220,7 +218,7 @@ def resealed(objects: Objects, change: Any) -> Objects:
         "a\nb", "ids_0\\c",
     ],
 )  # fmt: skip
-def test_a_manifest_lists_a_stores_objects_or_nothing_is_taken(
+def test_manifest_with_other_objects_makes_no_copy(
     stranger: Stranger, tmp_path: Path, name: str
 ) -> None:
     """RELIABILITY 22: names that lead out, and files that are no store's."""
@@ -245,7 +243,7 @@ def test_a_manifest_lists_a_stores_objects_or_nothing_is_taken(
         ("val_0/c/1/0", 5000),
     ],
 )
-def test_sizes_that_cannot_be_are_refused_before_anything_is_asked(
+def test_impossible_sizes_are_refused_before_any_request(
     stranger: Stranger, tmp_path: Path, name: str, num_bytes: int
 ) -> None:
     """RELIABILITY 23: a claim of 8 GiB costs nothing."""
@@ -259,13 +257,13 @@ def test_sizes_that_cannot_be_are_refused_before_anything_is_asked(
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_a_manifest_without_a_shard_is_refused(stranger: Stranger, tmp_path: Path) -> None:
+def test_manifest_without_a_shard_is_refused(stranger: Stranger, tmp_path: Path) -> None:
     stranger.objects = resealed(stranger.objects, lambda objects: objects.pop("val_0/c/1/0"))
     with pytest.raises(StoreCorrupt, match="does not list val_0/c/1/0"):
         copy(stranger.url, tmp_path / "a.zarr")
 
 
-def test_another_store_than_expected_is_refused_with_both_digests(stranger: Stranger) -> None:
+def test_unexpected_store_is_refused_with_both_digests(stranger: Stranger) -> None:
     digest = stranger.objects[HEAD].decode().strip()
     stranger.objects = resealed(stranger.objects, lambda objects: objects.pop("ids_1/c/0/0"))
     changed = stranger.objects[HEAD].decode().strip()
@@ -274,7 +272,7 @@ def test_another_store_than_expected_is_refused_with_both_digests(stranger: Stra
     assert [path.removeprefix("/a.zarr/") for path in stranger.asked] == [HEAD]
 
 
-def test_a_strangers_folder_is_no_better(store: Path, tmp_path: Path) -> None:
+def test_untrusted_folder_with_links_is_refused(store: Path, tmp_path: Path) -> None:
     """RELIABILITY 22: a folder that was unpacked: links for HEAD, the manifest, folders."""
     for name in (HEAD, "zarr.json", "ids_0", "commits"):
         copied = tmp_path / f"{name}.zarr"

@@ -72,7 +72,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class Sharing:
     """What holds for every place that can be written and read."""
 
-    def test_what_is_pushed_is_what_is_pulled(
+    def test_pushed_store_is_pulled_unchanged(
         self, address: str, small: Path, tmp_path: Path
     ) -> None:
         """RELIABILITY 14: over a real protocol, there and back."""
@@ -89,9 +89,7 @@ class Sharing:
         assert again.to_move == {}
         assert list(find_stores(f"{address}/a")) == ["train.zarr"]
 
-    def test_a_part_is_pulled_and_completed(
-        self, address: str, small: Path, tmp_path: Path
-    ) -> None:
+    def test_part_is_pulled_and_completed(self, address: str, small: Path, tmp_path: Path) -> None:
         copy(small, RemoteTarget(f"{address}/b.zarr", check=False))
         plan, _ = copy(f"{address}/b.zarr", tmp_path / "b.zarr", K4)
         assert plan.num_bytes < 0.8 * plan.whole_bytes
@@ -99,7 +97,7 @@ class Sharing:
         copy(f"{address}/b.zarr", tmp_path / "b.zarr")
         assert same_store(small, tmp_path / "b.zarr")
 
-    def test_another_store_and_other_files_there_are_not_touched(
+    def test_push_leaves_another_store_and_other_files_untouched(
         self, address: str, small: Path, tmp_path: Path
     ) -> None:
         other = make_store(tmp_path / "dev.zarr", split="dev")
@@ -109,7 +107,7 @@ class Sharing:
         with pytest.raises(StoreError, match="no copy that was begun"):
             copy(small, RemoteTarget(f"{address}/c.zarr/commits", check=False))
 
-    def test_a_push_that_was_stopped_goes_on(self, address: str, small: Path) -> None:
+    def test_stopped_push_resumes(self, address: str, small: Path) -> None:
         source, place = open_source(small), f"{address}/d.zarr"
         records, digest = source.contents.records, source.contents.digest
         stopped = RemoteTarget(place, check=False)
@@ -128,7 +126,7 @@ class Sharing:
             f"manifest-{digest}.json",
         }
 
-    def test_damage_is_not_sent(self, address: str, small: Path, tmp_path: Path) -> None:
+    def test_damaged_objects_are_not_sent(self, address: str, small: Path, tmp_path: Path) -> None:
         bad, place = tmp_path / "bad.zarr", f"{address}/f.zarr"
         shutil.copytree(small, bad)
         name = "val_1/c/0/0"
@@ -139,9 +137,7 @@ class Sharing:
         assert there.head() is None
         assert name not in there._sizes()
 
-    def test_what_was_spoilt_there_is_found_by_reading_it_back(
-        self, address: str, small: Path
-    ) -> None:
+    def test_damage_on_the_server_is_found_by_reading_back(self, address: str, small: Path) -> None:
         place, name = f"{address}/e.zarr", "ids_1/c/1/0"
         copy(small, RemoteTarget(place, check=False))
         self.overwrite(f"{place}/{name}", bytes((small / name).stat().st_size))
@@ -184,7 +180,7 @@ class TestSftp(Sharing):
     def overwrite(self, url: str, content: bytes) -> None:
         Path("/" + url.split("/", 3)[3]).write_bytes(content)
 
-    def test_a_host_that_is_not_known_is_refused(
+    def test_unknown_host_is_refused(
         self, address: str, small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr(remote_connection, "_shared", {})
@@ -226,7 +222,7 @@ def web(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 class TestNginx:
     """Debian's nginx, and a link that is cut."""
 
-    def test_all_and_a_part_are_pulled(
+    def test_whole_and_part_are_pulled(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
         """RELIABILITY 14: over HTTP."""
@@ -237,7 +233,7 @@ class TestNginx:
         copy(f"{url}/train.zarr", tmp_path / "a.zarr")
         assert same_store(store, tmp_path / "a.zarr")
 
-    def test_each_object_is_asked_for_once(
+    def test_each_object_is_requested_once(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
         before = len(asked(web[1]))
@@ -246,7 +242,7 @@ class TestNginx:
         records = open_source(store).contents.records
         assert dict.fromkeys(records, 1) == {name: names[name] for name in records}
 
-    def test_a_link_that_is_cut_loses_what_was_in_flight(
+    def test_cut_connection_loses_what_was_in_flight(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
         """RELIABILITY 14: cut at any byte, the copy goes on to the same bytes."""
@@ -263,7 +259,7 @@ class TestNginx:
                 assert same_store(store, place)
                 assert bool(whole.there) == (after > 80_000)  # before, metadata are read
 
-    def test_killed_at_any_moment_it_repeats_what_was_in_flight(
+    def test_pull_killed_at_any_moment_repeats_what_was_in_flight(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
         """RELIABILITY 14: kill -9, again and again; the same bytes, nothing moved twice."""

@@ -102,7 +102,7 @@ def kill_and_resume(folder: Path, undisturbed: str, *, first: int, step: int, to
 
 
 @pytest.mark.parametrize(("first", "torn"), [(1, False), (5, True)])
-def test_killed_and_resumed_gives_the_same_bytes(
+def test_killed_writer_resumes_to_the_same_bytes(
     tmp_path: Path, undisturbed: str, first: int, torn: bool
 ) -> None:
     assert kill_and_resume(tmp_path, undisturbed, first=first, step=5, torn=torn) > 60
@@ -110,13 +110,13 @@ def test_killed_and_resumed_gives_the_same_bytes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True])
-def test_killed_at_any_call_and_resumed_gives_the_same_bytes(
+def test_killed_writer_at_any_call_resumes_to_the_same_bytes(
     tmp_path: Path, undisturbed: str, torn: bool
 ) -> None:
     assert kill_and_resume(tmp_path, undisturbed, first=1, step=1, torn=torn) > 60
 
 
-def test_killed_again_and_again_it_still_ends(tmp_path: Path, undisturbed: str) -> None:
+def test_killed_writer_finishes_after_many_kills(tmp_path: Path, undisturbed: str) -> None:
     """RELIABILITY 1."""
     path = tmp_path / "a.zarr"
     dies_at = 31
@@ -126,7 +126,7 @@ def test_killed_again_and_again_it_still_ends(tmp_path: Path, undisturbed: str) 
     assert tree_digest(path) == undisturbed
 
 
-def test_committed_shards_are_not_asked_for_again(tmp_path: Path) -> None:
+def test_committed_shards_are_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     assert writer.missing_shards() == [0, 1]
@@ -137,7 +137,7 @@ def test_committed_shards_are_not_asked_for_again(tmp_path: Path) -> None:
     ).missing_shards() == [0]
 
 
-def test_a_commit_that_was_not_installed_is_finished_by_the_next(tmp_path: Path) -> None:
+def test_commit_that_was_not_installed_is_finished_by_the_next_writer(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     with pytest.MonkeyPatch.context() as patch:
@@ -150,7 +150,7 @@ def test_a_commit_that_was_not_installed_is_finished_by_the_next(tmp_path: Path)
     assert resumed.missing_shards() == [1]
 
 
-def test_who_finds_a_commit_that_was_not_installed_finishes_it(tmp_path: Path) -> None:
+def test_is_committed_installs_a_commit_that_was_not(tmp_path: Path) -> None:
     """A worker of a cluster, whose writer was begun before the other one died."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
@@ -163,7 +163,7 @@ def test_who_finds_a_commit_that_was_not_installed_finishes_it(tmp_path: Path) -
     assert (path / "ids_0" / "c" / "0" / "0").exists()
 
 
-def test_a_shard_may_be_written_twice(tmp_path: Path, undisturbed: str) -> None:
+def test_shard_may_be_written_twice(tmp_path: Path, undisturbed: str) -> None:
     path = tmp_path / "a.zarr"
     fill_store(path, ABOUT, LENGTHS)
     writer = StoreWriter.open(path)
@@ -172,7 +172,7 @@ def test_a_shard_may_be_written_twice(tmp_path: Path, undisturbed: str) -> None:
     assert tree_digest(path) == undisturbed
 
 
-def test_two_writers_who_agree_make_one_store(tmp_path: Path, undisturbed: str) -> None:
+def test_two_writers_that_agree_make_one_store(tmp_path: Path, undisturbed: str) -> None:
     path = tmp_path / "a.zarr"
     writers = [
         StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS)) for _ in range(2)
@@ -202,7 +202,7 @@ def test_many_writers_at_once_make_one_store(tmp_path: Path, undisturbed: str) -
     assert tree_digest(path) == undisturbed
 
 
-def test_two_writers_who_disagree_are_told_so(tmp_path: Path, undisturbed: str) -> None:
+def test_two_writers_that_disagree_are_refused(tmp_path: Path, undisturbed: str) -> None:
     """RELIABILITY 10."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
@@ -213,7 +213,7 @@ def test_two_writers_who_disagree_are_told_so(tmp_path: Path, undisturbed: str) 
     assert tree_digest(path) == undisturbed
 
 
-def test_a_committed_object_that_vanished_is_named(tmp_path: Path) -> None:
+def test_committed_object_that_vanished_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     for shard in (0, 1):
@@ -234,7 +234,7 @@ def test_metadata_that_changed_during_the_build_are_named(tmp_path: Path) -> Non
         StoreWriter.open(path)
 
 
-def test_a_write_that_lied_is_found_before_the_commit(
+def test_write_that_did_nothing_is_found_before_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: str
 ) -> None:
     """RELIABILITY 9."""
@@ -253,7 +253,7 @@ def test_a_write_that_lied_is_found_before_the_commit(
     assert tree_digest(path) == undisturbed
 
 
-def test_a_full_disk_is_named_and_the_build_goes_on_later(
+def test_full_disk_is_named_and_the_build_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: str
 ) -> None:
     path = tmp_path / "a.zarr"
@@ -271,9 +271,7 @@ def test_a_full_disk_is_named_and_the_build_goes_on_later(
     assert tree_digest(path) == undisturbed
 
 
-def test_a_disk_without_hard_links_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_without_hard_links_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = StoreWriter.create(tmp_path / "a.zarr", ABOUT, utterances=make_utterances(LENGTHS))
 
     def refuse(*_: object) -> None:
@@ -284,7 +282,7 @@ def test_a_disk_without_hard_links_is_named(
         writer.write_shard(0, shard_block(writer, 0))
 
 
-def test_a_shard_without_frames_has_a_commit_and_no_objects(tmp_path: Path) -> None:
+def test_shard_without_frames_has_a_commit_and_no_objects(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     fill_store(path, ABOUT, (0, 0))
     store = open_store(path)
@@ -294,7 +292,7 @@ def test_a_shard_without_frames_has_a_commit_and_no_objects(tmp_path: Path) -> N
     assert store.read([row.id for row in store.utterances], k=1).tail_T.shape == (0,)
 
 
-def test_what_a_commit_needs_is_on_the_disk_before_it(
+def test_commit_comes_after_its_objects_are_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 2: payload, its directory, the link, the link's directory, then names."""

@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_named_and_the_build_goes_on_when_there_is_room(
+def test_full_disk_is_named_and_the_build_resumes_with_room(
     small_disk: Path, undisturbed: str
 ) -> None:
     """RELIABILITY 3: on a file system that is really full."""
@@ -71,7 +71,7 @@ def test_a_full_disk_is_named_and_the_build_goes_on_when_there_is_room(
     assert tree_digest(path) == undisturbed
 
 
-def test_a_limit_of_file_size_is_named_and_the_build_goes_on_without_it(
+def test_file_size_limit_is_named_and_the_build_resumes_without_it(
     tmp_path: Path, undisturbed: str
 ) -> None:
     """RELIABILITY 3: RLIMIT_FSIZE, in a process of its own."""
@@ -128,7 +128,7 @@ class PowerLoss:
             path.write_bytes(content)
 
 
-def test_after_a_power_loss_what_counts_is_whole(
+def test_power_loss_leaves_committed_shards_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 2: cut after flushes (every other one); nothing that was not flushed is there."""
@@ -157,7 +157,7 @@ def test_after_a_power_loss_what_counts_is_whole(
     assert commits[-1] == 2
 
 
-def test_no_clock_is_asked_in_a_build(
+def test_build_reads_no_clock(
     tmp_path: Path, undisturbed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 11: ten years off, and stepping back at every question: the same bytes."""
@@ -181,7 +181,7 @@ def test_no_clock_is_asked_in_a_build(
     open_store(path).verify()
 
 
-def test_no_module_of_the_store_reads_a_clock() -> None:
+def test_modules_of_storage_read_no_clock() -> None:
     """RELIABILITY 11: `time` is imported to pause only, `datetime` never.
 
     The cache of a far store's objects drops what was used longest ago: a clock that is wrong
@@ -223,7 +223,7 @@ def sealed(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
 @pytest.mark.parametrize("call", ["open", "pread", "fstat"])
-def test_an_error_that_passes_is_tried_again(
+def test_passing_disk_errors_are_retried(
     sealed: Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str
 ) -> None:
     """RELIABILITY 13: two attempts fail, the third succeeds."""
@@ -246,7 +246,7 @@ def test_an_error_that_passes_is_tried_again(
         (errno.ENODEV, StoreUnreachable),
     ],
 )
-def test_an_error_that_stays_is_named(
+def test_lasting_disk_errors_are_named(
     sealed: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError]
 ) -> None:
     """RELIABILITY 13: unmounted, stale, no permission: a few attempts, then the object's name."""
@@ -260,7 +260,7 @@ def test_an_error_that_stays_is_named(
         open_store(sealed)
 
 
-def test_a_read_only_place_is_named_and_nothing_is_half_published(
+def test_read_only_folder_is_named_and_nothing_is_half_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 13."""

@@ -92,7 +92,7 @@ def refuse(folder: Path, fault: str, points: list[Point], undisturbed: str) -> N
         assert_resumes(outcome, undisturbed)
 
 
-def test_killed_at_a_call_and_resumed_gives_the_same_bytes(
+def test_writer_killed_at_some_calls_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str
 ) -> None:
     """RELIABILITY 1: at every 29th call of each kind."""
@@ -101,7 +101,7 @@ def test_killed_at_a_call_and_resumed_gives_the_same_bytes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [*CHANGING, "openat"])
-def test_killed_at_every_call_and_resumed_gives_the_same_bytes(
+def test_writer_killed_at_every_call_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, call: str
 ) -> None:
     """RELIABILITY 1: N = 1, 2, ... until it no longer fires."""
@@ -114,7 +114,7 @@ def test_killed_at_every_call_and_resumed_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC", "error=EROFS+"])
-def test_a_refused_call_is_named_and_the_build_resumes(
+def test_refused_calls_are_named_and_the_build_resumes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 3, 4, 13: full disk, EIO, read-only, at every 29th call."""
@@ -123,16 +123,14 @@ def test_a_refused_call_is_named_and_the_build_resumes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_every_refused_call_is_named_and_the_build_resumes(
+def test_refused_calls_are_named_at_every_call_and_the_build_resumes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 3, 4, 13: N = 1, 2, ... until it no longer fires."""
     refuse(tmp_path, fault, every(counts, REFUSALS[fault], step=1), undisturbed)
 
 
-def test_a_flush_that_failed_once_costs_nothing_but_a_rewrite(
-    tmp_path: Path, undisturbed: str
-) -> None:
+def test_failed_flush_costs_a_rewrite_only(tmp_path: Path, undisturbed: str) -> None:
     """RELIABILITY 4: the temporary is dropped and written anew; the build goes on."""
     outcomes = spoil(tmp_path, "error=EIO", [("fsync", 2), ("fsync", 3), ("fsync", 9)])
     assert [outcome.status for outcome in outcomes] == [0, 0, 0]
@@ -140,7 +138,7 @@ def test_a_flush_that_failed_once_costs_nothing_but_a_rewrite(
 
 
 @pytest.mark.parametrize("fault", LIES)
-def test_a_call_that_lied_is_found(
+def test_calls_that_did_nothing_are_found(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 9: the system says done, and has done nothing, or less. Every 29th call."""
@@ -149,7 +147,7 @@ def test_a_call_that_lied_is_found(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", LIES)
-def test_every_call_that_lied_is_found(
+def test_calls_that_did_nothing_are_found_at_every_call(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 9: N = 1, 2, ... until it no longer fires."""

@@ -47,7 +47,7 @@ def race(path: Path, seeds: tuple[int, int]) -> list[str]:
         return pool.starmap(write_all, work, chunksize=1)
 
 
-def test_two_processes_who_agree_make_one_store(tmp_path: Path) -> None:
+def test_two_processes_that_agree_make_one_store(tmp_path: Path) -> None:
     """RELIABILITY 10: both work, from both ends; no row is lost."""
     digest = fill_store(tmp_path / "alone.zarr", ABOUT, LENGTHS)
     said = race(tmp_path / "a.zarr", (0, 0))
@@ -57,7 +57,7 @@ def test_two_processes_who_agree_make_one_store(tmp_path: Path) -> None:
     assert said == [digest, digest]
 
 
-def test_a_stage_that_goes_while_it_is_made_is_no_error(
+def test_stage_that_vanishes_while_it_is_made_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 10: mkdir finds _stage, the other writer seals and clears it, mkdir looks."""
@@ -81,7 +81,7 @@ def test_a_stage_that_goes_while_it_is_made_is_no_error(
     assert tree_digest(path) == tree_digest(tmp_path / "alone.zarr")
 
 
-def test_a_file_where_the_stage_should_be_is_an_error(tmp_path: Path) -> None:
+def test_stage_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
     (path / STAGE).write_bytes(b"")
@@ -89,7 +89,7 @@ def test_a_file_where_the_stage_should_be_is_an_error(tmp_path: Path) -> None:
         StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
 
 
-def test_two_processes_who_disagree_are_told_so(tmp_path: Path) -> None:
+def test_two_processes_that_disagree_are_refused(tmp_path: Path) -> None:
     """RELIABILITY 10: the first commit of a shard wins; nobody's shard is half another's."""
     path = tmp_path / "a.zarr"
     said = race(path, (0, 100))
@@ -133,7 +133,7 @@ def test_readers_during_a_build_see_all_or_an_error(tmp_path: Path) -> None:
     open_store(other).verify()
 
 
-def test_a_reader_of_a_part_is_told_what_is_absent(tmp_path: Path) -> None:
+def test_reader_of_an_unfinished_store_names_absent_shards(tmp_path: Path) -> None:
     """RELIABILITY 7: nothing absent reads as data."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
@@ -149,7 +149,7 @@ def test_a_reader_of_a_part_is_told_what_is_absent(tmp_path: Path) -> None:
     assert 2 in open_store(path, allow_unfinished=True).absent_shards
 
 
-def test_a_folder_that_goes_while_it_is_listed_is_no_matter(
+def test_folder_that_vanishes_while_it_is_listed_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 12: a writer that seals removes its stage, and another one may have left one."""
@@ -172,7 +172,7 @@ def test_a_folder_that_goes_while_it_is_listed_is_no_matter(
     assert stage.exists()  # nobody looked
 
 
-def test_a_folder_that_cannot_be_listed_is_not_passed_over(
+def test_folder_that_cannot_be_listed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 13: what nobody may look at is not taken for sound."""

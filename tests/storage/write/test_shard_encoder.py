@@ -30,7 +30,7 @@ from tests.support.oracles.zarr import zarr_shard
 )
 @example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3)
 @example(3_000, 32, 2_049, 3, 1.0, 0, (), 4)  # several blosc blocks to a chunk
-def test_the_bytes_are_those_of_zarr_python(
+def test_shard_bytes_are_those_of_zarr_python(
     num_classes: int,
     kept: int,
     chunk_frames: int,
@@ -54,7 +54,7 @@ def test_the_bytes_are_those_of_zarr_python(
 
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(0, 60), max_size=8))
-def test_blocks_of_any_size_give_the_same_bytes(cuts: list[int]) -> None:
+def test_shard_bytes_do_not_depend_on_block_sizes(cuts: list[int]) -> None:
     about = make_about(shard_frames=66, temperatures=(2.0,))
     block = make_block(about, 60, seed=1)
     bounds = [0, *sorted(cuts), 60]
@@ -63,13 +63,13 @@ def test_blocks_of_any_size_give_the_same_bytes(cuts: list[int]) -> None:
     np.testing.assert_array_equal(join_blocks(pieces).ids_TK, block.ids_TK)
 
 
-def test_a_shard_without_frames_has_no_objects() -> None:
+def test_shard_without_frames_has_no_objects() -> None:
     about = make_about()
     assert encode_shard(about, [], shard=0) == {}
     assert encode_shard(about, [make_block(about, 0, seed=0)], shard=0) == {}
 
 
-def test_a_long_shard_is_encoded_block_by_block() -> None:
+def test_long_shard_is_encoded_block_by_block() -> None:
     """Ten hours need not fit: memory holds one block and what is compressed."""
     about = make_about(num_classes=3000, kept=8, shard_frames=1 << 18, chunk_frames=1024)
     block = quick_block(about, 1024, seed=5)

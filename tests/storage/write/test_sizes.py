@@ -19,7 +19,7 @@ BLOCK = 65_536
 
 
 @pytest.mark.parametrize("kept", [1, 200, 256])
-def test_262144_classes_and_256_ranks(tmp_path: Path, kept: int) -> None:
+def test_store_of_262144_classes_and_256_ranks(tmp_path: Path, kept: int) -> None:
     lengths = [0, 150, 0, 0, 77, 0]
     about = make_about(num_classes=262_144, kept=kept, shard_frames=160, chunk_frames=80)
     block = quick_block(about, sum(lengths), seed=2)
@@ -40,7 +40,7 @@ def test_262144_classes_and_256_ranks(tmp_path: Path, kept: int) -> None:
         assert empty.ids_TK.shape == empty.logp_TK.shape == (0, kept)
 
 
-def test_the_best_of_262144_classes_are_found() -> None:
+def test_keep_top_k_finds_the_best_of_262144_classes() -> None:
     about = make_about(num_classes=262_144, kept=256)
     logp_TC = np.random.default_rng(1).normal(size=(3, 262_144)).astype(np.float32)
     kept = keep_top_k(logp_TC, 256, tiers=about.tiers)

@@ -68,7 +68,7 @@ def expected_labels(kept: KeptBlock, about: StoreAbout, k: int) -> dict[str, Any
     wanted=st.integers(1, 60),
     data=st.data(),
 )
-def test_what_is_written_is_what_is_read(
+def test_store_reads_what_was_written(
     lengths: list[int], num_classes: int, chunk_frames: int, wanted: int, data: st.DataObject
 ) -> None:
     """RELIABILITY 20."""
@@ -106,7 +106,7 @@ def test_what_is_written_is_what_is_read(
         opened.verify()
 
 
-def test_types_and_shapes_are_those_promised(store: SoftLabelStore) -> None:
+def test_soft_labels_have_the_promised_types_and_shapes(store: SoftLabelStore) -> None:
     labels = store.read_utterance(store.utterances[2].id, 3)
     assert (labels.ids_TK.dtype, labels.logp_TK.dtype) == (np.uint32, np.float32)
     assert labels.tail_T.dtype == np.float32
@@ -126,7 +126,7 @@ def test_utterances_come_in_the_order_asked(store: SoftLabelStore) -> None:
 
 
 @pytest.mark.parametrize(("k", "tiers"), [(1, 1), (2, 2), (4, 2), (5, 3), (7, 3)])
-def test_a_reader_of_k_ranks_opens_the_first_tiers_only(
+def test_reader_of_k_ranks_opens_the_first_tiers_only(
     store: SoftLabelStore, k: int, tiers: int
 ) -> None:
     whole = store.read_shard(0, k)
@@ -145,7 +145,7 @@ def test_a_reader_of_k_ranks_opens_the_first_tiers_only(
     assert reopened.bytes_by_tier()[[1, 4, 7][tiers - 1]] == opened
 
 
-def test_a_tail_counts_what_is_outside_of_k(store: SoftLabelStore) -> None:
+def test_tail_is_the_mass_outside_of_k(store: SoftLabelStore) -> None:
     """Within the code's error, the ranks and the tail of any k sum up to one."""
     for k in range(1, 8):
         labels = store.read_shard(0, k)
@@ -153,7 +153,7 @@ def test_a_tail_counts_what_is_outside_of_k(store: SoftLabelStore) -> None:
         np.testing.assert_allclose(mass_T, 1.0, atol=0.03)
 
 
-def test_nothing_is_outside_when_all_classes_are_kept(tmp_path: Path) -> None:
+def test_tail_is_zero_if_all_classes_are_kept(tmp_path: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(num_classes=5, kept=5), [7])
     assert (open_store(tmp_path / "a.zarr").read_shard(0, 5).tail_T == 0.0).all()
     assert (open_store(tmp_path / "a.zarr").read_shard(0, 4).tail_T > 0.0).all()
@@ -166,7 +166,7 @@ def test_log_norms_come_back_as_float32(store: SoftLabelStore) -> None:
     np.testing.assert_array_equal(np.concatenate(found), kept.log_norm_TH[:, 1])
 
 
-def test_an_unknown_temperature_is_refused_with_those_there_are(store: SoftLabelStore) -> None:
+def test_unknown_temperature_is_refused_with_those_stored(store: SoftLabelStore) -> None:
     with pytest.raises(StoreError, match=r"holds temperatures \(2.0, 0.5\), asked 3.0"):
         store.read_log_norm(store.utterances[0].id, temperature=3.0)
 
@@ -194,7 +194,7 @@ def test_zarr_python_agrees_on_every_value(store: SoftLabelStore) -> None:
     assert [bytes(digest).hex() for digest in digests] == [row.digest for row in store.utterances]
 
 
-def test_the_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
+def test_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
     """What another program relies on; the format is final."""
     metadata = json.loads((store.place.folder / "ids_1" / "zarr.json").read_text())
     (sharding,) = metadata["codecs"]
@@ -227,7 +227,7 @@ def test_many_classes_need_wider_ids(tmp_path: Path) -> None:
     assert open_store(path).read_shard(0, 1).ids_TK.tolist() == [[70_000]] * 3
 
 
-def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     first = fill_store(tmp_path / "a.zarr", make_about(), LENGTHS)
     writer = StoreWriter.create(
         tmp_path / "b.zarr", make_about(), utterances=make_utterances(LENGTHS)
@@ -239,7 +239,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert fill_store(tmp_path / "c.zarr", make_about(split="dev"), LENGTHS) != first
 
 
-def test_more_than_is_kept_is_refused_with_both_numbers(store: SoftLabelStore) -> None:
+def test_reading_more_ranks_than_kept_is_refused_with_both_numbers(store: SoftLabelStore) -> None:
     with pytest.raises(StoreError, match=r"a\.zarr holds K=7, asked k=8: lower student\.k"):
         store.read_utterance(store.utterances[0].id, 8)
     with pytest.raises(StoreError, match="holds no utterance 'nobody'"):
@@ -248,7 +248,7 @@ def test_more_than_is_kept_is_refused_with_both_numbers(store: SoftLabelStore) -
     assert store.utterances[0].id in store
 
 
-def test_more_than_all_classes_cannot_be_kept() -> None:
+def test_keeping_more_than_all_classes_is_refused() -> None:
     with pytest.raises(StoreError, match="cannot keep 24 of 23 classes: keep at most 23"):
         make_about(kept=24)
 
@@ -263,12 +263,12 @@ def test_more_than_all_classes_cannot_be_kept() -> None:
         ({"chunk_frames": 1 << 25, "shard_frames": 1 << 25}, "too large"),
     ],
 )
-def test_an_odd_about_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_odd_about_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(StoreError, match=message):
         make_about(**changes)
 
 
-def test_a_store_without_head_is_under_construction(tmp_path: Path) -> None:
+def test_store_without_head_is_under_construction(tmp_path: Path) -> None:
     """RELIABILITY 7."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, make_about(), utterances=make_utterances(LENGTHS))
@@ -281,7 +281,7 @@ def test_a_store_without_head_is_under_construction(tmp_path: Path) -> None:
         open_store(tmp_path / "none.zarr")
 
 
-def test_another_corpus_is_refused_field_by_field(store: SoftLabelStore) -> None:
+def test_writer_refuses_another_corpus_field_by_field(store: SoftLabelStore) -> None:
     """RELIABILITY 18."""
     store.check_matches(corpus_fingerprint="c" * 64, class_inventory="d" * 64)
     with pytest.raises(
@@ -314,7 +314,7 @@ def test_another_corpus_is_refused_field_by_field(store: SoftLabelStore) -> None
         ("program_version", "0.2.0"),
     ],
 )
-def test_a_store_of_something_else_is_not_taken_up(tmp_path: Path, field: str, value: Any) -> None:
+def test_writer_does_not_resume_another_store(tmp_path: Path, field: str, value: Any) -> None:
     """RELIABILITY 18."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, make_about(), utterances=make_utterances(LENGTHS))
@@ -324,7 +324,7 @@ def test_a_store_of_something_else_is_not_taken_up(tmp_path: Path, field: str, v
     assert str(error.value).count("found") == 1
 
 
-def test_other_utterances_are_not_taken_up(tmp_path: Path) -> None:
+def test_writer_does_not_resume_other_utterances(tmp_path: Path) -> None:
     """RELIABILITY 18."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, make_about(), utterances=make_utterances([5, 7]))
@@ -335,7 +335,7 @@ def test_other_utterances_are_not_taken_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("id", ["a\0b", "\ud800"])
-def test_an_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
+def test_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
     """RELIABILITY 20."""
     row = StoreUtterance(id=id, num_frames=3, digest="0" * 64)
     with pytest.raises(StoreError, match="NUL or is not UTF-8"):
@@ -343,7 +343,7 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
     """RELIABILITY 20."""
     rows = make_utterances([3]) * 2
     with pytest.raises(StoreError, match="comes twice"):
@@ -368,7 +368,7 @@ def spoil(kept: KeptBlock, what: str) -> KeptBlock:
 
 
 @pytest.mark.parametrize("what", ["range", "twice", "NaN", "descend", "tail", "shape"])
-def test_a_bad_block_is_refused_with_shard_and_frame(tmp_path: Path, what: str) -> None:
+def test_bad_block_is_refused_with_shard_and_frame(tmp_path: Path, what: str) -> None:
     """RELIABILITY 17."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, make_about(), utterances=make_utterances([5]))
