@@ -16,8 +16,9 @@ from stages.members.ensemble_posteriors import (
     raise_to_floor,
     soften,
 )
+from stages.teacher.selection import NUMPY
 from storage.format.layout import StoreAbout
-from storage.write.top_k import KeptBlock, keep_top_k, keep_top_p
+from storage.write.top_k import KeptBlock
 
 BLOCK_FRAMES = 2048  # softened and truncated at once
 
@@ -39,7 +40,7 @@ class BlockMean(Protocol):
 
 
 class NumpyMean:
-    """The mean in the processor's memory."""
+    """The mean in the processor's memory. See BlockMean."""
 
     def __init__(self, about: StoreAbout, num_frames: int) -> None:
         self._about = about
@@ -64,12 +65,12 @@ class NumpyMean:
         """See BlockMean."""
         about, total_TC = self._about, self._total_TC
         if keeps_probabilities(about):
-            yield keep_top_p(total_TC, about.kept, tiers=about.tiers)
+            yield NUMPY.keep_top_k_of_probabilities(total_TC, about.kept, tiers=about.tiers)
             return
         for start in range(0, len(total_TC), BLOCK_FRAMES):
             block_TC = total_TC[start : start + BLOCK_FRAMES]
             logp_TC = finish_average(block_TC, combine=combine_of(about))
-            yield keep_top_k(
+            yield NUMPY.keep_top_k(
                 soften(logp_TC, about.temperature),
                 about.kept,
                 tiers=about.tiers,

@@ -9,6 +9,7 @@ Shapes: T frames, C classes.
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from stages.contract.errors import BadPosterior
@@ -17,6 +18,7 @@ from stages.members.batches import Batch, Piece, plan_batches, read_batch
 from stages.members.run import check_piece, run_member
 from stages.teacher.block_mean import BlockMean, NumpyMean
 from stages.teacher.members import LoadedShares, Share
+from stages.teacher.torch_mean import TorchMean
 from storage.corpus.corpus_file import CorpusFile
 from storage.format.layout import StoreAbout
 from storage.write.top_k import KeptBlock
@@ -51,13 +53,21 @@ def label_shard(
     bad: dict[str, str] = {}
     for block in blocks:
         batches = _read(loaded, corpus, block, device=device)
-        mean = NumpyMean(about, sum(piece.num_frames for pieces in block for piece in pieces))
+        num_frames = sum(piece.num_frames for pieces in block for piece in pieces)
+        mean = mean_on(device, about, num_frames)
         for share in loaded.shares:
             bad = _add_share(mean, share, batches, task=task) | bad
         if not bad:
             yield from mean.keep()
     if bad:
         raise BadUtterances(bad)
+
+
+def mean_on(device: str, about: StoreAbout, num_frames: int) -> BlockMean:
+    """The implementation for a device: what it computes on the processor keeps its bytes."""
+    if torch.device(device).type == "cuda":
+        return TorchMean(about, num_frames, device=device)
+    return NumpyMean(about, num_frames)  # mps has no float64, which exact tails need
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""keep_top_k, keep_top_p: posteriors -> the K best of every frame, with exact tail masses.
+"""keep_top_k, keep_top_k_of_probabilities: the K best of every frame, with exact tail masses.
 
 Shapes: T frames, C classes, K kept ranks, G tiers, H temperatures, R rows of a block.
 """
@@ -47,7 +47,7 @@ def keep_top_k(
         StoreError: when k is larger than C, or a value is NaN.
     """
     num_frames, num_classes = logp_TC.shape
-    _refuse_too_many(k, num_classes)
+    refuse_too_many(k, num_classes)
     kept = _empty_block(num_frames, k, num_tiers=len(tiers), num_temperatures=len(temperatures))
     step = max(1, BLOCK_VALUES // num_classes)
     for start in range(0, num_frames, step):
@@ -61,8 +61,10 @@ def keep_top_k(
     return kept
 
 
-def keep_top_p(prob_TC: NDArray[np.float32], k: int, *, tiers: Sequence[Tier]) -> KeptBlock:
-    """The same from probabilities, which are used up: four times as quick, no logarithm of all.
+def keep_top_k_of_probabilities(
+    prob_TC: NDArray[np.float32], k: int, *, tiers: Sequence[Tier]
+) -> KeptBlock:
+    """The same from probabilities, which are used up: four times as fast, no logarithm of all.
 
     Ties are those of the probabilities. Tails are summed pairwise in float32: their relative error
     is below 1e-5, a step of their code is above 1e-2.
@@ -71,7 +73,7 @@ def keep_top_p(prob_TC: NDArray[np.float32], k: int, *, tiers: Sequence[Tier]) -
         StoreError: when k is larger than C, or a value is NaN.
     """
     num_frames, num_classes = prob_TC.shape
-    _refuse_too_many(k, num_classes)
+    refuse_too_many(k, num_classes)
     kept = _empty_block(num_frames, k, num_tiers=len(tiers), num_temperatures=0)
     step = max(1, BLOCK_VALUES // num_classes)
     for start in range(0, num_frames, step):
@@ -115,7 +117,12 @@ def log_norm(logp_TC: NDArray[np.floating[Any]], temperature: float) -> NDArray[
     return np.asarray(best_T1[:, 0] + np.log(np.exp(scaled_TC - best_T1).sum(axis=1)))
 
 
-def _refuse_too_many(k: int, num_classes: int) -> None:
+def refuse_too_many(k: int, num_classes: int) -> None:
+    """Make sure that k of the classes can be kept.
+
+    Raises:
+        StoreError: if k is larger than C, or less than 1.
+    """
     if not 1 <= k <= num_classes:
         raise StoreError(f"cannot keep {k} of {num_classes} classes: keep at most {num_classes}")
 
