@@ -1,4 +1,4 @@
-"""What an audit says of each k is what the posteriors say, counted in another way."""
+"""Audit figures for every k compared with figures computed from the posteriors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +73,8 @@ def make_store(path: Path, corpus: Path) -> None:
     writer.seal()
 
 
-def test_audit_figures_are_those_of_the_posteriors(tmp_path: Path, corpus: Path) -> None:
-    """An oracle in float64 on what was never stored; the code's error is one per cent at most."""
+def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> None:
+    """A float64 oracle on the posteriors themselves; the error of the codes is at most 1%."""
     with CorpusFile(corpus) as opened:
         make_store(tmp_path / "a.zarr", corpus)
         advanced: list[int] = []
@@ -105,7 +105,7 @@ def test_audit_figures_are_those_of_the_posteriors(tmp_path: Path, corpus: Path)
     assert audit.bytes_per_frame[7] * sum(LENGTHS) == pytest.approx(opened_bytes[7])
 
 
-def test_kept_mass_spreads_as_the_decoded_labels_do(tmp_path: Path, corpus: Path) -> None:
+def test_kept_mass_percentiles_match_the_decoded_labels(tmp_path: Path, corpus: Path) -> None:
     make_store(tmp_path / "a.zarr", corpus)
     store = open_store(tmp_path / "a.zarr")
     audit = audit_store(store)
@@ -125,7 +125,7 @@ def test_audit_without_a_corpus_has_no_hard_labels(tmp_path: Path, corpus: Path)
     assert audit.num_labelled == 0
 
 
-def test_hard_labels_of_another_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
+def test_audit_refuses_hard_labels_of_another_corpus(tmp_path: Path, corpus: Path) -> None:
     fill_store(tmp_path / "a.zarr", make_about(shard_frames=132), LENGTHS)
     with CorpusFile(corpus) as opened, pytest.raises(StoreMismatch, match="corpus_fingerprint"):
         audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)

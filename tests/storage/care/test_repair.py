@@ -1,4 +1,4 @@
-"""Repair: whatever object is damaged, the store comes back as it was, or says that it cannot."""
+"""Repair: any damaged object is restored to the same bytes, or repair is refused."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ def names_of(root: Path) -> list[str]:
 
 
 def refill(path: Path) -> list[int]:
-    """What 'essence teacher' does. Returns the shards that were made again."""
+    """Write the missing shards, as 'essence teacher' does. Return their numbers."""
     writer = StoreWriter.open(path)
     missing = writer.missing_shards()
     for shard in missing:
@@ -87,7 +87,7 @@ def test_repair_leaves_a_sound_store_as_it_is(whole: Path) -> None:
 
 
 def test_repair_finds_a_commit_record_with_a_wrong_chunk(whole: Path, tmp_path: Path) -> None:
-    """Without HEAD nothing but the objects themselves tells whether a record is right."""
+    """Without HEAD only the objects themselves show that a record is wrong."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     (path / "HEAD").unlink()
     place = path / "commits" / "00000001.json"
@@ -118,7 +118,7 @@ def test_repair_leaves_other_folders_untouched(tmp_path: Path) -> None:
 
 
 def test_repair_refuses_commits_without_metadata(whole: Path, tmp_path: Path) -> None:
-    """Shards whose attributes nobody knows may be of another store."""
+    """Shards without the store's attributes may belong to another store."""
     path = Path(shutil.copytree(whole, tmp_path / "a.zarr"))
     (path / "zarr.json").unlink()
     with pytest.raises(StoreCorrupt, match="committed shards and no zarr"):

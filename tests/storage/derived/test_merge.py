@@ -1,4 +1,4 @@
-"""Merging: the shards of all, byte for byte; what was not made alike is refused, field by field."""
+"""Merging: shards are copied byte for byte; stores with different settings are refused."""
 
 import json
 import re
@@ -34,7 +34,7 @@ from tests.support.stores import head_of, verified
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three parts of one corpus; not to be changed."""
+    """Three parts of one corpus; tests do not change them."""
     folder = tmp_path_factory.mktemp("parts")
     return [
         make_part(folder / "a.zarr", ROWS[:5]),
@@ -98,9 +98,7 @@ def test_merged_left_out_utterances_are_those_labelled_in_no_part(
     assert open_store(tmp_path / "m.zarr").about.left_out == ("utt-8", "utt-7")
 
 
-def test_merging_again_gives_the_same_bytes_and_order_counts(
-    parts: list[Path], tmp_path: Path
-) -> None:
+def test_merge_is_deterministic_and_depends_on_order(parts: list[Path], tmp_path: Path) -> None:
     digest = merge(tmp_path / "m.zarr", *parts)
     before = tree_digest(tmp_path / "m.zarr")
     assert merge(tmp_path / "m.zarr", *parts) == digest
@@ -168,7 +166,7 @@ def test_merge_of_other_shard_sizes_needs_recode_which_changes_no_value(
 
 
 def test_recoding_gives_the_bytes_of_labelling_in_one_go(tmp_path: Path) -> None:
-    """The encoder is one and the same: only what the store says of itself differs."""
+    """The encoder is the same: only the attributes of the store differ."""
     whole = make_part(tmp_path / "w.zarr", ROWS)
     first = split(whole, tmp_path / "1.zarr", [row.id for row in ROWS[:4]])
     assert first == head_of(tmp_path / "1.zarr")
@@ -197,7 +195,7 @@ def test_merge_refuses_a_single_store(parts: list[Path], tmp_path: Path) -> None
 
 
 def test_merge_takes_stores_without_frames_or_utterances(tmp_path: Path) -> None:
-    """RELIABILITY 15: nothing in them, and nothing lost."""
+    """RELIABILITY 15: empty stores are valid inputs, and no utterance is lost."""
     empty = tmp_path / "e.zarr"
     writer = StoreWriter.create(empty, ABOUT, utterances=[])
     for shard in writer.missing_shards():
@@ -240,7 +238,7 @@ def test_merge_names_an_unfinished_or_damaged_part(parts: list[Path], tmp_path: 
 
 
 def test_merge_resumes_a_store_under_construction(tmp_path: Path) -> None:
-    """Its plan is not that of a store labelled in one go: shards end where the parts did."""
+    """Its shard plan differs from that of a labelled store: shards end where the parts end."""
     path = tmp_path / "m.zarr"
     merge(path, make_part(tmp_path / "a.zarr", ROWS[:1]), make_part(tmp_path / "b.zarr", ROWS[1:2]))
     assert open_store(path).num_shards == 2  # both would fit into one
@@ -289,7 +287,7 @@ def test_merge_refuses_a_folder_of_other_things_and_a_file(
 
 
 def test_merge_refuses_chunks_that_differ_from_the_manifest(tmp_path: Path) -> None:
-    """RELIABILITY 24: objects that have the right sha256, and a list of chunks that lies."""
+    """RELIABILITY 24: objects with the right sha256 and a list of chunks that is wrong."""
     part = make_part(tmp_path / "a.zarr", ROWS[:2])
     other = make_part(tmp_path / "b.zarr", ROWS[2:4])
     manifest = json.loads((part / f"manifest-{head_of(part)}.json").read_bytes())
@@ -303,7 +301,7 @@ def test_merge_refuses_chunks_that_differ_from_the_manifest(tmp_path: Path) -> N
 def test_merge_refuses_chunks_that_are_not_where_rows_are(
     tmp_path: Path, chunks: tuple[int, ...]
 ) -> None:
-    """RELIABILITY 6, 24: a chunk that is missing, and one that is where no rows are."""
+    """RELIABILITY 6, 24: a missing chunk, and a chunk after the last row."""
     part = make_part(tmp_path / "a.zarr", ROWS[6:9])  # 20 rows: two chunks of 11
     other = make_part(tmp_path / "b.zarr", ROWS[2:4])
     spec = frame_arrays(ABOUT)[1]

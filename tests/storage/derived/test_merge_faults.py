@@ -1,4 +1,4 @@
-"""The system fails a merge at its Nth call: nothing is lost, and the same command goes on."""
+"""System calls of a merge fail at the Nth call: nothing is lost, and a rerun resumes."""
 
 from collections import Counter
 from pathlib import Path
@@ -65,7 +65,7 @@ def sweep(folder: Path, counts: Counter[str], undisturbed: str, *, fault: str, s
 def test_merge_spoiled_at_some_calls_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
-    """RELIABILITY 1, 3, 9: killed, refused, lied to, at every 29th call of each kind."""
+    """RELIABILITY 1, 3, 9: killed, refused or falsely successful, at every 29th call."""
     sweep(tmp_path, counts, undisturbed, fault=fault, step=STEP)
 
 

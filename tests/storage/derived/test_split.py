@@ -1,4 +1,4 @@
-"""Splitting: what is cut out has the values that were stored, and what is kept whole the bytes."""
+"""Splitting: stored values are unchanged, and shards that stay whole keep their bytes."""
 
 import json
 import random
@@ -42,7 +42,7 @@ from tests.support.stores import contents_of, head_of, verified
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six shards; not to be changed."""
+    """A store of six shards; tests do not change it."""
     return make_part(tmp_path_factory.mktemp("whole") / "w.zarr", ROWS)
 
 
@@ -99,7 +99,7 @@ def test_split_store_names_its_origin(whole: Path, tmp_path: Path) -> None:
 
 
 def test_origins_are_kept_through_generations(whole: Path, tmp_path: Path) -> None:
-    """A store cut out of a merged one still knows all corpora, and its parent."""
+    """A store split from a merged one names all corpora and its parent."""
     other = make_part(
         tmp_path / "o.zarr", make_utterances([7] * 20)[13:], corpus_fingerprint="e" * 64
     )
@@ -227,7 +227,7 @@ def test_split_refuses_values_that_a_reader_refuses(
 
 
 def test_split_names_the_utterance_of_a_bad_frame(tmp_path: Path) -> None:
-    """Also where it lies in the second of two stretches that are read."""
+    """Also if the frame is in the second of two ranges that are read."""
     path = make_part(tmp_path / "w.zarr", ROWS[6:11])  # 4 4 12 1 0
     values = shard_values(ABOUT, make_block(ABOUT, 21, seed=0))["ids_0"]
     values[4 + 4 + 7] = 23

@@ -1,4 +1,4 @@
-"""What is asked for together: nothing lost, nothing twice, no more at once than was allowed."""
+"""Grouping of byte ranges into requests: no range lost or repeated, sizes bounded."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Streaming: a store far away, read through a bounded cache on this machine's disk."""
+"""Streaming: a remote store read through a bounded cache on the local disk."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed."""
+    """A sealed store on disk; tests do not change it."""
     path = tmp_path_factory.mktemp("far") / "a.zarr"
     make_store(path)
     return path
@@ -59,13 +59,13 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_far(place: Place, cache: Path, *, max_bytes: int = MIB, held: int = 0) -> SoftLabelStore:
-    """Through the cache; `held` bytes are kept decompressed."""
+    """Open the store through the cache; `held` bytes are kept decompressed."""
     far = find_place(place.url, cache=ObjectCache(cache, max_bytes=max_bytes))
     return open_store(far, cache_bytes=held)
 
 
 def read_epoch(store: SoftLabelStore, *, seed: int, k: int = 8) -> list[SoftLabels]:
-    """All utterances in some order."""
+    """Read all utterances in a random order."""
     ids = [row.id for row in store.utterances]
     random.Random(seed).shuffle(ids)
     return [store.read([id], k=k) for id in ids]
@@ -79,7 +79,7 @@ def assert_same(found: list[SoftLabels], wanted: list[SoftLabels]) -> None:
 
 
 def bytes_in(cache: Path) -> int:
-    """Of objects, finished or not."""
+    """Return the bytes of all cached objects, including unfinished ones."""
     return sum(path.stat().st_size for path in cache.iterdir() if len(path.name) >= 64)
 
 
@@ -172,7 +172,9 @@ def test_wrong_bytes_never_enter_the_cache(place: Place, tmp_path: Path) -> None
     assert store.contents.records[name].sha256 not in digests
 
 
-def test_replaced_store_is_another_store(place: Place, folder: Path, tmp_path: Path) -> None:
+def test_replaced_store_is_opened_as_the_new_one(
+    place: Place, folder: Path, tmp_path: Path
+) -> None:
     first = open_far(place, tmp_path / "cache")
     make_store(tmp_path / "b.zarr", split="dev")
     place.objects = read_objects(tmp_path / "b.zarr")
@@ -214,7 +216,7 @@ print("same")
 def start(
     place: Place, folder: Path, cache: Path, max_bytes: int, seed: int
 ) -> subprocess.Popen[str]:
-    """A process that reads through the cache and compares."""
+    """Start a process that reads through the cache and compares with the local store."""
     words = [place.url, str(cache), str(folder), str(max_bytes), str(seed)]
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *words],

@@ -1,4 +1,4 @@
-"""The contract of `Place`, for a folder, servers in memory and over HTTP, and a cache of one."""
+"""The contract of `Place`: for a local folder, memory, HTTP, and a cache of a server."""
 
 import importlib.util
 import pickle
@@ -40,7 +40,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class PlaceContract:
-    """What every place promises. A class that inherits it has a fixture `place` of CONTENTS.
+    """The contract of every place. A subclass has a fixture `place` that holds CONTENTS.
 
     `change` replaces the content of an object there, or removes it.
     """
@@ -48,41 +48,41 @@ class PlaceContract:
     def change(self, place: Place, name: str, content: bytes | None) -> None:
         raise NotImplementedError
 
-    def test_capabilities_fit_each_other(self, place: Place) -> None:
+    def test_capabilities_are_consistent(self, place: Place) -> None:
         assert (place.folder is None) == place.is_remote
         assert place.can_list or not place.may_be_incomplete
 
-    def test_names_in_messages_begin_with_the_place(self, place: Place) -> None:
+    def test_where_and_below_begin_with_the_place(self, place: Place) -> None:
         assert place.where("a ü/c/0") == f"{place}/a ü/c/0"
         assert str(place.below("a ü")) == place.where("a ü")
 
-    def test_address_finds_the_same_objects(self, place: Place) -> None:
+    def test_address_opens_the_same_objects(self, place: Place) -> None:
         again = find_place(place.address)
         assert list(again.read_whole({"large": None})) == [CONTENTS["large"]]
 
-    def test_below_is_a_place_with_the_same_objects(self, place: Place) -> None:
+    def test_below_is_a_place_of_the_subfolder(self, place: Place) -> None:
         below = place.below("a ü")
         assert list(below.read_whole({"c/1": 1, "c/0": None})) == [b"x", CONTENTS["a ü/c/0"]]
 
     @pytest.mark.parametrize("name", CONTENTS)
-    def test_peek_is_the_beginning(self, place: Place, name: str) -> None:
+    def test_peek_returns_the_first_bytes(self, place: Place, name: str) -> None:
         content = CONTENTS[name]
         assert place.peek(name, 7) == content[:7]
         assert place.peek(name, 1 << 20) == content
 
-    def test_peek_is_none_if_there_is_no_such_object(self, place: Place) -> None:
+    def test_peek_of_an_absent_object_is_none(self, place: Place) -> None:
         assert place.peek("absent", 7) is None
         assert place.peek("HEAD/below a file", 7) is None
         assert place.below("absent").peek("HEAD", 7) is None
 
-    def test_whole_objects_come_in_the_order_asked(self, place: Place) -> None:
+    def test_read_whole_keeps_the_requested_order(self, place: Place) -> None:
         sizes = {name: len(CONTENTS[name]) for name in reversed(CONTENTS)}
         assert list(place.read_whole(sizes)) == [CONTENTS[name] for name in sizes]
         assert list(place.read_whole(dict.fromkeys(CONTENTS))) == list(CONTENTS.values())
         assert list(place.read_whole({})) == []
 
     @pytest.mark.parametrize(("change", "found"), [(-1, "more than 767"), (1, "768")])
-    def test_whole_objects_of_another_size_are_named(
+    def test_read_whole_names_an_object_of_another_size(
         self, place: Place, change: int, found: str
     ) -> None:
         found = "768" if not place.is_remote else found
@@ -90,25 +90,25 @@ class PlaceContract:
         with pytest.raises(StoreCorrupt, match=message):
             list(place.read_whole({"a ü/c/1": 1, "a ü/c/0": 768 + change}))
 
-    def test_whole_object_that_is_missing_is_named(self, place: Place) -> None:
+    def test_read_whole_names_a_missing_object(self, place: Place) -> None:
         with pytest.raises(StoreCorrupt, match=f"{place}/absent cannot be read"):
             list(place.read_whole({"HEAD": None, "absent": None}))
 
     @pytest.mark.parametrize("name", CONTENTS)
-    def test_pieces_are_the_whole(self, place: Place, name: str) -> None:
+    def test_pieces_join_to_the_whole_object(self, place: Place, name: str) -> None:
         pieces = list(place.pieces(name, len(CONTENTS[name])))
         assert b"".join(pieces) == CONTENTS[name]
         assert len(pieces) == 3 or name != "large"
 
     @pytest.mark.parametrize("num_bytes", [10_039, 10_041, 4099, 0])
-    def test_pieces_of_another_size_are_refused(self, place: Place, num_bytes: int) -> None:
+    def test_pieces_refuse_an_object_of_another_size(self, place: Place, num_bytes: int) -> None:
         came = []
         with pytest.raises(StoreCorrupt, match=f"{place}/large .*expected {num_bytes}"):
             came.extend(place.pieces("large", num_bytes))
         assert b"".join(came) == CONTENTS["large"][: sum(map(len, came))]
         assert sum(map(len, came)) <= num_bytes
 
-    def test_pieces_of_a_missing_object_are_refused(self, place: Place) -> None:
+    def test_pieces_refuse_a_missing_object(self, place: Place) -> None:
         with pytest.raises(StoreCorrupt, match=f"{place}/absent cannot be read"):
             list(place.pieces("absent", 3))
 
@@ -142,7 +142,7 @@ class PlaceContract:
         for name, start, stop in (("large", 0, 10_040), ("large", 77, 99), ("a ü/c/0", 767, 768)):
             assert reader.read(name, stop - start, start) == CONTENTS[name][start:stop]
 
-    def test_object_reader_reads_the_same_whatever_it_expects(self, place: Place) -> None:
+    def test_object_reader_reads_the_same_with_any_expected_ranges(self, place: Place) -> None:
         reader = place.open_objects(RECORDS)
         expected = [
             ByteRange("large", 10, 20),
@@ -155,12 +155,12 @@ class PlaceContract:
         reader.expect([])
         assert reader.read("large", 10, 10) == CONTENTS["large"][10:20]
 
-    def test_object_reader_names_what_is_missing(self, place: Place) -> None:
+    def test_object_reader_names_a_missing_object(self, place: Place) -> None:
         reader = place.open_objects(RECORDS | {"absent": record_of(b"abc")})
         with pytest.raises(StoreCorrupt, match=f"{place}/absent cannot be read"):
             reader.read("absent", 3, 0)
 
-    def test_object_reader_refuses_objects_that_end_early(self, place: Place) -> None:
+    def test_object_reader_refuses_a_truncated_object(self, place: Place) -> None:
         self.change(place, "large", CONTENTS["large"][:-1])
         with pytest.raises(StoreCorrupt, match=f"{place}/large"):
             place.open_objects(RECORDS).read("large", 40, 10_000)
@@ -170,10 +170,10 @@ class PlaceContract:
         assert str(again) == str(place)
         assert list(again.read_whole({"large": None})) == [CONTENTS["large"]]
 
-    def test_find_place_returns_a_place_as_it_is(self, place: Place) -> None:
+    def test_find_place_returns_a_place_unchanged(self, place: Place) -> None:
         assert find_place(place) is place
 
-    def test_lists_are_complete_or_refused(self, place: Place) -> None:
+    def test_listing_is_complete_or_refused(self, place: Place) -> None:
         if not place.can_list:
             with pytest.raises(StoreError, match="not listed"):
                 place.entries()
@@ -187,7 +187,7 @@ class PlaceContract:
 
 
 class TestLocalFolder(PlaceContract):
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
@@ -204,7 +204,7 @@ class TestLocalFolder(PlaceContract):
         else:
             (place.folder / name).write_bytes(content)
 
-    def test_links_are_not_followed(self, place: Place, tmp_path: Path) -> None:
+    def test_symlinks_are_not_followed(self, place: Place, tmp_path: Path) -> None:
         assert place.folder
         (place.folder / "large").rename(tmp_path / "large")
         (place.folder / "large").symlink_to(tmp_path / "large")
@@ -220,14 +220,14 @@ class TestLocalFolder(PlaceContract):
             with pytest.raises(StoreCorrupt, match=f"{place}/large cannot be read"):
                 read()
 
-    def test_stage_is_not_among_the_files(self, place: Place) -> None:
+    def test_sizes_exclude_the_stage(self, place: Place) -> None:
         assert place.folder
         (place.folder / "_stage").mkdir()
         (place.folder / "_stage" / "b").write_bytes(b"b")
         assert place.entries() == {"HEAD", "empty", "a ü", "large", "_stage"}
         assert place.sizes().keys() == CONTENTS.keys()
 
-    def test_folder_that_is_not_there_cannot_be_listed(self, place: Place) -> None:
+    def test_listing_of_an_absent_folder_is_refused(self, place: Place) -> None:
         with pytest.raises(StoreError, match="is not there"):
             place.below("absent").entries()
         with pytest.raises(StoreError, match="name a folder"):
@@ -240,14 +240,14 @@ class TestLocalFolder(PlaceContract):
         assert find_place(folder.as_uri()) == find_place(folder)
         assert local_path("s3://bucket/a.zarr") is None
 
-    def test_object_reader_refuses_objects_of_another_size(self, place: Place) -> None:
+    def test_object_reader_refuses_an_object_of_another_size(self, place: Place) -> None:
         self.change(place, "large", CONTENTS["large"] + b"!")
         with pytest.raises(StoreCorrupt, match="is 10041 bytes long, expected 10040"):
             place.open_objects(RECORDS).read("large", 3, 0)
 
 
 class TestMemory(PlaceContract):
-    """fsspec's memory: a file system without HTTP's statuses."""
+    """fsspec's memory file system, which has no HTTP status codes."""
 
     url = "memory://contract/a.zarr"
 
@@ -268,7 +268,7 @@ class TestMemory(PlaceContract):
 
 
 class TestCached(TestMemory):
-    """The same behind a cache on disk that knows the records, as after reading the manifest."""
+    """The same behind a cache on disk that has the records, as after reading the manifest."""
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[Place]:
@@ -297,6 +297,6 @@ class TestHttp(PlaceContract):
         else:
             self.server.objects[name] = content
 
-    def test_peek_takes_no_more_from_a_server_without_ranges(self, place: Place) -> None:
+    def test_peek_reads_no_more_from_a_server_without_ranges(self, place: Place) -> None:
         self.server.knows_ranges = False
         assert place.peek("large", 7) == CONTENTS["large"][:7]

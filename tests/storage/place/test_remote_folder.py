@@ -46,7 +46,7 @@ NEEDS_AIOHTTP = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten utterances in four shards of three chunks. Not to be changed."""
+    """Ten utterances in four shards of three chunks. Tests do not change it."""
     path = tmp_path_factory.mktemp("remote") / "a.zarr"
     about = make_about(kept=KEPT, num_classes=61, shard_frames=615, chunk_frames=205)
     fill_store(path, about, LENGTHS)
@@ -70,14 +70,14 @@ def assert_same(found: SoftLabels, wanted: SoftLabels) -> None:
 
 
 def read_all(url: str) -> None:
-    """All that a reader of every rank, and then a careful one, look at."""
+    """Read all ranks of all frames, then verify."""
     store = open_store(url)
     store.read(range(store.num_frames), k=KEPT)
     store.verify()
 
 
 class Reading:
-    """What holds wherever the objects are."""
+    """Contract of reading from any place."""
 
     every = 1  # of the objects that are damaged, one after the other
 
@@ -165,7 +165,7 @@ class Reading:
 
 
 class RemoteReading(Reading):
-    """What holds in addition on the other side of a wire."""
+    """Additional contract of reading from a server."""
 
     def test_reading_k_ranks_requests_only_tiers_up_to_k(self, place: Place) -> None:
         for k, last_tier in ((1, 0), (8, 2), (KEPT, 5)):
@@ -179,7 +179,7 @@ class RemoteReading(Reading):
             opened = list(store.bytes_by_tier().values())[last_tier]
             assert sum(stop - start for _, start, stop in place.asked) <= opened
 
-    def test_opening_requests_each_small_object_once(self, place: Place) -> None:
+    def test_opening_requests_small_objects_only(self, place: Place) -> None:
         open_store(place.url)
         names = [name for name, _, _ in place.asked]
         assert not [
@@ -244,7 +244,7 @@ class RemoteReading(Reading):
             open_store(place.url, allow_unfinished=True)
 
     def test_names_that_lead_out_of_the_store_are_never_requested(self, place: Place) -> None:
-        """RELIABILITY 22: the manifest is signed by its own name only; names are a pattern."""
+        """RELIABILITY 22: a manifest is untrusted input; its names must match a pattern."""
         digest = place.objects["HEAD"].decode().strip()
         manifest = json.loads(place.objects[f"manifest-{digest}.json"])
         manifest["objects"]["../secret"] = manifest["objects"].pop("zarr.json")
@@ -257,7 +257,7 @@ class RemoteReading(Reading):
 
 
 class TestFolder(Reading):
-    """file://, which is read as any folder is."""
+    """file://, read like a path."""
 
     @pytest.fixture
     def place(self, folder: Path, tmp_path: Path) -> Place:
@@ -269,7 +269,7 @@ class TestFolder(Reading):
 
 
 class TestCounted(RemoteReading):
-    """A file system that has nothing but `cat_file`."""
+    """A file system that has only `cat_file`."""
 
     @pytest.fixture
     def place(self, folder: Path) -> Place:
@@ -317,7 +317,7 @@ class TestHttp(RemoteReading):
             assert_same(store.read([far], k=k), here.read([far], k=k))
             assert len(place.asked) == 5 * objects  # of another shard, two chunks each
 
-    def test_reading_a_block_takes_one_request_for_each_object(
+    def test_reading_a_block_takes_two_requests_per_object(
         self, place: Place, here: SoftLabelStore
     ) -> None:
         store, frames = open_store(place.url), range(here.num_frames)
@@ -358,13 +358,13 @@ def _damage(objects: Objects, name: str, damage: str) -> None:
 
 
 def opening(place: Place) -> tuple[int, int, int]:
-    """How many objects are asked for together: HEAD, the manifest, the small ones it names."""
+    """Return the number of objects per round trip: HEAD, the manifest, the small objects."""
     names = [n for n in place.objects if n.endswith("zarr.json") or n.startswith("utterances/")]
     return (1, 1, len(set(names)))
 
 
 def digest_of(content: bytes) -> str:
-    """What a manifest is named by."""
+    """Return the digest in the name of a manifest."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -386,7 +386,7 @@ def test_forked_process_reads_on(folder: Path, tmp_path: Path) -> None:
 
 
 def test_missing_package_is_named() -> None:
-    """In an interpreter of its own: fsspec remembers who has read s3:// before."""
+    """In a separate interpreter, since fsspec caches the file system of s3://."""
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
         "from storage.read.reader import open_store\n"

@@ -1,4 +1,4 @@
-"""Reading over S3's protocol, through s3fs: moto's server on this machine answers."""
+"""Reading over the S3 protocol, through s3fs, from a moto server on this machine."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bucket(folder: Path) -> Iterator[Any]:
-    """A file system in which the bucket `shelf` holds deep/a.zarr. Not to be changed."""
+    """A file system whose bucket `shelf` holds deep/a.zarr. Tests restore what they change."""
     import s3fs
 
     with s3_server("shelf"), pytest.MonkeyPatch.context() as patch:
@@ -84,14 +84,14 @@ def test_bucket_damage_is_named(bucket: Any, folder: Path, damage: str) -> None:
         if damage != "flip":
             with pytest.raises(StoreCorrupt, match=f"{URL}/{name}"):
                 store.verify(data=False)
-        if damage != "grow":  # a byte too many is behind all that reading looks at
+        if damage != "grow":  # reading never reaches a byte after the last chunk
             with pytest.raises(StoreCorrupt, match=f"{URL}/{name}"):
                 store.read(range(store.num_frames), k=9)
     finally:
         bucket.pipe_file(place, content)
 
 
-def test_bucket_missing_objects_differ_from_forbidden_ones(bucket: Any) -> None:
+def test_absent_store_or_bucket_is_incomplete(bucket: Any) -> None:
     with pytest.raises(StoreIncomplete, match=r"s3://shelf/absent\.zarr has no HEAD"):
         open_store("s3://shelf/absent.zarr")
     with pytest.raises(StoreIncomplete, match="has no HEAD"):

@@ -1,4 +1,4 @@
-"""Some bytes of a blosc buffer are those of the whole, whatever blocks they lie in."""
+"""Decompressing part of a blosc buffer gives the same bytes as decompressing all of it."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Whatever happens to a store's bytes is detected and named: when read, or by verify."""
+"""Damage to any object of a store is detected and named: on reading, and by verify."""
 
 import json
 import re
@@ -27,7 +27,7 @@ READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with comm
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small sealed store of two shards and two tiers; not to be changed."""
+    """A small sealed store of two shards and two tiers; tests do not change it."""
     path = tmp_path_factory.mktemp("whole") / "a.zarr"
     about = make_about(num_classes=9, kept=3, shard_frames=10, chunk_frames=5, temperatures=(2.0,))
     fill_store(path, about, LENGTHS)
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(whole: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """A copy for a test to damage."""
     return Path(shutil.copytree(whole, tmp_path / "a.zarr"))
 
 
@@ -53,7 +53,7 @@ def read_everything(path: Path) -> None:
 
 
 def assert_named(path: Path, name: str) -> None:
-    """Reading and verifying both complain of this object; a HEAD is looked for before all."""
+    """Assert that reading and verifying both name this object (HEAD is read first)."""
     if not name.startswith(READ_ONLY_BY_VERIFY):
         with pytest.raises(StoreError) as error:
             read_everything(path)
@@ -91,7 +91,7 @@ def test_missing_objects_are_named(copied: Path) -> None:
 
 
 def test_objects_replaced_by_others_are_named(copied: Path) -> None:
-    """RELIABILITY 6: also where both are sound: the other shard's, or another store's."""
+    """RELIABILITY 6: also if both are sound: another shard's object, or another store's."""
     other = copied.with_name("other.zarr")
     fill_store(other, open_store(copied).about, (9, 3, 4))
     names = files_of(copied)
@@ -106,7 +106,7 @@ def test_objects_replaced_by_others_are_named(copied: Path) -> None:
 
 
 def test_swapped_objects_of_the_same_size_are_named(copied: Path) -> None:
-    """RELIABILITY 6: sizes do not give these away, nor do checksums inside of the objects."""
+    """RELIABILITY 6: neither sizes nor the checksums inside the objects reveal the swap."""
     names = [f"tail_0/c/{shard}" for shard in (0, 1)]
     contents = [(copied / name).read_bytes() for name in names]
     assert len(contents[0]) == len(contents[1])
@@ -140,7 +140,7 @@ def test_flipped_bits_are_named(copied: Path) -> None:
 
 
 @pytest.mark.slow
-def test_flipped_bytes_are_named_everywhere(copied: Path) -> None:
+def test_flipped_bit_in_every_byte_is_named(copied: Path) -> None:
     """RELIABILITY 5."""
     size = sum((copied / name).stat().st_size for name in files_of(copied))
     assert flip_bytes(copied, step=1) == size
@@ -177,7 +177,7 @@ def test_links_are_not_followed(copied: Path) -> None:
 
 
 def reseal(path: Path, name: str, content: bytes) -> None:
-    """Make a store that is consistent and wrong: as a writer with a defect would."""
+    """Make a store that is consistent and wrong, as a defective writer would."""
     (path / name).write_bytes(content)
     manifest_path = path / f"manifest-{head_of(path)}.json"
     manifest = json.loads(manifest_path.read_bytes())
@@ -193,7 +193,7 @@ def reseal(path: Path, name: str, content: bytes) -> None:
 def test_fill_inside_an_utterance_is_named_with_its_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer that lost rows leaves fill; it must not read as class 65535."""
+    """A writer that lost rows leaves fill values, which must not read as class 65535."""
     encode = write_shard.__globals__["encode_shard"]
 
     def encode_with_a_hole(about, blocks, *, shard):  # type: ignore[no-untyped-def]
@@ -236,7 +236,7 @@ def test_newer_format_is_refused(copied: Path) -> None:
         ("chunk_frames", 1 << 40),
     ],
 )
-def test_odd_attributes_are_refused(copied: Path, field: str, value: object) -> None:
+def test_invalid_attributes_are_refused(copied: Path, field: str, value: object) -> None:
     metadata = json.loads((copied / "zarr.json").read_bytes())
     metadata["attributes"][field] = value
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
@@ -247,7 +247,7 @@ def test_odd_attributes_are_refused(copied: Path, field: str, value: object) -> 
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"attributes": 3}']
 )
-def test_metadata_that_are_no_metadata_are_refused(copied: Path, content: bytes) -> None:
+def test_malformed_metadata_are_refused(copied: Path, content: bytes) -> None:
     reseal(copied, "zarr.json", content)
     with pytest.raises(StoreCorrupt, match=r"zarr\.json is not the metadata of a store"):
         open_store(copied)
@@ -288,7 +288,7 @@ def test_chunk_that_declares_too_much_is_refused_before_memory_is_allocated() ->
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc"])
-def test_mutated_chunks_give_a_store_error(codec: Codec) -> None:
+def test_mutated_chunks_raise_no_other_error_than_store_corrupt(codec: Codec) -> None:
     """RELIABILITY 24."""
     rng = np.random.default_rng(7)
     rows = rng.integers(0, 9, size=501).astype(np.uint8)
@@ -310,7 +310,7 @@ def test_index_that_points_outside_is_refused() -> None:
             read_index(raw, object_bytes=100 + len(raw), where="here")
 
 
-def test_empty_bytes_have_no_checksum() -> None:
+def test_objects_too_short_for_a_checksum_are_refused() -> None:
     for raw in (b"", b"\0\0\0\0", b"abc"):
         with pytest.raises(StoreCorrupt):
             check_crc(raw, where="here")
@@ -318,7 +318,7 @@ def test_empty_bytes_have_no_checksum() -> None:
 
 @pytest.mark.parametrize("head_first", [False, True])
 def test_truncated_copy_never_looks_whole(whole: Path, tmp_path: Path, head_first: bool) -> None:
-    """RELIABILITY 14: after any number of objects, the last one cut in half; it can go on."""
+    """RELIABILITY 14: after any number of objects, the last one cut in half; copying resumes."""
     names = sorted(files_of(whole), key=lambda name: (name == "HEAD") != head_first)
     copy = tmp_path / "copy.zarr"
     copy.mkdir()

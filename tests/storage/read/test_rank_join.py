@@ -1,4 +1,4 @@
-"""Ranks are joined and summed as plain numpy does it."""
+"""Joining and summing ranks gives the same arrays as plain numpy."""
 
 import numpy as np
 from hypothesis import given, settings

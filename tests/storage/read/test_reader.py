@@ -41,7 +41,7 @@ KEPT = 40
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten utterances in four shards; chunks of several blosc blocks. Not to be changed."""
+    """Ten utterances in four shards; chunks of several blosc blocks. Tests do not change it."""
     path = tmp_path_factory.mktemp("reading") / "a.zarr"
     about = make_about(kept=KEPT, num_classes=61, shard_frames=6150, chunk_frames=3075)
     fill_store(path, about, LENGTHS)
@@ -55,7 +55,7 @@ def store(path: Path) -> SoftLabelStore:
 
 @pytest.fixture(scope="module")
 def everything(path: Path) -> SoftLabels:
-    """All frames at K, from what was written."""
+    """All frames at K, computed from the written blocks."""
     writer = StoreWriter.open(path)
     blocks = [shard_block(writer, shard) for shard in range(writer.num_shards)]
     labels = open_store(path).read(range(sum(LENGTHS)), k=KEPT)
@@ -107,7 +107,9 @@ def test_span_outside_its_utterance_is_refused(
         store.read([Span(id, *span)], k=1)
 
 
-def test_utterances_are_runs_of_frames(store: SoftLabelStore, everything: SoftLabels) -> None:
+def test_utterance_reads_as_its_range_of_frames(
+    store: SoftLabelStore, everything: SoftLabels
+) -> None:
     for round_ in range(3):
         for index in np.random.default_rng(round_).permutation(len(LENGTHS)):
             id = store.utterances[index].id
@@ -117,7 +119,7 @@ def test_utterances_are_runs_of_frames(store: SoftLabelStore, everything: SoftLa
                 assert_same(store.read_utterance(id, k), everything, list(frames), k)
 
 
-def test_shards_are_runs_of_frames(store: SoftLabelStore, everything: SoftLabels) -> None:
+def test_shard_reads_as_its_range_of_frames(store: SoftLabelStore, everything: SoftLabels) -> None:
     assert store.shard_frames(0) == range(2633)
     for shard in range(store.num_shards):
         frames = list(store.shard_frames(shard))
@@ -136,7 +138,7 @@ def test_codes_decode_to_the_labels(store: SoftLabelStore) -> None:
     "wanted",
     [range(-1, 3), range(0, 9, 2), range(9, 0, -1), range(12_930, 12_935), range(99_999, 100_000)],
 )
-def test_frames_that_are_not_there_are_refused(store: SoftLabelStore, wanted: range) -> None:
+def test_reading_frames_outside_the_store_is_refused(store: SoftLabelStore, wanted: range) -> None:
     with pytest.raises(StoreError, match="holds frames 0 to 12934, asked range"):
         store.read(wanted, k=1)
 
@@ -146,7 +148,7 @@ def test_single_text_is_refused_as_a_list_of_ids(store: SoftLabelStore) -> None:
         store.read(store.utterances[0].id, k=1)
 
 
-def test_second_read_of_a_chunk_finds_it_decompressed(
+def test_sequential_reads_decompress_each_chunk_at_most_twice(
     store: SoftLabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: Counter[str] = Counter()
@@ -164,7 +166,7 @@ def test_second_read_of_a_chunk_finds_it_decompressed(
     assert len(asked) == 6 * (2 * 6 + 1)  # chunks times ids, codes of each tier and one tail
 
 
-def test_indices_are_kept_up_to_a_bound(
+def test_index_cache_is_bounded(
     path: Path, everything: SoftLabels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_bytes, "MAX_INDICES", 3)  # ids, codes and tail of tier 0
@@ -216,12 +218,12 @@ def test_byte_cache_keeps_no_more_than_its_bytes() -> None:
     cache.put(25, bytes(7))
     assert cache.get(25) == bytes(7)
     cache.put(24, bytes(8))
-    cache.put(25, bytes(101))  # too large to keep: drops its own past, and nobody else
+    cache.put(25, bytes(101))  # too large to keep: drops its previous value and no other entry
     assert cache.get(25) is None
     assert cache.get(24) == bytes(8)
 
 
-def test_memory_is_the_result_and_the_cache(path: Path) -> None:
+def test_reader_memory_is_bounded_by_the_request_and_the_cache(path: Path) -> None:
     def peak_bytes(cache_bytes: int) -> int:
         store = open_store(path, cache_bytes=cache_bytes)
         store.read(range(10), k=KEPT)

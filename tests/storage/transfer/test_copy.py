@@ -1,4 +1,4 @@
-"""Copying a store: what comes, in which order, what stays, what is refused."""
+"""Copying a store: which objects are copied, in which order, and what is refused."""
 
 import os
 import runpy
@@ -42,7 +42,7 @@ K4 = Selection(ks=(4,))
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed."""
+    """A sealed store; tests do not change it."""
     path = tmp_path_factory.mktemp("source") / "train.zarr"
     make_store(path)
     return path
@@ -54,13 +54,13 @@ def copied(tmp_path: Path) -> Path:
 
 
 def arrays_of(root: Path) -> set[tuple[str, int]]:
-    """(array, shard) of every shard object that is there."""
+    """Return (array, shard) of every shard object in the folder."""
     names = (path.relative_to(root).parts for path in root.glob("*_*/c/**/*") if path.is_file())
     return {(parts[0], int(parts[2])) for parts in names}
 
 
 def test_copy_is_the_same_and_verifies(store: Path, copied: Path) -> None:
-    """RELIABILITY 14: every object is compared with the manifest; nothing else is left behind."""
+    """RELIABILITY 14: every object is compared with the manifest; no other file is left."""
     plan, moved = copy(store, copied)
     assert same_store(store, copied)
     assert not (copied / "_stage").exists()
@@ -182,11 +182,11 @@ def test_partial_copy_is_copied_as_far_as_it_goes(store: Path, tmp_path: Path) -
 
 
 class Cut(Exception):
-    """The link is cut."""
+    """Raised in place of a broken connection."""
 
 
 def cut_after(num_objects: int) -> type[LocalTarget]:
-    """A target whose process dies in the write of the object after so many."""
+    """Return a target class that fails while writing the object after `num_objects`."""
 
     class Cutting(LocalTarget):
         written: tuple[str, ...] = ()
@@ -245,8 +245,8 @@ def test_part_file_is_written_after_what_it_lists(
     assert order[0].startswith(UNFINISHED)
 
 
-class TestWhatIsThere:
-    """What lies at the destination is this store, a part of it, or it is left alone."""
+class TestDestination:
+    """The destination holds this store or a part of it; anything else is left unchanged."""
 
     def test_copy_leaves_another_store_untouched(self, store: Path, copied: Path) -> None:
         other = make_store(copied, split="dev")
@@ -310,7 +310,7 @@ class TestWhatIsThere:
 
 
 class TestSource:
-    """What is copied is a sealed store, and the one that was meant."""
+    """The source must be a sealed store with the expected digest."""
 
     def test_unsealed_store_is_refused(self, store: Path, copied: Path, tmp_path: Path) -> None:
         shutil.copytree(store, tmp_path / "open.zarr")
@@ -320,7 +320,7 @@ class TestSource:
         assert not copied.exists()
 
     def test_damage_is_never_copied(self, store: Path, copied: Path, tmp_path: Path) -> None:
-        """RELIABILITY 14: what differs from the manifest gets no name."""
+        """RELIABILITY 14: an object that differs from the manifest gets no name."""
         bad = Path(shutil.copytree(store, tmp_path / "bad.zarr"))
         for name in ("ids_2/c/1/0", "tail_0/c/3", "commits/00000002.json"):
             content = (bad / name).read_bytes()
@@ -339,7 +339,7 @@ class TestSource:
     def test_links_in_the_source_are_not_followed(
         self, store: Path, copied: Path, tmp_path: Path
     ) -> None:
-        """RELIABILITY 22: of a stranger's folder only plain files are read."""
+        """RELIABILITY 22: only plain files of an untrusted folder are read."""
         bad = Path(shutil.copytree(store, tmp_path / "bad.zarr"))
         (bad / "tail_0/c/0").unlink()
         (bad / "tail_0/c/0").symlink_to(store / "tail_0/c/0")
@@ -363,7 +363,7 @@ class TestSource:
 
 @pytest.mark.parametrize("program", [["cp", "-r"], ["rsync", "-a"]], ids=["cp", "rsync"])
 def test_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) -> None:
-    """RELIABILITY 14: a store is plain files, whatever order they come in."""
+    """RELIABILITY 14: a store is plain files, copied in any order."""
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
     subprocess.run([*program, str(store), str(tmp_path)], check=True)
@@ -372,7 +372,7 @@ def test_plain_copy_verifies(store: Path, tmp_path: Path, program: list[str]) ->
 
 
 def test_part_file_is_untrusted(store: Path, copied: Path) -> None:
-    """RELIABILITY 24: nonsense in part.json is our own error."""
+    """RELIABILITY 24: a malformed part.json raises a StoreError."""
     copy(store, copied, K4)
     good = (copied / PART).read_bytes()
     for wrong in (
@@ -398,7 +398,7 @@ def test_manifest_lists_what_is_copied(store: Path) -> None:
     assert contents.records == read_manifest(LocalFolder(store), contents.digest)
 
 
-def test_four_of_32_ranks_are_a_sixth_of_the_bytes(tmp_path: Path) -> None:
+def test_copy_of_4_of_32_ranks_is_at_most_17_percent_of_the_bytes(tmp_path: Path) -> None:
     about = make_about(num_classes=3000, kept=32, shard_frames=16384, chunk_frames=8192)
     writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=make_utterances([512] * 64))
     made = runpy.run_path(str(BENCHMARKS / "realistic_posteriors.py"))["realistic_posteriors"]

@@ -1,4 +1,4 @@
-"""A store from a stranger: servers that lie, never stop, send elsewhere; manifests made to harm."""
+"""Untrusted stores: servers that send wrong or endless data or redirect; hostile manifests."""
 
 import gzip
 import importlib.util
@@ -35,7 +35,7 @@ Objects = dict[str, bytes]
 
 @dataclass
 class Stranger:
-    """A server that gives these objects, and treats some in its own way."""
+    """A server of these objects that misbehaves for those listed in `ways`."""
 
     objects: Objects
     ways: dict[str, str] = field(default_factory=dict)
@@ -46,11 +46,11 @@ class Stranger:
 
 @contextmanager
 def serving(stranger: Stranger) -> Iterator[Stranger]:
-    """Its address, while it serves."""
+    """Run the server; set and yield it with its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one packet: else each answer waits 40 ms for the client
+        wbufsize = -1  # head and body in one packet: otherwise each answer waits 40 ms
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
@@ -94,7 +94,7 @@ def serving(stranger: Stranger) -> Iterator[Stranger]:
                     self.wfile.write(block)
 
         def log_message(self, *args: Any) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     with served(Handler) as stranger.url:
         yield stranger
@@ -102,7 +102,7 @@ def serving(stranger: Stranger) -> Iterator[Stranger]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed."""
+    """A sealed store; tests do not change it."""
     path = tmp_path_factory.mktemp("store") / "train.zarr"
     make_store(path, kept=3, shard_frames=820)
     return path
@@ -129,7 +129,7 @@ def test_honest_server_is_pulled_from(stranger: Stranger, store: Path, tmp_path:
 def test_wrong_bytes_never_get_a_name(
     stranger: Stranger, store: Path, tmp_path: Path, way: str, name: str
 ) -> None:
-    """RELIABILITY 14: nothing unverified is ever under its final name."""
+    """RELIABILITY 14: an object gets its final name only after verification."""
     stranger.ways[name] = way
     with pytest.raises((StoreCorrupt, StoreUnreachable), match=name):
         copy(stranger.url, tmp_path / "a.zarr")
@@ -141,7 +141,7 @@ def test_wrong_bytes_never_get_a_name(
 
 
 @pytest.mark.parametrize("way", ["other bytes", "short", "longer", "packed", "elsewhere"])
-def test_head_or_manifest_that_is_none_makes_no_copy(
+def test_invalid_head_or_metadata_makes_no_copy(
     stranger: Stranger, tmp_path: Path, way: str
 ) -> None:
     digest = stranger.objects[HEAD].decode().strip()
@@ -153,7 +153,7 @@ def test_head_or_manifest_that_is_none_makes_no_copy(
 
 
 def test_redirects_are_not_followed(stranger: Stranger, store: Path) -> None:
-    """RELIABILITY 22: an address is where a person said."""
+    """RELIABILITY 22: only the address that the user gave is read."""
     with serving(Stranger(files_of(store))) as other:
         stranger.elsewhere = other.url
         for name in (HEAD, "zarr.json"):
@@ -180,7 +180,7 @@ except StoreError as error:
 
 @pytest.mark.parametrize("name", ["manifest", "ids_0/c/0/0"])
 def test_endless_responses_are_cut_off(stranger: Stranger, tmp_path: Path, name: str) -> None:
-    """RELIABILITY 23: no more is taken of an answer than was asked for."""
+    """RELIABILITY 23: no more of a response is read than was requested."""
     digest = stranger.objects[HEAD].decode().strip()
     name = manifest_name(digest) if name == "manifest" else name
     stranger.ways[name] = "endless"
@@ -200,7 +200,7 @@ def test_endless_responses_are_cut_off(stranger: Stranger, tmp_path: Path, name:
 
 
 def resealed(objects: Objects, change: Any) -> Objects:
-    """The store with another manifest, which agrees with itself."""
+    """Return the store with another manifest that matches its digest."""
     digest = objects[HEAD].decode().strip()
     manifest = json.loads(objects[manifest_name(digest)])
     change(manifest["objects"])
@@ -221,7 +221,7 @@ def resealed(objects: Objects, change: Any) -> Objects:
 def test_manifest_with_other_objects_makes_no_copy(
     stranger: Stranger, tmp_path: Path, name: str
 ) -> None:
-    """RELIABILITY 22: names that lead out, and files that are no store's."""
+    """RELIABILITY 22: names outside the store, and files that are not part of a store."""
     evil = record_of(b"echo evil\n")
     record = {"bytes": evil.num_bytes, "sha256": evil.sha256}
     stranger.objects = resealed(stranger.objects, lambda objects: objects.update({name: record}))
@@ -246,7 +246,7 @@ def test_manifest_with_other_objects_makes_no_copy(
 def test_impossible_sizes_are_refused_before_any_request(
     stranger: Stranger, tmp_path: Path, name: str, num_bytes: int
 ) -> None:
-    """RELIABILITY 23: a claim of 8 GiB costs nothing."""
+    """RELIABILITY 23: a claimed size of 8 GiB allocates no memory."""
     stranger.objects = resealed(
         stranger.objects, lambda objects: objects[name].update(bytes=num_bytes)
     )
@@ -273,7 +273,7 @@ def test_unexpected_store_is_refused_with_both_digests(stranger: Stranger) -> No
 
 
 def test_untrusted_folder_with_links_is_refused(store: Path, tmp_path: Path) -> None:
-    """RELIABILITY 22: a folder that was unpacked: links for HEAD, the manifest, folders."""
+    """RELIABILITY 22: an unpacked folder with links for HEAD, metadata and folders."""
     for name in (HEAD, "zarr.json", "ids_0", "commits"):
         copied = tmp_path / f"{name}.zarr"
         copy(store, copied)

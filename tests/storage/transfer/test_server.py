@@ -1,4 +1,4 @@
-"""Copying to and from real servers: nginx, OpenSSH, S3's protocol; cut links, killed processes."""
+"""Copying to and from real servers: nginx, OpenSSH, S3; lost connections, killed processes."""
 
 import importlib.util
 import os
@@ -42,14 +42,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # moto's 
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:
-    """Skips without them."""
+    """Skip the tests if one of them is missing."""
     lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     return pytest.mark.skipif(bool(lacking), reason=f"not installed: pip install {lacking}")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed."""
+    """A sealed store; tests do not change it."""
     path = tmp_path_factory.mktemp("www") / "train.zarr"
     make_store(path)
     return path
@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of four tiers and two shards; not to be changed."""
+    """A store of four tiers and two shards; tests do not change it."""
     path = tmp_path_factory.mktemp("small") / "train.zarr"
     make_store(path, kept=9, shard_frames=820)
     return path
@@ -70,7 +70,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Sharing:
-    """What holds for every place that can be written and read."""
+    """Contract of every server that can be written and read."""
 
     def test_pushed_store_is_pulled_unchanged(
         self, address: str, small: Path, tmp_path: Path
@@ -153,7 +153,7 @@ class Sharing:
 
 @needs("s3fs", "moto", "flask")
 class TestS3(Sharing):
-    """moto's server."""
+    """S3, served by moto."""
 
     @pytest.fixture(scope="class")
     def address(self) -> Iterator[str]:
@@ -168,7 +168,7 @@ class TestS3(Sharing):
 
 @needs("sshfs")
 class TestSftp(Sharing):
-    """OpenSSH."""
+    """SFTP, served by OpenSSH."""
 
     @pytest.fixture(scope="class")
     def address(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -195,7 +195,7 @@ class TestSftp(Sharing):
 
 
 class TestMemory(Sharing):
-    """fsspec's own."""
+    """fsspec's memory file system."""
 
     @pytest.fixture(scope="class")
     def address(self) -> Iterator[str]:
@@ -212,7 +212,7 @@ class TestMemory(Sharing):
 
 @pytest.fixture(scope="module")
 def web(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """nginx giving the store: its port, and its log."""
+    """nginx serving the store: its port and its log."""
     folder = tmp_path_factory.mktemp("nginx")
     with nginx(store.parent, folder) as port:
         yield port, folder / "access.log"
@@ -220,7 +220,7 @@ def web(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 @needs("aiohttp")
 class TestNginx:
-    """Debian's nginx, and a link that is cut."""
+    """Debian's nginx, directly and over a connection that is lost."""
 
     def test_whole_and_part_are_pulled(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
@@ -233,7 +233,7 @@ class TestNginx:
         copy(f"{url}/train.zarr", tmp_path / "a.zarr")
         assert same_store(store, tmp_path / "a.zarr")
 
-    def test_each_object_is_requested_once(
+    def test_pull_requests_each_object_once(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
         before = len(asked(web[1]))
@@ -245,7 +245,7 @@ class TestNginx:
     def test_cut_connection_loses_what_was_in_flight(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
-        """RELIABILITY 14: cut at any byte, the copy goes on to the same bytes."""
+        """RELIABILITY 14: after a loss at any byte the copy resumes to the same bytes."""
         for number, after in enumerate((20, 9_000, 40_000, 90_000, 120_000)):
             place = tmp_path / f"{number}.zarr"
             with link(web[0]) as wire:
@@ -262,7 +262,7 @@ class TestNginx:
     def test_pull_killed_at_any_moment_repeats_what_was_in_flight(
         self, web: tuple[int, Path], store: Path, tmp_path: Path
     ) -> None:
-        """RELIABILITY 14: kill -9, again and again; the same bytes, nothing moved twice."""
+        """RELIABILITY 14: kill -9 repeatedly; the same bytes, nothing moved twice."""
         rng, place, threads = random.Random(5), tmp_path / "a.zarr", 3
         before, kills = len(asked(web[1])), 0
         with link(web[0]) as wire:
@@ -297,10 +297,10 @@ class TestNginx:
 
 
 def num_files(root: Path) -> int:
-    """Files that are there, while they come and go."""
+    """Count the files below `root`, while others are created and removed."""
     return sum(len(names) for _, _, names in os.walk(root))
 
 
 def asked(log: Path) -> list[str]:
-    """The names below the store of all requests."""
+    """Return the names, below the store, of all requests in the log."""
     return re.findall(r'"GET /train\.zarr/(\S+) HTTP/1.1" (?:200|206)', log.read_text())

@@ -1,4 +1,4 @@
-"""A writer that dies at any step, or meets another writer, leaves the same bytes in the end."""
+"""A build gives the same bytes after a kill at any step and next to other writers."""
 
 import errno
 import os
@@ -29,11 +29,11 @@ ABOUT = make_about(num_classes=5, kept=2, shard_frames=12, chunk_frames=4)
 
 
 class Killed(BaseException):
-    """The process is gone: no handler, no clean-up."""
+    """The process was killed: no handler runs, no clean-up."""
 
 
 class Mortal:
-    """Lets the calls that change a disk through until the chosen one; from there all is dead."""
+    """Passes disk-changing calls through up to the chosen one; from there every call raises."""
 
     def __init__(self, dies_at: int, *, torn: bool) -> None:
         self.calls = 0
@@ -53,7 +53,7 @@ class Mortal:
         return mortal
 
     def enter(self, patch: pytest.MonkeyPatch) -> None:
-        """Everything by which commit.py changes a disk."""
+        """Wrap every call by which commit.py changes a disk."""
         for name in ("write_and_sync", "sync_directory"):
             patch.setattr(commit, name, self.wrap(getattr(commit, name)))
         for name in ("replace", "link"):
@@ -62,7 +62,7 @@ class Mortal:
 
 
 def build_and_die(path: Path, dies_at: int, *, torn: bool) -> bool:
-    """True when the build came to its end before it was to die."""
+    """Return True if the build finished before the call at which it was to be killed."""
     with pytest.MonkeyPatch.context() as patch:
         Mortal(dies_at, torn=torn).enter(patch)
         try:
@@ -80,7 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def assert_not_half_read(path: Path) -> None:
-    """A reader sees the whole store, or is told that it is not there yet."""
+    """Assert that a reader gets a whole store, or an error while HEAD is absent."""
     if not (path / "HEAD").exists():
         with pytest.raises(StoreError, match=r"is not there|under construction"):
             open_store(path)
@@ -89,7 +89,7 @@ def assert_not_half_read(path: Path) -> None:
 
 
 def kill_and_resume(folder: Path, undisturbed: str, *, first: int, step: int, torn: bool) -> int:
-    """Kill at call `first`, `first` + `step`, ... until a build ends. Returns the last one."""
+    """Kill at call `first`, `first` + `step`, ... until a build finishes. Return that number."""
     dies_at, ended = first, False
     while not ended:
         path = folder / f"{dies_at}.zarr"
@@ -151,7 +151,7 @@ def test_commit_that_was_not_installed_is_finished_by_the_next_writer(tmp_path: 
 
 
 def test_is_committed_installs_a_commit_that_was_not(tmp_path: Path) -> None:
-    """A worker of a cluster, whose writer was begun before the other one died."""
+    """As on a cluster: a worker's writer was opened before another worker was killed."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     assert not is_committed(path, 0)
@@ -185,7 +185,7 @@ def test_two_writers_that_agree_make_one_store(tmp_path: Path, undisturbed: str)
 
 
 def test_many_writers_at_once_make_one_store(tmp_path: Path, undisturbed: str) -> None:
-    """RELIABILITY 10: each writes every shard and seals, whatever the others do."""
+    """RELIABILITY 10: each writes every shard and seals, independently of the others."""
     path = tmp_path / "a.zarr"
     StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
 

@@ -1,4 +1,4 @@
-"""The disk under a store: it fills up, loses power, goes away for a moment; the clock is wrong."""
+"""Failures of the disk and the clock: full, power loss, errors that pass, wrong time."""
 
 import ast
 import datetime
@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 kB, of which a ballast takes half."""
+    """A disk of 400 kB, half of it taken by a ballast file."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
@@ -74,7 +74,7 @@ def test_full_disk_is_named_and_the_build_resumes_with_room(
 def test_file_size_limit_is_named_and_the_build_resumes_without_it(
     tmp_path: Path, undisturbed: str
 ) -> None:
-    """RELIABILITY 3: RLIMIT_FSIZE, in a process of its own."""
+    """RELIABILITY 3: RLIMIT_FSIZE, in a separate process."""
     code = (
         "import resource; from tests.storage.write.test_disk import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
@@ -96,10 +96,10 @@ def test_file_size_limit_is_named_and_the_build_resumes_without_it(
 
 
 class PowerLoss:
-    """A disk that keeps, at the worst, what was flushed: a name counts when its folder was synced.
+    """A disk that keeps in the worst case only what was flushed: names in synced folders.
 
-    Files are flushed before they get a name (write_and_sync), so a folder that is synced keeps its
-    names with the bytes that they have now. Every state after a flush is kept, to be looked at.
+    Files are flushed before they get a name (write_and_sync), so a synced folder keeps its names
+    with their present bytes. Every state after a flush is kept, for the test to check.
     """
 
     def __init__(self, top: Path) -> None:
@@ -131,7 +131,7 @@ class PowerLoss:
 def test_power_loss_leaves_committed_shards_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 2: cut after flushes (every other one); nothing that was not flushed is there."""
+    """RELIABILITY 2: power is cut after every second flush; unflushed data is lost."""
     about = make_about(num_classes=5, kept=1, shard_frames=12, chunk_frames=4)
     lengths = (5, 0, 6, 3)
     fill_store(tmp_path / "undisturbed.zarr", about, lengths)
@@ -160,7 +160,7 @@ def test_power_loss_leaves_committed_shards_whole(
 def test_build_reads_no_clock(
     tmp_path: Path, undisturbed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 11: ten years off, and stepping back at every question: the same bytes."""
+    """RELIABILITY 11: a clock ten years off that steps back at every call: the same bytes."""
     now = [time.time() + 10 * 365 * 86400.0]
 
     def step_back() -> float:
@@ -184,8 +184,8 @@ def test_build_reads_no_clock(
 def test_modules_of_storage_read_no_clock() -> None:
     """RELIABILITY 11: `time` is imported to pause only, `datetime` never.
 
-    The cache of a far store's objects drops what was used longest ago: a clock that is wrong
-    has it fetch more, and changes no byte.
+    The cache of remote objects drops the least recently used one: with a wrong clock it
+    fetches more, and no byte changes.
     """
     assert datetime  # the name that must not be imported there
     for source in (ROOT / "storage").rglob("*.py"):
@@ -203,7 +203,7 @@ def test_modules_of_storage_read_no_clock() -> None:
 
 
 def flaky(call: Callable[..., Any], *, fails: int, number: int) -> Callable[..., Any]:
-    """`call`, whose first `fails` calls get an error of the system."""
+    """Wrap `call` so that its first `fails` calls raise a system error."""
     left = [fails]
 
     def wrapped(*args: Any, **options: Any) -> Any:
@@ -249,7 +249,7 @@ def test_passing_disk_errors_are_retried(
 def test_lasting_disk_errors_are_named(
     sealed: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError]
 ) -> None:
-    """RELIABILITY 13: unmounted, stale, no permission: a few attempts, then the object's name."""
+    """RELIABILITY 13: unmounted, stale, no permission: retries, then an error with the name."""
     monkeypatch.setattr(object_file, "PAUSE_SECONDS", 0.0)
     store = open_store(sealed)
     monkeypatch.setattr(os, "pread", flaky(os.pread, fails=99, number=number))

@@ -1,4 +1,4 @@
-"""The system fails a writer at its Nth call: it is killed, refused, or lied to. Nothing is lost.
+"""System calls of a writer fail at the Nth call: killed, refused, or wrongly reported as done.
 
 The default run tries every 29th call; `pytest -m slow tests/storage/write/test_faults.py` all.
 """
@@ -60,7 +60,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def assert_not_half_read(path: Path) -> None:
-    """A reader sees the whole store, or is told that it is not there yet."""
+    """Assert that a reader gets a whole store, or an error while HEAD is absent."""
     if (path / "HEAD").exists():
         open_store(path).verify()
     else:
@@ -81,7 +81,7 @@ def kill(folder: Path, points: list[Point], undisturbed: str) -> None:
 
 
 def refuse(folder: Path, fault: str, points: list[Point], undisturbed: str) -> None:
-    """Every build ends well, or with an error of ours."""
+    """Assert that every build succeeds or fails with a StoreError."""
     for outcome in spoil(folder, fault, points):
         assert outcome.status in (0, NAMED), outcome
         if "ENOSPC" in fault and outcome.status:
@@ -114,7 +114,7 @@ def test_writer_killed_at_every_call_resumes_to_the_same_bytes(
 
 
 @pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC", "error=EROFS+"])
-def test_refused_calls_are_named_and_the_build_resumes(
+def test_refusal_at_some_calls_is_named_and_the_build_resumes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 3, 4, 13: full disk, EIO, read-only, at every 29th call."""
@@ -123,7 +123,7 @@ def test_refused_calls_are_named_and_the_build_resumes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_refused_calls_are_named_at_every_call_and_the_build_resumes(
+def test_refusal_at_every_call_is_named_and_the_build_resumes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 3, 4, 13: N = 1, 2, ... until it no longer fires."""
@@ -131,23 +131,23 @@ def test_refused_calls_are_named_at_every_call_and_the_build_resumes(
 
 
 def test_failed_flush_costs_a_rewrite_only(tmp_path: Path, undisturbed: str) -> None:
-    """RELIABILITY 4: the temporary is dropped and written anew; the build goes on."""
+    """RELIABILITY 4: the temporary file is dropped and written again; the build continues."""
     outcomes = spoil(tmp_path, "error=EIO", [("fsync", 2), ("fsync", 3), ("fsync", 9)])
     assert [outcome.status for outcome in outcomes] == [0, 0, 0]
     assert all(tree_digest(outcome.path) == undisturbed for outcome in outcomes)
 
 
 @pytest.mark.parametrize("fault", LIES)
-def test_calls_that_did_nothing_are_found(
+def test_false_success_at_some_calls_is_found(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
-    """RELIABILITY 9: the system says done, and has done nothing, or less. Every 29th call."""
+    """RELIABILITY 9: the system reports success and has done nothing, or less. Every 29th call."""
     refuse(tmp_path, fault, every(counts, LIES[fault], step=STEP), undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", LIES)
-def test_calls_that_did_nothing_are_found_at_every_call(
+def test_false_success_at_every_call_is_found(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
 ) -> None:
     """RELIABILITY 9: N = 1, 2, ... until it no longer fires."""

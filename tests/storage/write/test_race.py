@@ -1,4 +1,4 @@
-"""Processes on one store: writers who agree, writers who do not, readers in between."""
+"""Several processes on one store: writers with equal content, with other content, readers."""
 
 import multiprocessing
 import os
@@ -27,7 +27,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def write_all(path: Path, barrier: Barrier, seed: int, backwards: bool) -> str:
-    """A whole writer; what it says at the end."""
+    """Write and seal a store; return the digest or the error message."""
     barrier.wait()
     try:
         writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
@@ -60,7 +60,7 @@ def test_two_processes_that_agree_make_one_store(tmp_path: Path) -> None:
 def test_stage_that_vanishes_while_it_is_made_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 10: mkdir finds _stage, the other writer seals and clears it, mkdir looks."""
+    """RELIABILITY 10: mkdir finds _stage, the other writer removes it before mkdir checks."""
     digest = fill_store(tmp_path / "alone.zarr", ABOUT, LENGTHS)
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
@@ -90,7 +90,7 @@ def test_stage_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_two_processes_that_disagree_are_refused(tmp_path: Path) -> None:
-    """RELIABILITY 10: the first commit of a shard wins; nobody's shard is half another's."""
+    """RELIABILITY 10: the first commit of a shard wins; no shard mixes two writers' rows."""
     path = tmp_path / "a.zarr"
     said = race(path, (0, 100))
     assert any("was committed by another writer with other content" in text for text in said)
@@ -104,7 +104,7 @@ def test_two_processes_that_disagree_are_refused(tmp_path: Path) -> None:
 
 
 def test_readers_during_a_build_see_all_or_an_error(tmp_path: Path) -> None:
-    """RELIABILITY 12: looked at after every shard, and while another process writes."""
+    """RELIABILITY 12: read after every shard, and while another process writes."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, ABOUT, utterances=make_utterances(LENGTHS))
     for done, shard in enumerate(range(writer.num_shards)):
@@ -152,7 +152,7 @@ def test_reader_of_an_unfinished_store_names_absent_shards(tmp_path: Path) -> No
 def test_folder_that_vanishes_while_it_is_listed_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 12: a writer that seals removes its stage, and another one may have left one."""
+    """RELIABILITY 12: a writer that seals removes its stage, also one left by another writer."""
     path = tmp_path / "a.zarr"
     fill_store(path, ABOUT, LENGTHS)
     stage = path / "_stage"
@@ -169,13 +169,13 @@ def test_folder_that_vanishes_while_it_is_listed_is_skipped(
     monkeypatch.setattr(os, "scandir", scan_late)
     open_store(path).verify()
     assert not (path / "gone").exists()
-    assert stage.exists()  # nobody looked
+    assert stage.exists()  # was never listed
 
 
 def test_folder_that_cannot_be_listed_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 13: what nobody may look at is not taken for sound."""
+    """RELIABILITY 13: a folder that cannot be read is not reported as sound."""
     path = tmp_path / "a.zarr"
     fill_store(path, ABOUT, LENGTHS)
     scan = os.scandir

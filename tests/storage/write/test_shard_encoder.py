@@ -1,4 +1,4 @@
-"""The shard encoder makes what zarr-python makes, byte for byte, from blocks of any size."""
+"""The shard encoder writes the same bytes as zarr-python, from blocks of any size."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_shard_without_frames_has_no_objects() -> None:
 
 
 def test_long_shard_is_encoded_block_by_block() -> None:
-    """Ten hours need not fit: memory holds one block and what is compressed."""
+    """Ten hours of audio: memory holds one block and the compressed chunks."""
     about = make_about(num_classes=3000, kept=8, shard_frames=1 << 18, chunk_frames=1024)
     block = quick_block(about, 1024, seed=5)
     raw_bytes = sum(

@@ -1,4 +1,4 @@
-"""Large and empty: many classes, many ranks, utterances of no frames and of ten hours."""
+"""Extreme sizes: many classes, many ranks, utterances of no frames and of ten hours."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ BLOCK = 65_536
 
 
 @pytest.mark.parametrize("kept", [1, 200, 256])
-def test_store_of_262144_classes_and_256_ranks(tmp_path: Path, kept: int) -> None:
+def test_store_of_262144_classes_and_256_ranks_reads_back(tmp_path: Path, kept: int) -> None:
     lengths = [0, 150, 0, 0, 77, 0]
     about = make_about(num_classes=262_144, kept=kept, shard_frames=160, chunk_frames=80)
     block = quick_block(about, sum(lengths), seed=2)

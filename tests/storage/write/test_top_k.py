@@ -1,4 +1,4 @@
-"""Blocks of kept ranks. For what selections promise see tests/stages/teacher/test_selection.py."""
+"""Blocks of kept ranks. The contract of selections is in tests/stages/teacher/test_selection.py."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is written into a store is what is read from it, by us and by zarr-python."""
+"""Written values are read back unchanged, by our reader and by zarr-python."""
 
 import json
 import shutil
@@ -146,7 +146,7 @@ def test_reader_of_k_ranks_opens_the_first_tiers_only(
 
 
 def test_tail_is_the_mass_outside_of_k(store: SoftLabelStore) -> None:
-    """Within the code's error, the ranks and the tail of any k sum up to one."""
+    """Within the error of the codes, ranks and tail sum to one for every k."""
     for k in range(1, 8):
         labels = store.read_shard(0, k)
         mass_T = np.exp(labels.logp_TK).sum(axis=1) + labels.tail_T
@@ -195,7 +195,7 @@ def test_zarr_python_agrees_on_every_value(store: SoftLabelStore) -> None:
 
 
 def test_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
-    """What another program relies on; the format is final."""
+    """Other programs rely on this layout; the format is final."""
     metadata = json.loads((store.place.folder / "ids_1" / "zarr.json").read_text())
     (sharding,) = metadata["codecs"]
     assert sharding["name"] == "sharding_indexed"
@@ -216,7 +216,7 @@ def test_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
     assert "consolidated_metadata" not in json.loads((store.place.folder / "zarr.json").read_text())
 
 
-def test_many_classes_need_wider_ids(tmp_path: Path) -> None:
+def test_class_ids_above_65535_are_stored_as_uint32(tmp_path: Path) -> None:
     about = make_about(num_classes=70_001, kept=3)
     path = tmp_path / "wide.zarr"
     writer = StoreWriter.create(path, about, utterances=make_utterances([3]))
@@ -263,7 +263,7 @@ def test_keeping_more_than_all_classes_is_refused() -> None:
         ({"chunk_frames": 1 << 25, "shard_frames": 1 << 25}, "too large"),
     ],
 )
-def test_odd_about_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_about_with_invalid_fields_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(StoreError, match=message):
         make_about(**changes)
 
@@ -281,7 +281,7 @@ def test_store_without_head_is_under_construction(tmp_path: Path) -> None:
         open_store(tmp_path / "none.zarr")
 
 
-def test_writer_refuses_another_corpus_field_by_field(store: SoftLabelStore) -> None:
+def test_check_matches_names_each_field_that_differs(store: SoftLabelStore) -> None:
     """RELIABILITY 18."""
     store.check_matches(corpus_fingerprint="c" * 64, class_inventory="d" * 64)
     with pytest.raises(
@@ -335,7 +335,7 @@ def test_writer_does_not_resume_other_utterances(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("id", ["a\0b", "\ud800"])
-def test_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
+def test_utterance_id_that_is_not_valid_text_is_refused(tmp_path: Path, id: str) -> None:
     """RELIABILITY 20."""
     row = StoreUtterance(id=id, num_frames=3, digest="0" * 64)
     with pytest.raises(StoreError, match="NUL or is not UTF-8"):
@@ -343,7 +343,7 @@ def test_id_that_is_no_text_is_refused(tmp_path: Path, id: str) -> None:
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_utterance_id_is_refused(tmp_path: Path) -> None:
     """RELIABILITY 20."""
     rows = make_utterances([3]) * 2
     with pytest.raises(StoreError, match="comes twice"):
