@@ -97,7 +97,7 @@ def test_penalty_is_added_to_every_word(graph_directory):
     assert costs[2.5] - costs[0.0] == pytest.approx(3 * 2.5, abs=1e-3)
 
 
-def test_penalty_that_is_higher_gives_fewer_words(graph_directory):
+def test_higher_penalty_gives_fewer_words(graph_directory):
     rng = np.random.default_rng(3)
     loglike_TC = rng.normal(size=(60, NUM_PDFS)).astype(np.float32)
     lengths = []
@@ -115,7 +115,7 @@ def test_partial_path_counts_if_no_final_state_is_reached():
     assert path.cost == pytest.approx(-loglike_TC[0, 0] - loglike_TC[1, 1], abs=1e-5)
 
 
-def test_no_path_costs_infinity():
+def test_cost_without_a_path_is_infinite():
     graph = kaldifst.compile("0 1 1 1\n1\n")  # one frame, no more
     path = decode_matrix(graph, loglike_of(np.zeros(3, np.int32)), limits=WIDE)
     assert path == BestPath(words=(), cost=math.inf, reached_final=False)
@@ -128,7 +128,7 @@ def test_utterance_without_frames_has_no_words(graph_directory):
     assert path == BestPath(words=(), cost=0.0, reached_final=True)
 
 
-def test_every_word_of_the_lexicon_can_be_decoded(graph_directory):
+def test_decoder_finds_every_word_of_the_lexicon(graph_directory):
     graph = read_graph(graph_directory)
     rng = np.random.default_rng(4)
     for word in LEXICON:
@@ -144,7 +144,7 @@ USUAL = EvaluateSettings()
 
 
 def random_graph(rng):
-    """A graph of fewer states than the usual min_active; every tenth arc is an epsilon."""
+    """A graph with fewer states than the default min_active; every tenth arc is an epsilon."""
     fst = kaldifst.StdVectorFst()
     for _ in range(NUM_STATES):
         fst.add_state()
@@ -164,7 +164,7 @@ def random_graph(rng):
 
 
 def costs_of(tmp_path, *, seed, min_active, beam=1.5):
-    """Costs that the decoder and the exhaustive search find."""
+    """Return the costs found by the decoder and by an exhaustive search."""
     rng = np.random.default_rng(seed)
     write_fst(tmp_path / "HLG.fst", random_graph(rng), type="const")
     loglike_TC = (2 * rng.normal(size=(NUM_FRAMES, NUM_PDFS))).astype(np.float32)
@@ -176,13 +176,13 @@ def costs_of(tmp_path, *, seed, min_active, beam=1.5):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_path_score_is_that_of_an_exhaustive_search(tmp_path, seed):
+def test_path_score_equals_that_of_an_exhaustive_search(tmp_path, seed):
     found, wanted = costs_of(tmp_path, seed=seed, min_active=USUAL.min_active)
     assert found == pytest.approx(wanted, abs=1e-3)
 
 
-def test_path_score_is_lost_by_a_low_min_active(tmp_path):
-    """The graphs above do need the setting: 20 states, the wheel's own default, lose paths."""
+def test_path_score_is_worse_with_a_low_min_active(tmp_path):
+    """The graphs above need the setting: 20 active states, the library's default, lose paths."""
     costs = [costs_of(tmp_path, seed=seed, min_active=20) for seed in range(10)]
     assert sum(found > wanted + 0.01 for found, wanted in costs) >= 3
     assert all(found > wanted - 1e-3 for found, wanted in costs)

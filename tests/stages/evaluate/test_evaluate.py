@@ -106,7 +106,7 @@ def test_trained_member_recognises_most_words(house, tmp_path):
     assert result.acoustic_scale in SETTINGS.acoustic_scales
 
 
-def test_result_is_the_only_file_that_stays(house, tmp_path):
+def test_evaluation_leaves_the_result_file_only(house, tmp_path):
     (tmp_path / "out" / "scratch").mkdir(parents=True)
     (tmp_path / "out" / "scratch" / "left by an interrupted run").touch()
     result = evaluate(house, tmp_path / "out", make_system(house, "one"))
@@ -246,8 +246,8 @@ def test_model_of_other_classes_is_refused(house, tmp_path):
 
 @pytest.mark.an4
 @pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
-def test_an4_s_alignments_spell_its_transcripts(tmp_path):
-    """Posteriors that are sure of the alignment give back (nearly) every word of dev."""
+def test_an4_alignments_decode_to_its_transcripts(tmp_path):
+    """Posteriors concentrated on the alignment decode to nearly every word of dev."""
     lang = read_lang(AN4 / "lang")
     build_graph(lang, tmp_path)
     graph, names = read_graph(tmp_path), read_words(tmp_path)

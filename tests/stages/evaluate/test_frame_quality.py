@@ -1,4 +1,4 @@
-"""Calibration, fidelity, gradients and speed, against dense float64 oracles and known answers."""
+"""Calibration, fidelity, gradients and speed compared with dense float64 oracles."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ def make_posteriors(num_frames, seed, sharpness=2.0):
 
 
 def keep(logp_TC, kept=KEPT):
-    """Soft labels without the store's rounding."""
+    """Soft labels without the rounding of the store."""
     ids_TK = np.argsort(-logp_TC, axis=1, kind="stable")[:, :kept]
     logp_TK = np.take_along_axis(logp_TC, ids_TK, axis=1)
     tail_T = 1 - np.exp(logp_TK).sum(axis=1)
@@ -50,7 +50,7 @@ def tally(ours_TC, theirs_TC, labels_T, *, kept=KEPT, ranks=(1, 2, KEPT), temper
 
 
 def dense_targets(theirs_TC, ours_TC, k):
-    """What k ranks ask for; and all that is kept, the tail spread as our own posteriors are."""
+    """Targets of k ranks, and of all kept ranks with the tail spread like `ours`."""
     prob_TC, own_TC = np.exp(theirs_TC), np.exp(ours_TC)
     top_TC, full_TC = np.zeros_like(prob_TC), np.zeros_like(prob_TC)
     for t, row in enumerate(prob_TC):
@@ -77,7 +77,7 @@ def frames():
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_gradients_of_ranks_are_those_of_dense_targets(frames, k):
+def test_gradients_of_ranks_match_dense_targets(frames, k):
     ours_TC, theirs_TC, _ = frames
     top_TC, full_TC = dense_targets(theirs_TC, ours_TC, k)
     own_TC = np.exp(ours_TC)
@@ -87,7 +87,7 @@ def test_gradients_of_ranks_are_those_of_dense_targets(frames, k):
     assert found.mean == pytest.approx(mean, rel=1e-5)
 
 
-def test_gradients_of_hard_labels_are_those_of_dense_targets(frames):
+def test_gradients_of_hard_labels_match_dense_targets(frames):
     ours_TC, theirs_TC, labels_T = frames
     known = labels_T != NO_LABEL
     _, full_TC = dense_targets(theirs_TC, ours_TC, 1)
@@ -211,7 +211,7 @@ def measure(house, store="dev.zarr", **facts):
     )
 
 
-def test_frame_quality_is_that_of_the_posteriors_of_dev(house):
+def test_frame_quality_matches_the_posteriors_of_dev(house):
     found = measure(house, k=2)
     model, _ = load_model(house / "model", "cpu")
     store = open_store(house / "dev.zarr")
@@ -246,11 +246,11 @@ def test_frame_quality_without_a_store_has_the_rest(house):
     assert document["fidelity"] is None
 
 
-def test_k_above_the_store_s_is_left_out(house):
+def test_ranks_above_those_stored_are_left_out(house):
     assert measure(house, k=50).fidelity.by_rank.keys() == {1, 2, 3}
 
 
-def test_model_that_does_not_fit_is_refused(house):
+def test_model_of_another_feature_dimension_is_refused(house):
     make_dev_corpus(house, feature_dim=9).close()
     with pytest.raises(BadInput):
         measure(house, store=None)
@@ -268,7 +268,7 @@ def test_soft_labels_of_another_corpus_are_refused(house):
         measure(house)
 
 
-def test_speed_is_a_thread_s_seconds_for_a_second_of_speech(house, tmp_path, monkeypatch):
+def test_speed_is_thread_seconds_per_second_of_speech(house, tmp_path, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(time, "thread_time", lambda: float(next(ticks)))  # each pass takes 1 s
     with CorpusFile(house / "dev.h5") as corpus:

@@ -1,4 +1,4 @@
-"""Log-likelihoods for the decoder: what members exclude stays excluded."""
+"""Log-likelihoods for the decoder: classes that the members exclude stay excluded."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def posteriors_of(house: Path, scratch: Path, members: tuple[str, ...], **changes: Any) -> Floats:
-    """Log-posteriors of dev, one utterance after the other, as the decoder is given them."""
+    """Log-posteriors of dev as passed to the decoder, all utterances concatenated."""
     system = System(
         name="a system",
         kind="ensemble",
@@ -60,15 +60,13 @@ def posteriors_of(house: Path, scratch: Path, members: tuple[str, ...], **change
 
 @pytest.fixture
 def alone(house: Path, tmp_path: Path) -> list[NDArray[np.float64]]:
-    """What each member gives, in float64."""
+    """Log-posteriors of each member in float64."""
     found = [posteriors_of(house, tmp_path / name, (name,)) for name in ("one", "two")]
     return [logp_TC.astype(np.float64) for logp_TC in found]
 
 
 @pytest.mark.parametrize("combine", ["arithmetic", "geometric"])
-def test_single_member_keeps_what_its_archives_hold(
-    house: Path, tmp_path: Path, combine: str
-) -> None:
+def test_single_member_keeps_its_archived_values(house: Path, tmp_path: Path, combine: str) -> None:
     found = posteriors_of(house, tmp_path / "s", ("one",), combine=combine)
     draw = sharp_posteriors(0, num_classes=NUM_CLASSES)
     for split in ("train", "dev"):  # in the order in which the maker drew them

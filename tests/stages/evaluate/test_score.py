@@ -79,7 +79,7 @@ def test_priors_are_shares_and_never_zero():
 
 
 def bowl(at):
-    """Errors that grow away from a point."""
+    """Return an error function that grows with the distance from a point."""
     return lambda point: int(
         1000 * (np.log(point.acoustic_scale / at.acoustic_scale) ** 2)
         + 10 * (point.insertion_penalty - at.insertion_penalty) ** 2

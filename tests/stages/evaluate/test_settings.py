@@ -1,4 +1,4 @@
-"""EvaluateSettings: what a decoder cannot search with is refused."""
+"""EvaluateSettings: search limits that the decoder cannot use are refused."""
 
 import pytest
 from pydantic import ValidationError

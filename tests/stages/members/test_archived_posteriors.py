@@ -1,4 +1,4 @@
-"""Other people's models by their posteriors: what Kaldi wrote is taken, what is wrong is named."""
+"""Members made from archived posteriors: Kaldi's archives are read, errors are named."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spoken(corpus: Path) -> dict[str, Matrices]:
-    """What a small GRU says of every utterance of train and dev."""
+    """Posteriors of a small GRU for every utterance of train and dev."""
     said: dict[str, Matrices] = {}
     for split in SPLITS:
         with CorpusFile(corpus / f"{split}.h5") as file:
@@ -89,7 +89,7 @@ def said_by(directory: Path, corpus: Path, split: str) -> Matrices:
         return {file.utterances[index].id: logp_TC for index, logp_TC in blocks}
 
 
-def test_what_was_archived_is_what_the_member_says(
+def test_archived_member_returns_the_archived_posteriors(
     tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
 ) -> None:
     member = adopt(archives, corpus, tmp_path / "member")
@@ -129,7 +129,7 @@ def as_two_archives(archives: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [as_archive, as_text, as_two_archives])
-def test_every_way_of_writing_archives_is_read(
+def test_archives_in_every_kaldi_format_are_read(
     tmp_path: Path,
     archives: Path,
     corpus: Path,
@@ -154,7 +154,7 @@ def to_probabilities(matrices: Matrices) -> None:
         matrices[id] = np.exp(matrices[id])
 
 
-def test_probabilities_are_taken_where_it_is_said(
+def test_probabilities_are_read_if_posteriors_are_prob(
     tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
 ) -> None:
     for split in SPLITS:
@@ -186,7 +186,7 @@ def test_zero_probability_is_read_as_a_finite_logarithm(
     assert (np.delete(logp_TC, 2, axis=1) == LOG_ZERO).all()
 
 
-def test_small_log_posteriors_are_read_as_they_were_given(
+def test_small_log_posteriors_are_read_unchanged(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     def make_sure(matrices: Matrices) -> None:
@@ -262,7 +262,7 @@ BAD: dict[str, tuple[Callable[[Matrices], None], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_posteriors_are_one_named_error(
+def test_invalid_posteriors_give_one_line_of_error(
     tmp_path: Path, archives: Path, corpus: Path, case: str
 ) -> None:
     edit, error, message = BAD[case]
@@ -274,15 +274,15 @@ def test_bad_posteriors_are_one_named_error(
 
 
 def differ_by_a_frame(matrices: Matrices) -> None:
-    """train-4 lacks its last frame, train-11 has one too many."""
+    """Remove the last frame of train-4 and add one to train-11."""
     drop_a_frame(matrices)
     matrices["train-11"] = np.concatenate([matrices["train-11"], matrices["train-11"][:1]])
 
 
-def test_a_frame_of_difference_is_a_setting_and_is_recorded(
+def test_one_frame_of_difference_needs_a_setting_and_is_recorded(
     tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
 ) -> None:
-    """RELIABILITY 19: posteriors against the corpus; the default refuses them, with both counts."""
+    """RELIABILITY 19: by default a difference to the corpus is refused, with both counts."""
     change(archives, differ_by_a_frame)
     member = adopt(archives, corpus, tmp_path / "member", max_length_difference=1)
     about, strict = read_archive_about(member), tmp_path / "strict"
@@ -301,7 +301,7 @@ def test_a_frame_of_difference_is_a_setting_and_is_recorded(
 
 
 @pytest.mark.parametrize("by", [-2, 2])
-def test_two_frames_of_difference_are_never_taken(
+def test_two_frames_of_difference_are_always_refused(
     tmp_path: Path, archives: Path, corpus: Path, by: int
 ) -> None:
     def differ(matrices: Matrices) -> None:
@@ -358,7 +358,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damaged_archives_are_one_named_error(
+def test_damaged_archives_give_one_line_of_error(
     tmp_path: Path, archives: Path, corpus: Path, case: str
 ) -> None:
     spoil, error, message = DAMAGED[case]
@@ -368,7 +368,7 @@ def test_damaged_archives_are_one_named_error(
     assert "\n" not in str(caught.value)
 
 
-def test_archives_that_were_changed_or_moved_are_refused(
+def test_changed_or_moved_archives_are_refused(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     member = adopt(archives, corpus, tmp_path / "member")
@@ -382,7 +382,7 @@ def test_archives_that_were_changed_or_moved_are_refused(
         open_member(member, device="cpu")
 
 
-def test_the_place_of_archives_does_not_count_their_content_does(
+def test_posteriors_fingerprint_depends_on_content_not_on_place(
     tmp_path: Path, archives: Path
 ) -> None:
     before = posteriors_fingerprint(archives)
@@ -403,7 +403,7 @@ def test_the_place_of_archives_does_not_count_their_content_does(
         posteriors_fingerprint(archives)
 
 
-def test_a_member_is_known_by_its_posteriors_however_they_are_written(
+def test_archived_member_fingerprint_does_not_depend_on_archive_layout(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     one = read_archive_about(adopt(archives, corpus, tmp_path / "one"))
@@ -414,7 +414,7 @@ def test_a_member_is_known_by_its_posteriors_however_they_are_written(
         label(tmp_path / "t", corpus, [tmp_path / "two", tmp_path / "two"])
 
 
-def test_a_member_of_another_corpus_is_refused(
+def test_archived_member_of_another_corpus_is_refused(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     member = adopt(archives, corpus, tmp_path / "member")
@@ -423,7 +423,7 @@ def test_a_member_of_another_corpus_is_refused(
         said_by(member, tmp_path / "other", "train")
 
 
-def test_a_description_that_is_not_ours_is_named(
+def test_member_description_of_another_format_is_named(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     member = adopt(archives, corpus, tmp_path / "member")
@@ -433,7 +433,7 @@ def test_a_description_that_is_not_ours_is_named(
         open_member(member, device="cpu")
 
 
-def test_without_test_posteriors_evaluation_says_so(
+def test_member_without_test_posteriors_is_not_evaluated_and_says_why(
     tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
 ) -> None:
     progress = RecordingProgress()
@@ -490,7 +490,7 @@ def make_trained(directory: Path, kind: str, *, seed: int = 3) -> Path:
     return directory
 
 
-def test_a_teacher_of_own_and_foreign_members_is_that_of_the_models_themselves(
+def test_teacher_of_archived_and_trained_members_equals_that_of_the_models(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
     foreign = adopt(archives, corpus, tmp_path / "foreign")

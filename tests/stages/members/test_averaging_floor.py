@@ -1,4 +1,4 @@
-"""The averaging floor: a teacher takes archives as if they held nothing below e^-87.3."""
+"""The averaging floor: a teacher reads archives as if every value were at least e^-87.3."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def as_given(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> list[Pat
 
 @pytest.fixture(scope="module")
 def floored(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> list[Path]:
-    """The same members with archives that were raised to the floor when they were written."""
+    """The same members with archives whose values were raised to the floor before writing."""
     return members(tmp_path_factory.mktemp("floored"), corpus, floor=float(LOG_FLOOR))
 
 

@@ -27,7 +27,7 @@ def make_rows(lengths: list[int]) -> list[Utterance]:
 
 
 @given(st.lists(st.integers(0, 70), max_size=30), st.integers(1, 200), st.integers(0, 9))
-def test_plan_has_each_frame_once_in_the_order_asked(
+def test_plan_has_each_frame_once_in_the_given_order(
     lengths: list[int], batch_frames: int, seed: int
 ) -> None:
     rows = make_rows(lengths)
@@ -55,8 +55,8 @@ def read_length(piece: batches.Piece) -> int:
     return piece.last - piece.first
 
 
-def test_plan_of_existing_stores_stays() -> None:
-    """Another plan would move the last bits of what a store made again holds."""
+def test_plan_does_not_change_for_existing_stores() -> None:
+    """Another plan would change the last bits of a store that is made again."""
     plan = plan_batches(make_rows([9, 0, 9, 0, 5, 9000, 0, 3, 31]), range(9), batch_frames=31)
     found = [[piece.index for piece in pieces] for pieces in plan]
     assert found == [[0, 2], [4], [5], [5], [7], [8]]
@@ -81,7 +81,7 @@ def test_batch_holds_the_features_of_its_pieces(tmp_path: Path) -> None:
         assert not features_TF[length:].any()
 
 
-def test_batch_of_some_pieces_is_that_of_reading_them_alone(tmp_path: Path) -> None:
+def test_batch_only_equals_reading_these_pieces_alone(tmp_path: Path) -> None:
     corpus, batch = make_batch(tmp_path)
     for rows in ([0, 1, 2], [1, 2], [2]):
         part = batch.only(rows)
@@ -92,7 +92,7 @@ def test_batch_of_some_pieces_is_that_of_reading_them_alone(tmp_path: Path) -> N
         assert torch.equal(part.lengths_B, alone.lengths_B)
 
 
-def test_batch_without_features_has_their_shape_alone(tmp_path: Path) -> None:
+def test_batch_without_features_has_lengths_only(tmp_path: Path) -> None:
     corpus, batch = make_batch(tmp_path)
     bare = read_batch(corpus, batch.pieces, device="cpu", with_features=False)
     assert bare.features_BTF.shape == (3, 44, 0)
@@ -112,7 +112,7 @@ def test_posteriors_do_not_depend_on_the_batch(tmp_path: Path, kind: str) -> Non
         np.testing.assert_allclose(logp_TC, alone[index], atol=2e-5)
 
 
-def test_posteriors_of_a_long_utterance_in_pieces_are_those_of_the_whole(
+def test_posteriors_of_pieces_equal_those_of_the_whole_utterance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model("conv")  # two layers see 14 frames to either side

@@ -1,4 +1,4 @@
-"""The ensemble's mean against float64."""
+"""The mean of an ensemble compared with a float64 oracle."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ MEMBERS = [make_logp(31, 17, seed=seed) for seed in range(3)]
 WEIGHTS = (1.0, 2.0, 0.5)
 
 
-def test_the_arithmetic_mean_is_of_probabilities() -> None:
+def test_arithmetic_mean_averages_probabilities() -> None:
     found = average_log_posteriors(MEMBERS, WEIGHTS, "arithmetic")
     shares = np.array(WEIGHTS) / sum(WEIGHTS)
     mean = sum(s * np.exp(m.astype(np.float64)) for s, m in zip(shares, MEMBERS, strict=True))
@@ -27,7 +27,7 @@ def test_the_arithmetic_mean_is_of_probabilities() -> None:
     np.testing.assert_allclose(found, np.log(mean), atol=2e-6, rtol=2e-6)
 
 
-def test_the_geometric_mean_is_of_logarithms_and_renormalised() -> None:
+def test_geometric_mean_averages_logarithms_and_renormalises() -> None:
     found = average_log_posteriors(MEMBERS, WEIGHTS, "geometric")
     shares = np.array(WEIGHTS) / sum(WEIGHTS)
     mean = sum(s * m.astype(np.float64) for s, m in zip(shares, MEMBERS, strict=True))
@@ -36,12 +36,12 @@ def test_the_geometric_mean_is_of_logarithms_and_renormalised() -> None:
 
 
 @pytest.mark.parametrize("combine", ["arithmetic", "geometric"])
-def test_one_member_is_its_own_mean(combine: Combine) -> None:
+def test_mean_of_one_member_is_that_member(combine: Combine) -> None:
     found = average_log_posteriors(MEMBERS[:1], (3.0,), combine)
     np.testing.assert_allclose(found, MEMBERS[0], atol=2e-6, rtol=2e-6)
 
 
-def test_members_are_left_as_they_were() -> None:
+def test_averaging_does_not_change_its_inputs() -> None:
     before = [member.copy() for member in MEMBERS]
     for combine in ("arithmetic", "geometric"):
         average_log_posteriors(MEMBERS, WEIGHTS, combine)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_members_are_left_as_they_were() -> None:
         np.testing.assert_array_equal(member, copy)
 
 
-def test_what_all_members_exclude_stays_finite() -> None:
+def test_mean_of_excluded_classes_is_finite() -> None:
     logp_TC = np.array([[0.0, -300.0]], np.float32)
     found = average_log_posteriors([logp_TC, logp_TC], (1.0, 1.0), "arithmetic")
     assert np.isfinite(found).all()
@@ -77,13 +77,13 @@ def test_floor_raises_what_is_below_and_keeps_nan() -> None:
     assert raise_to_floor(logp_TC, floor=-np.inf) is logp_TC
 
 
-def test_no_frames_have_a_mean() -> None:
+def test_mean_of_no_frames_is_empty() -> None:
     empty = np.zeros((0, 5), np.float32)
     for combine in ("arithmetic", "geometric"):
         assert average_log_posteriors([empty], (1.0,), combine).shape == (0, 5)  # type: ignore[arg-type]
 
 
-def test_weights_sum_to_one_and_must_fit() -> None:
+def test_normalised_weights_sum_to_one_and_match_the_members() -> None:
     assert normalise_weights(None, 4) == (0.25,) * 4
     assert normalise_weights((1.0, 3.0), 2) == (0.25, 0.75)
     for weights in ((1.0,), (1.0, 0.0), (1.0, -1.0)):
@@ -94,7 +94,7 @@ def test_weights_sum_to_one_and_must_fit() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_a_temperature_flattens_or_sharpens(temperature: float) -> None:
+def test_soften_matches_the_float64_power_of_probabilities(temperature: float) -> None:
     p_TC = np.exp(MEMBERS[0].astype(np.float64)) ** (1 / temperature)
     p_TC /= p_TC.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(soften(MEMBERS[0], temperature), np.log(p_TC), atol=5e-6, rtol=5e-6)
@@ -105,10 +105,10 @@ def test_a_temperature_flattens_or_sharpens(temperature: float) -> None:
     ("value", "is_sound"),
     [(None, True), (np.nan, False), (np.inf, False), (-np.inf, False), (0.0, False)],
 )
-def test_who_adds_a_member_hears_whether_it_was_a_distribution(
+def test_add_member_returns_whether_its_input_is_a_distribution(
     combine: Combine, value: float | None, is_sound: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 16: in whichever block of rows it stands, at whichever frame."""
+    """RELIABILITY 16: at every frame, in every block of rows."""
     monkeypatch.setattr("stages.members.ensemble_posteriors.BLOCK_VALUES", 5 * 17)
     for frame in (0, 4, 5, 30):
         logp_TC = MEMBERS[0].copy()
@@ -118,7 +118,7 @@ def test_who_adds_a_member_hears_whether_it_was_a_distribution(
         assert add_member(total_TC, logp_TC, weight=0.5, combine=combine) is is_sound
 
 
-def test_a_sum_that_is_off_is_heard_of() -> None:
+def test_add_member_reports_probabilities_that_do_not_sum_to_one() -> None:
     for shift, is_sound in ((1e-4, True), (1e-2, False), (-1e-2, False)):
         logp_TC = MEMBERS[0] + np.float32(shift)
         total_TC = np.zeros_like(logp_TC)

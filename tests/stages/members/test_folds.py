@@ -1,4 +1,4 @@
-"""Folds: no model labels a speaker that it has heard in training."""
+"""Folds: no model labels a speaker of its own training data."""
 
 from collections import Counter
 from pathlib import Path
@@ -67,7 +67,7 @@ def make_rows(frames: list[int], num_speakers: int) -> list[Utterance]:
 
 
 @given(st.lists(st.integers(0, 99), min_size=11, max_size=40), st.integers(2, 5))
-def test_every_speaker_is_in_one_fold_and_folds_are_even(frames: list[int], n: int) -> None:
+def test_folds_partition_the_speakers_evenly(frames: list[int], n: int) -> None:
     rows = make_rows(frames, num_speakers=11)
     assume(len({row.speaker for row in rows if row.num_frames}) > 1)
     fold_of = plan_folds(rows, n, unlabelled=())
@@ -83,12 +83,12 @@ def test_every_speaker_is_in_one_fold_and_folds_are_even(frames: list[int], n: i
     )
 
 
-def test_the_order_of_utterances_does_not_matter() -> None:
+def test_folds_do_not_depend_on_the_order_of_utterances() -> None:
     rows = make_rows([7, 31, 4, 15, 9, 26], num_speakers=6)
     assert plan_folds(rows, 3, unlabelled=()) == plan_folds(rows[::-1], 3, unlabelled=())
 
 
-def test_a_training_utterance_is_labelled_by_the_model_that_never_heard_its_speaker(
+def test_folded_member_labels_a_training_utterance_with_its_held_out_model(
     corpus: Path, member: Path
 ) -> None:
     opened = open_member(member, device="cpu")
@@ -107,7 +107,7 @@ def test_a_training_utterance_is_labelled_by_the_model_that_never_heard_its_spea
     assert folds == set(range(NUM_FOLDS))
 
 
-def test_a_model_is_trained_without_its_fold(corpus: Path, tmp_path: Path) -> None:
+def test_fold_model_is_trained_on_the_other_folds(corpus: Path, tmp_path: Path) -> None:
     progress = train(corpus, tmp_path)
     opened = open_member(tmp_path, device="cpu")
     assert isinstance(opened, FoldedMember)
@@ -120,11 +120,13 @@ def test_a_model_is_trained_without_its_fold(corpus: Path, tmp_path: Path) -> No
     assert of_fold[NUM_FOLDS - 1] > 0
 
 
-def test_what_is_trained_is_not_trained_again(corpus: Path, member: Path) -> None:
+def test_trained_folds_are_not_trained_again(corpus: Path, member: Path) -> None:
     assert train(corpus, member).total == 0
 
 
-def test_new_speakers_are_heard_by_all(corpus: Path, member: Path, tmp_path: Path) -> None:
+def test_new_speakers_are_labelled_by_the_mean_of_all_models(
+    corpus: Path, member: Path, tmp_path: Path
+) -> None:
     opened = open_member(member, device="cpu")
     assert isinstance(opened, FoldedMember)
     strangers = opened.about.model_copy(update={"fold_of": {"nobody": 0}})
@@ -135,13 +137,13 @@ def test_new_speakers_are_heard_by_all(corpus: Path, member: Path, tmp_path: Pat
     np.testing.assert_allclose(np.exp(found), np.mean(said, axis=0), atol=1e-6)
 
 
-def test_a_member_is_whole_only_with_its_description(corpus: Path, member: Path) -> None:
+def test_folded_member_counts_the_parameters_of_all_its_models(corpus: Path, member: Path) -> None:
     assert open_member(member, device="cpu").num_parameters == NUM_FOLDS * sum(
         value.numel() for value in load_model(fold_directory(member, 0), "cpu")[0].parameters()
     )
 
 
-def test_a_model_that_is_another_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_swapped_or_missing_fold_model_is_refused(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path, folds=2)
     (tmp_path / "fold-1").rename(tmp_path / "x")
     (tmp_path / "fold-2").rename(tmp_path / "fold-1")
@@ -152,6 +154,6 @@ def test_a_model_that_is_another_is_refused(corpus: Path, tmp_path: Path) -> Non
         open_member(tmp_path, device="cpu")
 
 
-def test_more_folds_than_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_folds_above_the_number_of_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="found 3 speakers for 4 folds"):
         train(corpus, tmp_path, folds=4)

@@ -1,4 +1,4 @@
-"""The table of kinds: settings choose their row, directories are opened by theirs."""
+"""The table of kinds: settings and directories of a member choose their row."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def read(*members: Any) -> tuple[MemberSettings, ...]:
         ({"posteriors": "post", "architecture": None}, ARCHIVED),
     ],
 )
-def test_kind_follows_from_what_is_written(written: dict[str, Any], kind: Any) -> None:
+def test_kind_follows_from_the_given_settings(written: dict[str, Any], kind: Any) -> None:
     (member,) = read({"name": "m", **written})
     assert type(member) is kind.settings
     assert kind_of(member) is kind
@@ -67,12 +67,12 @@ def test_settings_of_two_kinds_are_refused(written: dict[str, Any], message: str
         read({"name": "m", **written})
 
 
-def test_settings_that_are_no_mapping_are_refused() -> None:
+def test_settings_other_than_a_mapping_are_refused() -> None:
     with pytest.raises(ValidationError, match="valid dictionary"):
         read("tdnn")
 
 
-def test_kinds_have_names_keys_and_descriptions_of_their_own() -> None:
+def test_kinds_have_unique_names_keys_and_descriptions() -> None:
     for values in (
         [kind.name for kind in KINDS],
         [kind.key for kind in KINDS],
@@ -99,7 +99,7 @@ def test_directory_without_a_member_is_named(tmp_path: Path) -> None:
     assert why_not(tmp_path / "nothing", ("dev",)) == "its models are not here"
 
 
-def test_recipe_of_a_kind_does_not_depend_on_how_it_was_chosen() -> None:
+def test_recipe_does_not_depend_on_how_the_kind_was_chosen() -> None:
     short, explicit = read(
         {"name": "a", "posteriors": "post"}, {"name": "b", "kind": "archived", "posteriors": "x"}
     )

@@ -1,4 +1,4 @@
-"""What every kind of member promises: one suite for trained, folded and archived ones."""
+"""The contract of members: one suite for trained, folded and archived ones."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +80,7 @@ def first_batch(corpus: CorpusFile, *, batch_frames: int = 150) -> Batch:
     return read_batch(corpus, next(plan), device="cpu", with_features=True)
 
 
-def test_member_says_what_it_is(member: Member, directory: Path, train: CorpusFile) -> None:
+def test_member_describes_itself(member: Member, directory: Path, train: CorpusFile) -> None:
     about = member.about
     assert about.title
     assert len(about.fingerprint) == 64
@@ -112,7 +112,7 @@ def test_posteriors_of_a_batch_are_a_tensor_of_distributions(
     assert torch.equal(batch.features_BTF, before_BTF)
 
 
-def test_posteriors_of_a_batch_are_the_same_bits_each_time(
+def test_posteriors_of_a_batch_are_deterministic(
     member: Member, directory: Path, train: CorpusFile
 ) -> None:
     batch, loaded = first_batch(train), member.load()
@@ -127,7 +127,9 @@ def test_posteriors_of_a_batch_are_the_same_bits_each_time(
             assert torch.equal(found_TC, wanted_TC)
 
 
-def test_posteriors_do_not_depend_on_company(member: Member, train: CorpusFile) -> None:
+def test_posteriors_do_not_depend_on_the_rest_of_the_batch(
+    member: Member, train: CorpusFile
+) -> None:
     loaded = member.load()
     alone = posteriors_of(loaded, train, batch_frames=1)
     together = posteriors_of(loaded, train, batch_frames=10**6)

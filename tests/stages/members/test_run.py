@@ -1,4 +1,4 @@
-"""A member is run behind one check: errors name the member, the utterance and the frame."""
+"""Every member runs behind one check: errors name the member, utterance and frame."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def corpus(tmp_path: Path) -> Path:
 def run_changed(
     directory: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
-    """Run a member over all of dev whose output is changed."""
+    """Run a member over all of dev and change its output."""
     monkeypatch.setattr(
         LoadedModel, "log_posteriors", lambda self, batch: change(usual(self, batch), batch)
     )
@@ -43,7 +43,7 @@ def run_changed(
         list(compute_posteriors(member, file, indices, batch_frames=90, device="cpu", name="m"))
 
 
-def test_frame_of_a_long_utterance_is_counted_from_its_start(
+def test_error_counts_frames_from_the_start_of_the_utterance(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "PIECE_FRAMES", 20)
@@ -60,10 +60,10 @@ def test_frame_of_a_long_utterance_is_counted_from_its_start(
         run_changed(directory, corpus, monkeypatch, spoil)
 
 
-def test_context_is_not_checked(
+def test_context_frames_are_not_checked(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of frames outside a piece another piece gives the posteriors."""
+    """The posteriors of context frames come from another piece."""
     monkeypatch.setattr(batches, "PIECE_FRAMES", 20)
     monkeypatch.setattr(batches, "CONTEXT_FRAMES", 7)
 
@@ -85,7 +85,7 @@ def test_output_of_another_shape_is_refused(
         run_changed(directory, corpus, monkeypatch, change)
 
 
-def test_utterance_that_fails_is_named_whoever_runs_the_member(
+def test_failing_utterance_is_named_by_every_caller(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(logp_BTC: Tensor, batch: Batch) -> Tensor:
@@ -99,7 +99,7 @@ def test_utterance_that_fails_is_named_whoever_runs_the_member(
         run_changed(directory, corpus, monkeypatch, fail)
 
 
-def test_error_of_this_program_is_raised_as_it_is(
+def test_stage_error_of_a_member_is_raised_unchanged(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Tensor, __: Batch) -> Tensor:
@@ -144,7 +144,7 @@ def test_archived_matrix_is_read_once_for_all_pieces(
 
 
 def test_archived_matrix_of_another_shape_is_refused(tmp_path: Path) -> None:
-    """An edit between opening and reading is seen by the shape of what is read."""
+    """The shape of the matrix reveals an edit between opening and reading."""
     corpus = make_corpus_directory(tmp_path / "corpus")
     posteriors = sharp_posteriors(3, num_classes=NUM_CLASSES, floor=-50)
     directory = make_archived_member(tmp_path / "m", corpus, posteriors)

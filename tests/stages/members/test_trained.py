@@ -1,4 +1,4 @@
-"""The ensemble: a member is trained from a corpus directory; its settings are checked."""
+"""Trained members: made from a corpus directory; their settings are checked."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.support.makers.training import (
 SMALL = ArchitectureSettings(hidden=7, layers=1)
 
 
-def test_a_member_is_trained_and_says_what_it_was_trained_on(tmp_path: Path) -> None:
+def test_trained_member_records_its_training_data(tmp_path: Path) -> None:
     corpus_directory = make_corpus_directory(tmp_path / "corpus")
     settings = TrainedMemberSettings(name="m", architecture=SMALL, training=make_settings(epochs=2))
     progress = RecordingProgress()
@@ -41,7 +41,7 @@ def test_a_member_is_trained_and_says_what_it_was_trained_on(tmp_path: Path) -> 
     assert progress.done == progress.total
 
 
-def test_a_train_split_without_labels_is_refused(tmp_path: Path) -> None:
+def test_train_split_without_hard_labels_is_refused(tmp_path: Path) -> None:
     make_corpus_directory(tmp_path)
     make_corpus(tmp_path / "train.h5", unlabelled_frames=99)
     with pytest.raises(BadInput, match=r"train\.h5 has no hard labels"):
@@ -54,13 +54,13 @@ def test_a_train_split_without_labels_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_the_default_members_are_unlike() -> None:
+def test_default_members_differ_in_architecture_and_seed() -> None:
     members = EnsembleSettings().members
     assert len({member.architecture.kind for member in members}) == len(members) == 3
     assert len({member.training.seed for member in members}) == 3
 
 
-def test_two_members_of_one_name_are_refused() -> None:
+def test_members_with_the_same_name_are_refused() -> None:
     member = TrainedMemberSettings(name="twin")
     with pytest.raises(ValidationError, match="two members are called 'twin'"):
         EnsembleSettings(members=(member, member))

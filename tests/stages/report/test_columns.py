@@ -103,7 +103,7 @@ def test_keys_of_a_data_file_are_unique_and_its_columns_are_in_a_place() -> None
     assert all(found.on for found in COLUMNS)
 
 
-def test_best_cells_are_all_that_look_best() -> None:
+def test_best_style_marks_all_cells_that_are_shown_equal() -> None:
     table = make_table(
         [column("error", value=lambda row: row, shown=percent, lowest_is_best=True)],
         [0.131, 0.10501, None, 0.10504],

@@ -1,4 +1,4 @@
-"""What the report says: headline, order, table, posteriorgram, against numbers done by hand."""
+"""Contents of the report: headline, order, table, posteriorgram, compared with known figures."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The page: whole, self-contained, the same every time, and honest about what is not there."""
+"""The page: complete, self-contained, deterministic; missing figures are named."""
 
 import re
 from dataclasses import replace
@@ -34,7 +34,7 @@ SETTINGS = ReportSettings(dots_per_inch=50, bootstrap_samples=200)
 
 
 class Tags(HTMLParser):
-    """Fails where tags do not nest; keeps every tag with its attributes, and the text."""
+    """Raises if tags do not nest; keeps the text and every tag with its attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,14 +68,14 @@ def write(inputs: ReportInputs, directory: Path, **settings: object) -> Path:
 
 
 def only_read(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
-    """The same with other systems."""
+    """Return the inputs with other systems."""
     return replace(inputs, results=with_models(inputs, results), histories={})
 
 
 def with_models(
     inputs: ReportInputs, results: tuple[SystemResult, ...]
 ) -> tuple[SystemResult, ...]:
-    """As if trained where the inputs' own systems were."""
+    """Return systems whose models are in the directory of the inputs."""
     places = inputs.results[0].system.model_directories
     return tuple(
         replace(result, system=replace(result.system, model_directories=places))
@@ -84,13 +84,13 @@ def with_models(
 
 
 def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
-    """The same with other systems, and nothing that was read from disk."""
+    """Return the inputs with other systems and without anything read from disk."""
     return replace(inputs, results=results, histories={}, store=None)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with all there is to show."""
+    """A page with every section."""
     directory = tmp_path_factory.mktemp("whole")
     return write(make_inputs(directory), directory / "report")
 
@@ -163,7 +163,7 @@ def test_html_in_names_is_escaped(tmp_path: Path) -> None:
     assert "please call <b>seven & nine</b>" in tags.text
 
 
-def test_names_that_the_font_lacks_do_no_harm(tmp_path: Path) -> None:
+def test_names_with_missing_glyphs_are_shown(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path, [make_hard("硬标签"), make_essence(4, errors=230)])
     assert "硬标签" in parse(write(inputs, tmp_path / "report")).text
 
@@ -206,7 +206,7 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     assert "word error rates are unknown" in parse(page).text
 
 
-def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
+def test_pictures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     write(inputs, tmp_path / "report")
     page = write(only(inputs, make_hard()), tmp_path / "report")
@@ -214,7 +214,7 @@ def test_pictures_of_an_interrupted_run_do_not_stay(tmp_path: Path) -> None:
     assert not (page.parent / "training.png").exists()
 
 
-def test_history_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+def test_missing_or_malformed_history_is_named(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path, [make_hard()])
     with pytest.raises(MissingPart, match=r"gone\.jsonl is not there"):
         write(replace(inputs, histories={"hard labels": tmp_path / "gone.jsonl"}), tmp_path / "r")
@@ -241,7 +241,7 @@ def test_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
         write(inputs, tmp_path / "report")
 
 
-def test_example_without_a_student_shows_the_teacher_alone(tmp_path: Path) -> None:
+def test_example_without_a_student_shows_the_teacher_only(tmp_path: Path) -> None:
     page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
     assert (page.parent / "posteriorgram.png").exists()
     assert "or student" not in parse(page).text

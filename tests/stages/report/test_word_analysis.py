@@ -1,4 +1,4 @@
-"""Where words go wrong, and pictures' plans, against counts by hand."""
+"""Word errors by speaker and class, and plans of pictures, compared with counts by hand."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.support.makers.scores import make_scored, make_utterance
 
 
 def make_group(*hypotheses, name="k=8", k=8, seeds=1, weight=0.5):
-    """Two utterances of two speakers; `hypotheses` are what each seed heard."""
+    """Two utterances of two speakers; `hypotheses` has the words of each seed."""
     said = [("u1", "A B SEVEN", "anna"), ("u2", "PLEASE E NINE 42", "bert")]
     results = [
         make_scored(
@@ -42,7 +42,7 @@ def make_group(*hypotheses, name="k=8", k=8, seeds=1, weight=0.5):
 
 
 TWO_SEEDS = [
-    ("A SEVEN", "PLEASE THREE NINE 42 U"),  # B lost; E heard as THREE, U put in
+    ("A SEVEN", "PLEASE THREE NINE 42 U"),  # B deleted, E replaced by THREE, U inserted
     ("A B SEVEN", "PLEASE THREE NINE 42"),
 ]
 
@@ -73,7 +73,7 @@ def test_confusions_are_most_frequent_first():
     ]
 
 
-def test_worst_utterances_are_shown_next_to_rivals():
+def test_worst_utterances_are_shown_next_to_those_of_rivals():
     group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
     first, second = worst_utterances(group, [rival], most=5)
     assert (first.id, first.errors, second.id, second.errors) == ("u2", 1.5, "u1", 0.5)
@@ -83,7 +83,7 @@ def test_worst_utterances_are_shown_next_to_rivals():
     assert len(worst_utterances(group, [], most=1)) == 1
 
 
-def test_difference_is_that_of_chosen_and_baseline():
+def test_difference_is_between_chosen_group_and_baseline():
     group, rival = make_group(*TWO_SEEDS), make_group(("A B SEVEN", ""), name="hard labels")
     rows = slice_rows(by_speaker([group, rival]), [group, rival], has_pair=True)
     assert [(row.part, row.words, row.difference) for row in rows] == [

@@ -1,4 +1,4 @@
-"""What every mean of members promises: one suite for the processor's memory and for a device."""
+"""The contract of means of members: one suite for numpy on the CPU and torch on a device."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +99,9 @@ def test_mean_keeps_the_best_of_the_weighted_members(make: Make, rule: dict[str,
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_same_ids_and_codes_whatever_computes(make: Make, rule: dict[str, Any]) -> None:
+def test_mean_gives_the_same_ids_and_codes_in_every_implementation(
+    make: Make, rule: dict[str, Any]
+) -> None:
     about, found = make_rule(rule), []
     for each in (make, NumpyMean):
         mean = each(about, sum(LENGTHS))
@@ -114,7 +116,9 @@ def test_same_ids_and_codes_whatever_computes(make: Make, rule: dict[str, Any]) 
 
 @pytest.mark.parametrize("combine", ["arithmetic", "geometric"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
-def test_what_may_be_no_distribution_is_flagged(make: Make, combine: str, value: float) -> None:
+def test_mean_flags_pieces_that_are_not_distributions(
+    make: Make, combine: str, value: float
+) -> None:
     for wrong in range(len(LENGTHS)):
         member = members()[0]
         member[wrong][0, 9] = value
@@ -138,12 +142,12 @@ def test_values_below_the_floor_are_raised_to_it(make: Make) -> None:
     np.testing.assert_array_equal(found[0].logp_TK, found[1].logp_TK)
 
 
-def test_no_frames_have_a_mean(make: Make) -> None:
+def test_mean_of_no_frames_is_empty(make: Make) -> None:
     for rule in RULES:
         assert sum(len(block.ids_TK) for block in make(make_rule(rule), 0).keep()) == 0
 
 
-def test_processor_keeps_its_bytes_and_a_gpu_its_posteriors() -> None:
+def test_mean_on_cpu_uses_numpy_and_on_cuda_torch() -> None:
     about = make_rule({})
     for device in ("cpu", "mps"):
         assert isinstance(mean_on(device, about, 3), NumpyMean)
@@ -152,7 +156,7 @@ def test_processor_keeps_its_bytes_and_a_gpu_its_posteriors() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES[:3], ids=str)
-def test_teacher_keeps_the_same_whatever_computes(
+def test_teacher_stores_agree_between_implementations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
 ) -> None:
     corpus = make_corpus_directory(tmp_path / "corpus")

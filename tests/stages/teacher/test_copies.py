@@ -1,4 +1,4 @@
-"""Copies in the teacher: labelled by their own features, or not at all."""
+"""Copies in the teacher: labelled from their own features, or not labelled."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def corpus(tmp_path: Path) -> Path:
     return make_copied_corpus(tmp_path / "corpus")
 
 
-def test_every_copy_is_labelled_by_its_own_features(tmp_path: Path, corpus: Path) -> None:
+def test_copies_are_labelled_from_their_own_features(tmp_path: Path, corpus: Path) -> None:
     members = [make_member(tmp_path / "m", "tdnn", seed=1)]
     label(tmp_path / "t", corpus, members)
     store = open_store(tmp_path / "t" / "train.zarr")
@@ -57,7 +57,7 @@ def test_input_original_labels_originals_and_warped_copies_only(
         np.testing.assert_allclose(one.logp_TK, other.logp_TK, atol=0.02)
 
 
-def test_input_counts_unless_it_is_copy() -> None:
+def test_input_is_in_the_recipe_unless_it_is_copy() -> None:
     assert "input" not in TeacherSettings().identity()
     assert TeacherSettings(input="original").identity()["input"] == "original"
     with pytest.raises(ValidationError, match="'copy' or 'original'"):

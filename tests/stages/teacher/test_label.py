@@ -1,4 +1,4 @@
-"""label_corpus: small real models over a small corpus, into stores that are read back."""
+"""label_corpus: small real models label a small corpus; the stores are read back."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def ensemble_oracle(
     corpus: CorpusFile, members: list[Path], *, weights: tuple[float, ...], combine: Any
 ) -> list[NDArray[np.float32]]:
-    """Each utterance's posteriors, all members at once, in the order given."""
+    """Posteriors of every utterance, averaged over all members at once in the given order."""
     outputs = []
     for directory in members:
         model, _ = load_model(directory, "cpu")
@@ -72,7 +72,7 @@ def ensemble_oracle(
 @pytest.mark.parametrize(
     ("combine", "temperature"), [("arithmetic", 1.0), ("geometric", 1.0), ("arithmetic", 2.0)]
 )
-def test_a_store_holds_the_ensemble_s_best(
+def test_store_holds_the_best_classes_of_the_ensemble(
     tmp_path: Path, corpus: Path, members: list[Path], combine: Any, temperature: float
 ) -> None:
     weights = (1.0, 2.0, 0.5)
@@ -101,7 +101,9 @@ def test_a_store_holds_the_ensemble_s_best(
     assert TeacherSummary.model_validate(saved) == summary
 
 
-def test_log_norms_are_of_all_classes(tmp_path: Path, corpus: Path, members: list[Path]) -> None:
+def test_log_norms_are_computed_over_all_classes(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
     label(tmp_path / "t", corpus, members, temperatures=(2.0,), splits=("dev",))
     store = open_store(tmp_path / "t" / "dev.zarr")
     with CorpusFile(corpus / "dev.h5") as file:
@@ -112,7 +114,7 @@ def test_log_norms_are_of_all_classes(tmp_path: Path, corpus: Path, members: lis
         np.testing.assert_allclose(found_T, wanted_T, atol=1e-4)
 
 
-def test_the_order_of_members_does_not_matter(
+def test_teacher_does_not_depend_on_the_order_of_members(
     tmp_path: Path, corpus: Path, members: list[Path]
 ) -> None:
     """Weights go with their members; the mean is taken in the order of fingerprints."""
@@ -123,13 +125,13 @@ def test_the_order_of_members_does_not_matter(
     assert list(fingerprints) == sorted(fingerprints)
 
 
-def test_one_member_is_in_memory_at_a_time(
+def test_members_are_held_in_memory_one_at_a_time(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[int] = []
 
     class Counted:
-        """Stands for a model; counts those that live."""
+        """Wrap a model and count the instances that are alive."""
 
         def __init__(self, model: Any) -> None:
             self.model = model
@@ -150,7 +152,7 @@ def test_one_member_is_in_memory_at_a_time(
     label(tmp_path / "t", corpus, members, loaded_megabytes=0)
 
 
-def test_members_that_fit_into_memory_are_loaded_once(
+def test_members_that_fit_in_memory_are_loaded_once(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[Path] = []
@@ -168,10 +170,10 @@ def test_members_that_fit_into_memory_are_loaded_once(
     assert tree_digest(tmp_path / "all") == tree_digest(tmp_path / "one")
 
 
-def test_the_number_of_threads_is_the_settings_alone(
+def test_number_of_threads_follows_the_settings_only(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another number moves last bits: what the machine would take must not matter."""
+    """The number of threads changes the last bits, so the machine must not choose it."""
     seen: set[int] = set()
 
     def counting(self: LoadedModel, batch: Batch) -> Tensor:
@@ -187,10 +189,10 @@ def test_the_number_of_threads_is_the_settings_alone(
     assert seen == {2}
 
 
-def test_a_member_that_breaks_is_named_with_the_utterance(
+def test_failing_member_is_named_with_the_utterance(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 26: whatever it is that it raises."""
+    """RELIABILITY 26: for any exception."""
 
     def breaking(self: LoadedModel, batch: Batch) -> Tensor:
         if any(piece.utterance.id == "train-12" for piece in batch.pieces):
@@ -203,7 +205,7 @@ def test_a_member_that_breaks_is_named_with_the_utterance(
         label(tmp_path / "t", corpus, members)
 
 
-def test_a_batch_that_breaks_as_a_whole_is_named(
+def test_batch_that_fails_only_as_a_whole_is_named(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaking(self: LoadedModel, batch: Batch) -> Tensor:
@@ -217,10 +219,10 @@ def test_a_batch_that_breaks_as_a_whole_is_named(
 
 
 @pytest.mark.parametrize("swapped_after", [0, 1, 12])
-def test_work_of_a_plan_that_was_given_up_does_not_reach_the_next_store(
+def test_work_of_an_abandoned_plan_does_not_reach_the_next_store(
     tmp_path: Path, corpus: Path, members: list[Path], swapped_after: int
 ) -> None:
-    """A straggler of the old plan meets a store that was begun anew without an utterance."""
+    """Late work of the old plan meets a store that was begun again without an utterance."""
     kept: list[ShardWork] = []
 
     class Keeping:
@@ -253,7 +255,7 @@ def test_work_of_a_plan_that_was_given_up_does_not_reach_the_next_store(
 
 
 class StoppingProgress(RecordingProgress):
-    """Ctrl-C after so many utterances."""
+    """Interrupt after a given number of calls."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -265,7 +267,7 @@ class StoppingProgress(RecordingProgress):
             raise KeyboardInterrupt
 
 
-def test_interrupted_and_resumed_gives_the_same_bytes(
+def test_interrupted_teacher_resumes_to_the_same_bytes(
     tmp_path: Path, corpus: Path, members: list[Path]
 ) -> None:
     """RELIABILITY 1."""
@@ -290,7 +292,7 @@ def test_committed_shards_are_not_labelled_again(
     assert again.total == again.done == 0
 
 
-def test_the_note_says_pace_size_and_mass(
+def test_note_states_rate_size_and_kept_mass(
     tmp_path: Path, corpus: Path, members: list[Path]
 ) -> None:
     progress = RecordingProgress()
@@ -300,9 +302,7 @@ def test_the_note_says_pace_size_and_mass(
         assert part in note
 
 
-def test_the_summary_s_figures_are_those_of_the_store(
-    tmp_path: Path, corpus: Path, members: list[Path]
-) -> None:
+def test_summary_figures_match_the_store(tmp_path: Path, corpus: Path, members: list[Path]) -> None:
     (figures,) = label(tmp_path / "t", corpus, members, splits=("dev",)).stores
     store = open_store(tmp_path / "t" / "dev.zarr")
     with CorpusFile(corpus / "dev.h5") as file:
@@ -323,14 +323,16 @@ def test_the_summary_s_figures_are_those_of_the_store(
     assert (figures.kept, figures.num_classes, figures.left_out) == (3, NUM_CLASSES, ())
 
 
-def test_a_split_without_labels_has_no_frame_error(tmp_path: Path, members: list[Path]) -> None:
+def test_summary_of_a_split_without_hard_labels_has_no_frame_error(
+    tmp_path: Path, members: list[Path]
+) -> None:
     make_corpus(tmp_path / "c" / "dev.h5", unlabelled_frames=99)
     (figures,) = label(tmp_path / "t", tmp_path / "c", members, splits=("dev",)).stores
     assert figures.teacher_frame_error is None
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
-    """The GRU gives a NaN in frame 4 of these utterances."""
+    """Let the GRU return NaN in frame 4 of these utterances."""
 
     def poisoned(self: LoadedModel, batch: Batch) -> Tensor:
         logp_BTC = usual(self, batch)
@@ -342,7 +344,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
     monkeypatch.setattr(LoadedModel, "log_posteriors", poisoned)
 
 
-def test_a_nan_names_member_utterance_and_frame(
+def test_nan_is_named_with_member_utterance_and_frame(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RELIABILITY 16."""
@@ -353,10 +355,10 @@ def test_a_nan_names_member_utterance_and_frame(
         open_store(tmp_path / "t" / "train.zarr")
 
 
-def test_bad_utterances_are_left_out_and_listed(
+def test_utterances_with_bad_posteriors_are_left_out_and_listed(
     tmp_path: Path, corpus: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELIABILITY 16: wherever they are found, and wherever a run stops: the same bytes."""
+    """RELIABILITY 16: the same bytes wherever they occur and wherever a run is stopped."""
     poison(monkeypatch, {"train-3", "train-4", "train-22"})
     progress = RecordingProgress()
     changes: dict[str, Any] = {"on_bad_posterior": "skip-utterance", "splits": ("train",)}
@@ -375,7 +377,7 @@ def test_bad_utterances_are_left_out_and_listed(
     assert tree_digest(tmp_path / "a" / "train.zarr") == tree_digest(tmp_path / "b" / "train.zarr")
 
 
-def test_when_nothing_is_left_it_says_so(
+def test_leaving_out_every_utterance_is_an_error(
     tmp_path: Path, members: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_corpus(tmp_path / "c" / "dev.h5", lengths=(9, 7))
@@ -398,7 +400,7 @@ def test_when_nothing_is_left_it_says_so(
         ("feature_dim", 8, "feature_dim is 8, .* has 7"),
     ],
 )
-def test_a_member_of_another_corpus_is_named(
+def test_member_of_another_corpus_is_named(
     tmp_path: Path, corpus: Path, members: list[Path], field: str, value: Any, message: str
 ) -> None:
     """RELIABILITY 18."""
@@ -408,7 +410,9 @@ def test_a_member_of_another_corpus_is_named(
     assert not (tmp_path / "t" / "train.zarr").exists()
 
 
-def test_other_misuse_is_named(tmp_path: Path, corpus: Path, members: list[Path]) -> None:
+def test_invalid_members_weights_and_ranks_are_named(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
     with pytest.raises(BadInput, match="no members"):
         label(tmp_path / "t", corpus, [])
     with pytest.raises(BadInput, match="hold the same weights"):
@@ -435,6 +439,6 @@ def test_other_misuse_is_named(tmp_path: Path, corpus: Path, members: list[Path]
         {"on_bad_posterior": "ignore"},
     ],
 )
-def test_odd_settings_are_refused(changes: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TeacherSettings.model_validate(changes)

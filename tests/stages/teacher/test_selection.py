@@ -1,4 +1,4 @@
-"""What every selection of the k best promises: one suite for arrays and for tensors.
+"""The contract of selections of the k best: one suite for arrays and for tensors.
 
 The oracle sorts in float64. Inputs that hold ties, zeros of both signs and -inf are drawn.
 """
@@ -28,7 +28,7 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class Case:
-    """An implementation, and how arrays become its input."""
+    """An implementation and the conversion of arrays to its input."""
 
     name: str
     selection: Selection[Any]
@@ -114,7 +114,7 @@ def test_largest_probabilities_are_kept_and_ties_go_to_the_smaller_id(
 
 @pytest.mark.parametrize("sharpness", [1.0, 4.0, 9.0])
 @pytest.mark.parametrize("num_classes", [211, 9001])
-def test_tails_are_exact_down_to_the_smallest(
+def test_tail_mass_is_exact_down_to_the_smallest(
     case: Case, sharpness: float, num_classes: int
 ) -> None:
     logp_TC = make_logp(53, num_classes, seed=5, sharpness=sharpness)
@@ -131,7 +131,7 @@ def test_tails_are_exact_down_to_the_smallest(
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0, 7.0])
-def test_log_norm_is_of_all_classes(case: Case, temperature: float) -> None:
+def test_log_norm_is_computed_over_all_classes(case: Case, temperature: float) -> None:
     logp_TC = make_logp(23, 19)
     kept = case.selection.keep_top_k(
         case.given(logp_TC), 3, tiers=plan_tiers(3), temperatures=(1.0, temperature)
@@ -142,7 +142,7 @@ def test_log_norm_is_of_all_classes(case: Case, temperature: float) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 5])
-def test_all_or_one_of_the_classes_can_be_kept(case: Case, k: int) -> None:
+def test_selection_keeps_one_class_or_all(case: Case, k: int) -> None:
     logp_TC = make_logp(7, 5)
     for kept in (
         case.selection.keep_top_k(case.given(logp_TC), k, tiers=plan_tiers(k)),
@@ -155,7 +155,9 @@ def test_all_or_one_of_the_classes_can_be_kept(case: Case, k: int) -> None:
             assert (kept.tail_TG[:, -1] == 0.0).all()
 
 
-def test_blocks_make_no_difference(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selection_does_not_depend_on_block_size(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logp_TC = make_logp(101, 17)
     tiers = plan_tiers(5)
 
@@ -190,7 +192,7 @@ def test_k_outside_the_classes_is_refused(case: Case, k: int) -> None:
             keep(case.given(values_TC), k, tiers=plan_tiers(5))
 
 
-def test_log_posteriors_are_left_as_they_were(case: Case) -> None:
+def test_selection_does_not_change_its_input(case: Case) -> None:
     values = case.given(make_logp(11, 7))
     before = values + 0
     case.selection.keep_top_k(values, 3, tiers=plan_tiers(3), temperatures=(2.0,))
@@ -198,7 +200,7 @@ def test_log_posteriors_are_left_as_they_were(case: Case) -> None:
 
 
 def is_near_a_boundary(logp: NDArray[np.float64], *, error: float) -> NDArray[np.bool_]:
-    """Where an error of `error` nats may move a log-probability to the next code."""
+    """True where an error of `error` nats can change the code of a log-probability."""
     low, high = (np.clip(logp + sign * error, FLOOR, 0.0) for sign in (-1, 1))
     return np.asarray(
         np.rint(STEPS * np.sqrt(low / FLOOR)) != np.rint(STEPS * np.sqrt(high / FLOOR))
@@ -207,7 +209,7 @@ def is_near_a_boundary(logp: NDArray[np.float64], *, error: float) -> NDArray[np
 
 @pytest.mark.parametrize("num_classes", [33, 1000, 9001])
 @pytest.mark.parametrize("sharpness", [1.0, 4.0, 9.0])
-def test_same_ids_and_codes_from_arrays_and_tensors(
+def test_selection_gives_the_same_ids_and_codes_for_arrays_and_tensors(
     case: Case, num_classes: int, sharpness: float
 ) -> None:
     logp_TC = make_logp(211, num_classes, seed=7, sharpness=sharpness)

@@ -1,4 +1,4 @@
-"""summary.json: the audit is measured once, and read by those who show it."""
+"""summary.json: the audit is measured once and read by every command that prints it."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def teacher(tmp_path: Path, corpus: Path) -> Path:
-    """The directory of a teacher with the store of dev."""
+    """A teacher's directory with the store of dev."""
     members = [make_member(tmp_path / f"member-{n}", "tdnn", seed=n) for n in (1, 2)]
     label(tmp_path / "teacher", corpus, members, splits=("dev",))
     return tmp_path / "teacher"

@@ -1,4 +1,4 @@
-"""Masks and noise: frames stay where they are, zero is off, the generator decides."""
+"""Masks and noise: frames keep their positions, zero is off, the generator is the seed."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def _augmented(seed: int = 0, **settings: float) -> NDArray[np.float32]:
     )
 
 
-def test_zero_is_off() -> None:
+def test_augmentation_of_zero_changes_nothing() -> None:
     assert not AugmentationSettings().is_on
     np.testing.assert_array_equal(_augmented(), _features())
 
@@ -59,26 +59,26 @@ def test_feature_masks_replace_whole_rows_by_the_mean() -> None:
     assert widths == {0, 1, 2, 3}
 
 
-def test_noise_has_the_size_that_is_asked_and_spares_padding() -> None:
+def test_noise_has_the_given_size_and_leaves_padding_unchanged() -> None:
     results = np.stack([_augmented(seed, noise=0.5) for seed in range(200)])
     noise = (results - _features())[:, 0]
     np.testing.assert_allclose(noise.std(axis=(0, 1)), 0.5 * STD_F, rtol=0.05)
     assert (results[:, 1, 5:] == 0).all()
 
 
-def test_the_generator_decides() -> None:
+def test_augmentation_is_determined_by_the_generator() -> None:
     everything = {"time_masks": 1, "feature_masks": 1, "noise": 0.1}
     np.testing.assert_array_equal(_augmented(3, **everything), _augmented(3, **everything))
     assert (_augmented(3, **everything) != _augmented(4, **everything)).any()
 
 
-def test_negative_settings_are_refused() -> None:
+def test_augmentation_refuses_negative_settings() -> None:
     with pytest.raises(ValidationError):
         AugmentationSettings(noise=-0.1)
 
 
 @pytest.mark.parametrize("sizes", [(7,), (1, 1, 1), (13, 0, 400, 2)])
-def test_statistics_of_blocks_are_those_of_the_whole(sizes: tuple[int, ...]) -> None:
+def test_statistics_do_not_depend_on_blocks(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     # a mean of 10000 deviations: sums of squares in float32 would see no deviation at all
     blocks = [rng.normal(1e4, 1.0, size=(size, 5)).astype(np.float32) for size in sizes]
@@ -88,7 +88,7 @@ def test_statistics_of_blocks_are_those_of_the_whole(sizes: tuple[int, ...]) -> 
     np.testing.assert_allclose(std_F, whole_TF.std(axis=0), rtol=1e-9)
 
 
-def test_gain_shifts_a_whole_utterance_by_as_many_deviations_of_each_feature() -> None:
+def test_gain_shifts_an_utterance_by_the_same_number_of_deviations_in_each_feature() -> None:
     shifts = []
     for seed in range(40):
         result = _augmented(seed, gain=0.5)
@@ -103,6 +103,6 @@ def test_gain_shifts_a_whole_utterance_by_as_many_deviations_of_each_feature() -
 
 
 @pytest.mark.parametrize("change", [{"gain": -0.1}, {"gain": 4.1}, {"noise": 5.0}])
-def test_amounts_have_bounds(change: dict[str, float]) -> None:
+def test_augmentation_amounts_are_bounded(change: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=r"less than or equal|greater than or equal"):
         AugmentationSettings.model_validate(change)

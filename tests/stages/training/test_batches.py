@@ -1,4 +1,4 @@
-"""Batches: every frame once an epoch, little padding, an order that follows from the seed."""
+"""Batches: every frame once per epoch, little padding, an order determined by the seed."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ lengths_strategy = st.lists(st.integers(0, 50), max_size=40)
     st.integers(0, 5),
     st.sampled_from([0, 1, 70, 10_000]),
 )
-def test_every_utterance_with_frames_comes_once_and_batches_keep_their_size(
+def test_plan_has_every_utterance_once_within_the_batch_size(
     lengths: list[int], batch_frames: int, seed: int, epoch: int, block_frames: int
 ) -> None:
     plan = plan_batches(lengths, batch_frames, seed, epoch, block_frames=block_frames)
@@ -37,7 +37,7 @@ def test_every_utterance_with_frames_comes_once_and_batches_keep_their_size(
 
 
 @pytest.mark.parametrize("block_frames", [0, 5003])
-def test_the_order_follows_seed_and_epoch(block_frames: int) -> None:
+def test_plan_order_depends_on_seed_and_epoch(block_frames: int) -> None:
     lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=211)]
     plans = [
         plan_batches(lengths, 3001, seed, epoch, block_frames=block_frames)
@@ -48,14 +48,14 @@ def test_the_order_follows_seed_and_epoch(block_frames: int) -> None:
 
 
 @pytest.mark.parametrize("block_frames", [0, 5003])
-def test_there_is_little_padding(block_frames: int) -> None:
+def test_plan_pads_less_than_seven_percent(block_frames: int) -> None:
     lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=997)]
     plan = plan_batches(lengths, 3000, 0, 0, block_frames=block_frames)
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in plan)
     assert padded / sum(lengths) < 1.07
 
 
-def test_blocks_of_neighbours_stay_together_and_are_shuffled_inside() -> None:
+def test_neighbouring_utterances_stay_together_and_are_shuffled() -> None:
     lengths = [int(n) for n in np.random.default_rng(0).integers(20, 300, size=4999)]
     block_of = (np.cumsum(lengths) // 8000).tolist()
     plan = plan_batches(lengths, 1000, 0, 0, block_frames=8000)
@@ -81,7 +81,7 @@ def test_pieces_cover_every_frame_once_in_even_sizes(lengths: list[int], chunk: 
         assert not sizes or max(sizes) - min(sizes) <= 1
 
 
-def test_a_batch_holds_what_the_file_holds(tmp_path: Path) -> None:
+def test_batch_holds_the_features_and_labels_of_the_file(tmp_path: Path) -> None:
     with CorpusFile(make_corpus(tmp_path / "train.h5")) as corpus:
         pieces = [
             Piece(index=3, start=11, num_frames=13),
@@ -101,7 +101,7 @@ def test_a_batch_holds_what_the_file_holds(tmp_path: Path) -> None:
             assert (batch.labels_BT[row, n:] == NO_LABEL).all()
 
 
-def test_reading_ahead_keeps_the_order_and_stays_a_few_ahead() -> None:
+def test_read_ahead_keeps_the_order_and_is_bounded() -> None:
     begun: list[int] = []
 
     def read(number: int) -> int:
@@ -117,7 +117,7 @@ def test_reading_ahead_keeps_the_order_and_stays_a_few_ahead() -> None:
     assert list(read_ahead(range(5), read)) == [0, 1, 4, 9, 16]
 
 
-def test_an_error_while_reading_ahead_reaches_the_caller() -> None:
+def test_read_ahead_raises_errors_in_the_caller() -> None:
     def read(number: int) -> int:
         if number == 4:
             raise OSError("the disk is gone")
@@ -129,7 +129,7 @@ def test_an_error_while_reading_ahead_reaches_the_caller() -> None:
     assert seen == [0, 1, 2, 3]
 
 
-def test_an_error_while_reading_ahead_is_the_very_one() -> None:
+def test_read_ahead_raises_the_same_exception_object() -> None:
     gone = OSError("the disk is gone")
 
     def read(_: int) -> int:
@@ -140,7 +140,7 @@ def test_an_error_while_reading_ahead_is_the_very_one() -> None:
     assert caught.value is gone
 
 
-def test_a_disk_that_hangs_does_not_hold_who_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_ahead_can_be_closed_while_the_disk_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "PATIENCE_SECONDS", 0.01)
     hangs, mended = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""TensorBoard: what metrics.jsonl says, where somebody asked for it; no part of the artefact."""
+"""TensorBoard: the figures of metrics.jsonl, if enabled, outside the artefact."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def _train(place: Path, directory: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("below", ["", "fold-1"])
-def test_every_epoch_is_shown_beside_the_artefact(tmp_path: Path, below: str) -> None:
+def test_board_has_every_epoch_next_to_the_artefact(tmp_path: Path, below: str) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -51,7 +51,7 @@ def test_every_epoch_is_shown_beside_the_artefact(tmp_path: Path, below: str) ->
     assert len(list(directory.iterdir())) == 3
 
 
-def test_without_tensorboard_it_says_what_to_install(
+def test_board_without_tensorboard_names_the_package_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board, "find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""Checkpoint: the one before counts until the new one is whole."""
+"""Checkpoint: the previous one is valid until the new one is complete."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def _tensors(step: int) -> dict[str, torch.Tensor]:
     return {"model/w": torch.full((3, 5), step / 7), "optimiser w/step": torch.tensor(float(step))}
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_read_checkpoint_returns_what_was_written(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path, run="r") is None
     for step in (1, 2, 3):
         write_checkpoint(tmp_path, _position(step), _tensors(step), run="r")
@@ -49,7 +49,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails_at", ["checkpoint-1.safetensors", "checkpoint.json"])
-def test_a_write_that_fails_leaves_the_one_before(
+def test_failed_write_leaves_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
     """RELIABILITY 28."""
@@ -74,7 +74,7 @@ def test_a_write_that_fails_leaves_the_one_before(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_missing_tensors_and_pickles_are_named(tmp_path: Path) -> None:
+def test_checkpoint_with_missing_tensors_or_a_pickle_is_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, _position(1), _tensors(1), run="r")
     (tensors,) = tmp_path.glob("*.safetensors")
     tensors.unlink()

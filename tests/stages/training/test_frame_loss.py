@@ -1,4 +1,4 @@
-"""Frame loss and schedule against plain formulas."""
+"""Frame loss and schedule compared with plain formulas."""
 
 import math
 from itertools import pairwise
@@ -14,7 +14,7 @@ def _logits() -> torch.Tensor:
     return torch.randn(11, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def test_the_loss_is_the_mean_over_labelled_frames() -> None:
+def test_hard_loss_is_the_mean_over_labelled_frames() -> None:
     labels = torch.tensor([3, -1, 0, 6, -1, 2, 2, 1, 5, 4, -1])
     logp = _logits().log_softmax(1)
     wanted = -sum(logp[n, y] for n, y in enumerate(labels.tolist()) if y >= 0) / 8
@@ -25,7 +25,7 @@ def test_the_loss_is_the_mean_over_labelled_frames() -> None:
     assert score.cross_entropy == pytest.approx(float(wanted))
 
 
-def test_smoothing_gives_all_classes_a_share() -> None:
+def test_label_smoothing_matches_a_float64_oracle() -> None:
     logits_NC = torch.randn(7, 11, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels_N = torch.tensor([3, -1, 0, 10, 3, -1, 6])
     target_NC = torch.full((7, 11), 0.2 / 11, dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_smoothing_gives_all_classes_a_share() -> None:
     assert hard_loss(logits_NC, labels_N, smoothing=0.2).item() == pytest.approx(wanted.item())
 
 
-def test_no_labelled_frame_gives_zero_and_no_gradient() -> None:
+def test_hard_loss_without_labelled_frames_is_zero_with_zero_gradient() -> None:
     logits = _logits().requires_grad_()
     loss = hard_loss(logits, torch.full((11,), -1))
     loss.backward()
@@ -45,7 +45,7 @@ def test_no_labelled_frame_gives_zero_and_no_gradient() -> None:
     assert score_frames(logits.detach(), torch.full((11,), -1)) == FrameScore()
 
 
-def test_scores_of_batches_add_up() -> None:
+def test_frame_scores_add_up_over_batches() -> None:
     labels = torch.arange(11) % 7
     halves = score_frames(_logits()[:4], labels[:4]) + score_frames(_logits()[4:], labels[4:])
     whole = score_frames(_logits(), labels)
@@ -53,7 +53,7 @@ def test_scores_of_batches_add_up() -> None:
     assert halves.nats == pytest.approx(whole.nats)
 
 
-def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+def test_schedule_rises_to_its_peak_and_falls_to_its_final_share() -> None:
     rates = [learning_rate_at(i / 100, peak=3.0, warmup=0.2) for i in range(101)]
     assert rates[0] == 0
     assert rates[10] == pytest.approx(1.5)

@@ -1,4 +1,4 @@
-"""Training is killed at any moment; resumed, its bytes are the same."""
+"""Training killed at any time resumes to the same bytes."""
 
 import random
 from pathlib import Path
@@ -31,7 +31,7 @@ def _check(tmp_path: Path, points: list[tuple[str, int]], **changes: Any) -> dic
     return kills
 
 
-def test_killed_at_a_step_a_file_operation_or_any_time_the_bytes_are_the_same(
+def test_training_killed_at_a_step_file_operation_or_time_resumes_to_the_same_bytes(
     tmp_path: Path,
 ) -> None:
     """RELIABILITY 27, 28."""
@@ -41,7 +41,9 @@ def test_killed_at_a_step_a_file_operation_or_any_time_the_bytes_are_the_same(
     assert all(kills.values()), kills
 
 
-def test_between_checkpoints_the_steps_since_the_last_are_taken_again(tmp_path: Path) -> None:
+def test_training_killed_between_checkpoints_repeats_the_steps_since_the_last(
+    tmp_path: Path,
+) -> None:
     kills = _check(tmp_path, [("step", 11)], checkpoint_minutes=0.0003)
     assert kills["step 11"] >= 1
 
@@ -49,7 +51,9 @@ def test_between_checkpoints_the_steps_since_the_last_are_taken_again(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(8))
-def test_killed_at_every_file_operation(tmp_path: Path, part: int) -> None:
+def test_training_killed_at_every_file_operation_resumes_to_the_same_bytes(
+    tmp_path: Path, part: int
+) -> None:
     points = [("file", number) for number in range(1 + part, 240, 8)]
     kills = list(_check(tmp_path, points, epochs=2).values())
     assert kills[0] > 0

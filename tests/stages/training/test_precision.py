@@ -1,4 +1,4 @@
-"""Precision: products in half, weights and loss in float32; what fp16 scales by is resumed too."""
+"""Precision: half products, weights and loss in float32; the fp16 loss scale is resumed."""
 
 import signal
 from pathlib import Path
@@ -26,13 +26,13 @@ def corpus_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half floats on the processor, which has those of a TDNN; the scale grows until it is hurt."""
+    """Allow fp16 on the CPU, enough for a TDNN; the scale grows until gradients overflow."""
     monkeypatch.setattr(train, "refuse_precision", lambda *_: None)
     monkeypatch.setattr(precision, "GROWTH_STEPS", 3)
 
 
 class Watched(HardLabels):
-    """Remembers in which types it is computed."""
+    """Records the dtypes of its computation."""
 
     def __init__(self) -> None:
         self.seen: set[torch.dtype] = set()
@@ -77,7 +77,7 @@ def _weights(directory: Path) -> bytes:
 
 @pytest.mark.usefixtures("fp16_anywhere")
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_half_products_learn_with_a_loss_in_float32_and_resume_bit_for_bit(
+def test_half_precision_learns_with_a_float32_loss_and_resumes_exactly(
     corpus_directory: Path, tmp_path: Path, name: str, dtype: torch.dtype
 ) -> None:
     whole, objective = _train(corpus_directory, tmp_path / "whole", precision=name)
@@ -93,7 +93,7 @@ def test_half_products_learn_with_a_loss_in_float32_and_resume_bit_for_bit(
 
 @pytest.mark.usefixtures("fp16_anywhere")
 @pytest.mark.parametrize("piece", ["loss_scale", "good_steps"])
-def test_no_piece_of_the_scale_can_be_left_out(
+def test_loss_scale_state_is_complete(
     corpus_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: str
 ) -> None:
     """RELIABILITY 27."""
@@ -121,14 +121,14 @@ def test_no_piece_of_the_scale_can_be_left_out(
         ("bf16", "mps", "wanted cpu or cuda: take fp32"),
     ],
 )
-def test_a_precision_that_the_device_lacks_is_refused(name: Any, device: str, message: str) -> None:
+def test_precision_that_the_device_lacks_is_refused(name: Any, device: str, message: str) -> None:
     with pytest.raises(StageError, match=message):
         refuse_precision(name, device)
     refuse_precision("fp32", device)
     refuse_precision("bf16", "cpu")
 
 
-def test_a_step_whose_gradient_overflows_is_left_out_and_the_scale_halved() -> None:
+def test_gradient_overflow_skips_the_step_and_halves_the_scale() -> None:
     layer = nn.Linear(3, 1)
     before = layer.weight.detach().clone()
     optimiser = torch.optim.AdamW(layer.parameters())
@@ -144,7 +144,7 @@ def test_a_step_whose_gradient_overflows_is_left_out_and_the_scale_halved() -> N
     assert half.state == (32768.0, 1)
 
 
-def test_full_precision_is_not_scaled() -> None:
+def test_full_precision_gradients_are_not_scaled() -> None:
     layer = nn.Linear(3, 1)
     full = Precision("fp32", "cpu")
     full.backward(layer(torch.ones(3)).sum())

@@ -1,4 +1,4 @@
-"""Several ranks: the steps that one would take; what one meets, all know; nobody hangs."""
+"""Several ranks: the same steps as one rank; an error on one ends all, without a hang."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One launch of two ranks for all jobs; then what one rank does with what they left."""
+    """Run all jobs with two ranks in one launch, then continue some with one rank."""
     place = tmp_path_factory.mktemp("ranks")
 
     def job(name: str, **changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _metrics(directory: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["two", "two then one", "one then two", "mended"])
-def test_ranks_end_where_one_rank_ends(together: dict[str, Any], name: str) -> None:
+def test_two_ranks_give_the_weights_and_metrics_of_one(together: dict[str, Any], name: str) -> None:
     place = together["place"]
     found = place / {"mended": "fails"}.get(name, name)
     wanted = _weights(place / "one")
@@ -84,13 +84,13 @@ def test_ranks_end_where_one_rank_ends(together: dict[str, Any], name: str) -> N
     ]
 
 
-def test_every_step_has_the_loss_of_the_whole_batch(together: dict[str, Any]) -> None:
+def test_step_loss_of_two_ranks_is_that_of_the_whole_batch(together: dict[str, Any]) -> None:
     first, second = together["outcomes"]["two"]
     np.testing.assert_allclose(first["losses"], together["alone"], rtol=1e-4)
     assert first["losses"] == second["losses"]
 
 
-def test_ctrl_c_on_one_rank_stops_all_at_the_same_step(together: dict[str, Any]) -> None:
+def test_interrupt_on_one_rank_stops_all_at_the_same_step(together: dict[str, Any]) -> None:
     first, second = together["outcomes"]["two then one"]
     assert first["error"] == second["error"] == "KeyboardInterrupt"
     # asked during step 9, known to all by the exchange of step 10
@@ -98,7 +98,7 @@ def test_ctrl_c_on_one_rank_stops_all_at_the_same_step(together: dict[str, Any])
 
 
 @pytest.mark.parametrize(("name", "failed"), [("fails", 1), ("fails on the first", 0)])
-def test_an_error_of_one_rank_is_told_to_all(
+def test_error_on_one_rank_is_raised_on_all(
     together: dict[str, Any], name: str, failed: int
 ) -> None:
     outcomes = together["outcomes"][name]
@@ -109,7 +109,7 @@ def test_an_error_of_one_rank_is_told_to_all(
     }
 
 
-def test_a_loss_that_is_no_number_ends_all_ranks(together: dict[str, Any]) -> None:
+def test_nan_loss_ends_all_ranks(together: dict[str, Any]) -> None:
     for outcome in together["outcomes"]["nan"]:
         assert outcome["error"] == "StageError"
         assert "loss is nan" in outcome["message"]

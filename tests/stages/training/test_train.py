@@ -1,4 +1,4 @@
-"""Training: it learns, it repeats itself, and an interruption changes nothing."""
+"""Training: it learns, is deterministic, and an interruption changes nothing."""
 
 import json
 import signal
@@ -42,7 +42,7 @@ def corpus_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class WithParts(HardLabels):
-    """Says of what its loss consists."""
+    """An objective that returns the parts of its loss."""
 
     def loss(self, *given: Any) -> BatchLoss:
         loss = super().loss(*given)
@@ -95,7 +95,9 @@ def _metrics(directory: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("kind", ["tdnn", "gru", "lstm", "conv"])
-def test_every_architecture_learns(corpus_directory: Path, tmp_path: Path, kind: str) -> None:
+def test_training_of_every_architecture_learns(
+    corpus_directory: Path, tmp_path: Path, kind: str
+) -> None:
     architecture = ArchitectureSettings.model_validate(
         {"kind": kind, "hidden": 13, "layers": 2, "dropout": 0.1}
     )
@@ -116,7 +118,7 @@ def test_every_architecture_learns(corpus_directory: Path, tmp_path: Path, kind:
     ]
 
 
-def test_features_are_normalised_by_the_training_split(
+def test_features_are_normalised_with_statistics_of_the_training_split(
     corpus_directory: Path, tmp_path: Path
 ) -> None:
     _train(corpus_directory, tmp_path, make_settings(epochs=1))
@@ -127,9 +129,7 @@ def test_features_are_normalised_by_the_training_split(
     np.testing.assert_allclose(model.feature_std.numpy(), all_TF.std(0), rtol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
-    corpus_directory: Path, tmp_path: Path
-) -> None:
+def test_training_is_determined_by_its_seed(corpus_directory: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     first = _train(corpus_directory, tmp_path / "a")
     second = _train(corpus_directory, tmp_path / "b")
@@ -146,7 +146,7 @@ Whole = Callable[[TrainingSettings], tuple[Path, list[float]]]
 
 @pytest.fixture(scope="module")
 def whole(corpus_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Undisturbed runs: where each lies, and its losses."""
+    """Return the directory and the losses of an undisturbed run, trained once per settings."""
 
     @cache
     def run(settings: TrainingSettings) -> tuple[Path, list[float]]:
@@ -170,7 +170,7 @@ def whole(corpus_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> W
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_every_setting_matters(
+def test_training_settings_each_change_the_losses(
     corpus_directory: Path, tmp_path: Path, whole: Whole, change: dict[str, object]
 ) -> None:
     base = {"epochs": 1, **change}
@@ -187,7 +187,7 @@ WILD = make_settings(epochs=4, average_last=4, patience=4, learning_rate=0.05)
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (13, 3), (14, 1, 1), (-1,)])
-def test_an_interrupted_run_resumes_bit_for_bit(
+def test_interrupted_training_resumes_exactly(
     corpus_directory: Path, tmp_path: Path, whole: Whole, stops: tuple[int, ...]
 ) -> None:
     whole_directory, whole_losses = whole(RICH)
@@ -208,16 +208,16 @@ def test_an_interrupted_run_resumes_bit_for_bit(
     assert _metrics(tmp_path / "resumed") == _metrics(whole_directory)
 
 
-GROUPS = ("best", "recent", "optimiser")  # of a checkpoint's tensors, beside the model
+GROUPS = ("best", "recent", "optimiser")  # of a checkpoint's tensors, in addition to the model
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # of the optimiser, for every weight
 OF_FP16 = {"loss_scale", "good_steps"}  # test_precision.py leaves them out
 EVERY_MOMENT = [f"every {moment}" for moment in MOMENTS]
 
 
-def test_what_is_random_follows_from_the_step_and_not_from_where_it_began(
+def test_dropout_without_a_seed_per_step_breaks_resuming(
     corpus_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without that, a resumed run differs: so the tests of resuming can fail of it."""
+    """Without seeding per step a resumed run differs, so the tests of resuming can fail."""
     monkeypatch.setattr(Step, "_seed_dropout", lambda *_: None)
     whole = _train(corpus_directory, tmp_path / "whole").losses
     with pytest.raises(KeyboardInterrupt):
@@ -226,7 +226,7 @@ def test_what_is_random_follows_from_the_step_and_not_from_where_it_began(
 
 
 def _forget(name: str) -> Callable[[TrainingState, Position, dict[str, Tensor]], None]:
-    """A `restore` that leaves one piece of the state out."""
+    """Return a `restore` that omits one piece of the state."""
     restore = TrainingState.restore
 
     def forgetful(state: TrainingState, position: Position, tensors: dict[str, Tensor]) -> None:
@@ -256,7 +256,7 @@ def _forget(name: str) -> Callable[[TrainingState, Position, dict[str, Tensor]],
         *sorted(Position.model_fields.keys() - OF_FP16),
     ],
 )
-def test_no_piece_of_the_state_can_be_left_out(
+def test_training_state_is_complete(
     corpus_directory: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -286,7 +286,7 @@ def test_no_piece_of_the_state_can_be_left_out(
 
 
 class _ThenBroken(HardLabels):
-    """Learns for a while, then gives a loss that is no number: or a crash, as a kill would be."""
+    """Learns for some steps, then returns a NaN loss or crashes, as if killed."""
 
     def __init__(self, steps: int, *, crash: bool) -> None:
         self._steps = steps
@@ -303,7 +303,7 @@ class _ThenBroken(HardLabels):
         return BatchLoss(total=loss.total * factor, num_frames=loss.num_frames)
 
 
-def test_a_crash_costs_no_more_than_an_epoch(corpus_directory: Path, tmp_path: Path) -> None:
+def test_crash_costs_at_most_one_epoch(corpus_directory: Path, tmp_path: Path) -> None:
     whole = _train(corpus_directory, tmp_path / "whole")
     steps_an_epoch = len(whole.losses) / 5
     with pytest.raises(MemoryError):
@@ -314,12 +314,12 @@ def test_a_crash_costs_no_more_than_an_epoch(corpus_directory: Path, tmp_path: P
     assert _weights(tmp_path / "r") == _weights(tmp_path / "whole")
 
 
-def test_a_loss_that_is_no_number_is_named(corpus_directory: Path, tmp_path: Path) -> None:
+def test_nan_loss_is_named_with_epoch_and_step(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"loss is nan at epoch 1, step 4.*learning_rate"):
         _train(corpus_directory, tmp_path, objective=_ThenBroken(3, crash=False))
 
 
-def test_what_a_kill_leaves_lying_about_is_swept(corpus_directory: Path, tmp_path: Path) -> None:
+def test_files_left_by_a_kill_are_removed(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _train(corpus_directory, tmp_path, progress=_ctrl_c_at(20))
     checkpoint = {path: path.read_bytes() for path in tmp_path.glob("checkpoint*")}
@@ -334,7 +334,7 @@ def test_what_a_kill_leaves_lying_about_is_swept(corpus_directory: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == wanted
 
 
-def test_a_finished_run_is_not_repeated(corpus_directory: Path, tmp_path: Path) -> None:
+def test_finished_training_is_not_repeated(corpus_directory: Path, tmp_path: Path) -> None:
     _train(corpus_directory, tmp_path)
     again = _train(corpus_directory, tmp_path)
     assert again.losses == []
@@ -342,9 +342,7 @@ def test_a_finished_run_is_not_repeated(corpus_directory: Path, tmp_path: Path) 
     assert other.losses != []
 
 
-def test_a_checkpoint_of_another_run_is_not_taken_up(
-    corpus_directory: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_of_another_run_is_ignored(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _train(corpus_directory, tmp_path / "a", progress=_ctrl_c_at(20))
     other = _train(corpus_directory, tmp_path / "a", make_settings(seed=8))
@@ -361,7 +359,7 @@ def _same_numbers(one: bytes, other: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "checkpoint-*.safetensors"])
-def test_any_changed_byte_of_a_checkpoint_is_named(
+def test_changed_byte_of_a_checkpoint_is_named(
     corpus_directory: Path, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -381,7 +379,9 @@ def test_any_changed_byte_of_a_checkpoint_is_named(
         _train(corpus_directory, tmp_path)
 
 
-def test_it_stops_when_dev_gets_no_better(corpus_directory: Path, tmp_path: Path) -> None:
+def test_training_stops_after_patience_without_improvement_on_dev(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
     _train(corpus_directory, tmp_path, make_settings(epochs=40, patience=2))
     metrics = _metrics(tmp_path)
     errors = [epoch["dev_frame_error"] for epoch in metrics]
@@ -391,7 +391,7 @@ def test_it_stops_when_dev_gets_no_better(corpus_directory: Path, tmp_path: Path
     assert about.facts["weights"] == f"epoch {best + 1}"
 
 
-def test_the_mean_of_the_last_epochs_is_taken_only_where_it_errs_less(
+def test_mean_of_the_last_epochs_is_kept_only_if_it_has_fewer_errors(
     corpus_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_settings(average_last=2)
@@ -402,13 +402,15 @@ def test_the_mean_of_the_last_epochs_is_taken_only_where_it_errs_less(
     assert facts["weights"].startswith("mean") == (facts["dev_frame_error"] < min(errors))
 
 
-def test_long_utterances_are_trained_in_pieces(corpus_directory: Path, tmp_path: Path) -> None:
+def test_training_in_pieces_covers_every_frame_and_learns(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
     progress = _train(corpus_directory, tmp_path, make_settings(chunk_frames=10))
     assert progress.done == progress.total
     assert _metrics(tmp_path)[-1]["dev_frame_error"] < 0.3
 
 
-def test_a_split_without_labels_or_of_another_inventory_is_refused(tmp_path: Path) -> None:
+def test_dev_split_without_labels_or_of_another_inventory_is_refused(tmp_path: Path) -> None:
     make_corpus_directory(tmp_path)
     make_corpus(tmp_path / "dev.h5", unlabelled_frames=99)
     with (
@@ -430,7 +432,7 @@ def test_a_split_without_labels_or_of_another_inventory_is_refused(tmp_path: Pat
         pass
 
 
-def test_two_interrupts_do_not_wait() -> None:
+def test_second_interrupt_is_raised_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)  # a shell's background jobs ignore it
     with interrupts.noticed_interrupts() as interrupt:
         signal.raise_signal(signal.SIGINT)

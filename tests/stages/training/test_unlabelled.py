@@ -1,4 +1,4 @@
-"""Untranscribed speech in training: hard labels pass it over, soft labels teach from it."""
+"""Untranscribed speech in training: skipped by hard labels, used by soft labels."""
 
 import json
 import signal
@@ -53,7 +53,7 @@ STILL = ArchitectureSettings(hidden=13, layers=2, dropout=0.0)
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
-    """A partly labelled corpus, the store of a knowing teacher, and the truth."""
+    """A partly labelled corpus, the store of a teacher that has all labels, and all labels."""
     directory = tmp_path_factory.mktemp("house")
     truth = make_partly_labelled(directory)
     make_knowing_store(directory / "train.zarr", directory / "train.h5", truth)
@@ -67,7 +67,7 @@ def corpus(house: tuple[Path, Truth]) -> Path:
 
 @pytest.fixture
 def read_ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """Whose features are read; the passes for statistics do not come by here."""
+    """Count the utterances whose features are read, except in the passes for statistics."""
     ids: Counter[str] = Counter()
     plain = CorpusFile.features
 
@@ -116,7 +116,7 @@ def student(
     return progress
 
 
-def test_a_member_reads_and_counts_labelled_speech_alone(
+def test_member_reads_and_counts_labelled_speech_only(
     corpus: Path, tmp_path: Path, read_ids: Iterator[Counter[str]]
 ) -> None:
     progress = member(corpus, tmp_path)
@@ -126,7 +126,7 @@ def test_a_member_reads_and_counts_labelled_speech_alone(
     assert "member m: of 12 utterances, 6 with hard labels, learns from those" in progress.notes
 
 
-def test_every_fold_reads_labelled_speech_of_the_others_alone(
+def test_folds_read_only_the_labelled_speech_of_the_others(
     corpus: Path, tmp_path: Path, read_ids: Iterator[Counter[str]]
 ) -> None:
     progress = member(corpus, tmp_path, folds=3)
@@ -138,7 +138,7 @@ def test_every_fold_reads_labelled_speech_of_the_others_alone(
         assert fold_of.keys() == speakers
         last = [row for row in train.utterances if fold_of[row.speaker] != 2]
     assert not [id for id in seen if id.startswith("mute")]
-    # Each in two epochs of the two folds that may hear it.
+    # Each in two epochs of the two folds that train on it.
     assert {seen[f"said-{number}"] for number in range(len(LABELLED))} == {4}
     wanted = 2 * sum(row.num_frames for row in last if row.id.startswith("said"))
     assert progress.done == progress.total == wanted
@@ -150,7 +150,7 @@ def test_every_fold_reads_labelled_speech_of_the_others_alone(
 def test_folds_are_even_in_labelled_speech_and_in_all(
     frames: list[int], num_folds: int, num_labelled: int
 ) -> None:
-    """Nine speakers, of whom the last ones have no labels: labelled speech is in two folds."""
+    """Nine speakers, the last ones without labels; labelled speech is in two folds or more."""
     rows = [
         Utterance(
             id=f"u{i}", speaker=f"s{i % 9}", transcript="", digest="", first_frame=0, num_frames=n
@@ -171,8 +171,8 @@ def test_folds_are_even_in_labelled_speech_and_in_all(
     assert max(held) - min(held) <= max(of_speaker.values())
 
 
-def test_speech_without_labels_fills_up_what_is_short() -> None:
-    """Eleven frames in the first fold and ten in the second, before a stranger comes."""
+def test_unlabelled_speakers_even_out_the_folds() -> None:
+    """The folds have 11 and 10 labelled frames before the unlabelled speakers are added."""
     spoken = {"a": 11, "b": 10, "stranger": 5, "other": 3}
     rows = [
         Utterance(id=name, speaker=name, transcript="", digest="", first_frame=0, num_frames=n)
@@ -182,13 +182,13 @@ def test_speech_without_labels_fills_up_what_is_short() -> None:
     assert fold_of == {"a": 0, "b": 1, "stranger": 1, "other": 0}
 
 
-def test_one_labelled_speaker_is_too_few_for_folds(tmp_path: Path) -> None:
+def test_folds_with_one_labelled_speaker_are_refused(tmp_path: Path) -> None:
     make_partly_labelled(tmp_path / "corpus", labelled_speakers=1)
     with pytest.raises(BadInput, match="hard labels of one speaker for 2 folds, wanted two"):
         member(tmp_path / "corpus", tmp_path / "m", folds=2)
 
 
-def test_a_student_on_hard_labels_passes_untranscribed_speech_over(
+def test_student_on_hard_labels_skips_untranscribed_speech(
     corpus: Path, tmp_path: Path, read_ids: Iterator[Counter[str]]
 ) -> None:
     progress = student(corpus, tmp_path, hard_weight=1.0)
@@ -197,8 +197,8 @@ def test_a_student_on_hard_labels_passes_untranscribed_speech_over(
     assert any("6 with hard labels, learns from those" in note for note in progress.notes)
 
 
-def test_where_all_is_labelled_nothing_is_passed_over(tmp_path: Path) -> None:
-    """An empty utterance is not one without labels: runs from before keep their identity."""
+def test_fully_labelled_corpus_is_used_whole(tmp_path: Path) -> None:
+    """An empty utterance does not count as unlabelled, so existing recipes do not change."""
     make_corpus_directory(tmp_path)
     with open_training_corpus(tmp_path, needs_labels=True) as corpus:
         assert not all(row.num_frames for row in corpus.train.utterances)
@@ -211,7 +211,7 @@ def test_where_all_is_labelled_nothing_is_passed_over(tmp_path: Path) -> None:
 
 
 def recall_of_rare(directory: Path, corpus: Path) -> float:
-    """Of the dev frames that say it, how many are heard so."""
+    """Recall of the rare class over the frames of dev."""
     model, _ = load_model(directory, "cpu")
     with CorpusFile(corpus / "dev.h5") as dev:
         indices = range(len(dev.utterances))
@@ -223,7 +223,7 @@ def recall_of_rare(directory: Path, corpus: Path) -> float:
 
 
 @pytest.mark.parametrize("hard_weight", [0.0, 0.5, 0.9])
-def test_a_student_learns_a_class_that_only_untranscribed_speech_says(
+def test_student_learns_a_class_that_occurs_only_in_untranscribed_speech(
     corpus: Path, tmp_path: Path, hard_weight: float
 ) -> None:
     taught = student(corpus, tmp_path / "soft", hard_weight=hard_weight, epochs=8)
@@ -234,7 +234,7 @@ def test_a_student_learns_a_class_that_only_untranscribed_speech_says(
     assert recall_of_rare(tmp_path / "hard", corpus) == 0.0
 
 
-def test_stopped_and_started_again_it_is_the_same_student(corpus: Path, tmp_path: Path) -> None:
+def test_interrupted_student_resumes_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     def stop(step: int) -> None:
         if step == 9:
             signal.raise_signal(signal.SIGINT)
@@ -251,8 +251,10 @@ def test_stopped_and_started_again_it_is_the_same_student(corpus: Path, tmp_path
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_the_hard_part_of_the_loss_is_of_labelled_frames(corpus: Path, tmp_path: Path) -> None:
-    """Else untranscribed speech would seem to be learnt at no loss."""
+def test_hard_part_of_the_loss_is_the_mean_over_labelled_frames(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Otherwise untranscribed speech would lower the reported loss."""
     standing = {"learning_rate": 1e-12, "weight_decay": 0.0}
     student(corpus, tmp_path, epochs=2, architecture=STILL, training=standing)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -266,7 +268,7 @@ def test_the_hard_part_of_the_loss_is_of_labelled_frames(corpus: Path, tmp_path:
     assert [json.loads(line)["train_parts"]["hard"] for line in lines] == [wanted, wanted]
 
 
-def test_a_batch_says_how_many_of_its_frames_are_labelled(corpus: Path) -> None:
+def test_objective_counts_the_labelled_frames_of_a_batch(corpus: Path) -> None:
     settings = StudentSettings(k=2, hard_weight=0.5)
     objective = Essence(settings, open_store(corpus / "train.zarr"))
     with CorpusFile(corpus / "train.h5") as train:
@@ -283,7 +285,7 @@ def test_a_batch_says_how_many_of_its_frames_are_labelled(corpus: Path) -> None:
     assert StepLoss.of(loss).parts["soft"] == loss.parts["soft"] * 36
 
 
-def test_parts_are_means_over_their_own_frames() -> None:
+def test_loss_parts_are_means_over_their_own_frames() -> None:
     position = Position(
         epoch_frames=30,
         epoch_loss=60.0,
@@ -293,8 +295,8 @@ def test_parts_are_means_over_their_own_frames() -> None:
     assert position.means() == (2.0, {"hard": 6.0, "soft": 2.0})
 
 
-def test_a_checkpoint_from_before_is_read(tmp_path: Path) -> None:
-    """Its head has no count of a part's frames, and its digest is of what it has."""
+def test_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Its head has no frame counts of the parts, and its digest covers only what it has."""
     write_checkpoint(tmp_path, Position(epoch=3), {}, run="r")
     head = json.loads((tmp_path / HEAD_FILE).read_bytes())
     del head["position"]["epoch_part_frames"]
@@ -306,7 +308,7 @@ def test_a_checkpoint_from_before_is_read(tmp_path: Path) -> None:
     assert kept[0] == Position(epoch=3)
 
 
-def test_a_changed_count_is_noticed(tmp_path: Path) -> None:
+def test_changed_frame_count_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, Position(epoch_part_frames={"hard": 17}), {}, run="r")
     text = (tmp_path / HEAD_FILE).read_text()
     (tmp_path / HEAD_FILE).write_text(text.replace('"hard": 17', '"hard": 18'))
@@ -314,7 +316,7 @@ def test_a_changed_count_is_noticed(tmp_path: Path) -> None:
         read_checkpoint(tmp_path, run="r")
 
 
-def test_the_teacher_labels_all_and_is_measured_on_what_is_labelled(
+def test_teacher_labels_all_speech_and_is_evaluated_on_labelled_speech(
     corpus: Path, tmp_path: Path
 ) -> None:
     members = [make_member(tmp_path / kind, kind, seed=3) for kind in ("tdnn", "gru")]
@@ -337,10 +339,10 @@ def test_the_teacher_labels_all_and_is_measured_on_what_is_labelled(
     assert taught.done == 4 * store.num_frames
 
 
-def test_what_has_neither_label_counts_for_nothing(
+def test_utterances_without_soft_or_hard_labels_are_skipped(
     house: tuple[Path, Truth], tmp_path: Path
 ) -> None:
-    """Where the store lacks the untranscribed speech, no more is said of it than that."""
+    """If the store lacks the untranscribed speech, one note counts it and training skips it."""
     corpus, _ = house
     with CorpusFile(corpus / "train.h5") as train:
         rows = [row for row in train.utterances if row.id.startswith("said")]

@@ -1,4 +1,4 @@
-"""training.utterances: which part of train models train on, where it has copies."""
+"""training.utterances: originals, copies or all utterances of a train split with copies."""
 
 from pathlib import Path
 

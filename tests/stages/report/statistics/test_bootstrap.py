@@ -1,4 +1,4 @@
-"""Intervals, p-values and probabilities of improvement, against every draw counted one by one."""
+"""Intervals, p-values and probabilities of improvement compared with an exact bootstrap."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ SAMPLES = 20_000
 
 
 def differ(ours, theirs, *, paired=True, samples=SAMPLES, seed=1):
-    """Each argument: for every seed, the utterances that it was measured on."""
+    """Compare two systems; each argument lists the utterances of every seed."""
     draws = Bootstrap(ours[0], samples=samples, seed=seed)
     one, other = (draws.pool([make_scored_split(part) for part in side]) for side in (ours, theirs))
     return draws.difference(one, other, paired=paired)
@@ -41,7 +41,7 @@ ALONE = [[3, 6, 2, 4]]
 
 
 @pytest.mark.parametrize(("theirs", "paired"), [(THEIRS, True), (THEIRS, False), (ALONE, False)])
-def test_differences_are_those_of_every_draw(theirs, paired):
+def test_differences_match_the_exact_bootstrap(theirs, paired):
     per_speaker = 2
     exact = every_difference(OURS, theirs, [20] * 4, paired=paired)
     found = differ(
@@ -59,7 +59,7 @@ def test_differences_are_those_of_every_draw(theirs, paired):
     assert found.improvement == pytest.approx(improvement, abs=0.01)
 
 
-def test_speakers_count_by_their_words():
+def test_speakers_are_weighted_by_their_words():
     rows = [("a", 3, 60), ("b", 9, 20), ("c", 1, 40)]
     utterances = [make_counted(id, id, errors=errors, words=words) for id, errors, words in rows]
     draws = Bootstrap(utterances, samples=SAMPLES, seed=1)

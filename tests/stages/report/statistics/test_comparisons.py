@@ -1,4 +1,4 @@
-"""Groups of seeds, what they are compared with, and comparisons.json."""
+"""Groups of seeds, their baselines, and comparisons.json."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_students_of_other_seeds_are_one_group():
     assert groups[3].word_error_rate("test") == pytest.approx(10 / 80)
 
 
-def test_members_of_the_same_settings_stay_themselves():
+def test_members_with_the_same_settings_are_separate_groups():
     members = [
         make_scored(name, make_speakers([1]), kind="member", seed=seed)
         for seed, name in enumerate(("tdnn a", "tdnn b"))
@@ -80,7 +80,7 @@ def test_baseline_is_the_best_of_the_same_architecture():
     assert rivals == {student.system.name: long.system.name, short.system.name: long.system.name}
 
 
-def test_members_and_ensemble_are_compared_with_the_claim_s_baseline():
+def test_members_and_ensemble_are_compared_with_the_baseline_of_the_claim():
     member = make_scored("gru", make_speakers([2, 2]), kind="member", architecture="gru 2x128")
     found = run([member, ensemble([1, 1]), hard([3, 3]), essence(8, [2, 2])])
     names = {comparison.group.name for comparison in found.to_hard.values()}
@@ -104,7 +104,7 @@ def test_seeds_are_paired_where_both_have_the_same():
         assert comparison.difference.delta == pytest.approx(-1 / 20)
 
 
-def test_nothing_to_compare_is_no_comparison():
+def test_comparison_needs_two_groups_with_utterances():
     assert not run([]).to_hard
     alone = run([essence(8, [2, 3])])
     assert not alone.to_hard
@@ -145,7 +145,7 @@ def test_comparisons_do_not_depend_on_the_order_of_results():
     assert as_json(run(results)) == as_json(run(results[::-1]))
 
 
-def test_seeds_stand_in_their_order():
+def test_seeds_of_a_group_are_sorted():
     (group,) = group_results([essence(8, [1], seed=10), essence(8, [1], seed=9)])
     assert group.seeds == (9, 10)
 

@@ -1,4 +1,4 @@
-"""Alignments and MAPSSWE: against answers by hand, and NIST's own programs on real words."""
+"""Alignments and MAPSSWE compared with results by hand and of NIST's programs."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from tests.support.makers.scores import make_scored_split, make_utterance, read_
 
 SCTK = shutil.which("sctk")
 AN4 = read_an4_words()
-# What sctk 2.4.12's `sc_stats -t mapsswe` says of AN4: segments, mean, standard deviation, z.
+# Output of sctk 2.4.12's `sc_stats -t mapsswe` on AN4: segments, mean, standard deviation, z.
 NIST = {
     ("hard labels", "ensemble"): (63, 0.127, 0.660, 1.528),
     ("hard labels", "k=1"): (62, -0.081, 0.753, -0.843),
@@ -58,7 +58,7 @@ def test_empty_reference_is_a_segment_of_insertions():
     assert cut("", "", "") == []
 
 
-def test_statistic_is_that_of_a_matched_pairs_test():
+def test_statistic_equals_the_formula_of_matched_pairs():
     ours = mark(("a", "x"), ("a", "x"), ("a", "a"), ("a b", "x y"), ("a", "a"))
     theirs = mark(("a", "a"), ("a", "a"), ("a", "x"), ("a b", "a b"), ("a", "a"))
     found = matched_pairs(ours, theirs)
@@ -103,7 +103,7 @@ def test_copies_of_a_seed_change_nothing():
 
 
 @pytest.mark.parametrize("names", NIST)
-def test_real_words_give_the_result_of_nist_s_program(names):
+def test_statistic_of_an4_equals_that_of_nist(names):
     ours, theirs = (mark_system([make_scored_split(AN4[name])]) for name in names)
     found = matched_pairs(ours, theirs)
     num_segments, mean, _, z = NIST[names]
@@ -113,7 +113,7 @@ def test_real_words_give_the_result_of_nist_s_program(names):
 
 
 def sclite(name, tmp_path):
-    """The alignments of one system, as sclite writes them."""
+    """Return the alignments of one system in sclite's format."""
     for file, texts in (
         ("ref", [item.reference for item in AN4[name]]),
         ("hyp", [item.hypothesis for item in AN4[name]]),
@@ -131,7 +131,7 @@ def sclite(name, tmp_path):
 
 
 @pytest.mark.skipif(SCTK is None, reason="NIST's sctk is not here (Debian: apt install sctk)")
-def test_alignments_are_sclite_s(tmp_path):
+def test_alignments_equal_those_of_sclite(tmp_path):
     number = 0
     for name, utterances in AN4.items():
         by_id = {f"{item.speaker}-{item.id}": item for item in utterances}
@@ -145,7 +145,7 @@ def test_alignments_are_sclite_s(tmp_path):
 
 
 @pytest.mark.skipif(SCTK is None, reason="NIST's sctk is not here (Debian: apt install sctk)")
-def test_each_pair_gives_the_result_of_sc_stats(tmp_path):
+def test_statistic_of_every_pair_equals_that_of_sc_stats(tmp_path):
     alignments = "".join(sclite(name, tmp_path) for name in AN4)
     ran = subprocess.run(
         ["sctk", "sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "-"],
