@@ -13,6 +13,9 @@ from stages.contract.settings import Settings
 from storage.files.publish import publish_file
 
 COPIES_FILE = "copies.json"
+# A fourth split: the originals of dev, where a copy stands for them. Models that are trained on
+# originals are chosen on it; nothing else reads it.
+DEV_ORIGINALS = "dev-originals"
 
 
 class CopyGroup(Settings):

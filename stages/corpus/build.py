@@ -1,7 +1,8 @@
 """speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
 
 If a part of train has no hard labels, train-labelled.txt lists the utterances that have them.
-If there are copies of utterances, copies.json lists the original of each.
+If there are copies of utterances, copies.json lists the original of each; if a copy stands for the
+originals of dev, these are in dev-originals.h5.
 
 The statistics of a speaker need a pass over the split before the pass that writes it. One utterance
 is in memory at a time.
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
-from stages.contract.copies import CopyGroup, write_copies
+from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
@@ -66,6 +67,10 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
             wanted, copies[split] = written.feature_dim, written.copies
             shared = 0 if split == "train" else _count_shared_speakers(directory, split)
             splits[split] = written.figures.model_copy(update={"heard_speakers": shared})
+        if copies["dev"]:
+            _write_split(
+                DEV_ORIGINALS, source, settings, normaliser, wanted=wanted, directory=directory
+            )
     write_lang_folder(source.lang, directory / "lang")
     if settings.copies:
         write_copies(directory, copies)

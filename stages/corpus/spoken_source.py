@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stages.acoustic.lang.lang import Lang
+from stages.contract.copies import DEV_ORIGINALS
 from stages.contract.progress import Progress
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.copies.make import with_copies
@@ -73,8 +74,9 @@ class SpokenSource:
         self._kept[split] = kept
 
     def _speak(self, split: str) -> Iterator[RawUtterance]:
+        spoken = "dev" if split == DEV_ORIGINALS else split  # of which no copy is made
         return with_copies(
-            self._corpus.splits[split],
+            self._corpus.splits[spoken],
             self._copies,
             split=split,
             num_mel_bins=self._settings.num_mel_bins,

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from stages.contract.copies import copy_ids, read_copies
+from stages.contract.copies import DEV_ORIGINALS, copy_ids, read_copies
 from stages.contract.errors import BadInput
 from stages.training.batches import Piece, cut_pieces
 from stages.training.settings import Utterances
@@ -70,7 +70,7 @@ def open_training_corpus(
     """
     with (
         CorpusFile(directory / "train.h5") as train,
-        CorpusFile(directory / "dev.h5") as dev,
+        CorpusFile(_dev_path(directory, utterances)) as dev,
     ):
         for name in ("feature_dim", "num_classes", "class_inventory"):
             found, wanted = getattr(dev.about, name), getattr(train.about, name)
@@ -89,6 +89,13 @@ def open_training_corpus(
                 )
         left_out = _not_among(utterances, train, directory)
         yield TrainingCorpus(train=train, dev=dev, left_out=left_out)
+
+
+def _dev_path(directory: Path, utterances: Utterances) -> Path:
+    """Dev as models are chosen on it: by originals, if they are trained on those."""
+    originals = directory / f"{DEV_ORIGINALS}.h5"
+    is_apart = utterances == "originals" and originals.is_file()
+    return originals if is_apart else directory / "dev.h5"
 
 
 def _not_among(utterances: Utterances, train: CorpusFile, directory: Path) -> frozenset[str]:

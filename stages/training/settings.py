@@ -9,7 +9,8 @@ from stages.training.augmentation import AugmentationSettings
 from stages.training.precision import PrecisionName
 from stages.training.schedule import ScheduleName
 
-# Of train, where the corpus has copies (corpus.copies).
+# Of train, where the corpus has copies (corpus.copies). Models trained on originals are chosen on
+# the originals of dev.
 Utterances = Literal["all", "originals", "copies"]
 
 

@@ -119,6 +119,25 @@ def test_noisy_copy_stands_for_the_originals_of_test(corpora: Path) -> None:
         assert np.abs(copied.features(0) - plain.features(0)).max() > 0.5
 
 
+def test_originals_of_dev_are_kept_where_a_copy_stands_for_them(
+    corpora: Path, tmp_path: Path
+) -> None:
+    assert not (corpora / "copied" / "dev-originals.h5").exists()
+    build(tmp_path / "out", settings_for({**NOISY, "splits": ["train", "dev"]}, labelled_share=0.4))
+    with (
+        CorpusFile(corpora / "plain" / "dev.h5") as plain,
+        CorpusFile(tmp_path / "out" / "dev.h5") as noisy,
+        CorpusFile(tmp_path / "out" / "dev-originals.h5") as originals,
+    ):
+        assert originals.utterances == plain.utterances
+        assert [row.id for row in noisy.utterances] == [
+            f"noisy-{row.id}" for row in plain.utterances
+        ]
+    summary = (tmp_path / "out" / "summary.json").read_text(encoding="utf-8")
+    splits = CorpusSummary.model_validate_json(summary).splits
+    assert [split.split for split in splits] == ["train", "dev", "test"]
+
+
 def test_corpus_of_copies_is_the_same_for_the_same_settings(corpora: Path, tmp_path: Path) -> None:
     build(tmp_path / "again", settings_for(NOISY, FAST, labelled_share=0.4))
     for split in ("train", "dev", "test"):

@@ -8,7 +8,7 @@ from stages.contract.errors import BadInput
 from stages.training.corpus import open_training_corpus
 from stages.training.settings import TrainingSettings
 from tests.support.makers.copies import LENGTHS, make_copied_corpus
-from tests.support.makers.training import make_corpus_directory
+from tests.support.makers.training import make_corpus, make_corpus_directory
 
 FAST = sum(round(0.8 * length) for length in LENGTHS)
 
@@ -44,3 +44,21 @@ def test_selection_in_a_corpus_without_copies_is_refused(tmp_path: Path, utteran
         open_training_corpus(directory, needs_labels=True, utterances=settings.utterances),
     ):
         pass
+
+
+@pytest.mark.parametrize("utterances", ["all", "originals", "copies"])
+def test_models_of_originals_are_chosen_on_the_originals_of_dev(
+    tmp_path: Path, utterances: str
+) -> None:
+    directory = make_copied_corpus(tmp_path)
+    settings = TrainingSettings.model_validate({"utterances": utterances})
+
+    def dev_path() -> str:
+        with open_training_corpus(
+            directory, needs_labels=True, utterances=settings.utterances
+        ) as corpus:
+            return corpus.dev.path.name
+
+    assert dev_path() == "dev.h5"  # no copy stands for the originals of dev
+    make_corpus(directory / "dev-originals.h5", seed=3)
+    assert dev_path() == ("dev-originals.h5" if utterances == "originals" else "dev.h5")
