@@ -1,4 +1,4 @@
-"""The loader: one store for every order, seed, batch size and number of ranks; damage is named."""
+"""The loader reads one store in every order, batch size and number of ranks; damage is named."""
 
 import threading
 from collections import Counter
@@ -37,7 +37,7 @@ KEPT = 4
 
 
 def make_taught(directory: Path, lengths: tuple[int, ...] = LENGTHS) -> Path:
-    """A corpus directory with train.zarr beside train.h5."""
+    """A corpus directory with train.zarr next to train.h5."""
     make_corpus_directory(directory)
     with CorpusFile(make_corpus(directory / "train.h5", lengths=lengths)) as corpus:
         about = make_about(
@@ -69,7 +69,7 @@ def fill(path: Path, about: StoreAbout, rows: list[StoreUtterance]) -> None:
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be changed."""
+    """A corpus directory with a store; tests do not change it."""
     return make_taught(tmp_path_factory.mktemp("taught"))
 
 
@@ -86,7 +86,7 @@ def student(**training: object) -> StudentSettings:
     block_frames=st.sampled_from([0, 90, 500]),
     num_ranks=st.integers(1, 5),
 )
-def test_any_seed_batch_size_cut_order_and_number_of_ranks_read_the_same_store(
+def test_loader_reads_the_same_labels_for_any_seed_batch_size_order_and_number_of_ranks(
     taught: Path,
     seed: int,
     batch_frames: int,
@@ -140,7 +140,7 @@ def train(taught: Path, directory: Path, **training: object) -> RecordingProgres
     return progress
 
 
-def test_damage_that_the_reading_thread_finds_reaches_the_user_by_name(tmp_path: Path) -> None:
+def test_damage_found_by_the_reading_thread_is_raised_with_the_object(tmp_path: Path) -> None:
     taught = make_taught(tmp_path / "taught")
     damaged = sorted(taught.glob("train.zarr/ids_0/c/3*/*"))[0]
     content = bytearray(damaged.read_bytes())
@@ -151,7 +151,7 @@ def test_damage_that_the_reading_thread_finds_reaches_the_user_by_name(tmp_path:
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
 
 
-def test_the_setting_of_blocks_reaches_the_order(
+def test_block_frames_setting_changes_the_order(
     taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, ...]] = []
@@ -168,10 +168,10 @@ def test_the_setting_of_blocks_reaches_the_order(
     assert asked == [tuple(f"train-{i}" for i in batch) for batch in plan]
 
 
-def test_in_blocks_an_epoch_reads_little_more_than_once(
+def test_epoch_in_blocks_reads_each_object_little_more_than_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the cache holds a buffer of the plan and not the whole store."""
+    """The cache holds one buffer of the plan but not the whole store."""
     lengths = LENGTHS * 4
     taught = make_taught(tmp_path / "taught", lengths)
     monkeypatch.setattr("stages.training.batches.BUFFER_BATCHES", 4)
@@ -187,7 +187,7 @@ def test_in_blocks_an_epoch_reads_little_more_than_once(
 def count_reads(
     taught: Path, lengths: tuple[int, ...], block_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> int:
-    """How many pieces of objects are read in an epoch."""
+    """Count the pieces of objects that are read in an epoch."""
     reads: list[str] = []
     read = ObjectHandles.read
 

@@ -1,4 +1,4 @@
-"""What a student believes of a store: each thing that differs is named, more or less is taken."""
+"""Checks of a store before training: differences are named, extra utterances are accepted."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ LENGTHS = {"a": 7, "b": 0, "c": 5, "ü/d": 13, "e": 1}
 
 @dataclass(frozen=True)
 class Change:
-    """One value of one utterance that differs from the usual."""
+    """One changed value of one utterance."""
 
     id: str
     features: float = 0.0
@@ -38,7 +38,7 @@ class Change:
 def make_corpus(
     path: Path, ids: Sequence[str] = tuple(LENGTHS), change: Change | None = None, **about: Any
 ) -> Path:
-    """Utterances whose content follows from their id, but for the change."""
+    """Utterances whose content is determined by their ids, except for the change."""
     fields: dict[str, Any] = {
         "split": "train",
         "feature_dim": FEATURE_DIM,
@@ -63,7 +63,7 @@ def make_corpus(
 
 
 def make_store(path: Path, corpus: Path, **changes: Any) -> Path:
-    """A store of a corpus; its metadata tell the truth, but for the changes."""
+    """A store of a corpus with correct metadata, except for the changes."""
     with CorpusFile(corpus) as opened:
         fields = {
             "corpus_fingerprint": opened.fingerprint,
@@ -86,7 +86,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_corpus(tmp_path_factory.mktemp("corpus") / "train.h5")
 
 
-def test_a_store_of_the_very_corpus_is_taken_whole(corpus: Path, tmp_path: Path) -> None:
+def test_store_of_the_same_corpus_is_used_whole(corpus: Path, tmp_path: Path) -> None:
     match = check(make_store(tmp_path / "a.zarr", corpus), corpus)
     assert match.is_whole
     assert match.without_soft_labels == frozenset()
@@ -101,10 +101,10 @@ def test_a_store_of_the_very_corpus_is_taken_whole(corpus: Path, tmp_path: Path)
         ("subsampling", 1),
     ],
 )
-def test_each_field_of_a_corpus_is_compared(
+def test_store_that_differs_in_one_field_is_refused(
     corpus: Path, tmp_path: Path, field: str, value: Any
 ) -> None:
-    """RELIABILITY 18: one field at a time; the utterances are the same, content and all."""
+    """RELIABILITY 18: one field at a time; the utterances and their content are the same."""
     store = make_store(tmp_path / "a.zarr", corpus, **{field: value})
     with pytest.raises(StoreMismatch, match=f"{field}: found {value!r}, wanted ") as error:
         check(store, corpus)
@@ -124,7 +124,7 @@ def test_each_field_of_a_corpus_is_compared(
         (Change("b", num_frames=1), "frame counts of 1 utterances: 'b' (1 found, 0 wanted);"),
     ],
 )
-def test_one_value_of_one_utterance_is_enough_to_refuse(
+def test_store_that_differs_in_one_value_of_one_utterance_is_refused(
     corpus: Path, tmp_path: Path, change: Change, message: str
 ) -> None:
     """RELIABILITY 18, 19: another feature, another label, another number of frames."""
@@ -140,7 +140,7 @@ def test_one_value_of_one_utterance_is_enough_to_refuse(
         check(liar, corpus)
 
 
-def test_many_utterances_that_differ_are_counted(corpus: Path, tmp_path: Path) -> None:
+def test_utterances_that_differ_are_counted(corpus: Path, tmp_path: Path) -> None:
     rows = [
         replace(row, digest="0" * 64) for row in utterances_of(CorpusFile(corpus)) if row.num_frames
     ]
@@ -150,7 +150,7 @@ def test_many_utterances_that_differ_are_counted(corpus: Path, tmp_path: Path) -
         check(tmp_path / "a.zarr", corpus)
 
 
-def test_a_store_of_more_is_taken(corpus: Path, tmp_path: Path) -> None:
+def test_store_with_more_utterances_is_accepted(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus)
     part = make_corpus(tmp_path / "train.h5", ids=("e", "a"))
     match = check(store, part)
@@ -159,7 +159,9 @@ def test_a_store_of_more_is_taken(corpus: Path, tmp_path: Path) -> None:
     assert match.without_soft_labels == frozenset()
 
 
-def test_a_store_of_less_is_taken_and_the_rest_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_store_with_fewer_utterances_is_accepted_and_the_rest_left_out(
+    corpus: Path, tmp_path: Path
+) -> None:
     part = make_corpus(tmp_path / "train.h5", ids=("e", "a"))
     store = make_store(tmp_path / "a.zarr", part)
     match = check(store, corpus)
@@ -171,28 +173,30 @@ def test_a_store_of_less_is_taken_and_the_rest_left_out(corpus: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("ids", [("c",), ("b",)])
-def test_a_store_without_a_common_frame_is_refused(tmp_path: Path, ids: tuple[str, ...]) -> None:
-    """A common utterance of no frames teaches nothing either."""
+def test_store_without_a_common_frame_is_refused(tmp_path: Path, ids: tuple[str, ...]) -> None:
+    """A common utterance of no frames does not count."""
     store = make_store(tmp_path / "a.zarr", make_corpus(tmp_path / "a.h5", ids=("a", "b")))
     other = make_corpus(tmp_path / "train.h5", ids=("e", *ids))
     with pytest.raises(StoreMismatch, match=r"no frame of the 2 .* its own are 'a', 'b', those of"):
         check(store, other)
 
 
-def test_more_ranks_than_the_store_holds_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_ranks_above_those_stored_are_refused(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus)
     assert check(store, corpus, k=4).is_whole
     with pytest.raises(StoreError, match=r"holds K=4, asked k=5: lower student\.k"):
         check(store, corpus, k=5)
 
 
-def test_another_temperature_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_temperature_without_log_norms_is_refused(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus, temperatures=(1.5, 3.0))
     with pytest.raises(BadInput, match=r"temperature 1\.0, 1\.5, 3\.0; 2\.0 was asked"):
         check(store, corpus, temperature=2.0)
 
 
-def test_a_partial_copy_is_found_out_before_training(corpus: Path, tmp_path: Path) -> None:
+def test_partial_copy_without_the_ranks_is_refused_before_training(
+    corpus: Path, tmp_path: Path
+) -> None:
     store = make_store(tmp_path / "a.zarr", corpus)
     arrays = dict.fromkeys(("ids_0", "val_0", "ids_1", "val_1", "tail_1"), ((0, 0),))
     part = PartialCopy(source="/far.zarr", kept=4, digest=open_store(store).digest, arrays=arrays)

@@ -1,4 +1,4 @@
-"""The student: taught by store and labels, by utterance id; a store that does not fit is named."""
+"""The student: trained from store and labels, matched by id; stores that differ are named."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ SMALL = ArchitectureSettings(hidden=9, layers=2, dropout=0.1)
 
 
 def _logp(corpus: CorpusFile, index: int) -> np.ndarray:
-    """A teacher that is mostly right; what it says follows from the utterance alone."""
+    """A mostly correct teacher whose posteriors depend on the utterance only."""
     labels = corpus.labels(index)
     rng = np.random.default_rng(len(labels))
     logits = rng.normal(size=(len(labels), NUM_CLASSES))
@@ -61,7 +61,7 @@ def _kept(corpus: CorpusFile, index: int, about: Any) -> KeptBlock:
 def _make_store(
     path: Path, corpus_path: Path, *, seal: bool = True, skip: int = 0, **changes: Any
 ) -> Path:
-    """A store whose utterances lie in the opposite order of the corpus file's."""
+    """A store with the utterances of a corpus file in reverse order."""
     with CorpusFile(corpus_path) as corpus:
         fields = {
             "corpus_fingerprint": corpus.fingerprint,
@@ -130,7 +130,7 @@ def _best_error(directory: Path) -> float:
 
 
 @pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
-def test_a_student_learns_under_every_tail_policy(
+def test_student_learns_with_every_tail_policy(
     corpus_directory: Path, store: Path, tmp_path: Path, tail: str
 ) -> None:
     progress = _train(corpus_directory, store, tmp_path, tail=tail)
@@ -142,7 +142,7 @@ def test_a_student_learns_under_every_tail_policy(
 
 
 @pytest.mark.parametrize("tail", ["renormalize", "bucket"])
-def test_a_student_learns_in_half_precision(
+def test_student_learns_in_half_precision(
     corpus_directory: Path, store: Path, tmp_path: Path, tail: str
 ) -> None:
     training = make_settings(epochs=4, precision="bf16")
@@ -153,12 +153,14 @@ def test_a_student_learns_in_half_precision(
     assert _best_error(tmp_path / "half") < 0.2
 
 
-def test_soft_labels_alone_teach_it(store: Path, corpus_directory: Path, tmp_path: Path) -> None:
+def test_student_learns_from_soft_labels_only(
+    store: Path, corpus_directory: Path, tmp_path: Path
+) -> None:
     _train(corpus_directory, store, tmp_path, hard_weight=0.0)
     assert _best_error(tmp_path) < 0.2
 
 
-def test_hard_labels_alone_need_no_store_and_k_does_not_matter(
+def test_student_on_hard_labels_needs_no_store_and_ignores_k(
     corpus_directory: Path, tmp_path: Path
 ) -> None:
     first = _train(corpus_directory, None, tmp_path / "a", hard_weight=1.0, k=2)
@@ -168,7 +170,7 @@ def test_hard_labels_alone_need_no_store_and_k_does_not_matter(
         _train(corpus_directory, None, tmp_path / "c")
 
 
-def test_smoothed_labels_are_a_baseline_of_their_own(
+def test_label_smoothing_is_a_separate_baseline_without_a_teacher(
     corpus_directory: Path, tmp_path: Path
 ) -> None:
     plain = _train(corpus_directory, None, tmp_path / "a", hard_weight=1.0)
@@ -179,7 +181,7 @@ def test_smoothed_labels_are_a_baseline_of_their_own(
         _settings(hard_weight=0.5, label_smoothing=0.3)
 
 
-def test_the_same_seed_gives_the_same_bytes(
+def test_student_with_the_same_seed_has_the_same_bytes(
     corpus_directory: Path, store: Path, tmp_path: Path
 ) -> None:
     _train(corpus_directory, store, tmp_path / "a")
@@ -188,10 +190,10 @@ def test_the_same_seed_gives_the_same_bytes(
     assert weights[0] == weights[1]
 
 
-def test_a_store_of_cut_and_merged_parts_teaches_the_same(
+def test_store_of_split_and_merged_parts_gives_the_same_student(
     corpus_directory: Path, store: Path, tmp_path: Path
 ) -> None:
-    """In another order, in other shards: the same weights."""
+    """Another order and other shards give the same weights."""
     ids = [row.id for row in open_store(store).utterances]
     for number in range(3):
         split(store, tmp_path / f"{number}.zarr", ids[number::3])
@@ -203,7 +205,7 @@ def test_a_store_of_cut_and_merged_parts_teaches_the_same(
     assert weights[0] == weights[1]
 
 
-def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
+def test_soft_labels_are_read_by_id_for_the_frames_of_a_piece(
     corpus_directory: Path, store: Path
 ) -> None:
     with CorpusFile(corpus_directory / "train.h5") as corpus:
@@ -230,7 +232,7 @@ def test_soft_labels_come_by_id_for_the_very_frames_of_a_piece(
         np.testing.assert_allclose(tail.numpy(), outside.numpy(), atol=0.03)
 
 
-def test_a_batch_is_one_call_and_reads_no_frame_beyond_its_pieces(
+def test_batch_is_read_in_one_call_without_frames_outside_its_pieces(
     corpus_directory: Path, store: Path
 ) -> None:
     asked: list[tuple[list[Span], int]] = []
@@ -248,17 +250,17 @@ def test_a_batch_is_one_call_and_reads_no_frame_beyond_its_pieces(
     assert [values.dtype for values in targets] == [torch.uint16, torch.uint8, torch.float32]
 
 
-def test_every_code_is_decoded_as_the_store_decodes_it() -> None:
+def test_codes_are_decoded_on_the_device_as_by_the_store() -> None:
     codes = np.arange(256, dtype=np.uint8).reshape(64, 4)
     wanted = np.empty(codes.shape, np.float32)
     decode_logp(codes, out=wanted)
     np.testing.assert_array_equal(decode(torch.from_numpy(codes)).numpy(), wanted)
 
 
-def test_an_utterance_shorter_than_its_features_is_named_with_both_counts(
+def test_utterance_shorter_than_its_features_is_named_with_both_counts(
     corpus_directory: Path, tmp_path: Path
 ) -> None:
-    """RELIABILITY 19: also where nobody compared the tables before."""
+    """RELIABILITY 19: also if the utterance tables were not compared before."""
     other = make_corpus(tmp_path / "train.h5", lengths=(31, 0, 16))
     labels = open_store(_make_store(tmp_path / "t.zarr", other))
     with CorpusFile(corpus_directory / "train.h5") as corpus:
@@ -269,7 +271,7 @@ def test_an_utterance_shorter_than_its_features_is_named_with_both_counts(
 
 @pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
 @pytest.mark.parametrize("hard_weight", [0.0, 0.3])
-def test_the_settings_reach_the_loss(
+def test_objective_passes_the_settings_to_the_loss(
     corpus_directory: Path, store: Path, tail: TailPolicy, hard_weight: float
 ) -> None:
     settings = _settings(tail=tail, hard_weight=hard_weight)
@@ -289,7 +291,7 @@ def test_the_settings_reach_the_loss(
 
 
 @pytest.mark.parametrize("tail", ["renormalize", "bucket", "uniform", "truth", "drop"])
-def test_a_temperature_of_the_store_is_that_of_the_teacher(
+def test_stored_temperature_softens_the_teacher(
     corpus_directory: Path, tmp_path: Path, tail: TailPolicy
 ) -> None:
     path = corpus_directory / "train.h5"
@@ -327,16 +329,14 @@ def _loss_by_dense_teacher(
     ).total
 
 
-def test_a_student_is_trained_at_another_temperature(
-    corpus_directory: Path, tmp_path: Path
-) -> None:
+def test_student_learns_at_another_temperature(corpus_directory: Path, tmp_path: Path) -> None:
     path = corpus_directory / "train.h5"
     store = _make_store(tmp_path / "t.zarr", path, temperatures=(2.5,))
     _train(corpus_directory, store, tmp_path / "s", temperature=2.5, k=2, tail="bucket")
     assert _best_error(tmp_path / "s") < 0.1
 
 
-def test_chunks_are_taken_above_the_size_in_the_settings(
+def test_chunked_loss_is_used_above_the_size_in_the_settings(
     corpus_directory: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with CorpusFile(corpus_directory / "train.h5") as corpus:
@@ -359,14 +359,14 @@ def test_chunks_are_taken_above_the_size_in_the_settings(
     torch.testing.assert_close(*totals)
 
 
-def test_an_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
+def test_unfinished_store_is_refused(corpus_directory: Path, tmp_path: Path) -> None:
     """RELIABILITY 7."""
     store = _make_store(tmp_path / "t.zarr", corpus_directory / "train.h5", seal=False)
     with pytest.raises(StoreIncomplete):
         _train(corpus_directory, store, tmp_path / "student")
 
 
-def test_utterances_that_the_teacher_skipped_are_left_out(
+def test_utterances_skipped_by_the_teacher_are_left_out(
     corpus_directory: Path, tmp_path: Path
 ) -> None:
     train = corpus_directory / "train.h5"
@@ -381,7 +381,7 @@ def test_utterances_that_the_teacher_skipped_are_left_out(
         assert progress.done == progress.total == 4 * (corpus.num_frames - skipped)
 
 
-def test_frames_without_a_label_are_taught_by_soft_labels(tmp_path: Path) -> None:
+def test_frames_without_hard_labels_are_trained_on_soft_labels(tmp_path: Path) -> None:
     corpus_directory = make_corpus_directory(tmp_path / "corpus")
     train = make_corpus(corpus_directory / "train.h5", lengths=(31, 17), unlabelled_frames=5)
     store = _make_store(tmp_path / "t.zarr", train)
