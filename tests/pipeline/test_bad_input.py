@@ -1,4 +1,4 @@
-"""Bad input, through the command: one line that says what was found, exit code 1, nothing made.
+"""Bad input to the command: one line that states what was found, exit code 1, no output.
 
 Every case damages a good Kaldi directory in one way. Each was once a traceback, a wrong result
 in silence, or an error after hours of training, or is one that users meet first.
@@ -31,7 +31,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to damage; the command runs beside it."""
+    """A copy for a test to damage; the command runs in its parent folder."""
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(good, tmp_path / "data")
 
@@ -43,7 +43,7 @@ def essence(command: str = "corpus", *changes: str) -> Result:
 
 
 def refused(ran: Result) -> str:
-    """The one line of an error that was meant."""
+    """Return the single line of an expected error."""
     if ran.exception is not None and not isinstance(ran.exception, SystemExit):
         raise ran.exception
     assert ran.exit_code == 1, ran.output
@@ -95,7 +95,7 @@ def each(split: str, name: str, change: Callable[[NDArray[np.generic]], object])
 
 
 def head(rows: int, cols: int) -> Damage:
-    """Another size in the header of the first matrix."""
+    """Write another size into the header of the first matrix."""
 
     def damage(data: Path) -> None:
         path = data / "train" / "feats.ark"
@@ -108,7 +108,7 @@ def head(rows: int, cols: int) -> Damage:
 
 
 def gz(content: Callable[[bytes], bytes]) -> Damage:
-    """Train's alignment as one gz archive of `content(archive)`."""
+    """Replace the alignment of train by one gz archive of `content(archive)`."""
 
     def damage(data: Path) -> None:
         archive = (data / "train" / "ali.ark").read_bytes()
@@ -182,7 +182,7 @@ CASES: dict[str, tuple[Damage, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_damaged_corpus_is_named_before_any_training(case: str, data: Path) -> None:
+def test_damaged_corpus_is_named_before_any_training(case: str, data: Path) -> None:
     damage, words = CASES[case]
     damage(data)
     line = refused(essence())
@@ -191,7 +191,7 @@ def test_a_damaged_corpus_is_named_before_any_training(case: str, data: Path) ->
 
 
 @pytest.mark.parametrize("name", ["train/text", "train/feats.scp", "lang/lexicon.txt"])
-def test_a_byte_order_mark_and_crlf_do_no_harm(name: str, data: Path) -> None:
+def test_byte_order_mark_and_crlf_are_accepted(name: str, data: Path) -> None:
     text = (data / name).read_text()
     (data / name).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     ran = essence()
@@ -200,21 +200,21 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(name: str, data: Path) -> None:
     assert "5 words in the lexicon" in ran.stderr
 
 
-def test_what_float16_cannot_hold_is_named(data: Path) -> None:
+def test_features_outside_float16_are_named(data: Path) -> None:
     each("test", "feats", lambda features_TF: features_TF * np.float32(1e6))(data)
     settings = ("corpus.features.dtype=float16", "corpus.features.cmvn=none")
     assert "does not fit float16" in refused(essence("corpus", *settings))
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "mps"])
-def test_a_device_that_is_not_here_is_said(device: str, data: Path) -> None:
+def test_missing_device_is_named(device: str, data: Path) -> None:
     assert essence().exit_code == 0
     ran = essence("ensemble", f"device={device}")
     assert ran.exit_code == 2
     assert f"device {device}: found" in ran.stderr.splitlines()[-1]
 
 
-def test_a_work_directory_that_is_a_file_is_named(data: Path) -> None:
+def test_work_directory_that_is_a_file_is_named(data: Path) -> None:
     Path("work").write_text("x")
     ran = essence()
     assert ran.exit_code == 1

@@ -1,4 +1,4 @@
-"""The door: --help is quick and teaches, mistakes are one line and an exit code."""
+"""The command line: --help is fast and has examples, mistakes give one line and an exit code."""
 
 import subprocess
 import sys
@@ -24,14 +24,14 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example(command: str) -> None:
+def test_commands_each_have_an_example_in_their_help(command: str) -> None:
     shown = CliRunner().invoke(main, [command, "--help"])
     assert shown.exit_code == 0
     assert f"Example: essence {command}" in shown.output
 
 
-def test_help_does_not_wait_for_torch() -> None:
-    """A start-up budget by modules, not by seconds: what is slow must not be imported."""
+def test_help_imports_no_slow_package() -> None:
+    """A start-up budget in modules, not in seconds: slow packages must not be imported."""
     code = (
         "import sys; from click.testing import CliRunner; from pipeline.cli import main;"
         "CliRunner().invoke(main, ['--help']);"
@@ -56,7 +56,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["corpus", "--set", "corpus={source: kaldi, path: nowhere}"], 1, "nowhere"),
     ],
 )
-def test_a_mistake_is_one_line_and_an_exit_code(
+def test_mistake_gives_one_line_and_an_exit_code(
     tmp_path: Path, words: list[str], code: int, message: str
 ) -> None:
     write_tiny(tmp_path)

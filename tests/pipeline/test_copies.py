@@ -1,4 +1,4 @@
-"""Copies all the way: the ensemble labels clean originals, students train on their noisy copies."""
+"""Copies end to end: the ensemble labels originals, students train on their noisy copies."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def job(directory: Path) -> Job:
     return Job(read_settings(directory / "noisy.yaml", changes), RecordingProgress())
 
 
-def test_clean_teacher_and_noisy_students_from_speech_to_the_report(tmp_path: Path) -> None:
+def test_pipeline_trains_noisy_students_of_a_clean_teacher(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     first = job(tmp_path)
     results = flow.run(first)

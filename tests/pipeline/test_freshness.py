@@ -1,4 +1,4 @@
-"""Freshness: a name that is there is whole; an interrupted run leaves only a part."""
+"""Freshness: a named artefact is complete; an interrupted run leaves a partial directory."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ def fill(*, directory: Path) -> None:
     (directory / "weights").write_bytes(b"seven")
 
 
-def test_what_is_made_is_fresh_and_records_what_made_it(tmp_path: Path) -> None:
+def test_artefact_is_fresh_and_records_its_recipe(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "work")
     assert not shelf.is_fresh(RECIPE)
     made = shelf.make(RECIPE, fill)
@@ -31,7 +31,7 @@ def test_what_is_made_is_fresh_and_records_what_made_it(tmp_path: Path) -> None:
     assert [found.fingerprint for found in shelf.found("member")] == [RECIPE.fingerprint]
 
 
-def test_what_is_fresh_is_not_made_again(tmp_path: Path) -> None:
+def test_fresh_artefact_is_not_made_again(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     shelf.make(RECIPE, fill)
 
@@ -41,7 +41,7 @@ def test_what_is_fresh_is_not_made_again(tmp_path: Path) -> None:
     assert shelf.make(RECIPE, never) == shelf.place(RECIPE)
 
 
-def test_a_failed_stage_leaves_a_part_that_the_next_run_finds(tmp_path: Path) -> None:
+def test_failed_stage_leaves_a_partial_directory_for_the_next_run(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
 
     def fails(*, directory: Path) -> None:
@@ -71,23 +71,23 @@ def test_a_failed_stage_leaves_a_part_that_the_next_run_finds(tmp_path: Path) ->
         Recipe(stage="member", settings=RECIPE.settings, inputs={}),
     ],
 )
-def test_any_change_gives_another_name(other: Recipe) -> None:
+def test_recipe_name_depends_on_every_part(other: Recipe) -> None:
     assert other.name != RECIPE.name
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()))
-def test_the_order_of_settings_does_not_count(settings: dict[str, object]) -> None:
+def test_fingerprint_does_not_depend_on_the_order_of_settings(settings: dict[str, object]) -> None:
     turned = dict(reversed(settings.items()))
     first, second = Recipe(stage="s", settings=settings), Recipe(stage="s", settings=turned)
     assert first.fingerprint == second.fingerprint
 
 
-def test_the_shown_name_does_not_count() -> None:
+def test_fingerprint_does_not_depend_on_the_shown_name() -> None:
     shown = Recipe(stage="member", settings=RECIPE.settings, inputs=RECIPE.inputs, shown_as="x")
     assert shown.fingerprint == RECIPE.fingerprint
 
 
-def test_what_is_missing_names_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_missing_artefact_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(NotMadeYet, match="run 'essence ensemble' first"):
         Shelf(tmp_path).need(RECIPE, command="ensemble")
 
@@ -100,7 +100,7 @@ def _make_slowly(directory: Path, begun: "multiprocessing.synchronize.Event") ->
     Shelf(directory).make(RECIPE, wait)
 
 
-def test_two_processes_do_not_make_the_same_thing(tmp_path: Path) -> None:
+def test_second_process_making_the_same_artefact_is_refused(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     begun = context.Event()
     other = context.Process(target=_make_slowly, args=(tmp_path, begun))
@@ -116,7 +116,7 @@ def test_two_processes_do_not_make_the_same_thing(tmp_path: Path) -> None:
     assert Shelf(tmp_path).is_fresh(RECIPE)
 
 
-def test_a_link_moves_to_the_newest(tmp_path: Path) -> None:
+def test_link_points_to_the_newest_artefact(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     other = Recipe(stage="member", settings={}, inputs={})
     for recipe in (RECIPE, other):

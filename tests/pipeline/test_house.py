@@ -1,4 +1,4 @@
-"""The whole house on spoken speech, by the command that users call."""
+"""The whole pipeline on synthesised speech, through the command line."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_one_command_goes_from_speech_to_a_table_and_a_page(house: Path) -> None:
+def test_run_goes_from_speech_to_a_table_and_a_page(house: Path) -> None:
     table = (house / "table.txt").read_text()
     for system in ("wide", "deep", "ensemble", "hard labels", "k=1", "k=5"):
         assert any(line.startswith(system + " ") for line in table.splitlines()), table
@@ -44,7 +44,7 @@ def test_one_command_goes_from_speech_to_a_table_and_a_page(house: Path) -> None
     assert not [name for name in made(house / "work") if name.endswith(".partial")]
 
 
-def test_the_second_run_does_nothing_and_says_so(house: Path) -> None:
+def test_second_run_changes_nothing_and_notes_that_all_is_fresh(house: Path) -> None:
     before = tree_digests(house / "work")
     again = essence(house, "run")
     assert again.returncode == 0, again.stderr
@@ -55,7 +55,7 @@ def test_the_second_run_does_nothing_and_says_so(house: Path) -> None:
     assert all(": fresh (" in note for note in notes), again.stderr
 
 
-def test_another_k_touches_nothing_above_the_student(house: Path) -> None:
+def test_another_k_makes_nothing_above_the_student(house: Path) -> None:
     before = made(house / "work")
     ran = essence(house, "run", "--set", "student.k=3", "--set", "compare=[{hard_weight: 1.0}]")
     assert ran.returncode == 0, ran.stderr
@@ -64,7 +64,7 @@ def test_another_k_touches_nothing_above_the_student(house: Path) -> None:
     assert "k=5" in ran.stdout  # every student that is here is in the table
 
 
-def test_without_the_ensemble_a_student_is_trained_and_evaluated(house: Path) -> None:
+def test_student_is_trained_and_evaluated_without_the_ensemble(house: Path) -> None:
     for member in (house / "work").glob("member-*"):
         shutil.rmtree(member)
     student = essence(house, "student", "--set", "student.k=2")
@@ -76,7 +76,7 @@ def test_without_the_ensemble_a_student_is_trained_and_evaluated(house: Path) ->
     assert "k=2" in ran.stdout
 
 
-def test_a_k_above_what_is_stored_is_refused_at_once(house: Path) -> None:
+def test_k_above_those_stored_is_refused_at_once(house: Path) -> None:
     ran = essence(house, "student", "--set", "student.k=9")
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
@@ -85,7 +85,7 @@ def test_a_k_above_what_is_stored_is_refused_at_once(house: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_a_stage_whose_input_is_missing_names_the_command(house: Path, tmp_path: Path) -> None:
+def test_stage_without_its_input_names_the_command_to_run(house: Path, tmp_path: Path) -> None:
     write_tiny(tmp_path)
     ran = essence(tmp_path, "student")
     assert ran.returncode == 1
@@ -102,7 +102,7 @@ def test_status_changes_nothing(house: Path) -> None:
     assert tree_digests(house / "work") == before
 
 
-def test_the_same_seeds_give_the_same_bytes(house: Path, tmp_path: Path) -> None:
+def test_pipeline_with_the_same_seeds_gives_the_same_bytes(house: Path, tmp_path: Path) -> None:
     write_tiny(tmp_path)
     only = ["--set", "compare=[]", "--set", "student.k=5"]
     ran = essence(tmp_path, "run", *only)
@@ -114,7 +114,7 @@ def test_the_same_seeds_give_the_same_bytes(house: Path, tmp_path: Path) -> None
     assert {path: first.get(path) for path in second} == second
 
 
-def test_stopped_by_ctrl_c_the_same_command_goes_on(tmp_path: Path, house: Path) -> None:
+def test_interrupted_command_resumes(tmp_path: Path, house: Path) -> None:
     write_tiny(tmp_path)
     (corpus,) = (house / "work").glob("corpus-*")
     shutil.copytree(corpus, tmp_path / "work" / corpus.name)

@@ -1,4 +1,4 @@
-"""What counts for a recipe, in full: a new setting is listed here, or marked NOT_IN_IDENTITY.
+"""All settings in a recipe: a new one is listed here or marked NOT_IN_IDENTITY.
 
 A field that counts and is not listed fails the test: decide whether another value makes another
 artefact. If it does, artefacts made before the field existed are made again.
@@ -118,7 +118,7 @@ def dotted(tree: dict[str, Any], *, below: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("stage", COUNTS)
-def test_identity_counts_exactly_the_listed_fields(stage: str) -> None:
+def test_identity_has_exactly_the_listed_fields(stage: str) -> None:
     settings, expected = COUNTS[stage]
     assert sorted(dotted(settings.identity())) == sorted(expected.split())
 
@@ -145,7 +145,7 @@ def test_identity_leaves_marked_fields_out_at_every_depth() -> None:
     }
 
 
-def test_identity_has_the_options_of_own_architectures() -> None:
+def test_identity_has_the_options_of_custom_architectures() -> None:
     architecture = {"kind": "package.module:factory", "width": 7}
     identity = StudentSettings.model_validate({"architecture": architecture}).identity()
     assert identity["architecture"] == architecture

@@ -1,4 +1,4 @@
-"""The whole pipeline with Kaldi's own graph: the results of the lexicon that it was made from."""
+"""The pipeline with a Kaldi graph gives the results of the lexicon that it was made from."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def write_settings(directory: Path, data: Path, **evaluate: object) -> None:
 
 
 def results_of(directory: Path) -> dict[str, object]:
-    """What was found of every system: scale, penalty, errors, and each utterance's hypothesis."""
+    """Return scale, penalty, errors and hypotheses of every system."""
     found = {}
     for path in sorted(directory.glob("work/evaluation-*/result.json")):
         made = json.loads((path.parent / "made.json").read_text())
@@ -53,7 +53,7 @@ def run(directory: Path, data: Path, *commands: str, **evaluate: object) -> dict
     return results_of(directory)
 
 
-def test_kaldi_s_graph_gives_the_words_of_the_lexicon(tmp_path: Path) -> None:
+def test_kaldi_graph_gives_the_results_of_the_lexicon(tmp_path: Path) -> None:
     data = make_kaldi_directory(tmp_path / "data", sentences=23, noise=0.8)
     grid = {"acoustic_scales": [0.1, 0.4], "insertion_penalties": [0.0, 1.5], "max_active": 1000}
     wanted = run(tmp_path / "lexicon", data, *COMMANDS, **grid)
@@ -65,7 +65,7 @@ def test_kaldi_s_graph_gives_the_words_of_the_lexicon(tmp_path: Path) -> None:
     assert any(row["hypothesis"] for row in student["test"]["utterances"])
 
 
-def test_the_example_reads_a_directory_as_the_document_draws_it(tmp_path: Path) -> None:
+def test_example_reads_the_directory_drawn_in_the_document(tmp_path: Path) -> None:
     data = swap_lang(make_kaldi_directory(tmp_path / "data"))
     add_unlabelled_folder(data, "more")
     (data / "num_pdfs").rename(data / "lang" / "num_pdfs")
@@ -80,7 +80,7 @@ def test_the_example_reads_a_directory_as_the_document_draws_it(tmp_path: Path) 
     assert "are skipped" not in done.stderr
 
 
-def test_the_document_s_transitions_are_what_is_parsed(tmp_path: Path) -> None:
+def test_transitions_shown_in_the_document_are_parsed(tmp_path: Path) -> None:
     lines = (ROOT / "docs" / "kaldi.md").read_text().splitlines()
     shown = [line for line in lines if line.startswith(("    Transition-", "     Transition-"))]
     (tmp_path / "transitions.txt").write_text("\n".join(shown))
@@ -91,7 +91,7 @@ def test_the_document_s_transitions_are_what_is_parsed(tmp_path: Path) -> None:
 @pytest.mark.an4
 @pytest.mark.slow
 @pytest.mark.skipif(AN4 is None, reason="the AN4 data directory is not here")
-def test_an4_through_kaldi_s_graph_has_the_word_errors_of_its_lexicon(tmp_path: Path) -> None:
+def test_an4_with_a_kaldi_graph_has_the_results_of_its_lexicon(tmp_path: Path) -> None:
     assert AN4 is not None
     # The graphs differ in their number of states: no state may be pruned.
     limits = {"max_active": 1000, "min_active": 999}

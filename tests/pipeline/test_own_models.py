@@ -1,4 +1,4 @@
-"""An ensemble of other people's models, from a Kaldi directory to the report."""
+"""An ensemble of archived posteriors, from a Kaldi directory to the report."""
 
 import shutil
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def notes_of(job: Job) -> str:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data, a trained member, and the archives of what it says: as it is, and with noise."""
+    """Data, a trained member, and archives of its posteriors, exact and with noise."""
     directory = tmp_path_factory.mktemp("house")
     make_kaldi_directory(directory / "data", sentences=24, noise=1.0)
     (directory / "post").mkdir()
@@ -81,13 +81,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the house, as working directory: paths of archives count from there."""
+    """A copy of the house as working directory, to which paths of archives are relative."""
     shutil.copytree(house, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
 
-def test_a_model_and_its_posteriors_make_the_same_store(here: Path) -> None:
+def test_model_and_its_archived_posteriors_make_the_same_store(here: Path) -> None:
     own, foreign = job(here, [TRAINED]), job(here, [FOREIGN])
     flow.ensemble(foreign)
     stores = [flow.teacher(each) for each in (own, foreign)]
@@ -100,7 +100,7 @@ def test_a_model_and_its_posteriors_make_the_same_store(here: Path) -> None:
         assert np.abs(found.logp_TK - wanted.logp_TK).mean() < 1e-4
 
 
-def test_own_and_foreign_members_go_all_the_way(here: Path) -> None:
+def test_trained_and_archived_members_go_to_the_report(here: Path) -> None:
     mixed = job(here, [TRAINED, FOREIGN | {"posteriors": "noisy"}])
     table = results_table(flow.run(mixed), mixed.settings.report).splitlines()
     by_name = {line.split("  ")[0]: line.split() for line in table}
@@ -116,7 +116,7 @@ def test_own_and_foreign_members_go_all_the_way(here: Path) -> None:
     assert "to do" not in status_table(again)
 
 
-def test_no_member_needs_to_be_trained_here(here: Path) -> None:
+def test_ensemble_may_have_archived_members_only(here: Path) -> None:
     shutil.rmtree(here / "work")
     foreign = job(here, [FOREIGN, NOISY])
     flow.run(foreign)
@@ -124,7 +124,7 @@ def test_no_member_needs_to_be_trained_here(here: Path) -> None:
     assert len(list((here / "work").glob("member-*/member.json"))) == 2
 
 
-def test_with_the_stores_made_nobody_asks_for_the_archives(here: Path) -> None:
+def test_archives_are_not_needed_once_the_stores_exist(here: Path) -> None:
     before = job(here, [FOREIGN])
     flow.ensemble(before)
     flow.teacher(before)
@@ -138,7 +138,7 @@ def test_with_the_stores_made_nobody_asks_for_the_archives(here: Path) -> None:
         flow.ensemble(job(here, [FOREIGN]))
 
 
-def test_moved_archives_are_the_same_and_changed_ones_are_not(here: Path) -> None:
+def test_archives_may_move_but_not_change(here: Path) -> None:
     before = job(here, [FOREIGN])
     flow.ensemble(before)
     (here / "post").rename(here / "moved")
@@ -156,7 +156,7 @@ def test_moved_archives_are_the_same_and_changed_ones_are_not(here: Path) -> Non
         flow.teacher(changed)
 
 
-def test_without_posteriors_of_test_only_students_are_evaluated(here: Path) -> None:
+def test_members_without_test_posteriors_are_left_out_of_evaluation(here: Path) -> None:
     for suffix in ("scp", "ark"):
         (here / "post" / f"test.{suffix}").unlink()
     foreign = job(here, [FOREIGN])
@@ -166,7 +166,7 @@ def test_without_posteriors_of_test_only_students_are_evaluated(here: Path) -> N
         assert f"evaluation {name}: left out: there are no posteriors of test" in notes_of(foreign)
 
 
-def test_a_bad_archive_is_one_line_for_the_user(here: Path) -> None:
+def test_incomplete_archive_gives_one_line_of_error(here: Path) -> None:
     job(here, [FOREIGN])
     scp = here / "post" / "train.scp"
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
@@ -178,7 +178,7 @@ def test_a_bad_archive_is_one_line_for_the_user(here: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_a_trained_member_s_name_does_not_depend_on_archives(here: Path) -> None:
-    """What is said of archives does not count for a model that is trained here."""
+def test_recipe_of_a_trained_member_does_not_depend_on_archive_settings(here: Path) -> None:
+    """The settings of archives are not in the recipe of a trained member."""
     (recipe,) = job(here, [TRAINED]).recipes.members
     assert set(recipe.settings) == {"architecture", "training", "folds"}

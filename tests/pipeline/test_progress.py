@@ -1,4 +1,4 @@
-"""Progress in a log: few lines, with what was done, how fast, and the last facts."""
+"""Progress in a log: few lines, with share, rate and the last figures."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from pipeline.progress import TerminalProgress
 
 
 def work(monkeypatch: pytest.MonkeyPatch, *, seconds_a_step: float) -> None:
-    """Five steps of a task on a clock that we turn."""
+    """Run five steps of a task on a fake clock."""
     clock = iter(i * seconds_a_step / 4 for i in range(1000))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with TerminalProgress().task("member wide", total=50, unit="frames") as task:
@@ -15,7 +15,7 @@ def work(monkeypatch: pytest.MonkeyPatch, *, seconds_a_step: float) -> None:
             task.advance(10, frame_error=0.5 - step / 10)
 
 
-def test_a_long_task_leaves_its_last_figures(
+def test_long_task_leaves_a_line_with_its_last_figures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work(monkeypatch, seconds_a_step=5.0)
@@ -24,14 +24,14 @@ def test_a_long_task_leaves_its_last_figures(
     assert lines[-1].endswith(" frames/s  frame error 0.1")
 
 
-def test_a_short_task_leaves_nothing(
+def test_short_task_leaves_no_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work(monkeypatch, seconds_a_step=0.1)
     assert not capsys.readouterr().err
 
 
-def test_a_very_long_task_says_where_it_is(
+def test_very_long_task_prints_its_progress_in_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work(monkeypatch, seconds_a_step=150.0)
@@ -40,7 +40,7 @@ def test_a_very_long_task_says_where_it_is(
     assert len(shares) >= 5
 
 
-def test_a_task_that_fails_says_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_task_prints_no_final_line(capsys: pytest.CaptureFixture[str]) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
         TerminalProgress().task("member wide", total=50, unit="frames"),

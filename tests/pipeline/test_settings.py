@@ -1,4 +1,4 @@
-"""Settings: unknown keys are refused with the nearest name, values with what was found."""
+"""Settings: unknown keys are refused with the nearest name, values with the found one."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_nothing_given_is_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_a_file_are_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = read_settings(None)
     assert settings.corpus.source == "spoken"
@@ -23,7 +25,7 @@ def test_nothing_given_is_the_defaults(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("path", [ROOT / "pipeline.yaml", *sorted(ROOT.glob("examples/*.yaml"))])
-def test_every_file_that_we_ship_is_valid(path: Path) -> None:
+def test_shipped_settings_files_are_valid(path: Path) -> None:
     changes = [] if path.name == "pipeline.yaml" else ["corpus.path=somewhere"]
     assert len(read_settings(path, changes).students) >= 4
 
@@ -57,7 +59,7 @@ def test_every_file_that_we_ship_is_valid(path: Path) -> None:
         ),
     ],
 )
-def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
+def test_unknown_key_is_refused_with_the_nearest_name(change: str, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings(ROOT / "pipeline.yaml", [change])
     assert message in str(caught.value)
@@ -84,7 +86,7 @@ def test_an_unknown_key_names_the_nearest(change: str, message: str) -> None:
         ("evaluate.max_active=150", ["--set: evaluate: min_active is 200, max_active 150: wanted"]),
     ],
 )
-def test_a_wrong_value_says_what_was_found_and_wanted(change: str, words: list[str]) -> None:
+def test_invalid_value_is_refused_with_found_and_expected(change: str, words: list[str]) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings(ROOT / "pipeline.yaml", [change])
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -98,24 +100,24 @@ def test_a_wrong_value_says_what_was_found_and_wanted(change: str, words: list[s
         ("a: !!python/object/apply:os.system ['true']", "is not YAML"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=r"settings\.yaml") as caught:
         read_settings(write(tmp_path, text))
     assert message in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"absent\.yaml cannot be read"):
         read_settings(tmp_path / "absent.yaml")
 
 
-def test_set_reaches_into_compare_and_students_follow_the_base(tmp_path: Path) -> None:
+def test_set_changes_the_base_of_all_compared_students(tmp_path: Path) -> None:
     path = write(tmp_path, "student: {k: 5}\ncompare: [{k: 2}, {hard_weight: 1.0}, {k: 5}]\n")
     students = read_settings(path, ["student.hard_weight=0.25"]).students
     assert [(s.k, s.hard_weight) for s in students] == [(5, 0.25), (2, 0.25), (5, 1.0)]
 
 
-def test_a_change_below_a_branch_keeps_its_neighbours(tmp_path: Path) -> None:
+def test_nested_change_keeps_its_siblings(tmp_path: Path) -> None:
     path = write(tmp_path, "compare: [{architecture: {hidden: 17}}]\n")
     base, wider = read_settings(path).students
     assert wider.architecture.hidden == 17
@@ -134,7 +136,7 @@ def test_a_change_below_a_branch_keeps_its_neighbours(tmp_path: Path) -> None:
         ("student: {k: " + "x" * 5000 + "}\n", "found 'xxx"),
     ],
 )
-def test_yaml_that_would_be_taken_in_silence_or_never_end(
+def test_yaml_with_duplicate_keys_or_extreme_values_is_refused_in_one_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(SettingsError, match=r"settings\.yaml") as caught:
@@ -144,12 +146,12 @@ def test_yaml_that_would_be_taken_in_silence_or_never_end(
     assert len(str(caught.value)) < 400
 
 
-def test_anchors_and_merges_are_no_double_keys(tmp_path: Path) -> None:
+def test_yaml_anchors_and_merges_are_accepted(tmp_path: Path) -> None:
     path = write(tmp_path, "student: &s {k: 5, name: a}\ncompare: [{<<: *s, k: 3, name: b}]\n")
     assert [student.k for student in read_settings(path).students] == [5, 3]
 
 
-def test_what_set_said_is_blamed_on_set(tmp_path: Path) -> None:
+def test_invalid_value_of_set_is_attributed_to_set(tmp_path: Path) -> None:
     path = write(tmp_path, "student: {k: 5}\n")
     with pytest.raises(SettingsError, match=r"^--set: student\.k: .*found 0"):
         read_settings(path, ["student.k=0"])
@@ -158,7 +160,7 @@ def test_what_set_said_is_blamed_on_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["[1", "!!python/name:os.system x", "*a", "\0", "a: b: c"])
-def test_a_value_that_is_no_yaml_takes_one_line(value: str) -> None:
+def test_value_of_set_that_is_not_yaml_gives_one_line(value: str) -> None:
     with pytest.raises(SettingsError, match=r"--set student\.k: the value") as caught:
         read_settings(ROOT / "pipeline.yaml", [f"student.k={value}"])
     assert "\n" not in str(caught.value)
@@ -184,18 +186,20 @@ def test_a_value_that_is_no_yaml_takes_one_line(value: str) -> None:
         ),
     ],
 )
-def test_what_no_run_can_end_well_with_is_refused_at_once(changes: list[str], message: str) -> None:
+def test_settings_that_contradict_each_other_are_refused_at_once(
+    changes: list[str], message: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings(ROOT / "pipeline.yaml", changes)
     assert message in str(caught.value)
 
 
-def test_a_student_on_hard_labels_needs_neither_ranks_nor_stores() -> None:
+def test_student_on_hard_labels_needs_neither_ranks_nor_stores() -> None:
     changes = ["student.hard_weight=1", "student.k=4000", "teacher.splits=[dev]", "compare=[]"]
     assert read_settings(ROOT / "pipeline.yaml", changes).student.k == 4000
 
 
-def test_a_default_file_that_is_no_file_is_not_passed_over(
+def test_default_settings_path_that_is_a_directory_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

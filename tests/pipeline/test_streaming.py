@@ -1,4 +1,4 @@
-"""student.store: a student learns from a store far away, with no ensemble and no teacher here."""
+"""student.store: a student trains from a remote store, without a local ensemble or teacher."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ WEIGHTS = "model.safetensors"
 
 
 def job_in(directory: Path, **student: object) -> Job:
-    """The tiny pipeline, smaller still, with one student and these changes to it."""
+    """The tiny pipeline, further reduced, with one student and these changes to it."""
     tree = {**TINY, "compare": [], "work_dir": str(directory / "work")}
     tree["corpus"] = {"spoken": {**TINY["corpus"]["spoken"], **CUT}}
     tree["ensemble"] = {"members": TINY["ensemble"]["members"][1:]}
@@ -39,7 +39,7 @@ def job_in(directory: Path, **student: object) -> Job:
 
 
 def train(directory: Path, **student: object) -> bytes:
-    """The weights of a student."""
+    """Train a student and return its weights."""
     job = job_in(directory, **student)
     return (flow.student(job, job.settings.student) / WEIGHTS).read_bytes()
 
@@ -56,7 +56,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(labelled: Path) -> bytes:
-    """Of the student that learned from the teacher's own store."""
+    """Weights of the student trained from the teacher's store."""
     return train(labelled)
 
 
@@ -68,7 +68,7 @@ def store(labelled: Path) -> Path:
 
 @pytest.fixture
 def bare(labelled: Path, tmp_path: Path) -> Path:
-    """A directory with the corpus alone."""
+    """A directory with the corpus only."""
     (corpus,) = (labelled / "work").glob("corpus-*")
     shutil.copytree(corpus, tmp_path / "work" / corpus.name)
     return tmp_path
@@ -80,11 +80,11 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def has_teacher(directory: Path) -> bool:
-    """Or members?"""
+    """True if the directory has a teacher or a member."""
     return bool([*directory.glob("work/teacher-*"), *directory.glob("work/member-*")])
 
 
-def test_a_student_streams_and_stays_fresh_with_the_server_away(
+def test_student_streams_and_stays_fresh_while_the_server_is_unreachable(
     store: Path, weights: bytes, bare: Path
 ) -> None:
     with http_place() as place:
@@ -106,7 +106,7 @@ def test_a_student_streams_and_stays_fresh_with_the_server_away(
     assert not has_teacher(bare)
 
 
-def test_a_pulled_part_teaches_the_same_student(store: Path, weights: bytes, bare: Path) -> None:
+def test_partial_copy_gives_the_same_student(store: Path, weights: bytes, bare: Path) -> None:
     mine = bare / "mine.zarr"
     copy(store, mine, Selection(ks=(5,)))
     assert train(bare, store=str(mine)) == weights
@@ -121,10 +121,8 @@ def test_a_pulled_part_teaches_the_same_student(store: Path, weights: bytes, bar
     assert not has_teacher(bare)
 
 
-def test_a_store_that_is_replaced_in_a_run_makes_no_student_of_the_other(
-    store: Path, weights: bytes, bare: Path
-) -> None:
-    """A student's name would say that it learned from the store that was there at first."""
+def test_store_replaced_during_a_run_is_refused(store: Path, weights: bytes, bare: Path) -> None:
+    """The student's recipe would name the store that was there at first."""
     mine = bare / "mine.zarr"
     shutil.copytree(store, mine)
     job = job_in(bare, store=str(mine))
@@ -141,7 +139,7 @@ def test_a_store_that_is_replaced_in_a_run_makes_no_student_of_the_other(
     assert train(bare, store=str(mine)) == weights
 
 
-def test_a_cache_that_is_too_small_is_said(store: Path, weights: bytes, bare: Path) -> None:
+def test_cache_smaller_than_an_epoch_is_noted(store: Path, weights: bytes, bare: Path) -> None:
     with http_place() as place:
         place.objects = read_objects(store)
         job = job_in(bare, store=place.url, cache_bytes=1000)
@@ -152,14 +150,14 @@ def test_a_cache_that_is_too_small_is_said(store: Path, weights: bytes, bare: Pa
     assert [note for note in notes if "student.cache_bytes is 1,000" in note]
 
 
-def test_a_store_that_was_never_seen_and_is_away_is_named(bare: Path) -> None:
+def test_unreachable_or_absent_store_is_named(bare: Path) -> None:
     with pytest.raises(StoreUnreachable, match=r"http://127.0.0.1:9/a.zarr/HEAD cannot be read"):
         train(bare, store="http://127.0.0.1:9/a.zarr")
     with pytest.raises(StoreError, match=r"nowhere.zarr is not there"):
         train(bare, store="nowhere.zarr")
 
 
-def test_a_store_that_is_named_asks_nothing_of_the_teachers_settings(tmp_path: Path) -> None:
+def test_student_store_makes_teacher_settings_irrelevant(tmp_path: Path) -> None:
     job = job_in(tmp_path, store="s3://bucket/a.zarr", k=30)  # teacher.kept is 8
     assert not job.settings.needs_teacher
     assert job_in(tmp_path).settings.needs_teacher

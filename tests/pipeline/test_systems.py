@@ -1,4 +1,4 @@
-"""Systems: names, and which students differ in their seed alone."""
+"""Systems: names, and groups of students that differ only in their seed."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from stages.contract.progress import SilentProgress
 from stages.student.settings import StudentSettings
 
 
-def test_students_that_differ_in_their_seed_alone_are_one_group(tmp_path: Path) -> None:
+def test_students_that_differ_only_in_their_seed_are_one_group(tmp_path: Path) -> None:
     changes = [
         {"training": {"seed": 2}},
         {"training": {"seed": 2}, "k": 3},
@@ -35,7 +35,7 @@ def test_students_that_differ_in_their_seed_alone_are_one_group(tmp_path: Path) 
     assert len(groups["mine"]) == 2
 
 
-def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -> None:
+def test_another_teacher_changes_the_recipe_of_frames_not_of_words(tmp_path: Path) -> None:
     def job_with(kept: int) -> Job:
         tree = {"work_dir": tmp_path, "teacher": {"kept": kept}}
         return Job(PipelineSettings.model_validate(tree), SilentProgress())
@@ -52,7 +52,7 @@ def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -
         job.shelf.make(job.recipes.student(student), lambda directory: None)
     found = list(students_of(second))
     assert len(found) == 2
-    for system in found:  # each by the labels that it learnt from, whatever the settings say now
+    for system in found:  # each by the labels that it was trained on, not by the present settings
         assert second.recipes.frames(system).inputs["teacher"] == system.teacher
     assert {system.teacher for system in found} == {
         job.recipes.teacher.fingerprint for job in (first, second)
@@ -63,7 +63,7 @@ def test_another_teacher_means_other_frames_and_the_same_words(tmp_path: Path) -
     assert [s.name for s in found] == ["k=8", f"k=8 teacher={other[:6]}"]
 
 
-def test_a_store_that_the_settings_name_leaves_the_teacher_s_students_their_name(
+def test_student_store_does_not_rename_students_of_the_teacher(
     tmp_path: Path,
 ) -> None:
     job = Job(PipelineSettings(work_dir=tmp_path), SilentProgress())
@@ -79,7 +79,7 @@ def test_a_store_that_the_settings_name_leaves_the_teacher_s_students_their_name
     assert [s.name for s in students_of(job)] == ["k=8", "k=8 store=555555"]
 
 
-def test_the_settings_student_names_its_seeds_and_no_other_student(tmp_path: Path) -> None:
+def test_name_in_the_settings_applies_to_seeds_of_that_student_only(tmp_path: Path) -> None:
     tree = {"work_dir": tmp_path, "student": {"name": "mine"}, "compare": [{"k": 1}]}
     job = Job(PipelineSettings.model_validate(tree), SilentProgress())
     later = job.settings.student.model_copy(
@@ -94,7 +94,7 @@ def test_the_settings_student_names_its_seeds_and_no_other_student(tmp_path: Pat
     }
 
 
-def test_an_architecture_of_one_s_own_is_named_whole() -> None:
+def test_custom_architecture_is_named_with_its_options() -> None:
     default = StudentSettings().model_dump(mode="json")
     own = StudentSettings.model_validate({"architecture": {"kind": "m:W", "width": 128}})
     found = own.model_dump(mode="json")
@@ -105,7 +105,7 @@ def test_an_architecture_of_one_s_own_is_named_whole() -> None:
     assert student_name(other, found) == "k=8 m:W"
 
 
-def test_patience_that_was_never_used_up_is_not_in_a_name() -> None:
+def test_patience_as_large_as_the_epochs_is_not_in_a_name() -> None:
     default = StudentSettings().model_dump(mode="json")
 
     def name_with(**training: int) -> str:
@@ -116,7 +116,7 @@ def test_patience_that_was_never_used_up_is_not_in_a_name() -> None:
     assert name_with(epochs=72, patience=71) == "k=8 epochs=72 patience=71"
 
 
-def test_labels_of_dev_that_are_not_here_are_not_measured_against(tmp_path: Path) -> None:
+def test_missing_dev_labels_are_not_compared_with(tmp_path: Path) -> None:
     settings = PipelineSettings.model_validate({"work_dir": tmp_path})
     job = Job(settings, SilentProgress())
     job.shelf.make(job.recipes.teacher, lambda directory: (directory / "train.zarr").mkdir())

@@ -1,4 +1,4 @@
-"""What the commands print is what page and data files show."""
+"""The commands print the figures of page and data files."""
 
 import csv
 import json

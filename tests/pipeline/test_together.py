@@ -1,4 +1,4 @@
-"""Under torchrun: student and ensemble, and nothing else; what is said is said once."""
+"""torchrun: only student and ensemble run under it; every message is printed once."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ NEW = ("metrics.jsonl", "model.json", "model.safetensors")
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A work directory with a corpus in it, under the name of the spoken one."""
+    """A work directory that has a corpus under the name of the synthesised one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(SETTINGS))
     shelf = Shelf(Path("work"))
@@ -41,7 +41,7 @@ def _made(house: Path, stage: str) -> list[Path]:
     return sorted((house / "work").glob(f"{stage}-*"))
 
 
-def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
+def test_student_under_torchrun_is_trained_and_printed_once(house: Path) -> None:
     done = torchrun(2, "-m", "essence", "student", cwd=house)
     assert done.returncode == 0, done.stderr
     (student,) = _made(house, "student")
@@ -53,14 +53,14 @@ def test_a_student_is_trained_once_and_said_once(house: Path) -> None:
     assert "fresh" in again.stderr  # with one rank it is the same student
 
 
-def test_other_commands_are_refused_politely(house: Path) -> None:
+def test_other_commands_under_torchrun_are_refused(house: Path) -> None:
     done = torchrun(2, "-m", "essence", "status", cwd=house)
     assert done.returncode != 0
     assert done.stderr.count("only student and ensemble run under torchrun") == 1
     assert "click" not in done.stderr
 
 
-def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> None:
+def test_error_on_the_first_rank_is_printed_once_and_ends_all(house: Path) -> None:
     (corpus,) = _made(house, "corpus")
     (corpus / "dev.h5").write_bytes(b"no corpus file")
     done = torchrun(2, "-m", "essence", "ensemble", cwd=house, seconds=60)
@@ -70,7 +70,7 @@ def test_what_the_first_rank_meets_is_said_once_and_ends_all(house: Path) -> Non
     assert "site-packages/pipeline" not in done.stderr
 
 
-def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> None:
+def test_custom_architecture_of_the_document_can_be_trained(house: Path) -> None:
     page = DOCS / "training.md"
     (house / "my_models.py").write_text(
         page.read_text("utf-8").split("```python\n")[1].split("```")[0]
@@ -83,7 +83,7 @@ def test_an_architecture_of_ones_own_goes_through_the_commands(house: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_others_and_the_run_goes_on(house: Path) -> None:
+def test_killed_rank_ends_the_others_and_the_run_resumes(house: Path) -> None:
     change = ["--set", "student.training.epochs=300", "--set", "student.training.patience=300"]
     command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "essence", "student"]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Untranscribed speech all the way: from a Kaldi folder without a text to the report."""
+"""Untranscribed speech end to end: from a Kaldi folder without a text to the report."""
 
 import shutil
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ BASE: dict[str, Any] = dict(TINY)
 
 
 def job(directory: Path, **kaldi: Any) -> Job:
-    """The tiny pipeline over the Kaldi directory, and the speech beside it."""
+    """The tiny pipeline over the Kaldi directory and a folder of untranscribed speech."""
     settings = BASE | {
         "work_dir": str(directory / "work"),
         "corpus": {
@@ -63,7 +63,7 @@ def frames_of(corpus: Path, *, labelled: bool) -> int:
         return sum(row.num_frames for row in train.utterances if counts[row.id] or not labelled)
 
 
-def test_from_a_folder_without_a_text_to_the_report(here: Path) -> None:
+def test_pipeline_uses_a_folder_without_a_text(here: Path) -> None:
     first = job(here)
     table = results_table(flow.run(first), first.settings.report)
     assert all(name in table for name in ("wide", "ensemble", "k=2", "hard labels"))
@@ -86,8 +86,8 @@ def test_from_a_folder_without_a_text_to_the_report(here: Path) -> None:
     assert "to do" not in status_table(again)
 
 
-def test_a_store_of_the_labelled_speech_alone_is_cut_by_the_list(here: Path) -> None:
-    """The control: the essence of the speech that hard labels teach, no more."""
+def test_store_of_the_labelled_speech_is_split_by_the_written_list(here: Path) -> None:
+    """The control experiment: soft labels of the labelled speech only."""
     made = job(here, labelled_share=0.6)
     corpus = flow.corpus(made)
     flow.ensemble(made)
@@ -102,14 +102,14 @@ def test_a_store_of_the_labelled_speech_alone_is_cut_by_the_list(here: Path) -> 
     assert "with hard labels" not in taught.stderr
 
 
-def test_new_speech_makes_a_new_corpus_and_its_absence_the_old_one(here: Path) -> None:
+def test_changed_untranscribed_speech_makes_another_corpus(here: Path) -> None:
     before = flow.corpus(job(here))
     shutil.rmtree(here / "data" / "more")
     add_unlabelled_folder(here / "data", "more", sentences=14, noise=1.0)
     assert flow.corpus(job(here)) != before
 
 
-def test_a_sweep_counts_the_frames_that_each_student_reads(here: Path) -> None:
+def test_sweep_progress_counts_the_frames_that_each_student_reads(here: Path) -> None:
     made = job(here, labelled_share=0.6)
     corpus = flow.corpus(made)
     flow.ensemble(made)
@@ -122,7 +122,7 @@ def test_a_sweep_counts_the_frames_that_each_student_reads(here: Path) -> None:
         assert made.progress.done == made.progress.total == 2 * wanted
 
 
-def test_a_missing_folder_is_one_line_for_the_user(here: Path) -> None:
+def test_incomplete_folder_gives_one_line_of_error(here: Path) -> None:
     job(here)
     (here / "data" / "more" / "utt2spk").unlink()
     ran = essence(here, "corpus")

@@ -1,4 +1,4 @@
-"""essence cache: what it prints of sound, damaged and unfinished stores, and its exit codes."""
+"""essence cache: output and exit codes for sound, damaged and unfinished stores."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ PNG = b"\x89PNG\r\n"
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hard labels for the store's utterances; the first frame of each has none."""
+    """Hard labels for the utterances of the store; the first frame of each has none."""
     path = tmp_path_factory.mktemp("corpus") / "train.h5"
     about = CorpusAbout(
         split="train",
@@ -64,7 +64,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """A sealed store of the corpus; not to be changed."""
+    """A sealed store of the corpus; tests do not change it."""
     path = tmp_path_factory.mktemp("sound") / "train.zarr"
     with CorpusFile(corpus) as opened:
         about = make_about(corpus_fingerprint=opened.fingerprint)
@@ -74,7 +74,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
 
 @pytest.fixture
 def store(sound: Path, tmp_path: Path) -> Path:
-    """A copy, to be damaged, where the teacher's artefact has it."""
+    """A copy for a test to damage, in a teacher's artefact."""
     folder = tmp_path / "work" / "teacher-0123456789ab"
     folder.mkdir(parents=True)
     (folder / "made.json").write_text("{}")
@@ -88,7 +88,7 @@ def damage(store: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example(command: str) -> None:
+def test_commands_each_have_an_example_in_their_help(command: str) -> None:
     shown = cache(command, "--help")
     assert shown.exit_code == 0
     assert f"Example: essence cache {command}" in shown.output
@@ -96,14 +96,16 @@ def test_every_command_has_an_example(command: str) -> None:
 
 @pytest.fixture
 def url(store: Path) -> Iterator[str]:
-    """The store, in fsspec's memory; tests/storage/place/test_remote_folder.py has http and s3."""
+    """The store in fsspec's memory; for HTTP and S3 see tests/storage/place."""
     memory, place = fsspec.filesystem("memory"), "memory://test_cache/train.zarr"
     memory.put(str(store), place, recursive=True)
     yield place
     memory.rm("memory://test_cache", recursive=True)
 
 
-def test_a_url_is_as_good_as_a_path(sound: Path, corpus: Path, url: str, tmp_path: Path) -> None:
+def test_commands_accept_a_url_in_place_of_a_path(
+    sound: Path, corpus: Path, url: str, tmp_path: Path
+) -> None:
     for words in (
         ["info"],
         ["info", "--json"],
@@ -120,7 +122,7 @@ def test_a_url_is_as_good_as_a_path(sound: Path, corpus: Path, url: str, tmp_pat
         assert there.stdout == here.stdout.replace(str(sound), url)
 
 
-def test_what_is_wrong_at_a_url_has_the_same_exit_codes(url: str) -> None:
+def test_exit_codes_are_the_same_for_a_url(url: str) -> None:
     memory = fsspec.filesystem("memory")
     name = f"{url}/val_1/c/1/0"
     memory.pipe_file(name, memory.cat_file(name)[:-1] + b"?")
@@ -139,7 +141,9 @@ def test_what_is_wrong_at_a_url_has_the_same_exit_codes(url: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("what", ["absent", "file", "folder"])
-def test_a_bad_path_is_one_line(tmp_path: Path, command: str, what: str) -> None:
+def test_path_without_a_store_gives_one_line_of_error(
+    tmp_path: Path, command: str, what: str
+) -> None:
     place = tmp_path / what
     if what == "file":
         place.write_text("no store")
@@ -166,7 +170,7 @@ def test_info_reads_headers_only(store: Path) -> None:
     assert facts["digest"] == open_store(store).digest
 
 
-def test_a_sound_store_is_said_to_be_sound(sound: Path) -> None:
+def test_verify_prints_that_a_sound_store_is_sound(sound: Path) -> None:
     assert "sound: " in cache("verify", "--data", sound).stdout
     assert cache("verify", sound).exit_code == 0
     found = json.loads(cache("verify", "--json", "--data", sound).stdout)
@@ -174,7 +178,7 @@ def test_a_sound_store_is_said_to_be_sound(sound: Path) -> None:
     assert found["num_shards"] == 3
 
 
-def test_damage_has_an_exit_code_of_its_own_and_names_the_object(store: Path) -> None:
+def test_damage_has_a_separate_exit_code_and_names_the_object(store: Path) -> None:
     """RELIABILITY 8: sizes, data, distinct exit codes."""
     damage(store, "val_1/c/1/0")
     assert cache("verify", store).exit_code == 0
@@ -187,7 +191,7 @@ def test_damage_has_an_exit_code_of_its_own_and_names_the_object(store: Path) ->
 
 
 @pytest.mark.parametrize("parts", [1, 3, 7])
-def test_the_parts_of_a_store_are_together_the_whole(store: Path, parts: int) -> None:
+def test_verify_subsets_cover_the_whole_store(store: Path, parts: int) -> None:
     """RELIABILITY 8: --subset n/t; the damaged object is in one of the parts."""
     damage(store, "ids_2/c/2/0")
     found = [
@@ -199,12 +203,12 @@ def test_the_parts_of_a_store_are_together_the_whole(store: Path, parts: int) ->
 
 
 @pytest.mark.parametrize("subset", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"])
-def test_a_subset_that_is_none_is_misuse(sound: Path, subset: str) -> None:
+def test_invalid_subset_is_misuse(sound: Path, subset: str) -> None:
     assert cache("verify", "--data", f"--subset={subset}", sound).exit_code == 2
 
 
-def test_an_unfinished_store_lists_what_is_absent(tmp_path: Path) -> None:
-    """RELIABILITY 7: it never looks complete."""
+def test_unfinished_store_lists_absent_shards(tmp_path: Path) -> None:
+    """RELIABILITY 7: an unfinished store never looks complete."""
     path = tmp_path / "a.zarr"
     writer = StoreWriter.create(path, make_about(), utterances=make_utterances(LENGTHS))
     writer.write_shard(1, shard_block(writer, 1))
@@ -224,8 +228,8 @@ def test_an_unfinished_store_lists_what_is_absent(tmp_path: Path) -> None:
     assert "tail_1/c/1: its sha256" in result.stdout
 
 
-def test_repair_takes_out_damaged_shards_and_nothing_else(store: Path) -> None:
-    """RELIABILITY 8: what is made again is what was there; the artefact is no longer fresh."""
+def test_repair_removes_damaged_shards_only(store: Path) -> None:
+    """RELIABILITY 8: remade shards have the same bytes; the artefact is no longer fresh."""
     before, digest = tree_digest(store), open_store(store).digest
     damage(store, "val_1/c/1/0")
     (store / "stranger").write_text("x")
@@ -246,7 +250,7 @@ def test_repair_takes_out_damaged_shards_and_nothing_else(store: Path) -> None:
     assert {path.name for path in quarantine.iterdir()} >= {"HEAD", "stranger", "val_1.c.1.0"}
 
 
-def test_repair_writes_metadata_again_where_the_rest_tells_them(store: Path) -> None:
+def test_repair_rewrites_metadata_that_follow_from_the_rest(store: Path) -> None:
     before = tree_digest(store)
     damage(store, "tail_1/zarr.json")
     assert cache("verify", "--data", store).exit_code == DAMAGED
@@ -256,7 +260,7 @@ def test_repair_writes_metadata_again_where_the_rest_tells_them(store: Path) -> 
     assert "nothing is damaged" in cache("repair", store).stdout
 
 
-def test_repair_does_not_invent_an_utterance_table(store: Path) -> None:
+def test_repair_refuses_a_damaged_utterance_table(store: Path) -> None:
     damage(store, "utterances/length/c/0")
     result = cache("repair", store)
     assert result.exit_code == DAMAGED
@@ -264,7 +268,7 @@ def test_repair_does_not_invent_an_utterance_table(store: Path) -> None:
     assert store.exists()
 
 
-def test_an_audit_says_what_each_k_keeps_and_costs(
+def test_audit_prints_kept_mass_and_hard_labels_for_each_k(
     sound: Path, corpus: Path, tmp_path: Path
 ) -> None:
     picture = tmp_path / "audit.png"
@@ -279,7 +283,7 @@ def test_an_audit_says_what_each_k_keeps_and_costs(
     assert found["hard_label_inside"] == {}
 
 
-def test_an_utterance_is_drawn(sound: Path, corpus: Path, tmp_path: Path) -> None:
+def test_show_draws_an_utterance(sound: Path, corpus: Path, tmp_path: Path) -> None:
     picture = tmp_path / "show.png"
     words = ["show", sound, "../ütt/3", "--out", picture, "--corpus", corpus, "--k", "4"]
     facts = json.loads(cache(*words, "--json").stdout)
@@ -297,7 +301,7 @@ def test_an_utterance_is_drawn(sound: Path, corpus: Path, tmp_path: Path) -> Non
         (["../ütt/0", "--corpus", "absent.h5"], "absent.h5"),
     ],
 )
-def test_what_cannot_be_drawn_is_named(sound: Path, words: list[str], message: str) -> None:
+def test_show_names_what_cannot_be_drawn(sound: Path, words: list[str], message: str) -> None:
     result = cache("show", sound, *words)
     assert result.exit_code == 1
     assert message in result.stderr

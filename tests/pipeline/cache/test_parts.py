@@ -29,7 +29,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_part(tmp_path_factory.mktemp("whole") / "train.zarr", ROWS)
 
 
-def test_parts_are_cut_merged_and_described(whole: Path, tmp_path: Path) -> None:
+def test_split_and_merge_print_what_they_did(whole: Path, tmp_path: Path) -> None:
     done = cache("split", whole, tmp_path / "parts", "--num-parts", "3")
     assert done.exit_code == 0
     names = [f"train-{number}-of-3.zarr" for number in (1, 2, 3)]
@@ -58,7 +58,7 @@ def test_parts_are_cut_merged_and_described(whole: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("form", ["{}\n", "{}\r\n", "{}\0"])
-def test_a_list_of_ids_is_read_from_a_file_or_standard_input(
+def test_list_of_ids_is_read_from_a_file_or_standard_input(
     whole: Path, tmp_path: Path, form: str
 ) -> None:
     ids = [ROWS[row].id for row in (3, 1, 12)]
@@ -74,7 +74,7 @@ def test_a_list_of_ids_is_read_from_a_file_or_standard_input(
 
 
 def test_ids_may_hold_anything_but_nul() -> None:
-    """RELIABILITY 20: line ends too, where the list is ended by NULs."""
+    """RELIABILITY 20: also line ends, if the ids are separated by NUL."""
     assert read_ids(b"a b\n\n c\t\n\x0bd\xc2\x85e", where="-") == ["a b", " c\t", "\x0bd\x85e"]
     assert read_ids(b"a\nb\0\0c\r\0", where="-") == ["a\nb", "", "c\r"]
     for content, message in ((b"\n\n", "names no utterance"), (b"\xff\n", "is not UTF-8")):
@@ -82,7 +82,7 @@ def test_ids_may_hold_anything_but_nul() -> None:
             read_ids(content, where="list.txt")
 
 
-def test_a_dry_run_says_all_and_makes_nothing(whole: Path, tmp_path: Path) -> None:
+def test_dry_run_of_split_prints_the_plan_and_writes_nothing(whole: Path, tmp_path: Path) -> None:
     done = cache("split", whole, tmp_path / "s", "--num-parts", "4", "--dry-run")
     assert done.exit_code == 0
     assert done.stdout.count("this is a dry run") == 4
@@ -106,7 +106,7 @@ def test_a_dry_run_says_all_and_makes_nothing(whole: Path, tmp_path: Path) -> No
         (["split", "{w}", "{t}/o", "--utterances", "-"], 2, "names no utterance"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_impossible_requests_give_an_exit_code_and_a_message(
     whole: Path, tmp_path: Path, words: list[str], code: int, message: str
 ) -> None:
     done = cache(*(word.format(t=tmp_path, w=whole) for word in words))
@@ -127,7 +127,7 @@ def test_damaged_and_unfinished_stores_have_their_exit_codes(whole: Path, tmp_pa
     assert "ids_0/c/1/0" in done.output
 
 
-def test_a_damaged_merged_store_is_mended_by_the_same_command(whole: Path, tmp_path: Path) -> None:
+def test_damaged_merged_store_is_repaired_by_the_same_merge(whole: Path, tmp_path: Path) -> None:
     cache("split", whole, tmp_path, "--num-parts", "2")
     parts = [tmp_path / f"train-{number}-of-2.zarr" for number in (1, 2)]
     merged = tmp_path / "m.zarr"
@@ -143,8 +143,10 @@ def test_a_damaged_merged_store_is_mended_by_the_same_command(whole: Path, tmp_p
     assert_same_values(stored_values(merged), stored_values(whole))
 
 
-def test_a_partial_copy_needs_its_other_ranks_first(whole: Path, tmp_path: Path) -> None:
-    """The command that the message names brings what is needed, and no more."""
+def test_split_of_a_partial_copy_names_the_command_for_its_other_ranks(
+    whole: Path, tmp_path: Path
+) -> None:
+    """The command in the message copies what is needed, and no more."""
     copy = tmp_path / "copy.zarr"
     assert cache("pull", whole, copy, "--k", "4", "--shards", "0-3").exit_code == 0
     ids = "\n".join(ROWS[row].id for row in (0, 3, 5))
@@ -164,7 +166,7 @@ def test_a_partial_copy_needs_its_other_ranks_first(whole: Path, tmp_path: Path)
     assert "without all ranks of shards 2" in done.output
 
 
-def test_what_is_merged_may_lie_behind_urls(tmp_path: Path) -> None:
+def test_merge_and_split_read_from_urls(tmp_path: Path) -> None:
     system = fsspec.filesystem("memory")
     for name, rows in (("a", ROWS[:4]), ("b", ROWS[4:])):
         part = make_part(tmp_path / f"{name}.zarr", rows)
@@ -184,7 +186,7 @@ def test_what_is_merged_may_lie_behind_urls(tmp_path: Path) -> None:
     system.rm("/parts", recursive=True)
 
 
-def test_what_a_terminal_obeys_is_not_printed(tmp_path: Path) -> None:
+def test_control_characters_are_escaped_in_output(tmp_path: Path) -> None:
     path = make_part(tmp_path / "a.zarr", ROWS[:2], split="\x1b[31mtrain\u202e\n\x9b")
     text = cache("info", path).stdout
     assert r"\x1b[31mtrain\u202e\n\x9b" in text

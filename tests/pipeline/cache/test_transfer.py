@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two stores and a file; not to be changed."""
+    """A folder with two stores and a file; tests do not change it."""
     path = tmp_path_factory.mktemp("work") / "teacher-1"
     path.mkdir()
     make_store(path / "train.zarr")
@@ -26,7 +26,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_folder_is_pushed_and_pulled_store_by_store(teacher: Path, tmp_path: Path) -> None:
+def test_folder_is_pushed_and_pulled_store_by_store(teacher: Path, tmp_path: Path) -> None:
     pushed = cache("push", teacher, (tmp_path / "pushed").as_uri())
     assert pushed.exit_code == 0
     assert pushed.stdout.count("moved 127,3") == 2
@@ -37,7 +37,9 @@ def test_a_folder_is_pushed_and_pulled_store_by_store(teacher: Path, tmp_path: P
     assert same_store(teacher / "dev.zarr", tmp_path / "pushed" / "dev.zarr")
 
 
-def test_a_dry_run_says_what_a_run_does_and_does_nothing(teacher: Path, tmp_path: Path) -> None:
+def test_dry_run_of_pull_prints_the_figures_of_a_run_and_copies_nothing(
+    teacher: Path, tmp_path: Path
+) -> None:
     words = ("pull", teacher / "train.zarr", tmp_path / "a.zarr", "--k", "4", "--json")
     (planned,) = json.loads(cache(*words, "--dry-run").stdout)
     assert not (tmp_path / "a.zarr").exists()
@@ -49,7 +51,7 @@ def test_a_dry_run_says_what_a_run_does_and_does_nothing(teacher: Path, tmp_path
     assert (again["moved_bytes"], again["there_bytes"]) == (0, done["moved_bytes"])
 
 
-def test_a_partial_copy_is_told_by_info_and_verify(teacher: Path, tmp_path: Path) -> None:
+def test_partial_copy_is_described_by_info_and_verify(teacher: Path, tmp_path: Path) -> None:
     place = tmp_path / "a.zarr"
     cache("pull", teacher / "train.zarr", place, "--k", "1,8", "--shards", "0-1,3")
     info = cache("info", place).stdout
@@ -65,9 +67,7 @@ def test_a_partial_copy_is_told_by_info_and_verify(teacher: Path, tmp_path: Path
     assert "run 'essence cache pull --k 12 --shards 0-1,3 " in shown.stderr
 
 
-def test_a_command_that_an_error_names_brings_what_was_missing(
-    teacher: Path, tmp_path: Path
-) -> None:
+def test_command_in_an_error_copies_what_was_missing(teacher: Path, tmp_path: Path) -> None:
     place = tmp_path / "a b.zarr"
     cache("pull", teacher / "train.zarr", place, "--k", "1", "--shards", "0")
     words = ("show", place, "../ütt/9", "--k", "6", "--out", tmp_path / "a.png")
@@ -78,7 +78,9 @@ def test_a_command_that_an_error_names_brings_what_was_missing(
     assert cache(*words).exit_code == 0
 
 
-def test_exit_codes(teacher: Path, tmp_path: Path) -> None:
+def test_exit_codes_of_push_and_pull_are_1_for_failure_and_2_for_misuse(
+    teacher: Path, tmp_path: Path
+) -> None:
     store = teacher / "train.zarr"
     assert cache("push", store, "https://host/a.zarr").exit_code == 1
     assert "can only be read" in cache("push", store, "https://host/a.zarr").stderr
@@ -100,7 +102,7 @@ def test_exit_codes(teacher: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "d.zarr").exists()
 
 
-def test_pushing_a_part_is_refused(teacher: Path, tmp_path: Path) -> None:
+def test_push_of_a_partial_copy_is_refused(teacher: Path, tmp_path: Path) -> None:
     cache("pull", teacher / "train.zarr", tmp_path / "a.zarr", "--k", "4")
     pushed = cache("push", tmp_path / "a.zarr", tmp_path / "b.zarr")
     assert pushed.exit_code == 1
@@ -114,7 +116,9 @@ def test_help_has_an_example_that_parses() -> None:
         assert f"essence cache {command} " in text.split("Examples:")[1]
 
 
-def test_a_password_in_an_address_is_told_and_kept_nowhere(teacher: Path, tmp_path: Path) -> None:
+def test_password_in_an_address_is_neither_printed_nor_stored(
+    teacher: Path, tmp_path: Path
+) -> None:
     url = "memory://me:secret@shelf/train.zarr"
     pushed = cache("push", teacher / "train.zarr", url)
     assert pushed.exit_code == 0

@@ -305,7 +305,9 @@ def test_stored_temperature_softens_the_teacher(
         )
     labels = batch.labels_BT[batch.live_BT]
     logits = torch.randn(40, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
-    logits[torch.arange(40), labels] += 8.0  # it says what the labels say: it feels the temperature
+    logits[torch.arange(40), labels] += (
+        8.0  # agrees with the labels, so that the temperature matters
+    )
     for there, temperature, exponent in ((store, 2.5, 2.5), (hot, 2.5, 1.25)):
         settings = _settings(k=2, tail=tail, temperature=temperature)
         objective = Essence(settings, open_store(there))
