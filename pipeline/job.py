@@ -1,6 +1,6 @@
 """Job: what one command is about: its settings, where things lie, where progress is shown."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,8 @@ from pipeline.freshness import Fill, Recipe, Shelf
 from pipeline.recipes import Recipes
 from pipeline.settings import PipelineSettings
 from pipeline.together import make_together
-from pipeline.workers import Workers, workforce
+from pipeline.workers import Workers
 from stages.contract.progress import Progress
-from stages.teacher.workforce import Workforce
 from stages.training.launched import own_device
 from stages.training.ranks import ALONE, Ranks
 
@@ -34,6 +33,7 @@ class Job:
     progress: Progress
     workers: Workers = field(default_factory=Workers)
     ranks: Ranks = ALONE
+    _noted: set[Path] = field(default_factory=set, init=False)  # fresh artefacts
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -72,25 +72,23 @@ class Job:
         """The device of the teacher; that of a cluster's workers may be missing here."""
         return self.settings.device if self.workers.scheduler else self.device
 
-    def workforce(self) -> AbstractContextManager[Workforce]:
-        """Whoever does the teacher's shards."""
-        return workforce(self.workers, device=self.teacher_device, note=self.progress.note)
-
     def is_fresh(self, recipe: Recipe) -> bool:
-        """Is it made already? Says so if it is.
+        """Is it made already? If so, it is noted, once a command.
 
         Raises:
-            Changed: where a file of it is not what was written.
+            Changed: when one of its files is not what was written.
         """
         return self.ranks.first(lambda: b"fresh" if self._is_fresh(recipe) else b"") == b"fresh"
 
     def _is_fresh(self, recipe: Recipe) -> bool:
-        fresh = self.shelf.is_fresh(recipe)
-        if fresh:
-            self.shelf.check(self.shelf.place(recipe))
-            title = " ".join(filter(None, [recipe.stage, recipe.shown_as]))
-            self.progress.note(f"{title}: fresh ({self.shelf.place(recipe)})")
-        return fresh
+        if not self.shelf.is_fresh(recipe):
+            return False
+        place = self.shelf.place(recipe)
+        self.shelf.check(place)
+        if place not in self._noted:
+            self._noted.add(place)
+            self.progress.note(f"{f'{recipe.stage} {recipe.shown_as}'.rstrip()}: fresh ({place})")
+        return True
 
     def need(self, recipe: Recipe) -> Path:
         """The directory of an artefact that must be there.
@@ -102,6 +100,16 @@ class Job:
         self.ranks.first(lambda: self.shelf.need(recipe, command=command).name.encode())
         return self.shelf.place(recipe)
 
-    def make_together(self, recipe: Recipe, fill: Fill) -> Path:
-        """The artefact's directory; all ranks fill it."""
-        return make_together(self.shelf, self.ranks, recipe, fill)
+    def make(self, recipe: Recipe, prepare: Callable[[], Fill]) -> Path:
+        """The directory of an artefact. If it is not fresh, all ranks fill it.
+
+        `prepare` looks up what the stage reads. It is called only if the artefact is not fresh, so
+        that inputs of fresh artefacts may be removed, and before anything is created.
+
+        Raises:
+            NotMadeYet: when an input is missing.
+            Changed, InUse: see `Shelf.make`.
+        """
+        if self.is_fresh(recipe):
+            return self.shelf.place(recipe)
+        return make_together(self.shelf, self.ranks, recipe, prepare())

@@ -8,11 +8,12 @@ import ipaddress
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from logging import CRITICAL
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,9 @@ import torch
 
 from pipeline.errors import ClusterFailed, SettingsError
 from stages.contract.errors import MissingPart
+from stages.contract.progress import Progress
+from stages.teacher.label import label_corpus
+from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
 
 if TYPE_CHECKING:
@@ -44,6 +48,29 @@ class Workers:
             raise SettingsError("--workers starts processes here, --scheduler asks others: use one")
         if self.scheduler is not None:
             _refuse_open_scheduler(self.scheduler, insecure=self.insecure)
+
+
+def label_with_workers(
+    settings: TeacherSettings,
+    *,
+    members: Sequence[Path],
+    corpus_directory: Path,
+    directory: Path,
+    device: str,
+    progress: Progress,
+    workers: Workers,
+) -> None:
+    """The teacher stage, its shards done by `workers`. Raises as `workforce` and `label_corpus`."""
+    with workforce(workers, device=device, note=progress.note) as started:
+        label_corpus(
+            settings,
+            members=members,
+            corpus_directory=corpus_directory,
+            directory=directory,
+            device=device,
+            progress=progress,
+            workforce=started,
+        )
 
 
 @contextmanager

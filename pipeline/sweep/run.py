@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pipeline import flow
 from pipeline.errors import SettingsError, in_words
+from pipeline.evaluation import evaluate_one
 from pipeline.job import Job
 from pipeline.settings import refuse_misfits, with_changes
 from pipeline.sweep.grid import SweepGrid
@@ -131,12 +132,11 @@ def _evaluate_each(
     systems = {system.fingerprint: system for system in students_of(job)}
     for student in students:
         try:
-            found = flow.evaluate_one(job, systems[job.recipes.student(student).fingerprint])
+            found = evaluate_one(job, systems[job.recipes.student(student).fingerprint])
         except Exception as cause:  # noqa: BLE001  as above
             failures[student] = f"evaluation: {in_words(cause)}"
         else:
-            if found is not None:
-                results[student] = found
+            results[student] = found
     return results
 
 

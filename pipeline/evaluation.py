@@ -1,0 +1,90 @@
+"""system -> results: which systems can be evaluated here, and one of them evaluated.
+
+An evaluation is two artefacts: words, decoded (`evaluation-*`), and frames, measured on dev
+(`frames-*`). Only the second depends on the teacher: other soft labels decode nothing again.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from pipeline.contents import read_json
+from pipeline.errors import NotMadeYet
+from pipeline.job import Job
+from pipeline.soft_labels import dev_store
+from pipeline.systems import ensemble_of, members_of, students_of
+from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
+from stages.contract.results import Evaluation, FrameQuality, System, SystemResult
+from stages.evaluate.evaluate import RESULT_FILE, evaluate_system
+from stages.evaluate.frame_quality import QUALITY_FILE, measure_frames
+from stages.evaluate.readiness import why_not
+
+
+def systems_to_evaluate(job: Job) -> list[System]:
+    """Every system whose words are decoded already, or whose models are here.
+
+    Raises:
+        NotMadeYet: when there is none.
+    """
+    found = list(_systems_here(job))
+    if not found:
+        raise NotMadeYet("no model is here: run 'essence ensemble' or 'essence student' first")
+    return found
+
+
+def _systems_here(job: Job) -> Iterator[System]:
+    for system in (*members_of(job), ensemble_of(job), *students_of(job)):
+        reason = None if job.shelf.is_fresh(job.recipes.evaluation(system)) else why_not(system)
+        if reason is None:
+            yield system
+        else:
+            job.progress.note(f"evaluation {system.name}: left out: {reason}")
+
+
+def evaluate_one(job: Job, system: System) -> SystemResult:
+    """One system -> all its measurements; `frames` is None if its models are not here any more."""
+    frames = job.shelf.is_fresh(job.recipes.frames(system)) or why_not(system) is None
+    return SystemResult(
+        system=system,
+        evaluation=_decode(job, system),
+        frames=_measure(job, system) if frames else None,
+    )
+
+
+def _decode(job: Job, system: System) -> Evaluation:
+    place = job.make(
+        job.recipes.evaluation(system),
+        lambda: partial(
+            evaluate_system,
+            job.settings.evaluate,
+            system=system,
+            corpus_directory=job.need(job.recipes.corpus),
+            graph_directory=_graph(job),
+            device=job.device,
+            progress=job.progress,
+        ),
+    )
+    return read_json(Evaluation, place / RESULT_FILE)
+
+
+def _graph(job: Job) -> Path:
+    lang = job.need(job.recipes.corpus) / "lang"
+    return job.make(
+        job.recipes.graph, lambda: partial(build_decoding_graph, read_lang_folder(lang))
+    )
+
+
+def _measure(job: Job, system: System) -> FrameQuality:
+    place = job.make(
+        job.recipes.frames(system),
+        lambda: partial(
+            measure_frames,
+            system,
+            corpus_directory=job.need(job.recipes.corpus),
+            store=dev_store(job, system),
+            batch_frames=job.settings.evaluate.batch_frames,
+            device=job.device,
+            progress=job.progress,
+        ),
+    )
+    return read_json(FrameQuality, place / QUALITY_FILE)
