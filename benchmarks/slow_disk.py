@@ -18,7 +18,7 @@ from unittest import mock
 
 from student import make_measured
 
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from stages.student.essence import Essence
 from stages.training.batches import Piece, plan_batches, read_ahead, read_batch
 from stages.training.corpus import TrainingCorpus, open_training_corpus

@@ -36,7 +36,7 @@ from side_by_side import machine
 from store_contestants import Memmap, make_about, write_store
 from torch import Tensor
 
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from stages.student.essence import Essence, decode
 from stages.student.settings import StudentSettings
 from stages.training.batches import Batch, plan_batches, read_batch

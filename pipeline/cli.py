@@ -91,7 +91,7 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         # Here, not at the top: pydantic, torch and the stages take seconds to load.
         from pipeline.job import Job
         from pipeline.progress import TerminalProgress
-        from pipeline.settings import read_settings
+        from pipeline.settings.read import read_settings
         from pipeline.workers import Workers
         from stages.acoustic.models.own_architecture import allow_factories
         from stages.contract.progress import SilentProgress

@@ -10,7 +10,7 @@ import torch
 from pipeline.errors import SettingsError
 from pipeline.freshness import Fill, Recipe, Shelf
 from pipeline.recipes import Recipes
-from pipeline.settings import PipelineSettings
+from pipeline.settings.tree import PipelineSettings
 from pipeline.together import make_together
 from pipeline.workers import Workers
 from stages.contract.progress import Progress

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from pipeline.freshness import Recipe, Shelf
 from pipeline.named_stores import NamedStores
-from pipeline.settings import PipelineSettings
+from pipeline.settings.tree import PipelineSettings
 from stages.acoustic.lang.graph import GRAPH_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
 from stages.corpus.build import source_fingerprint

@@ -21,7 +21,7 @@ import yaml
 
 from pipeline.job import Job
 from pipeline.progress import TerminalProgress
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreAbout

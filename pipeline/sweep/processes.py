@@ -22,7 +22,7 @@ from pipeline import flow
 from pipeline.contents import read_json
 from pipeline.errors import in_words
 from pipeline.job import Job
-from pipeline.settings import PipelineSettings
+from pipeline.settings.tree import PipelineSettings
 from stages.contract.progress import Task
 from stages.contract.results import CorpusSummary, SplitSummary
 from stages.student.settings import StudentSettings

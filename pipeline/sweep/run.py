@@ -16,7 +16,8 @@ from pipeline import flow
 from pipeline.errors import SettingsError, in_words
 from pipeline.evaluation import evaluate_one
 from pipeline.job import Job
-from pipeline.settings import refuse_misfits, with_changes
+from pipeline.settings.fit import refuse_misfits
+from pipeline.settings.tree import with_changes
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.processes import train_side_by_side
 from pipeline.systems import differences, student_name, students_of

@@ -46,7 +46,7 @@ def test_help_imports_no_slow_package() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["run", "--set", "student.kk=4"], 2, "did you mean 'k'?"),
+        (["run", "--set", "student.kk=4"], 2, "did you mean 'student.k'?"),
         (["run", "--set", "student.k=0"], 2, "found 0"),
         (["run", "--config", "absent.yaml"], 2, "absent.yaml cannot be read"),
         (["run", "--device", "gpu"], 2, "device"),

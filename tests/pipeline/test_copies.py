@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import flow
 from pipeline.job import Job
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.training import RecordingProgress

@@ -12,7 +12,7 @@ import yaml
 from pipeline import flow
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from pipeline.tables import results_table, status_table
 from stages.contract.errors import BadInput, MissingPart
 from stages.members.ensemble_posteriors import normalise_log

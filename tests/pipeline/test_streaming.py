@@ -9,7 +9,7 @@ import yaml
 from pipeline import flow
 from pipeline.errors import Changed
 from pipeline.job import Job
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from stages.contract.progress import SilentProgress
 from storage.errors import StoreError, StorePartial, StoreUnreachable
 from storage.place import remote_ranges

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.job import Job
-from pipeline.settings import PipelineSettings
+from pipeline.settings.tree import PipelineSettings
 from pipeline.systems import ensemble_of, student_name, students_of
 from stages.contract.progress import SilentProgress
 from stages.student.settings import StudentSettings

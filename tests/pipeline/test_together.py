@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.freshness import Shelf
 from pipeline.recipes import Recipes
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from tests.support.makers.pipeline import essence
 from tests.support.makers.ranks import environment, torchrun
 from tests.support.makers.training import make_corpus_directory

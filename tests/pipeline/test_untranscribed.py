@@ -10,7 +10,7 @@ import yaml
 
 from pipeline import flow
 from pipeline.job import Job
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from pipeline.sweep.processes import train_side_by_side
 from pipeline.tables import results_table, status_table
 from storage.corpus.corpus_file import CorpusFile

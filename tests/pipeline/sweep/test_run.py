@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from pipeline.job import Job
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.run import plan_sweep, repeat_command
 from pipeline.systems import students_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.freshness import Shelf
 from pipeline.recipes import Recipes
-from pipeline.settings import PipelineSettings
+from pipeline.settings.tree import PipelineSettings
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import CorpusSummary, SplitSummary

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.settings import read_settings
+from pipeline.settings.read import read_settings
 from tests.support.paths import ROOT
 
 
@@ -33,29 +33,29 @@ def test_shipped_settings_files_are_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("student.kk=4", "student.kk is not a setting: did you mean 'k'?"),
+        ("student.kk=4", "student.kk is not a setting: did you mean 'student.k'?"),
         ("studnet.k=4", "studnet is not a setting: did you mean 'student'?"),
-        ("corpus.featurs.deltas=1", "did you mean 'features'?"),
-        ("corpus.features.delta=1", "did you mean 'deltas'?"),
-        ("student.epochs=3", "did you mean 'training.epochs'?"),
+        ("corpus.featurs.deltas=1", "did you mean 'corpus.features'?"),
+        ("corpus.features.delta=1", "did you mean 'corpus.features.deltas'?"),
+        ("student.epochs=3", "did you mean 'student.training.epochs'?"),
         (
             "corpus.labelled_share=0.3",
-            "did you mean 'kaldi.labelled_share' or 'spoken.labelled_share'?",
+            "did you mean 'corpus.kaldi.labelled_share' or 'corpus.spoken.labelled_share'?",
         ),
         ("corpus.kaldi.labelled_share=0.3", "corpus: found settings of a Kaldi directory"),
-        ("ensemble.members.0.nam=x", "did you mean 'name'?"),
+        ("ensemble.members.0.nam=x", "did you mean 'ensemble.members.0.name'?"),
         (
             "ensemble.members.0={name: a, posteriors: p, posteriors_ar: log}",
-            "ensemble.members.0.posteriors_ar is not a setting: did you mean 'posteriors_are'?",
+            "did you mean 'ensemble.members.0.posteriors_are'?",
         ),
         ("student.zzzzzz=1", "student.zzzzzz is not a setting: known: "),
         (
             "corpus.copies=[{kind: noise, name: a, snr_db_lo: 3}]",
-            "corpus.copies.0.snr_db_lo is not a setting: did you mean 'snr_db_low'?",
+            "did you mean 'corpus.copies.0.snr_db_low'?",
         ),
         (  # `speed` is a kind and a setting of that kind
             "corpus.copies=[{kind: speed, name: a, speed: 1.1, split: [dev]}]",
-            "corpus.copies.0.split is not a setting: did you mean 'splits'?",
+            "did you mean 'corpus.copies.0.splits'?",
         ),
     ],
 )
@@ -78,7 +78,7 @@ def test_unknown_key_is_refused_with_the_nearest_name(change: str, message: str)
         ("student.k.deep=1", ["k is a value"]),
         ("ensemble.members.99.name=x", ["99 is not a place in a list"]),
         ("ensemble.members.0.folds=0", ["--set: ensemble.members.0.folds: input", "found 0"]),
-        ("compare=[{kk: 3}]", ["kk is not a setting", "'k'"]),
+        ("compare=[{kk: 3}]", ["kk is not a setting", "'compare.0.k'"]),
         ("corpus.copies=[{name: a}]", ["corpus.copies.0 has no 'kind': give one"]),
         ("corpus.copies=[{kind: shout, name: a}]", ["corpus.copies.0", "'noise', 'speed'"]),
         ("corpus.copies=[{kind: speed, name: a, speed: 9}]", ["corpus.copies.0.speed: ", "9"]),
@@ -174,8 +174,8 @@ def test_value_of_set_that_is_not_yaml_gives_one_line(value: str) -> None:
         (["compare=[{k: 64}]"], "k=64"),
         (["teacher.weights=[1, 2]"], "2 weights, ensemble.members 3 members"),
         (["teacher.splits=[dev]"], "students learn from 'train'"),
-        (["ensemble.members.0.name=ensemble"], "'ensemble' is a name of our own"),
-        (["student.name=gru"], "'gru' is taken"),
+        (["ensemble.members.0.name=ensemble"], "the name 'ensemble' is reserved"),
+        (["student.name=gru"], "'gru' is in use"),
         (["teacher.input=original"], "teacher.input is 'original' and corpus.copies lists no copy"),
         (
             [

@@ -1,58 +1,48 @@
-"""What pydantic found wrong with the settings -> one line for the terminal."""
+"""Wording: what pydantic finds wrong with settings, in one line for the user."""
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-SHOWN_LENGTH = 60  # of a value that a message repeats
-
-
+SHOWN_LENGTH = 60  # characters of a value that a message repeats
 Location = tuple[int | str, ...]
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where a setting was given: the last --set that touches it, otherwise the file."""
-
-    path: Path
-    changes: Sequence[str]
-
-    def of(self, place: str) -> str:
-        """The source of the setting at `place`, a dotted name."""
-        for change in reversed(self.changes):
-            key = change.partition("=")[0].strip()
-            if f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}."):
-                return "--set"
-        return str(self.path)
-
-
-def in_words(
+def in_one_line(
     error: ValidationError,
-    sources: Sources,
     *,
     model: type[BaseModel],
+    given_by: Callable[[str], str],
     below: Location = (),
 ) -> str:
-    """The first finding, in one line: where, what was found, what was wanted."""
+    """The first finding: where it was given, the key, what was wanted and what was found.
+
+    `model` was validated; it lies `below` in the settings. `given_by` maps a dotted key to the file
+    or option that set it.
+    """
     finding = error.errors()[0]
     parts, owner = _walk(finding["loc"], model)
-    place = ".".join(map(str, (*below, *parts)))
-    source = sources.of(place)
+    keys = [str(part) for part in (*below, *parts)]
+    place = ".".join(keys)
+    source = given_by(place)
     if finding["type"] == "extra_forbidden":
-        return f"{source}: {place} is not a setting: {_hint(str(parts[-1]), owner)}"
+        return f"{source}: {place} is not a setting: {_hint(keys, owner)}"
     if finding["type"] == "union_tag_not_found":
         return f"{source}: {place} has no {finding['ctx']['discriminator']}: give one"
     wanted = str(finding["msg"]).removeprefix("Value error, ")
     found = finding["input"]
-    found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {short(found)}"
+    found_text = "" if isinstance(found, dict | list | BaseModel) else f", found {shortened(found)}"
     return f"{source}: {place or 'settings'}: {wanted[0].lower()}{wanted[1:]}{found_text}"
 
 
-def short(value: object) -> str:
+def touches(key: str, place: str) -> bool:
+    """Is one dotted key the other, or a part of it?"""
+    return f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}.")
+
+
+def shortened(value: object) -> str:
     """The value as Python writes it, cut at SHOWN_LENGTH."""
     text = repr(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
@@ -89,8 +79,9 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
-def _hint(name: str, model: type[BaseModel]) -> str:
-    """What may be meant by a key that the model does not have: a near one, or one further down."""
+def _hint(keys: list[str], model: type[BaseModel]) -> str:
+    """The keys that an unknown one may stand for: a near name, or the same name further down."""
+    *parents, name = keys
     known = sorted(model.model_fields)
     deeper = [
         f"{branch}.{name}"
@@ -101,4 +92,6 @@ def _hint(name: str, model: type[BaseModel]) -> str:
         )
     ]
     near = deeper or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
+    if not near:
+        return f"known: {', '.join(known)}"
+    return f"did you mean {' or '.join(repr('.'.join([*parents, key])) for key in near)}?"

@@ -1,0 +1,1 @@
+"""Settings: pipeline.yaml and --set -> one checked, frozen tree."""

@@ -1,0 +1,66 @@
+"""Fit: what two branches of the settings must agree on."""
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.errors import SettingsError
+from pipeline.settings.tree import PipelineSettings
+from stages.student.settings import StudentSettings
+from stages.teacher.settings import TeacherSettings
+
+NO_COPIES = "corpus.copies lists no copy with 'train' among its splits: list one"
+RESERVED_NAMES = {"ensemble", "teacher"}  # rows of tables and report that are no member or student
+
+
+def misfits(settings: PipelineSettings) -> Iterator[str]:
+    """What does not fit together, in words."""
+    teacher, members = settings.teacher, settings.ensemble.members
+    if teacher.weights is not None and len(teacher.weights) != len(members):
+        yield (
+            f"teacher.weights has {len(teacher.weights)} weights, ensemble.members "
+            f"{len(members)} members: give one weight for each"
+        )
+    has_copies = any("train" in copy.splits for copy in settings.corpus.copies)
+    if teacher.input == "original" and not has_copies:
+        yield f"teacher.input is 'original' and {NO_COPIES}, or set it to 'copy'"
+    names = {member.name for member in members}
+    for name in sorted(names & RESERVED_NAMES):
+        yield f"ensemble.members: the name {name!r} is reserved: give the member another one"
+    for student in settings.students:
+        if student.name in names | RESERVED_NAMES:
+            yield f"student.name: {student.name!r} is in use: give the student another name"
+        if student.training.utterances != "all" and not has_copies:
+            yield (
+                f"student.training.utterances is {student.training.utterances!r} and {NO_COPIES}, "
+                "or set it to 'all'"
+            )
+        yield from _misfits_of(student, teacher)
+
+
+def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSettings]) -> None:
+    """Check that these students can learn from the teacher of the settings.
+
+    Raises:
+        SettingsError: for the first one that cannot.
+    """
+    for student in students:
+        for misfit in _misfits_of(student, settings.teacher):
+            raise SettingsError(misfit)
+
+
+def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[str]:
+    if student.hard_weight == 1 or student.store is not None:
+        return
+    if student.k > teacher.kept:
+        yield (
+            f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
+            "lower k, or keep more"
+        )
+    given = [teacher.temperature * t for t in (1.0, *teacher.temperatures)]
+    if student.temperature not in given:
+        yield (
+            f"a student wants soft labels at temperature {student.temperature:g}, "
+            f"the teacher gives {', '.join(f'{t:g}' for t in given)}: choose one of them, or add "
+            "to teacher.temperatures and run 'essence teacher'"
+        )
+    if "train" not in teacher.splits:
+        yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"
