@@ -273,10 +273,11 @@ def sweep(
     Reads work/corpus-*/ and work/teacher-*/, never the ensemble. Writes work/student-*/ and
     work/evaluation-*/, as `student` and `evaluate` do; what is there is not made again. A student
     that fails does not stop the others: it is listed at the end, with exit code 1. Stopped by
-    Ctrl-C, the same command goes on. What an option does not name is as in the settings.
+    Ctrl-C, the same command goes on. Settings that no option names are those of the settings file.
 
     \b
     Example: essence sweep --k 1,2,4,8 --hard-weight 0.2,0.5 --seeds 3 --jobs 2
+    Example: essence sweep --vary student.training.learning_rate=1e-3,3e-3
     All that the settings compare, for a claim: essence sweep --compare --seeds 5 --jobs 2
     """
     from pipeline.sweep.run import sweep as train_grid

@@ -1,95 +1,70 @@
-"""SweepGrid: which values a sweep tries, as the command line says them. Loads nothing slow."""
+"""SweepGrid: which settings of the student a sweep varies, as the command line gives them.
+
+    --vary student.training.learning_rate=1e-3,3e-3     any setting of the student
+    --k 1,2,4                                           short for --vary student.k=1,2,4
+
+Loads nothing slow: values stay text until plan.py reads them.
+"""
 
 import functools
-import itertools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+# A short form names a setting of the student. What it is, and an example of its values.
+SHORT_FORMS = {
+    "--k": ("1,2,4", "Ranks to learn from."),
+    "--hard-weight": ("0.2,0.5", "Weight of the hard labels; 1: hard labels alone."),
+    "--tail": (
+        "renormalize,bucket",
+        "What becomes of the mass outside the k ranks: renormalize, bucket, uniform, truth, drop.",
+    ),
+    "--temperature": ("1,2", "Of the soft labels, among those that the teacher's stores have."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One setting and its values, as text: `student.k` and `1,2,4`, given with `option`."""
+
+    key: str
+    values: str
+    option: str = "--vary"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepGrid:
-    """Values of each setting of `student`; an empty tuple means the one of the settings file."""
+    """The product of all axes; settings without an axis stay as in the settings file."""
 
-    k: tuple[int, ...] = ()
-    hard_weight: tuple[float, ...] = ()
-    tail: tuple[str, ...] = ()
-    temperature: tuple[float, ...] = ()
-    num_seeds: int = 1
-    with_compared: bool = False  # and the students that `compare` lists, as they are there
-
-    def changes(self) -> Iterator[dict[str, Any]]:
-        """Changes to `student`: the product of all values."""
-        axes = {
-            "k": self.k,
-            "hard_weight": self.hard_weight,
-            "tail": self.tail,
-            "temperature": self.temperature,
-        }
-        named = [[(name, value) for value in values] for name, values in axes.items() if values]
-        yield from map(dict, itertools.product(*named))
+    axes: tuple[Axis, ...] = ()
+    num_seeds: int = 1  # from student.training.seed on
+    with_compared: bool = False  # also the students that `compare` lists
 
 
-class ListOf(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
-    """Values with commas between them, each of `kind`, each once."""
+class VaryOption(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
+    """KEY=VALUE,VALUE,... of one setting."""
 
-    def __init__(self, kind: "click.ParamType[Any]", name: str) -> None:
-        self._kind, self.name = kind, name
+    name = "vary"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """The text 1,2,4 -> (1, 2, 4)."""
-        if isinstance(value, tuple):
-            return value
-        parts = [self._kind.convert(part.strip(), param, ctx) for part in value.split(",")]
-        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
-            self.fail(f"found {value!r}, wanted finite numbers", param, ctx)
-        return tuple(dict.fromkeys(parts))
-
-
-class TailName(click.ParamType):  # type: ignore[type-arg]
-    """The name of a tail policy."""
-
-    name = "tail"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name itself, if it is one."""
-        from typing import get_args
-
-        from stages.student.targets import TailPolicy  # here: it loads torch
-
-        return str(click.Choice(get_args(TailPolicy)).convert(value, param, ctx))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Axis:
+        """The text student.k=1,2 -> its axis."""
+        key, separator, values = str(value).partition("=")
+        if not separator or not key.strip():
+            self.fail(f"found {value!r}, wanted KEY=VALUE,VALUE", param, ctx)
+        return Axis(key.strip(), values)
 
 
 def with_grid(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each axis, and a SweepGrid made of them."""
+    """Give a command the options of a grid, and a SweepGrid made of them."""
 
     @click.option(
-        "--k", type=ListOf(click.IntRange(1), "1,2,4"), default=(), help="Ranks to learn from."
-    )
-    @click.option(
-        "--hard-weight",
-        type=ListOf(click.FloatRange(0, 1), "0.2,0.5"),
-        default=(),
-        help="Weight of the hard labels; 1: hard labels alone.",
-    )
-    @click.option(
-        "--tail",
-        type=ListOf(TailName(), "renormalize,bucket"),
-        metavar="renormalize,bucket",
-        default=(),
-        help="What becomes of the mass outside the k ranks: renormalize, bucket, uniform, truth, "
-        "drop.",
-    )
-    @click.option(
-        "--temperature",
-        type=ListOf(click.FloatRange(0, min_open=True), "1,2"),
-        default=(),
-        help="Of the soft labels, among those that the teacher's stores have.",
+        "--vary",
+        type=VaryOption(),
+        metavar="KEY=V1,V2,...",
+        multiple=True,
+        help="Values of any setting of the student. May be repeated: all combinations are trained.",
     )
     @click.option(
         "--seeds",
@@ -97,7 +72,7 @@ def with_grid(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="How many seeds each setting is trained with, from student.training.seed on.",
+        help="Seeds that each setting is trained with, from student.training.seed on.",
     )
     @click.option(
         "--compare",
@@ -107,23 +82,21 @@ def with_grid(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapped(
-        *args: Any,
-        k: tuple[int, ...],
-        hard_weight: tuple[float, ...],
-        tail: tuple[str, ...],
-        temperature: tuple[float, ...],
-        num_seeds: int,
-        with_compared: bool,
-        **others: Any,
+        *args: Any, vary: tuple[Axis, ...], num_seeds: int, with_compared: bool, **others: Any
     ) -> None:
-        grid = SweepGrid(
-            k=k,
-            hard_weight=hard_weight,
-            tail=tail,
-            temperature=temperature,
-            num_seeds=num_seeds,
-            with_compared=with_compared,
-        )
+        axes = (*_short_axes(others), *vary)
+        grid = SweepGrid(axes=axes, num_seeds=num_seeds, with_compared=with_compared)
         command(*args, grid=grid, **others)
 
+    for option, (example, text) in reversed(SHORT_FORMS.items()):
+        wrapped = click.option(option, metavar=example, help=text)(wrapped)
     return wrapped
+
+
+def _short_axes(options: dict[str, Any]) -> Iterator[Axis]:
+    """Take the short forms out of the options of a command."""
+    for option in SHORT_FORMS:
+        name = option.removeprefix("--").replace("-", "_")
+        values = options.pop(name)
+        if values is not None:
+            yield Axis(f"student.{name}", values, option)

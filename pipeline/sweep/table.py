@@ -1,4 +1,7 @@
-"""outcomes of a sweep -> a line for each setting with mean and spread over its seeds; JSON; CSV."""
+"""outcomes of a sweep -> a line for each setting with mean and spread over its seeds; JSON; CSV.
+
+The columns of settings follow from what varies, under the names that --vary and --set take.
+"""
 
 import csv
 import io
@@ -9,6 +12,7 @@ from typing import Any
 
 from pipeline.columns import aligned
 from pipeline.sweep.run import Outcome
+from pipeline.sweep.varied import shown_settings, varied_settings, without_seed
 from stages.report.column import Column, column
 from stages.report.formats import percent
 
@@ -33,41 +37,38 @@ MEASURES: tuple[Column[Outcome], ...] = (
         value=lambda outcome: outcome.result.test.words.rate if outcome.result else None,
     ),
 )
-SETTINGS = ("k", "hard weight", "tail", "temperature", "seeds")
 Setting = dict[str, Any]
 
 
 def as_table(outcomes: Sequence[Outcome]) -> str:
     """Mean and standard deviation over the seeds, in per cent; the number of seeds."""
-    titles = (*SETTINGS, *(measure.title for measure in MEASURES), "other settings")
-    units = (*("" for _ in SETTINGS), *(measure.unit for measure in MEASURES), "")
-    rows = [titles, units, *(_row(setting, same) for setting, same in _by_setting(outcomes))]
-    if not any(outcome.other for outcome in outcomes):
-        rows = [row[:-1] for row in rows]
-    return aligned(rows, num_heads=2)
+    settings = varied_settings([outcome.student for outcome in outcomes])
+    titles = (*settings, "seeds", *(measure.title for measure in MEASURES))
+    units = (*("" for _ in settings), "", *(measure.unit for measure in MEASURES))
+    rows = [_row(setting, several) for setting, several in _by_setting(outcomes, settings)]
+    return aligned([titles, units, *rows], num_heads=2)
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
     """Everything, for programs."""
-    return json.dumps(
-        [
-            {
-                **setting,
-                "num_seeds": len(_whole(several)),
-                **{measure.key: _spread(several, measure) for measure in MEASURES},
-                "students": [_facts(outcome) for outcome in several],
-            }
-            for setting, several in _by_setting(outcomes)
-        ],
-        indent=2,
-        ensure_ascii=False,
-    )
+    settings = varied_settings([outcome.student for outcome in outcomes])
+    rows = [
+        {
+            **setting,
+            "num_seeds": len(_whole(several)),
+            **{measure.key: _spread(several, measure) for measure in MEASURES},
+            "students": [_facts(outcome) for outcome in several],
+        }
+        for setting, several in _by_setting(outcomes, settings)
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
     """One line for each student."""
     text = io.StringIO()
-    rows = [_setting(outcome) | _facts(outcome) for outcome in outcomes]
+    settings = varied_settings([outcome.student for outcome in outcomes])
+    rows = [shown_settings(each.student, settings) | _facts(each) for each in outcomes]
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -85,31 +86,21 @@ def failures(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _setting(outcome: Outcome) -> Setting:
-    """The settings of the loss. With hard labels alone, those of soft labels have no effect."""
-    student = outcome.student
-    soft = ("k", "tail", "temperature")
-    values = {key: getattr(student, key) if student.hard_weight < 1 else None for key in soft}
-    values = {"k": values["k"], "hard_weight": student.hard_weight, **values}
-    return {**values, "other": outcome.other}
-
-
-def _by_setting(outcomes: Sequence[Outcome]) -> list[tuple[Setting, list[Outcome]]]:
-    groups: list[tuple[Setting, list[Outcome]]] = []
+def _by_setting(
+    outcomes: Sequence[Outcome], settings: Sequence[str]
+) -> list[tuple[Setting, list[Outcome]]]:
+    """Outcomes that differ in the seed alone, as one group; hard labels alone come first."""
+    groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        setting = _setting(outcome)
-        same = [group for known, group in groups if known == setting]
-        if same:
-            same[0].append(outcome)
-        else:
-            groups.append((setting, [outcome]))
-    return sorted(groups, key=lambda group: group[0]["k"] is not None)  # hard labels first
+        groups.setdefault(without_seed(outcome.student), []).append(outcome)
+    rows = [(shown_settings(group[0].student, settings), group) for group in groups.values()]
+    return sorted(rows, key=lambda row: row[0]["k"] is not None)
 
 
 def _row(setting: Setting, several: Sequence[Outcome]) -> tuple[str, ...]:
-    *named, other = ["-" if value is None else f"{value}" for value in setting.values()]
+    values = ["-" if value is None else f"{value}" for value in setting.values()]
     figures = [_shown(_spread(several, measure)) for measure in MEASURES]
-    return (*named, str(len(_whole(several))), *figures, other)
+    return (*values, str(len(_whole(several))), *figures)
 
 
 def _shown(spread: dict[str, float | None]) -> str:

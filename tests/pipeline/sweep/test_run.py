@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -22,12 +20,11 @@ from click.testing import CliRunner, Result
 from pipeline.cli import main
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
-from pipeline.sweep.grid import SweepGrid
-from pipeline.sweep.run import plan_sweep, repeat_command
+from pipeline.sweep.run import plan_sweep
 from pipeline.systems import students_of
 from stages.contract.progress import SilentProgress
-from stages.student.targets import TailPolicy
 from tests.support.makers.pipeline import ROOT, essence, tree_digests, write_tiny
+from tests.support.makers.sweep import make_grid
 
 SEED = 3  # of the tiny settings' student
 
@@ -35,128 +32,6 @@ SEED = 3  # of the tiny settings' student
 def job_in(directory: Path, *changes: str) -> Job:
     at = f"work_dir={directory / 'work'}"
     return Job(read_settings(directory / "pipeline.yaml", [at, *changes]), SilentProgress())
-
-
-def names(job: Job, grid: SweepGrid) -> list[str]:
-    return [student.name or "" for student in plan_sweep(job, grid)]
-
-
-def test_the_plan_is_the_product_and_names_say_what_differs(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    grid = SweepGrid(k=(1, 5), hard_weight=(0.2, 0.5), num_seeds=2)
-    assert names(job_in(tmp_path), grid) == [
-        "k=1 hard=0.2",
-        "k=1 hard=0.2 seed=4",
-        "k=1",
-        "k=1 seed=4",
-        "k=5 hard=0.2",
-        "k=5 hard=0.2 seed=4",
-        "k=5",
-        "k=5 seed=4",
-    ]
-    grid = SweepGrid(tail=("bucket", "drop"), temperature=(1.0,))
-    assert names(job_in(tmp_path), grid) == ["k=5 tail=bucket", "k=5 tail=drop"]
-    assert names(job_in(tmp_path, "student.name=mine"), SweepGrid()) == ["k=5"]
-
-
-LONGER = "compare=[{hard_weight: 1.0, training: {epochs: 6, patience: 6}}, {k: 1}, {k: 5}]"
-
-
-def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    job = job_in(tmp_path, LONGER)
-    assert names(job, SweepGrid(num_seeds=2, with_compared=True)) == [
-        *("k=5", "k=5 seed=4"),
-        *("hard labels epochs=6", "hard labels epochs=6 seed=4"),
-        *("k=1", "k=1 seed=4"),
-    ]
-    assert names(job, SweepGrid(k=(2, 1), with_compared=True)) == [
-        *("k=2", "k=1", "hard labels epochs=6")
-    ]
-    assert names(job, SweepGrid()) == ["k=5"]
-
-
-OWN = "student.architecture={kind: 'm:W', width: 16, block: {a: 1}}"
-
-
-def test_a_student_of_one_s_own_architecture_is_planned_and_repeated(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    compared = "compare=[{architecture: {kind: gru, hidden: 16}}, {architecture: {kind: 'n:V'}}]"
-    job = job_in(tmp_path, OWN, compared)
-    planned = plan_sweep(job, SweepGrid(k=(5,), with_compared=True))
-    assert [student.architecture.options for student in planned] == [
-        {"width": 16, "block": {"a": 1}},
-        {"hidden": 16, "layers": 5, "dropout": 0.1},
-        {},
-    ]
-    assert [student.name for student in planned] == ["k=5", "k=5 gru 5x16", "k=5 n:V"]
-    for student in planned:
-        words = shlex.split(repeat_command(student, job.settings.student))
-        alone = job_in(tmp_path, OWN, *words[3::2])
-        wanted = job.recipes.student(student).fingerprint
-        assert alone.recipes.student(alone.settings.student).fingerprint == wanted
-
-
-def test_soft_labels_leave_no_smoothing_of_the_settings(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    job = job_in(tmp_path, "student.hard_weight=1", "student.label_smoothing=0.1")
-    for student in plan_sweep(job, SweepGrid(hard_weight=(0.5, 1.0))):
-        assert student.label_smoothing == (0.1 if student.hard_weight == 1 else 0)
-
-
-def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    job = job_in(tmp_path)
-    grid = SweepGrid(k=(1, 2, 3), hard_weight=(1.0,), tail=("bucket", "drop"), num_seeds=2)
-    assert names(job, grid) == ["hard labels", "hard labels seed=4"]
-    grid = SweepGrid(k=(1, 2), hard_weight=(1.0, 0.0))
-    assert names(job, grid) == ["hard labels", "k=1 hard=0.0", "k=2 hard=0.0"]
-
-
-def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
-    write_tiny(tmp_path)
-    job = job_in(tmp_path, LONGER)
-    grid = SweepGrid(
-        k=(2,), hard_weight=(0.2, 1.0), tail=("bucket",), num_seeds=2, with_compared=True
-    )
-    for student in plan_sweep(job, grid):
-        words = shlex.split(repeat_command(student, job.settings.student))
-        assert words[:2] == ["essence", "student"]
-        alone = job_in(tmp_path, *words[3::2])
-        wanted = job.recipes.student(student).fingerprint
-        assert alone.recipes.student(alone.settings.student).fingerprint == wanted
-
-
-def test_the_help_lists_every_tail_policy() -> None:
-    shown = " ".join(CliRunner().invoke(main, ["sweep", "--help"]).output.split())
-    assert f"outside the k ranks: {', '.join(get_args(TailPolicy))}." in shown
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--k", "1,0"], "--k"),
-        (["--k", "1,,2"], "--k"),
-        (["--hard-weight", "0.2,1.5"], "--hard-weight"),
-        (["--hard-weight", "nan"], "--hard-weight"),
-        (["--tail", "bucket,bin"], "'bin' is not one of 'renormalize', 'bucket'"),
-        (["--temperature", "0"], "--temperature"),
-        (["--seeds", "0"], "--seeds"),
-        (["--jobs", "0"], "--jobs"),
-        (["--k", "4,9"], "k=9 ranks, teacher.kept is K=8"),
-        (["--temperature", "1,2"], "temperature 2"),
-        (["--seeds", "2", "--set", f"student.training.seed={2**63 - 1}"], "less than"),
-    ],
-)
-def test_a_grid_that_cannot_be_is_refused_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
-) -> None:
-    write_tiny(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    ran = CliRunner().invoke(main, ["sweep", *words])
-    assert ran.exit_code == 2, ran.output
-    assert message in ran.stderr
-    assert not (tmp_path / "work").exists()
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +75,11 @@ def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
     assert (kinds["student"], kinds["evaluation"]) == (6, 6)
     assert (kinds["corpus"], kinds["teacher"], kinds["member"]) == (1, 1, 0)
     head, _, *lines = ran.stdout.splitlines()
-    assert head.split()[:4] == ["k", "hard", "weight", "tail"]
-    assert [line.split()[:5] for line in lines] == [
-        ["-", "1.0", "-", "-", "2"],
-        ["1", "0.5", "renormalize", "1.0", "2"],
-        ["4", "0.5", "renormalize", "1.0", "2"],
+    assert head.split()[:4] == ["k", "hard_weight", "seeds", "frame"]
+    assert [line.split()[:3] for line in lines] == [
+        ["-", "1.0", "2"],
+        ["1", "0.5", "2"],
+        ["4", "0.5", "2"],
     ]
     job = job_in(here)
     found = {system.name for system in students_of(job)}  # what evaluate and report show
@@ -233,12 +108,29 @@ def test_students_unlike_in_other_settings_are_not_pooled(here: Path) -> None:
     ran = sweep("--compare", "--no-evaluate", "--seeds", "2", "--set", compared)
     assert ran.exit_code == 0, ran.output
     head, _, *lines = ran.stdout.splitlines()
-    assert head.endswith("other settings")
-    assert [(line.split()[0], line.split()[4], line.split()[-1]) for line in lines] == [
-        ("-", "2", "-"),
-        ("-", "2", "training.epochs=3"),
-        ("5", "2", "-"),
+    assert head.split()[:4] == ["k", "hard_weight", "training.epochs", "seeds"]
+    assert [line.split()[:4] for line in lines] == [
+        ["-", "1.0", "2", "2"],
+        ["-", "1.0", "3", "2"],
+        ["5", "0.5", "2", "2"],
     ]
+
+
+def test_sweep_varies_any_setting_of_the_student(here: Path) -> None:
+    grid = ("--vary", "student.training.learning_rate=1e-3,3e-3", "--no-evaluate")
+    ran = sweep(*grid, "--json")
+    assert ran.exit_code == 0, ran.output
+    rows = json.loads(ran.stdout)
+    assert [row["training.learning_rate"] for row in rows] == [0.001, 0.003]
+    settings = [
+        json.loads((here / row["students"][0]["directory"] / "made.json").read_text())["settings"]
+        for row in rows
+    ]
+    assert [found["training"]["learning_rate"] for found in settings] == [0.001, 0.003]
+    again = sweep(*grid, "--csv")
+    found = list(csv.DictReader(io.StringIO(again.stdout)))
+    assert [row["training.learning_rate"] for row in found] == ["0.001", "0.003"]
+    assert [row["k"] for row in found] == ["5", "5"]
 
 
 def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
@@ -253,10 +145,10 @@ def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
         assert row["wer_test"] == row["failure"] == ""
 
 
-def spoil(here: Path, **grid: object) -> Path:
+def spoil(here: Path, **values: str) -> Path:
     """Something else stands where this student should go."""
     job = job_in(here)
-    (student,) = plan_sweep(job, SweepGrid(**grid))  # type: ignore[arg-type]
+    (student,) = plan_sweep(job, make_grid(**values))
     place = job.shelf.place(job.recipes.student(student))
     place.mkdir()
     return place
@@ -264,14 +156,14 @@ def spoil(here: Path, **grid: object) -> Path:
 
 @pytest.mark.parametrize("num_jobs", [1, 2])
 def test_a_student_that_fails_is_listed_and_stops_no_other(here: Path, num_jobs: int) -> None:
-    spoilt = spoil(here, k=(2,))
+    spoilt = spoil(here, k="2")
     words = ("--k", "1,2,3", "--no-evaluate", "--jobs", str(num_jobs))
     ran = sweep(*words)
     assert ran.exit_code == 1, ran.output
-    assert [line.split()[:5] for line in ran.stdout.splitlines()[2:]] == [
-        ["1", "0.5", "renormalize", "1.0", "1"],
-        ["2", "0.5", "renormalize", "1.0", "0"],
-        ["3", "0.5", "renormalize", "1.0", "1"],
+    assert [line.split()[:3] for line in ran.stdout.splitlines()[2:]] == [
+        ["1", "0.5", "1"],
+        ["2", "0.5", "0"],
+        ["3", "0.5", "1"],
     ]
     said = ran.stderr.partition("essence: ")[2]
     assert said.startswith("1 of 3 students failed")
