@@ -5,9 +5,13 @@ from collections.abc import Iterable, Iterator
 from pipeline.errors import SettingsError
 from pipeline.settings.tree import PipelineSettings
 from stages.student.settings import StudentSettings
+from stages.student.store_check import check_soft_labels
 from stages.teacher.settings import TeacherSettings
+from storage.errors import StoreError
+from storage.format.temperatures import temperatures_given
 
 NO_COPIES = "corpus.copies lists no copy with 'train' among its splits: list one"
+TEACHER = "the teacher of these settings"
 RESERVED_NAMES = {"ensemble", "teacher"}  # rows of tables and report that are no member or student
 
 
@@ -50,17 +54,10 @@ def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSetting
 def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[str]:
     if student.hard_weight == 1 or student.store is not None:
         return
-    if student.k > teacher.kept:
-        yield (
-            f"a student wants k={student.k} ranks, teacher.kept is K={teacher.kept}: "
-            "lower k, or keep more"
-        )
-    given = [teacher.temperature * t for t in (1.0, *teacher.temperatures)]
-    if student.temperature not in given:
-        yield (
-            f"a student wants soft labels at temperature {student.temperature:g}, "
-            f"the teacher gives {', '.join(f'{t:g}' for t in given)}: choose one of them, or add "
-            "to teacher.temperatures and run 'essence teacher'"
-        )
+    given = temperatures_given(teacher.temperature, teacher.temperatures)
+    try:
+        check_soft_labels(student, where=TEACHER, kept=teacher.kept, temperatures=given)
+    except StoreError as error:
+        yield str(error)
     if "train" not in teacher.splits:
         yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"

@@ -4,11 +4,12 @@ What it cannot be taught with is refused by name; of what fits, utterances witho
 are left out, so that all that it learns from has both kinds of labels.
 """
 
-from stages.contract.errors import BadInput
+from collections.abc import Sequence
+
 from stages.student.settings import StudentSettings
-from stages.student.tempering import exponent_for, temperatures_of
 from storage.care.match import CorpusMatch, match_corpus
 from storage.corpus.corpus_file import CorpusFile
+from storage.format.temperatures import refuse_other_temperature, temperatures_given
 from storage.format.tiers import refuse_more_ranks
 from storage.read.reader import SoftLabelStore
 
@@ -21,18 +22,26 @@ def check_store(
     Raises:
         StoreMismatch: when classes or contents differ, field by field.
         StorePartial: when it is a partial copy, without what is needed.
-        StoreError: when it holds fewer than k ranks.
-        BadInput: when the temperature is not in the store.
+        StoreError: when k or the temperature is not in the store.
     """
-    refuse_more_ranks(str(store.place), k=settings.k, kept=store.about.kept)
-    if exponent_for(settings.temperature, store.about) is None:
-        given = ", ".join(map(str, temperatures_of(store.about)))
-        raise BadInput(
-            f"{store.place} holds soft labels at temperature {given}; "
-            f"{settings.temperature} was asked: set student.temperature to one of those, "
-            "or run 'essence teacher' with it among teacher.temperatures"
-        )
+    about = store.about
+    given = temperatures_given(about.temperature, about.temperatures)
+    check_soft_labels(settings, where=str(store.place), kept=about.kept, temperatures=given)
     match = match_corpus(store, corpus)
     # A partial copy is found out here, not in the middle of an epoch.
     store.refuse_absent([row.id for row in corpus.utterances if row.id in store], k=settings.k)
     return match
+
+
+def check_soft_labels(
+    settings: StudentSettings, *, where: str, kept: int, temperatures: Sequence[float]
+) -> None:
+    """Make sure that soft labels of `kept` ranks at these temperatures are what a student reads.
+
+    The only such check: of a store that is there, and of the one that a teacher is going to make.
+
+    Raises:
+        StoreError: when k or the temperature is not among them.
+    """
+    refuse_more_ranks(where, k=settings.k, kept=kept)
+    refuse_other_temperature(where, temperature=settings.temperature, given=temperatures)

@@ -39,11 +39,6 @@ def exponent_for(temperature: float, about: StoreAbout) -> float | None:
     return next((t for t in given if about.temperature * t == temperature), None)
 
 
-def temperatures_of(about: StoreAbout) -> tuple[float, ...]:
-    """All temperatures that the store can give."""
-    return tuple(about.temperature * t for t in (1.0, *about.temperatures))
-
-
 def temper(
     logp_NK: Tensor, tail_N: Tensor, log_norm_N: Tensor, *, temperature: float, num_classes: int
 ) -> tuple[Tensor, Tensor]:

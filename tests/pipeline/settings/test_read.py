@@ -169,8 +169,8 @@ def test_value_of_set_that_is_not_yaml_gives_one_line(value: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["student.k=33"], "k=33 ranks, teacher.kept is K=32"),
-        (["student.temperature=2"], "temperature 2, the teacher gives 1: choose"),
+        (["student.k=33"], "the teacher of these settings holds K=32, asked k=33: lower student.k"),
+        (["student.temperature=2"], "holds temperature 1, asked 2: set student.temperature"),
         (["compare=[{k: 64}]"], "k=64"),
         (["teacher.weights=[1, 2]"], "2 weights, ensemble.members 3 members"),
         (["teacher.splits=[dev]"], "students learn from 'train'"),

@@ -167,8 +167,8 @@ def test_the_help_lists_every_tail_policy() -> None:
         (["--vary", "student.training={}", "--vary", "student.training.seed=2"], "set the same"),
         (["--seeds", "0"], "--seeds"),
         (["--jobs", "0"], "--jobs"),
-        (["--k", "4,9"], "k=9 ranks, teacher.kept is K=8"),
-        (["--temperature", "1,2"], "temperature 2"),
+        (["--k", "4,9"], "holds K=8, asked k=9: lower student.k"),
+        (["--temperature", "1,2"], "holds temperature 1, asked 2: "),
         (["--seeds", "2", "--set", f"student.training.seed={2**63 - 1}"], "less than"),
     ],
 )

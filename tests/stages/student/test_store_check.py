@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.contract.errors import BadInput
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
 from storage.care.match import CorpusMatch
@@ -190,7 +189,7 @@ def test_ranks_above_those_stored_are_refused(corpus: Path, tmp_path: Path) -> N
 
 def test_temperature_without_log_norms_is_refused(corpus: Path, tmp_path: Path) -> None:
     store = make_store(tmp_path / "a.zarr", corpus, temperatures=(1.5, 3.0))
-    with pytest.raises(BadInput, match=r"temperature 1\.0, 1\.5, 3\.0; 2\.0 was asked"):
+    with pytest.raises(StoreError, match=r"holds temperature 1, 1\.5, 3, asked 2: set student\."):
         check(store, corpus, temperature=2.0)
 
 

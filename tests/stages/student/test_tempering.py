@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.student.tempering import exponent_for, temper, temperatures_of
+from stages.student.tempering import exponent_for, temper
+from storage.format.temperatures import temperatures_given
 from storage.format.value_code import LOGP_OF_CODE, STEPS, encode_logp, encode_prob
 from tests.support.makers.store import make_about
 
@@ -103,7 +104,7 @@ def test_all_classes_kept_leave_no_tail() -> None:
 
 def test_temperatures_are_those_of_the_store_and_multiples_of_its_own() -> None:
     about = make_about(temperature=2.0, temperatures=(1.5, 0.5))
-    assert temperatures_of(about) == (2.0, 3.0, 1.0)
+    assert temperatures_given(about.temperature, about.temperatures) == (2.0, 3.0, 1.0)
     assert [exponent_for(t, about) for t in (2.0, 3.0, 1.0, 1.5, 4.0)] == [
         1.0,
         1.5,
