@@ -37,7 +37,7 @@ import torch
 from realistic_posteriors import realistic_posteriors
 from side_by_side import machine
 
-from pipeline.workers import Workers, workforce
+from pipeline.cluster.workers import Workers, workforce
 from stages.acoustic.models.architectures import ArchitectureSettings, build_model
 from stages.acoustic.models.model_file import ModelAbout, save_model
 from stages.contract.progress import SilentProgress

@@ -89,10 +89,10 @@ def _with_job(command: Callable[..., None]) -> Callable[..., None]:
         # of the speed. OpenMP reads this when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        from pipeline.cluster.workers import Workers
         from pipeline.job import Job
-        from pipeline.progress import TerminalProgress
         from pipeline.settings.read import read_settings
-        from pipeline.workers import Workers
+        from pipeline.terminal.progress import TerminalProgress
         from stages.acoustic.models.own_architecture import allow_factories
         from stages.contract.progress import SilentProgress
         from stages.training.ranks import joined_ranks
@@ -166,7 +166,7 @@ def run(job: "Job") -> None:
     Example: essence run --workers 2        (the teacher's shards, in two processes)
     """
     from pipeline import flow
-    from pipeline.tables import results_table
+    from pipeline.terminal.tables import results_table
 
     results = flow.run(job)
     click.echo(results_table(results, job.settings.report))
@@ -301,7 +301,7 @@ def evaluate(job: "Job") -> None:
     Example: essence evaluate
     """
     from pipeline import flow
-    from pipeline.tables import results_table
+    from pipeline.terminal.tables import results_table
 
     click.echo(results_table(flow.evaluate(job), job.settings.report))
 
@@ -330,7 +330,7 @@ def status(job: "Job") -> None:
     \b
     Example: essence status --set student.k=4
     """
-    from pipeline.tables import status_table
+    from pipeline.terminal.tables import status_table
 
     click.echo(status_table(job))
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from pipeline.contents import read_json
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
+from pipeline.shelf.contents import read_json
 from pipeline.soft_labels import dev_store
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder

@@ -10,12 +10,12 @@ stores are there, no stage below reads a member.
 from functools import partial
 from pathlib import Path
 
+from pipeline.cluster.workers import label_with_workers
 from pipeline.evaluation import evaluate_one, systems_to_evaluate
-from pipeline.freshness import Recipe
 from pipeline.job import Job
 from pipeline.report_inputs import collect
+from pipeline.shelf.freshness import Recipe
 from pipeline.soft_labels import train_store
-from pipeline.workers import label_with_workers
 from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member

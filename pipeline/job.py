@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from pipeline.cluster.workers import Workers
 from pipeline.errors import SettingsError
-from pipeline.freshness import Fill, Recipe, Shelf
-from pipeline.recipes import Recipes
 from pipeline.settings.tree import PipelineSettings
-from pipeline.together import make_together
-from pipeline.workers import Workers
+from pipeline.shelf.freshness import Fill, Recipe, Shelf
+from pipeline.shelf.recipes import Recipes
+from pipeline.shelf.together import make_together
 from stages.contract.progress import Progress
 from stages.training.launched import own_device
 from stages.training.ranks import ALONE, Ranks

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.contents import read_json
-from pipeline.freshness import RECORD, Recipe, read_record
 from pipeline.job import Job
+from pipeline.shelf.contents import read_json
+from pipeline.shelf.freshness import RECORD, Recipe, read_record
 from stages.contract.results import CorpusSummary, System, SystemResult, TeacherSummary
 from stages.contract.version import VERSION
 from stages.report.inputs import Made, ReportInputs

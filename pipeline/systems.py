@@ -4,8 +4,8 @@ from collections.abc import Iterator, Set
 from dataclasses import replace
 from typing import Any, Literal
 
-from pipeline.freshness import Recipe
 from pipeline.job import Job
+from pipeline.shelf.freshness import Recipe
 from stages.acoustic.models.architectures import BUILT_IN, describe_architecture
 from stages.contract.results import System, SystemFacts
 from storage.files.fingerprint import fingerprint

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from pipeline.job import Job
-from pipeline.progress import TerminalProgress
 from pipeline.settings.read import read_settings
+from pipeline.terminal.progress import TerminalProgress
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.format.layout import StoreAbout

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline.progress import TerminalProgress
+from pipeline.terminal.progress import TerminalProgress
 from stages.teacher.summary import read_audit
 from storage.care.audit import audit_store
 from storage.care.store_audit import StoreAudit

@@ -151,7 +151,7 @@ def verify(
     Example: essence cache verify s3://bucket/train.zarr
     """
     from pipeline.cache.tables import describe_verified
-    from pipeline.progress import TerminalProgress
+    from pipeline.terminal.progress import TerminalProgress
     from storage.care.verify import plan_verify, verify_store
 
     plan = plan_verify(store, subset=subset, allow_unfinished=allow_partial)

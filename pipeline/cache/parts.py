@@ -155,7 +155,7 @@ def read_ids(content: bytes, *, where: str) -> list[str]:
 def _make(
     place: Path, plan: "DerivedPlan", sources: "Sequence[StoreContents]", *, dry_run: bool
 ) -> dict[str, Any]:
-    from pipeline.progress import TerminalProgress
+    from pipeline.terminal.progress import TerminalProgress
     from storage.derived.store import write_derived
 
     digest = None

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.freshness import reopened
+from pipeline.shelf.freshness import reopened
 from storage.care.repair import RepairPlan, plan_repair, repair
 
 

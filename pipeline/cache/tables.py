@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.columns import aligned
+from pipeline.terminal.columns import aligned
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
 from storage.place.place import Place

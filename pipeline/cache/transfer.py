@@ -186,7 +186,7 @@ def _copy(
     expect: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Look, plan, move. Returns what was done, or would be."""
-    from pipeline.progress import TerminalProgress
+    from pipeline.terminal.progress import TerminalProgress
     from storage.transfer.copy import carry_out, choose, survey
     from storage.transfer.plan import choose_objects
     from storage.transfer.source import open_source

@@ -19,10 +19,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from pipeline import flow
-from pipeline.contents import read_json
 from pipeline.errors import in_words
 from pipeline.job import Job
 from pipeline.settings.tree import PipelineSettings
+from pipeline.shelf.contents import read_json
 from stages.contract.progress import Task
 from stages.contract.results import CorpusSummary, SplitSummary
 from stages.student.settings import StudentSettings

@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.columns import aligned
 from pipeline.sweep.run import Outcome
 from pipeline.sweep.varied import shown_settings, varied_settings, without_seed
+from pipeline.terminal.columns import aligned
 from stages.report.column import Column, column
 from stages.report.formats import percent
 

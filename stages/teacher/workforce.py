@@ -1,4 +1,4 @@
-"""Workforce: whoever does the shards: this process, or (in pipeline/cluster.py) many others."""
+"""Workforce: what labels the shards: this process, or those of a cluster."""
 
 from collections.abc import Generator, Sequence
 from typing import Protocol

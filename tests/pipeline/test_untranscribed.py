@@ -12,7 +12,7 @@ from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
 from pipeline.sweep.processes import train_side_by_side
-from pipeline.tables import results_table, status_table
+from pipeline.terminal.tables import results_table, status_table
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.freshness import Shelf
-from pipeline.recipes import Recipes
 from pipeline.settings.tree import PipelineSettings
+from pipeline.shelf.freshness import Shelf
+from pipeline.shelf.recipes import Recipes
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import CorpusSummary, SplitSummary

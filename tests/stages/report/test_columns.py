@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tables import results_table
+from pipeline.terminal.tables import results_table
 from stages.contract.results import SystemResult
 from stages.report import columns
 from stages.report.column import Cell, column, make_records, make_table
@@ -33,7 +33,7 @@ WRITERS = (
     "stages/report/page.py",
     "stages/report/page.html",
     "stages/report/data_files.py",
-    "pipeline/tables.py",
+    "pipeline/terminal/tables.py",
 )
 
 

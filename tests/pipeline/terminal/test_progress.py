@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import progress
-from pipeline.progress import TerminalProgress
+from pipeline.terminal.progress import TerminalProgress
 
 
 def work(monkeypatch: pytest.MonkeyPatch, *, seconds_a_step: float) -> None:

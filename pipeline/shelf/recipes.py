@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from pipeline.freshness import Recipe, Shelf
-from pipeline.named_stores import NamedStores
 from pipeline.settings.tree import PipelineSettings
+from pipeline.shelf.freshness import Recipe, Shelf
+from pipeline.shelf.named_stores import NamedStores
 from stages.acoustic.lang.graph import GRAPH_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
 from stages.corpus.build import source_fingerprint

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.cluster.workers import Workers, workforce
 from pipeline.errors import ClusterFailed, SettingsError
-from pipeline.workers import Workers, workforce
 from stages.contract.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce
 from storage.read.reader import open_store
@@ -140,7 +140,7 @@ def test_workers_and_scheduler_exclude_each_other() -> None:
 
 
 def test_where_no_scheduler_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.workers.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 0.5)
     absent = Workers(scheduler="tcp://127.0.0.1:1")
     with (
         pytest.raises(ClusterFailed, match=r"no scheduler answers at tcp://127.0.0.1:1 "),
@@ -152,7 +152,7 @@ def test_where_no_scheduler_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 def test_workforce_without_dask_names_the_packages_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("pipeline.cluster.workers.find_spec", lambda name: None)
     with (
         pytest.raises(MissingPart, match="run 'pip install dask distributed'"),
         workforce(Workers(number=2), device="cpu", note=print),
@@ -162,7 +162,7 @@ def test_workforce_without_dask_names_the_packages_to_install(
 
 def test_each_local_worker_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the plan: no machine with cards was at hand."""
-    from pipeline.workers import _own_options
+    from pipeline.cluster.workers import _own_options
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     first, second = _own_options(2, device="cuda")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.freshness import Shelf
-from pipeline.recipes import Recipes
 from pipeline.settings.read import read_settings
+from pipeline.shelf.freshness import Shelf
+from pipeline.shelf.recipes import Recipes
 from tests.support.makers.pipeline import essence
 from tests.support.makers.ranks import environment, torchrun
 from tests.support.makers.training import make_corpus_directory

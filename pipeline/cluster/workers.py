@@ -92,7 +92,7 @@ def workforce(workers: Workers, *, device: str, note: Callable[[str], None]) -> 
     # Here, not at the top: it takes a second to load, and may not be installed.
     from distributed import Client
 
-    from pipeline.cluster import ClusterWorkforce
+    from pipeline.cluster.dask_workforce import ClusterWorkforce
 
     if workers.scheduler is not None:
         with _client(Client, workers.scheduler) as client:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Changed
-from pipeline.freshness import Recipe, Shelf
+from pipeline.shelf.freshness import Recipe, Shelf
 
 RECIPE = Recipe(stage="member", settings={"layers": 2}, inputs={"corpus": "c"})
 

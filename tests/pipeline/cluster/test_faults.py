@@ -18,8 +18,8 @@ import distributed
 import psutil
 import pytest
 
+from pipeline.cluster.workers import Workers, workforce
 from pipeline.errors import ClusterFailed
-from pipeline.workers import Workers, workforce
 from stages.contract.errors import MemberFailed, OtherWorld
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
@@ -128,7 +128,7 @@ def test_tls_from_end_to_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """RELIABILITY 25: who has no certificate of the authority does not get in."""
-    monkeypatch.setattr("pipeline.workers.CONNECT_SECONDS", 4)
+    monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 4)
     ours = make_certificates(tmp_path / "ours")
     theirs = make_certificates(tmp_path / "theirs")
     words = [
@@ -232,7 +232,7 @@ def test_a_scheduler_that_is_killed_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """RELIABILITY 26: a named error; the same command goes on with what is missing."""
-    monkeypatch.setattr("pipeline.workers.CONNECT_SECONDS", 5)
+    monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 5)
     worker = cluster.start_worker(SLOWLY)
 
     class Killing(RecordingProgress):
@@ -309,7 +309,7 @@ def test_who_waits_for_workers_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker that comes late is looked at, and takes part."""
-    monkeypatch.setattr("pipeline.cluster.LOOK_SECONDS", 1.0)
+    monkeypatch.setattr("pipeline.cluster.dask_workforce.LOOK_SECONDS", 1.0)
     notes: list[str] = []
 
     def start_late() -> None:

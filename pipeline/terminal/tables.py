@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.columns import aligned
-from pipeline.freshness import Recipe
 from pipeline.job import Job
+from pipeline.shelf.freshness import Recipe
 from pipeline.systems import ensemble_of, members_of, students_of
+from pipeline.terminal.columns import aligned
 from stages.contract.results import SystemResult
 from stages.report.column import Cell, make_table
 from stages.report.columns import TERMINAL, columns_on

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InUse, NotMadeYet
-from pipeline.freshness import Recipe, Shelf
+from pipeline.shelf.freshness import Recipe, Shelf
 from stages.contract.version import VERSION
 
 RECIPE = Recipe(stage="member", settings={"hidden": 7, "name": "a"}, inputs={"corpus": "c0"})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.freshness import Fill, Recipe, Shelf
+from pipeline.shelf.freshness import Fill, Recipe, Shelf
 from stages.training.ranks import Ranks
 
 FILL, MADE = b"fill", b"made"

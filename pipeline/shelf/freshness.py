@@ -18,8 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.contents import list_contents, refuse_changed
 from pipeline.errors import Changed, InUse, NotMadeYet
+from pipeline.shelf.contents import list_contents, refuse_changed
 from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
 from storage.files.publish import publish_directory, publish_file, sync_directory

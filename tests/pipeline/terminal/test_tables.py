@@ -3,7 +3,7 @@
 import csv
 import json
 
-from pipeline.tables import results_table
+from pipeline.terminal.tables import results_table
 from stages.report.data_files import DATA_FILES
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import compare

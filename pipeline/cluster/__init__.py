@@ -1,0 +1,1 @@
+"""Cluster: the processes that label the shards of the teacher."""

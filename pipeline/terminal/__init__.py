@@ -1,0 +1,1 @@
+"""Terminal: options, progress and tables of the command line."""
