@@ -4,137 +4,22 @@ Results go to stdout; progress, notes and errors to stderr. Exit 0 done, 1 faile
 The stages are imported inside the commands: `essence --help` must not wait for torch.
 """
 
-import errno
-import functools
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cache.commands import cache
-from pipeline.errors import SettingsError
 from pipeline.sweep.grid import SweepGrid, with_grid
+from pipeline.terminal.exit import ExitGroup, fail
+from pipeline.terminal.options import with_job, with_workers
 from stages.contract.version import VERSION
-from stages.training.launched import is_one_of_many, leave, own_number
-from storage.errors import EssenceError
 
 if TYPE_CHECKING:
     from pipeline.job import Job
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
-UNDER_TORCHRUN = ("student", "ensemble")
 
-
-class Door(click.Group):
-    """Turns what a person must mend into one line on stderr and an exit code."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command that is asked for; several processes of torchrun may train, nothing else."""
-        if is_one_of_many() and args[0] not in UNDER_TORCHRUN:
-            raise SettingsError(
-                f"torchrun started several processes of 'essence {args[0]}': "
-                "only student and ensemble run under torchrun"
-            )
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; on an error of ours say it and exit."""
-        try:
-            result = super().invoke(ctx)
-            return leave(0) if is_one_of_many() else result
-        except SettingsError as error:
-            _fail(str(error), code=2)
-        except EssenceError as error:
-            _fail(str(error), code=1)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            hint = ": make room, and the same command goes on" if full else ""
-            _fail(f"the system says: {error}{hint}", code=1)
-        except MemoryError as error:
-            _fail(f"memory is short ({error}): make models, batches or beams smaller", code=1)
-        except KeyboardInterrupt:
-            _fail("stopped; the same command goes on where this one was", code=INTERRUPTED)
-
-
-def _fail(message: str, *, code: int) -> None:
-    if own_number() == 0:  # under torchrun, the first of the ranks knows what failed on another
-        click.echo(f"essence: {message}", err=True)
-    leave(code)
-
-
-def _with_job(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all have, and a Job made of them."""
-
-    @click.option(
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Settings file; default: pipeline.yaml here, or the defaults.",
-    )
-    @click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one setting, as in --set student.k=4. May be repeated.",
-    )
-    @click.option("--device", help="cpu, cuda or cuda:N; short for --set device=...")
-    @functools.wraps(command)
-    def wrapped(
-        config: Path | None, changes: tuple[str, ...], device: str | None, **options: Any
-    ) -> None:
-        # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
-        # of the speed. OpenMP reads this when torch is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # Here, not at the top: pydantic, torch and the stages take seconds to load.
-        from pipeline.cluster.workers import Workers
-        from pipeline.job import Job
-        from pipeline.settings.read import read_settings
-        from pipeline.terminal.progress import TerminalProgress
-        from stages.acoustic.models.own_architecture import allow_factories
-        from stages.contract.progress import SilentProgress
-        from stages.training.ranks import joined_ranks
-
-        if device:
-            changes = (*changes, f"device={device}")
-        workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
-        with joined_ranks() as ranks:
-            progress = TerminalProgress() if ranks.is_first else SilentProgress()
-            settings = read_settings(config, changes)
-            allow_factories(settings.own_architectures)
-            command(Job(settings, progress, workers, ranks), **options)
-
-    return wrapped
-
-
-def _say(job: "Job", directory: Path) -> None:
-    """One line on stdout, of however many ranks."""
-    if job.ranks.is_first:
-        click.echo(directory)
-
-
-def _with_workers(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say who labels: this process, where none is given."""
-    number = click.option(
-        "--workers",
-        "number",
-        type=click.IntRange(min=1),
-        help="Label with so many processes of this machine.",
-    )
-    scheduler = click.option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Label with the workers of a Dask scheduler: tls://HOST:8786, tcp://127.0.0.1:8786.",
-    )
-    insecure = click.option(
-        "--insecure", is_flag=True, help="Allow a scheduler on another machine without TLS."
-    )
-    return number(scheduler(insecure(command)))
-
-
-@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ExitGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="essence-kd", message="%(prog)s %(version)s")
 def main() -> None:
     """Distil an ensemble of acoustic models into one, offline.
@@ -154,8 +39,8 @@ def main() -> None:
 
 
 @main.command()
-@_with_workers
-@_with_job
+@with_workers
+@with_job
 def run(job: "Job") -> None:
     """Do all that is not fresh, and print the table.
 
@@ -174,7 +59,7 @@ def run(job: "Job") -> None:
 
 
 @main.command()
-@_with_job
+@with_job
 def corpus(job: "Job") -> None:
     """source -> corpus: features, hard labels, transcripts, lang.
 
@@ -193,7 +78,7 @@ def corpus(job: "Job") -> None:
 
 
 @main.command()
-@_with_job
+@with_job
 def ensemble(job: "Job") -> None:
     """corpus -> members: one acoustic model each, on hard labels.
 
@@ -207,12 +92,12 @@ def ensemble(job: "Job") -> None:
     from pipeline import flow
 
     for directory in flow.ensemble(job):
-        _say(job, directory)
+        _print_once(job, directory)
 
 
 @main.command()
-@_with_workers
-@_with_job
+@with_workers
+@with_job
 def teacher(job: "Job") -> None:
     """members -> soft labels: the ensemble runs once over the corpus.
 
@@ -234,7 +119,7 @@ def teacher(job: "Job") -> None:
 
 
 @main.command()
-@_with_job
+@with_job
 def student(job: "Job") -> None:
     """soft labels and hard labels -> one small model.
 
@@ -247,11 +132,11 @@ def student(job: "Job") -> None:
     """
     from pipeline import flow
 
-    _say(job, flow.student(job, job.settings.student))
+    _print_once(job, flow.student(job, job.settings.student))
 
 
 @main.command()
-@_with_job
+@with_job
 @with_grid
 @click.option(
     "--jobs",
@@ -286,11 +171,11 @@ def sweep(
     outcomes = train_grid(job, grid, num_jobs=num_jobs, evaluate=not no_evaluate)
     click.echo({None: as_table, "json": as_json, "csv": as_csv}[form](outcomes))
     if failed := failures(outcomes):
-        _fail(failed, code=1)
+        fail(failed, code=1)
 
 
 @main.command()
-@_with_job
+@with_job
 def evaluate(job: "Job") -> None:
     """every system -> frame error, cross-entropy, word error rate.
 
@@ -307,7 +192,7 @@ def evaluate(job: "Job") -> None:
 
 
 @main.command()
-@_with_job
+@with_job
 def report(job: "Job") -> None:
     """all results -> one HTML page.
 
@@ -323,7 +208,7 @@ def report(job: "Job") -> None:
 
 
 @main.command()
-@_with_job
+@with_job
 def status(job: "Job") -> None:
     """What is fresh, what is begun, what is to do. Changes nothing.
 
@@ -333,6 +218,12 @@ def status(job: "Job") -> None:
     from pipeline.terminal.tables import status_table
 
     click.echo(status_table(job))
+
+
+def _print_once(job: "Job", directory: Path) -> None:
+    """One line on stdout, also under torchrun."""
+    if job.ranks.is_first:
+        click.echo(directory)
 
 
 main.add_command(cache)

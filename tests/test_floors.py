@@ -52,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "settings": set(),
         "shelf": {"settings"},
         "cluster": set(),
-        "terminal": {"shelf"},
+        "terminal": {"settings", "shelf", "cluster"},
         "sweep": {"settings", "shelf", "terminal"},
         "cache": {"shelf", "terminal"},
     },

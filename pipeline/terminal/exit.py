@@ -1,0 +1,58 @@
+"""Exit: errors that a user can act on -> one line on stderr and an exit code, without a traceback.
+
+0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.
+"""
+
+import errno
+from typing import Any
+
+import click
+
+from pipeline.errors import SettingsError
+from stages.training.launched import is_one_of_many, leave, own_number
+from storage.errors import EssenceError
+
+INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNDER_TORCHRUN = ("student", "ensemble")
+
+
+class ExitGroup(click.Group):
+    """A group of commands whose errors end the process with a message and an exit code."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The named command; under torchrun only those that train."""
+        if is_one_of_many() and args[0] not in UNDER_TORCHRUN:
+            raise SettingsError(
+                f"torchrun started several processes of 'essence {args[0]}': "
+                "only student and ensemble run under torchrun"
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Programming errors keep their traceback."""
+        try:
+            result = super().invoke(ctx)
+            return leave(0) if is_one_of_many() else result
+        except SettingsError as error:
+            fail(str(error), code=2)
+        except EssenceError as error:
+            fail(str(error), code=1)
+        except OSError as error:
+            hint = ": make room, then run the same command again" if _is_full(error) else ""
+            fail(f"the system says: {error}{hint}", code=1)
+        except MemoryError as error:
+            fail(f"out of memory ({error}): make models, batches or beams smaller", code=1)
+        except KeyboardInterrupt:
+            fail("stopped; the same command goes on where this one was", code=INTERRUPTED)
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in DISK_FULL
+
+
+def fail(message: str, *, code: int) -> None:
+    """Print a message to stderr and end the process; under torchrun rank 0 alone prints."""
+    if own_number() == 0:
+        click.echo(f"essence: {message}", err=True)
+    leave(code)

@@ -1,0 +1,75 @@
+"""Options that several commands share, and the Job that is made of them."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
+
+
+def with_job(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --config, --set and --device; it is called with a Job made of them."""
+
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Settings file; default: pipeline.yaml here, or the defaults.",
+    )
+    @click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one setting, as in --set student.k=4. May be repeated.",
+    )
+    @click.option("--device", help="cpu, cuda or cuda:N; short for --set device=...")
+    @functools.wraps(command)
+    def wrapped(
+        config: Path | None, changes: tuple[str, ...], device: str | None, **options: Any
+    ) -> None:
+        # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
+        # of the speed. OpenMP reads this when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        from pipeline.cluster.workers import Workers
+        from pipeline.job import Job
+        from pipeline.settings.read import read_settings
+        from pipeline.terminal.progress import TerminalProgress
+        from stages.acoustic.models.own_architecture import allow_factories
+        from stages.contract.progress import SilentProgress
+        from stages.training.ranks import joined_ranks
+
+        if device:
+            changes = (*changes, f"device={device}")
+        workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
+        with joined_ranks() as ranks:
+            progress = TerminalProgress() if ranks.is_first else SilentProgress()
+            settings = read_settings(config, changes)
+            allow_factories(settings.own_architectures)
+            command(Job(settings, progress, workers, ranks), **options)
+
+    return wrapped
+
+
+def with_workers(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the processes that label; without them, this one does."""
+    number = click.option(
+        "--workers",
+        "number",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Label with N processes of this machine.",
+    )
+    scheduler = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Label with the workers of a Dask scheduler: tls://HOST:8786, tcp://127.0.0.1:8786.",
+    )
+    insecure = click.option(
+        "--insecure", is_flag=True, help="Allow a scheduler on another machine without TLS."
+    )
+    return number(scheduler(insecure(command)))
