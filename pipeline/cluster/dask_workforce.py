@@ -179,4 +179,4 @@ def _do(work: ShardWork) -> ShardDone:
 
 def _look(ensemble: Ensemble) -> str:
     """What this worker computes with; it has then loaded what it needs."""
-    return _labeller().look(ensemble)
+    return _labeller().probe(ensemble)

@@ -4,8 +4,8 @@ EssenceError
 └── StageError           a stage cannot do its work
     ├── BadInput         somebody's corpus, lang or label file is not what it should be
     ├── BadPosterior     a member's output is not a distribution: names member, utterance, frame
-    ├── MemberFailed     a member breaks when it is asked: names member and utterance
-    ├── OtherWorld       a worker has other versions, or sees other files, than it should
+    ├── MemberFailed     a member raises when it runs: names member and utterance
+    ├── WorkerMismatch   a worker has other versions, or sees other files, than it should
     └── MissingPart      an optional package or an earlier stage's output is not here
 """
 
@@ -25,10 +25,10 @@ class BadPosterior(StageError):
 
 
 class MemberFailed(StageError):
-    """A member breaks when it is asked."""
+    """A member raises when it runs."""
 
 
-class OtherWorld(StageError):
+class WorkerMismatch(StageError):
     """A worker has other versions, or sees other files, than it should."""
 
 

@@ -30,7 +30,7 @@ def average_log_posteriors(
     """The mean of N members' (T, C) log-posteriors, weighted; weights need not sum to one.
 
     Raises:
-        BadInput: when there are no members, or not one weight for each.
+        BadInput: if there are no members, or not one weight for each.
     """
     shares = normalise_weights(weights, len(members))
     total_TC = np.zeros(members[0].shape, np.float32)
@@ -40,10 +40,10 @@ def average_log_posteriors(
 
 
 def normalise_weights(weights: Sequence[float] | None, num_members: int) -> tuple[float, ...]:
-    """Weights that sum to one; None weighs all alike.
+    """Weights that sum to one; None gives all the same weight.
 
     Raises:
-        BadInput: when there is no member, or not one positive weight for each.
+        BadInput: if there is no member, or not one positive weight for each.
     """
     if num_members == 0:
         raise BadInput("the ensemble has no members: name at least one")
@@ -67,14 +67,12 @@ def add_member(
     """Add one member to `total_TC` in place. Begin with zeros, end with `finish_average`.
 
     Returns whether each row is a distribution beyond doubt: finite, and its probabilities, which
-    are at hand here, sum to one within half the gate's bound. Where not, ask the gate.
+    are computed here anyway, sum to one within half the gate's bound. If not, the gate decides.
     """
     is_sound = True
     step = max(1, BLOCK_VALUES // max(1, total_TC.shape[1]))
     scratch_RC = np.empty((min(step, len(total_TC)), total_TC.shape[1]), np.float32)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what is no distribution is told by `is_sound`
+    with np.errstate(over="ignore", invalid="ignore"):  # `is_sound` reports what these would
         for start in range(0, len(total_TC), step):
             logp_RC = logp_TC[start : start + step]
             prob_RC = np.exp(logp_RC, out=scratch_RC[: len(logp_RC)])
@@ -96,7 +94,7 @@ def raise_to_floor(logp_TC: NDArray[np.float32], *, floor: float) -> NDArray[np.
 
 
 def finish_average(total_TC: NDArray[np.float32], *, combine: Combine) -> NDArray[np.float32]:
-    """Log-posteriors from what `add_member` has summed up; works in place."""
+    """Log-posteriors from the sum of `add_member`; works in place."""
     if combine == "geometric":
         return normalise_log(total_TC)
     np.maximum(total_TC, SMALLEST_PROB, out=total_TC)

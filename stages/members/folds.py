@@ -1,7 +1,7 @@
-"""Folds: who hears which speaker in training, so that a teacher can label what it never heard.
+"""Folds: which speakers each model of a member is trained without, so that it can label them.
 
-A model's posteriors on its own training data say little that the labels do not. With n folds a
-member is n models; each is trained without the speakers of one fold, and labels those.
+A model's posteriors on its own training data add little to the labels. With n folds a member is n
+models; each is trained without the speakers of one fold, and labels those.
 """
 
 from collections import Counter
@@ -14,13 +14,13 @@ from storage.corpus.corpus_file import Utterance
 def plan_folds(
     utterances: Iterable[Utterance], num_folds: int, *, unlabelled: Container[str]
 ) -> dict[str, int]:
-    """The fold of every speaker, 0 to num_folds - 1: like amounts of speech, the same each time.
+    """The fold of every speaker, 0 to num_folds - 1: even in frames, the same in every run.
 
-    The speaker with most labelled speech first, then those with most of all, each into the fold
-    that has least: so labelled speech is spread, too. `unlabelled` are ids of utterances.
+    Speakers are placed by labelled speech, then by all of their speech, the most first, each into
+    the fold that has the least: labelled speech is spread as well. `unlabelled` are utterance ids.
 
     Raises:
-        BadInput: when there are fewer speakers than folds, or one alone has hard labels.
+        BadInput: if there are fewer speakers than folds, or only one has hard labels.
     """
     frames: Counter[str] = Counter()
     labelled: Counter[str] = Counter()
@@ -35,7 +35,7 @@ def plan_folds(
     if sum(count > 0 for count in labelled.values()) < 2:
         raise BadInput(
             f"found hard labels of one speaker for {num_folds} folds, wanted two speakers at "
-            "least: the model that is not to hear that one would hear nobody: label more "
+            "least: nothing is left to train the model without that speaker: label more "
             "(labelled_share), or set the member's folds to 1"
         )
     held = [0] * num_folds

@@ -30,16 +30,16 @@ LOG_ZERO = np.float32(-1e4)  # nats: outside any beam, even at an acoustic scale
 
 
 def posterior_file(directory: Path, split: str) -> Path | None:
-    """The scp of a split, else its archive; None where it has neither."""
+    """The scp of a split, or its archive if it has none; None if it has neither."""
     files = (directory / f"{split}.scp", directory / f"{split}.ark")
     return next((path for path in files if path.is_file()), None)
 
 
 def locate_posteriors(path: Path) -> dict[str, Location]:
-    """Utterance id -> where its matrix begins.
+    """Utterance id -> place of its matrix.
 
     Raises:
-        BadInput: where the scp or archive is damaged, or an id comes twice.
+        BadInput: if the scp or archive is damaged, or an id comes twice.
     """
     return read_scp(path) if path.suffix == ".scp" else locate_matrices(path)
 
@@ -48,7 +48,7 @@ def read_log_posteriors(location: Location, *, given_as: PosteriorsAre) -> NDArr
     """Natural-log posteriors (T, C), none of them below LOG_ZERO. They are not checked here.
 
     Raises:
-        BadInput: where no matrix can be read.
+        BadInput: if no matrix can be read.
     """
     values_TC = read_matrix(location)
     if given_as == "prob":
@@ -60,10 +60,10 @@ def read_log_posteriors(location: Location, *, given_as: PosteriorsAre) -> NDArr
 def fit_frames(
     logp_TC: NDArray[np.float32], *, num_frames: int, allowed: LengthDifference
 ) -> NDArray[np.float32]:
-    """`num_frames` rows, where they differ by at most `allowed`: the last is cut, or said twice.
+    """`num_frames` rows, if they differ by at most `allowed`: the last is cut or repeated.
 
-    The corpus counts: its features and labels are already of one length. Any other number of rows
-    comes back as it is, for the gate to name.
+    The corpus decides: its features and labels have one length already. Any other number of rows
+    is returned as it is, for the gate to refuse.
     """
     found = len(logp_TC)
     if found in (0, num_frames) or abs(found - num_frames) > allowed:
@@ -93,7 +93,7 @@ def posteriors_fingerprint(directory: Path) -> str:
     """Identity of the posteriors of every split that is there.
 
     Raises:
-        BadInput: where the directory is missing, or an scp is not what it should be.
+        BadInput: if the directory is missing, or an scp is not what it should be.
     """
     if not directory.is_dir():
         raise BadInput(

@@ -1,4 +1,4 @@
-"""corpus, ensemble -> soft-label stores: the teacher speaks once, shard by shard."""
+"""corpus, members -> soft-label stores: the ensemble runs once, shard by shard."""
 
 from collections.abc import Container, Sequence
 from contextlib import closing
@@ -37,12 +37,12 @@ def label_corpus(
     progress: Progress,
     workforce: Workforce,
 ) -> TeacherSummary:
-    """Write <split>.zarr for each split, and summary.json. Shards that are there are kept.
+    """Write <split>.zarr for each split, and summary.json. Shards already written are kept.
 
     Raises:
-        BadInput, MissingPart: when members do not fit each other or the corpus.
-        BadPosterior: naming member, utterance and frame, when it is to fail there.
-        StoreError: when a store cannot be written.
+        BadInput, MissingPart: if members do not fit each other or the corpus.
+        BadPosterior: naming member, utterance and frame, if `on_bad_posterior` is "fail".
+        StoreError: if a store cannot be written.
     """
     ordered = order_members(members, settings.weights, device=device)
     stores = []
@@ -79,7 +79,7 @@ class _Teacher:
     workforce: Workforce
 
     def label(self, path: Path) -> StoreAudit:
-        """Fill the store at `path`; begin anew whenever an utterance is to be left out."""
+        """Fill the store at `path`; start over each time that utterances must be left out."""
         refused = path.with_suffix(".left-out.json")
         if self.skipped_copies:
             self.progress.note(
@@ -98,14 +98,16 @@ class _Teacher:
             leave_out(refused, bad, store=path)
 
     def _begin(self, path: Path, left_out: Container[str]) -> tuple[StoreWriter, list[int]]:
-        """A store of all utterances but those, begun or taken up, and where they stand."""
+        """A new or unfinished store of the other utterances, and their indices in the corpus."""
         indices = [
             index
             for index, row in enumerate(self.corpus.utterances)
             if row.id not in left_out and row.id not in self.skipped_copies
         ]
         if not indices:
-            raise BadPosterior(f"{self.corpus.path}: every utterance was left out: train anew")
+            raise BadPosterior(
+                f"{self.corpus.path}: every utterance was left out: train the members again"
+            )
         rows = [self.corpus.utterances[index] for index in indices]
         writer = StoreWriter.create(
             path,
@@ -126,13 +128,13 @@ class _Teacher:
     def _write_shards(
         self, writer: StoreWriter, indices: Sequence[int]
     ) -> tuple[int, dict[str, str]]:
-        """Write what is missing. Returns the frames labelled, and what is to be left out, and why.
+        """Write the missing shards. Returns the number of frames, and bad utterances with reasons.
 
-        All shards are looked at before the store is begun anew: one bad utterance costs a second
-        pass, a hundred cost no more. No work is under way then that could land in the new store.
+        All shards are labelled before the store is started over: one bad utterance costs a second
+        pass, and a hundred cost no more. By then no work is under way that could write into it.
 
         Raises:
-            BadPosterior: at the first bad utterance, where the settings want that.
+            BadPosterior: at the first bad utterance, if `on_bad_posterior` is "fail".
         """
         works = self._plan(writer, indices)
         num_frames = sum(work.num_frames for work in works)

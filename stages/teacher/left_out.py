@@ -1,7 +1,7 @@
-"""Left out: utterances whose posteriors were refused, kept on disk so that a resumed run knows.
+"""Left out: utterances whose posteriors were refused, in a file that a resumed run reads.
 
-Leaving one out changes the shards after it: the store is planned anew and begun again, so that
-its bytes depend on which utterances are left out, and not on when that was found.
+Leaving one out changes the shards after it. The store is planned and started again, so that its
+bytes depend on which utterances are left out, and not on when that was found.
 """
 
 import json
@@ -14,10 +14,10 @@ from storage.files.publish import publish_file
 
 
 def read_left_out(path: Path) -> dict[str, str]:
-    """Utterance id -> why; empty where nothing was left out.
+    """Utterance id -> reason; empty if nothing was left out.
 
     Raises:
-        BadInput: when the file is not ours.
+        BadInput: if the file is not a list of utterances.
     """
     if not path.is_file():
         return {}
@@ -29,7 +29,7 @@ def read_left_out(path: Path) -> dict[str, str]:
 
 
 def leave_out(path: Path, found: dict[str, str], *, store: Path) -> None:
-    """Remember more utterances, then drop the store that was planned with them."""
+    """Add utterances to the file, then remove the store that was planned with them."""
     known = read_left_out(path) | found
     publish_file(path, canonical_json(known).encode() + b"\n")
     shutil.rmtree(store, ignore_errors=True)

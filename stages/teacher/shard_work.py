@@ -1,7 +1,8 @@
-"""ShardWork: one shard as a task: everything that it needs, as plain data, and who can do it.
+"""ShardWork: one shard as a task, in plain data; Labeller: does such tasks in any process.
 
-The same work done twice, by anybody, anywhere, gives the same bytes, and the first one counts. It
-knows nothing of clusters: a process that sees the same files at the same paths can do it.
+The same work done twice, in any process on any machine, gives the same bytes, and the first result
+counts. Nothing here depends on clusters: any process with the same files at the same paths can do
+the work.
 """
 
 import platform
@@ -13,7 +14,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from stages.contract.errors import MissingPart, OtherWorld
+from stages.contract.errors import MissingPart, WorkerMismatch
 from stages.contract.progress import Task
 from stages.contract.version import VERSION
 from stages.members.kinds import open_member
@@ -44,7 +45,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberPlace:
-    """Where a member lies, what it must be, and its share of the mean."""
+    """Directory of a member, its expected fingerprint, and its share of the mean."""
 
     directory: Path
     fingerprint: str
@@ -53,7 +54,7 @@ class MemberPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """What all shards of a store have in common. Two equal ones need the same things loaded."""
+    """What all shards of a store have in common. Equal ones need the same members loaded."""
 
     versions: Versions
     store: Path
@@ -76,25 +77,25 @@ class ShardWork:
     shard: int
     indices: tuple[int, ...]
     num_frames: int
-    utterances: str  # in words, for messages
+    utterances: str  # the first and the last, for messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardDone:
-    """A shard that is committed; or `bad`: why not, by utterance."""
+    """A shard that is committed; or, if it is not, `bad`: utterance id -> reason."""
 
     shard: int
     bad: dict[str, str]
 
 
 def store_digest(store: Path) -> str:
-    """Identity of a store that was begun: what it is to hold."""
+    """Identity of an unfinished store: digest of its description of what it will hold."""
     path = store / GROUP
     return file_digest(path) if path.is_file() else "nothing"
 
 
 class Labeller:
-    """Does shards, one at a time. What it has opened and loaded stays for the next."""
+    """Labels shards, one at a time. Files and members stay open for the next shard."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -103,11 +104,11 @@ class Labeller:
         self._loaded = LoadedShares(shares=(), all_at_once=False)
 
     def do(self, work: ShardWork, *, task: Task) -> ShardDone:
-        """Label and commit one shard; nothing, where that was done.
+        """Label and commit one shard, unless it is committed already.
 
         Raises:
-            OtherWorld: where this process has other versions or files than it should.
-            EssenceError: whatever is wrong with member, corpus or store.
+            WorkerMismatch: if this process has other versions or files than it should.
+            EssenceError: if a member, the corpus or the store is not what it should be.
         """
         with self._lock, fixed_threads(work.ensemble.threads):
             corpus = self.open(work.ensemble)
@@ -136,8 +137,8 @@ class Labeller:
                 return ShardDone(shard=work.shard, bad=found.found)
             return done
 
-    def look(self, ensemble: Ensemble) -> str:
-        """Make sure that this process may work, without any. Returns what it computes with."""
+    def probe(self, ensemble: Ensemble) -> str:
+        """Check that this process can do such work. Returns the name of its processor or GPU."""
         with self._lock:
             self.open(ensemble)
         if ensemble.device.startswith("cuda"):
@@ -145,7 +146,7 @@ class Labeller:
         return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
     def open(self, ensemble: Ensemble) -> CorpusFile:
-        """Make sure that this process may work, and load what it needs. Returns the corpus."""
+        """Check that this process can do such work, and load what it needs. Returns the corpus."""
         if self._ensemble != ensemble or self._corpus is None:
             self.close()
             _refuse_other_versions(ensemble)
@@ -157,7 +158,7 @@ class Labeller:
         return self._corpus
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the corpus and free the members."""
         if self._corpus is not None:
             self._corpus.close()
         self._ensemble, self._corpus = None, None
@@ -169,19 +170,19 @@ def _refuse_other_versions(ensemble: Ensemble) -> None:
     for field in fields(Versions):
         here, wanted = getattr(found, field.name), getattr(ensemble.versions, field.name)
         if here != wanted:
-            raise OtherWorld(
+            raise WorkerMismatch(
                 f"{platform.node()} has {field.name} {here}, wanted {wanted}: "
                 "install the same versions on every machine"
             )
     if ensemble.device.startswith("cuda") and not torch.cuda.is_available():
-        raise OtherWorld(f"{platform.node()} has no CUDA device for device={ensemble.device}")
+        raise WorkerMismatch(f"{platform.node()} has no CUDA device for device={ensemble.device}")
 
 
 def _while_planned(blocks: Iterator[KeptBlock], ensemble: Ensemble) -> Iterator[KeptBlock]:
-    """The blocks; after the last one, and before the commit, the store must still be that one.
+    """The blocks; after the last one, and before the commit, the store must be the same still.
 
-    A straggler of a plan that was given up (an utterance is left out now) would else land in the
-    next one. It takes minutes to label a shard, and a moment to commit it after this look.
+    Otherwise late work of an abandoned plan (an utterance is left out now) would be written into
+    the next store. Labelling a shard takes minutes, and the commit after this check a moment.
     """
     yield from blocks
     _refuse_other_store(ensemble)
@@ -197,7 +198,7 @@ def _open_members(ensemble: Ensemble) -> list[Share]:
         try:
             member = open_member(place.directory, device=ensemble.device)
         except MissingPart as cause:
-            raise OtherWorld(_not_shared(place.directory, found="nothing")) from cause
+            raise WorkerMismatch(_not_shared(place.directory, found="nothing")) from cause
         _refuse_other(place.directory, member.about.fingerprint, place.fingerprint)
         shares.append(Share(directory=place.directory, member=member, weight=place.weight))
     return shares
@@ -205,7 +206,7 @@ def _open_members(ensemble: Ensemble) -> list[Share]:
 
 def _open_corpus(ensemble: Ensemble) -> CorpusFile:
     if not ensemble.corpus.is_file():
-        raise OtherWorld(_not_shared(ensemble.corpus, found="nothing"))
+        raise WorkerMismatch(_not_shared(ensemble.corpus, found="nothing"))
     corpus = CorpusFile(ensemble.corpus)
     _refuse_other(ensemble.corpus, corpus.fingerprint, ensemble.corpus_fingerprint)
     return corpus
@@ -213,11 +214,11 @@ def _open_corpus(ensemble: Ensemble) -> CorpusFile:
 
 def _refuse_other(path: Path, found: str, wanted: str) -> None:
     if found != wanted:
-        raise OtherWorld(_not_shared(path, found=found[:SHORT], wanted=wanted[:SHORT]))
+        raise WorkerMismatch(_not_shared(path, found=found[:SHORT], wanted=wanted[:SHORT]))
 
 
-def _not_shared(path: Path, *, found: str, wanted: str = "what the command sees there") -> str:
+def _not_shared(path: Path, *, found: str, wanted: str = "the file of the command") -> str:
     return (
-        f"{path}: {platform.node()} finds {found}, wanted {wanted}: every worker must see the "
+        f"{path}: {platform.node()} finds {found}, wanted {wanted}: every worker needs the "
         "same files at the same paths, on a shared file system"
     )

@@ -1,6 +1,6 @@
-"""fixed_threads: torch works with so many threads, then with as many as before.
+"""fixed_threads: set the number of torch's threads for a while, then restore it.
 
-Another number splits a matrix product otherwise, and moves the last bits of its result.
+Another number splits matrix products in another way, which moves the last bits of their results.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def fixed_threads(number: int) -> Iterator[None]:
-    """Inside, torch uses `number` threads of this process for one operation."""
+    """Within the context, torch uses `number` threads of this process for one operation."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

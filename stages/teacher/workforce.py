@@ -8,17 +8,17 @@ from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 
 
 class Workforce(Protocol):
-    """Does shards in any order. Whoever stops asking stops the work."""
+    """Labels shards in any order. Closing the generator stops the work."""
 
     def do(self, works: Sequence[ShardWork], *, task: Task) -> Generator[ShardDone]:
-        """Each work once; `task` advances by the frames, once for each member."""
+        """Do each work once; `task` advances by its frames, once for each member."""
 
 
 class ThisProcess:
-    """One shard after the other, here."""
+    """One shard after the other, in this process."""
 
     def do(self, works: Sequence[ShardWork], *, task: Task) -> Generator[ShardDone]:
-        """Each work once, in order."""
+        """Do each work once, in order."""
         labeller = Labeller()
         try:
             for work in works:

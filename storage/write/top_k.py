@@ -20,7 +20,7 @@ SMALLEST_PROB = np.finfo(np.float32).tiny  # e^-87: keeps the logarithm finite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptBlock:
-    """What one shard keeps. `tail_TG[:, g]` is the mass after tier g's last rank.
+    """What is kept of T frames. `tail_TG[:, g]` is the mass after tier g's last rank.
 
     `log_norm_TH` is ln sum_j p_j^(1/t) over all C classes for each of the store's temperatures.
     """
@@ -40,11 +40,11 @@ def keep_top_k(
 ) -> KeptBlock:
     """Keep the k largest of every frame, best first, ties by the smaller id.
 
-    A tail is the sum over the classes that are outside, in float64: never 1 - sum, which
-    has no correct digit left where the tail is small.
+    A tail is the sum over the classes that are outside, in float64: never 1 - sum, which has no
+    correct digit left if the tail is small.
 
     Raises:
-        StoreError: when k is larger than C, or a value is NaN.
+        StoreError: if k is larger than C, or a value is NaN.
     """
     num_frames, num_classes = logp_TC.shape
     refuse_too_many(k, num_classes)
@@ -64,13 +64,13 @@ def keep_top_k(
 def keep_top_k_of_probabilities(
     prob_TC: NDArray[np.float32], k: int, *, tiers: Sequence[Tier]
 ) -> KeptBlock:
-    """The same from probabilities, which are used up: four times as fast, no logarithm of all.
+    """The same from probabilities, which are used up: no logarithm of all classes is needed.
 
     Ties are those of the probabilities. Tails are summed pairwise in float32: their relative error
     is below 1e-5, a step of their code is above 1e-2.
 
     Raises:
-        StoreError: when k is larger than C, or a value is NaN.
+        StoreError: if k is larger than C, or a value is NaN.
     """
     num_frames, num_classes = prob_TC.shape
     refuse_too_many(k, num_classes)

@@ -20,7 +20,7 @@ import pytest
 
 from pipeline.cluster.workers import Workers, workforce
 from pipeline.errors import ClusterFailed
-from stages.contract.errors import MemberFailed, OtherWorld
+from stages.contract.errors import MemberFailed, WorkerMismatch
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
 from storage.read.reader import open_store
@@ -265,7 +265,7 @@ def test_a_worker_of_another_version_is_refused(
     (older / "sitecustomize.py").write_text(code)  # runs before the worker's own imports
     cluster.start_worker(path=[older])
     told = r"has essence 0.0.9, wanted .*: install the same versions on every machine"
-    with asked(cluster.address) as other, pytest.raises(OtherWorld, match=told):
+    with asked(cluster.address) as other, pytest.raises(WorkerMismatch, match=told):
         label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))
 
 
@@ -291,9 +291,9 @@ def test_a_worker_that_sees_other_files_is_refused(
             stderr=log,
             start_new_session=True,
         )
-    told = rf"{hidden}: .* finds nothing, wanted .*: every worker must see the same files"
+    told = rf"{hidden}: .* finds nothing, wanted .*: every worker needs the same files"
     try:
-        with asked(cluster.address) as other, pytest.raises(OtherWorld, match=told):
+        with asked(cluster.address) as other, pytest.raises(WorkerMismatch, match=told):
             label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))
     finally:
         kill_session(away)

@@ -69,7 +69,7 @@ def archives(tmp_path: Path, spoken: dict[str, Matrices]) -> Path:
     return tmp_path / "post"
 
 
-def adopt(archives: Path, corpus: Path, directory: Path, **settings: Any) -> Path:
+def make_archived(archives: Path, corpus: Path, directory: Path, **settings: Any) -> Path:
     directory.mkdir(exist_ok=True)
     member = {"name": "kaldi-a", "posteriors": archives, **settings}
     make_member(
@@ -92,7 +92,7 @@ def said_by(directory: Path, corpus: Path, split: str) -> Matrices:
 def test_archived_member_returns_the_archived_posteriors(
     tmp_path: Path, archives: Path, corpus: Path, spoken: dict[str, Matrices]
 ) -> None:
-    member = adopt(archives, corpus, tmp_path / "member")
+    member = make_archived(archives, corpus, tmp_path / "member")
     assert [path.name for path in member.iterdir()] == [ABOUT_FILE]
     about = read_archive_about(member)
     assert (about.num_classes, about.class_inventory) == (NUM_CLASSES, INVENTORY)
@@ -137,7 +137,7 @@ def test_archives_in_every_kaldi_format_are_read(
     write: Callable[[Path], None],
 ) -> None:
     write(archives)
-    found = said_by(adopt(archives, corpus, tmp_path / "member"), corpus, "train")
+    found = said_by(make_archived(archives, corpus, tmp_path / "member"), corpus, "train")
     for id, logp_TC in found.items():
         np.testing.assert_allclose(logp_TC, spoken["train"][id], atol=1e-5)
 
@@ -160,8 +160,8 @@ def test_probabilities_are_read_if_posteriors_are_prob(
     for split in SPLITS:
         change(archives, to_probabilities, split=split)
     with pytest.raises(BadPosterior, match=r"sum to .* \(posteriors_are is 'log'\)"):
-        adopt(archives, corpus, tmp_path / "wrong")
-    member = adopt(archives, corpus, tmp_path / "right", posteriors_are="prob")
+        make_archived(archives, corpus, tmp_path / "wrong")
+    member = make_archived(archives, corpus, tmp_path / "right", posteriors_are="prob")
     for id, logp_TC in said_by(member, corpus, "train").items():
         np.testing.assert_allclose(logp_TC, spoken["train"][id], atol=1e-5)
 
@@ -179,7 +179,7 @@ def test_zero_probability_is_read_as_a_finite_logarithm(
     change(archives, make_sure)
     if given_as == "prob":
         change(archives, to_probabilities, split="dev")
-    member = adopt(archives, corpus, tmp_path / "member", posteriors_are=given_as)
+    member = make_archived(archives, corpus, tmp_path / "member", posteriors_are=given_as)
     logp_TC = said_by(member, corpus, "train")["train-3"]
     assert logp_TC.shape == (44, NUM_CLASSES)
     assert (logp_TC[:, 2] == 0).all()
@@ -193,7 +193,7 @@ def test_small_log_posteriors_are_read_unchanged(
         matrices["train-3"][:] = [-91.5, -300, 0, -4000, -1e30]
 
     change(archives, make_sure)
-    member = adopt(archives, corpus, tmp_path / "member")
+    member = make_archived(archives, corpus, tmp_path / "member")
     logp_TC = said_by(member, corpus, "train")["train-3"]
     np.testing.assert_array_equal(logp_TC[7], np.float32([-91.5, -300, 0, -4000, LOG_ZERO]))
 
@@ -268,7 +268,7 @@ def test_invalid_posteriors_give_one_line_of_error(
     edit, error, message = BAD[case]
     change(archives, edit)
     with pytest.raises(error, match=message) as caught:
-        adopt(archives, corpus, tmp_path / "member")
+        make_archived(archives, corpus, tmp_path / "member")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "member").iterdir())
 
@@ -284,7 +284,7 @@ def test_one_frame_of_difference_needs_a_setting_and_is_recorded(
 ) -> None:
     """RELIABILITY 19: by default a difference to the corpus is refused, with both counts."""
     change(archives, differ_by_a_frame)
-    member = adopt(archives, corpus, tmp_path / "member", max_length_difference=1)
+    member = make_archived(archives, corpus, tmp_path / "member", max_length_difference=1)
     about, strict = read_archive_about(member), tmp_path / "strict"
     assert about.max_length_difference == 1
     assert {split: about.splits[split].fitted for split in SPLITS} == {
@@ -297,7 +297,7 @@ def test_one_frame_of_difference_needs_a_setting_and_is_recorded(
     for id in wanted.keys() - {"train-4"}:
         np.testing.assert_array_equal(found[id], wanted[id])
     with pytest.raises(BadInput, match="22 frames of posteriors, the corpus has 23"):
-        adopt(archives, corpus, strict)
+        make_archived(archives, corpus, strict)
 
 
 @pytest.mark.parametrize("by", [-2, 2])
@@ -310,7 +310,7 @@ def test_two_frames_of_difference_are_always_refused(
 
     change(archives, differ)
     with pytest.raises(BadInput, match=f"{23 + by} frames of posteriors, the corpus has 23"):
-        adopt(archives, corpus, tmp_path / "member", max_length_difference=1)
+        make_archived(archives, corpus, tmp_path / "member", max_length_difference=1)
 
 
 def truncate(archives: Path) -> None:
@@ -364,14 +364,14 @@ def test_damaged_archives_give_one_line_of_error(
     spoil, error, message = DAMAGED[case]
     spoil(archives)
     with pytest.raises(error, match=message) as caught:
-        adopt(archives, corpus, tmp_path / "member")
+        make_archived(archives, corpus, tmp_path / "member")
     assert "\n" not in str(caught.value)
 
 
 def test_changed_or_moved_archives_are_refused(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
-    member = adopt(archives, corpus, tmp_path / "member")
+    member = make_archived(archives, corpus, tmp_path / "member")
     content = bytearray((archives / "train.ark").read_bytes())
     content[-1] ^= 1
     (archives / "train.ark").write_bytes(content)
@@ -406,9 +406,9 @@ def test_posteriors_fingerprint_depends_on_content_not_on_place(
 def test_archived_member_fingerprint_does_not_depend_on_archive_layout(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
-    one = read_archive_about(adopt(archives, corpus, tmp_path / "one"))
+    one = read_archive_about(make_archived(archives, corpus, tmp_path / "one"))
     as_two_archives(archives)
-    two = read_archive_about(adopt(archives, corpus, tmp_path / "two"))
+    two = read_archive_about(make_archived(archives, corpus, tmp_path / "two"))
     assert one.fingerprint == two.fingerprint
     with pytest.raises(BadInput, match="hold the same weights or posteriors"):
         label(tmp_path / "t", corpus, [tmp_path / "two", tmp_path / "two"])
@@ -417,7 +417,7 @@ def test_archived_member_fingerprint_does_not_depend_on_archive_layout(
 def test_archived_member_of_another_corpus_is_refused(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
-    member = adopt(archives, corpus, tmp_path / "member")
+    member = make_archived(archives, corpus, tmp_path / "member")
     make_corpus(tmp_path / "other" / "train.h5", seed=5)
     with pytest.raises(BadInput, match=r"made for the corpus .* run 'essence ensemble' again"):
         said_by(member, tmp_path / "other", "train")
@@ -426,7 +426,7 @@ def test_archived_member_of_another_corpus_is_refused(
 def test_member_description_of_another_format_is_named(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
-    member = adopt(archives, corpus, tmp_path / "member")
+    member = make_archived(archives, corpus, tmp_path / "member")
     about = json.loads((member / ABOUT_FILE).read_text())
     (member / ABOUT_FILE).write_text(json.dumps(about | {"format": "essence posteriors 2"}))
     with pytest.raises(BadInput, match=r"member.json: format: .*remove"):
@@ -493,7 +493,7 @@ def make_trained(directory: Path, kind: str, *, seed: int = 3) -> Path:
 def test_teacher_of_archived_and_trained_members_equals_that_of_the_models(
     tmp_path: Path, archives: Path, corpus: Path
 ) -> None:
-    foreign = adopt(archives, corpus, tmp_path / "foreign")
+    foreign = make_archived(archives, corpus, tmp_path / "foreign")
     itself, other = make_trained(tmp_path / "gru", "gru"), make_trained(tmp_path / "conv", "conv")
     label(tmp_path / "mixed", corpus, [foreign, other])
     label(tmp_path / "own", corpus, [itself, other])

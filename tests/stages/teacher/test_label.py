@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from stages.acoustic.models.model_file import load_model
-from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, OtherWorld
+from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, WorkerMismatch
 from stages.contract.results import TeacherSummary
 from stages.members import trained_member
 from stages.members.batches import Batch
@@ -249,7 +249,7 @@ def test_work_of_an_abandoned_plan_does_not_reach_the_next_store(
         label(tmp_path / "t", corpus, members, StoppingProgress(2), splits=("train",))
     if swapped_after == 0:
         begin_anew()
-    with pytest.raises(OtherWorld, match=r"train.zarr: .* finds .*, wanted"):
+    with pytest.raises(WorkerMismatch, match=r"train.zarr: .* finds .*, wanted"):
         Labeller().do(kept[1], task=Swapping(swapped_after))
     assert not list((tmp_path / "t" / "train.zarr").glob("commits/*"))
 

@@ -1,4 +1,4 @@
-"""Makers of members that are known by their posteriors in Kaldi archives."""
+"""Makers of archived members: posteriors in Kaldi archives."""
 
 from collections.abc import Callable
 from pathlib import Path
