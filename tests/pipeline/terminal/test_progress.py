@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import progress
+from pipeline.terminal import progress
 from pipeline.terminal.progress import TerminalProgress
 
 
