@@ -18,7 +18,7 @@ from storage.transfer.plan import Selection
 from tests.support.makers.parts import split
 from tests.support.makers.pipeline import TINY
 from tests.support.makers.transfer import copy
-from tests.support.servers.remote import http_place, read_objects
+from tests.support.servers.remote import http_server, read_objects
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 pytest.importorskip("aiohttp", reason="pip install aiohttp")
@@ -87,21 +87,21 @@ def has_teacher(directory: Path) -> bool:
 def test_student_streams_and_stays_fresh_while_the_server_is_unreachable(
     store: Path, weights: bytes, bare: Path
 ) -> None:
-    with http_place() as place:
-        place.objects = read_objects(store)
-        assert train(bare, store=place.url) == weights
-        names = [name for name, _, _ in place.asked if name != "HEAD"]
+    with http_server() as server:
+        server.objects = read_objects(store)
+        assert train(bare, store=server.url) == weights
+        names = [name for name, _, _ in server.asked if name != "HEAD"]
         assert len(names) == len(set(names))  # two epochs, each object once
         assert [name for name in names if name.startswith("ids_2/c/")]  # ranks 5 to 8
-        place.asked.clear()
-        assert train(bare, store=place.url) == weights
-        assert [name for name, _, _ in place.asked] == ["HEAD"]
-        place.failures = [503] * 1000  # from here on it is away
-        assert train(bare, store=place.url) == weights
-        train(bare, store=place.url, k=6)  # its tiers are here
+        server.asked.clear()
+        assert train(bare, store=server.url) == weights
+        assert [name for name, _, _ in server.asked] == ["HEAD"]
+        server.failures = [503] * 1000  # from here on it is away
+        assert train(bare, store=server.url) == weights
+        train(bare, store=server.url, k=6)  # its tiers are here
         with pytest.raises(StoreUnreachable):
-            train(bare, store=place.url, k=3)  # the tail after rank 4 is not
-        results = flow.run(job_in(bare, store=place.url))
+            train(bare, store=server.url, k=3)  # the tail after rank 4 is not
+        results = flow.run(job_in(bare, store=server.url))
     assert {result.system.name for result in results} == {"k=5", "k=6"}
     assert not has_teacher(bare)
 
@@ -140,9 +140,9 @@ def test_store_replaced_during_a_run_is_refused(store: Path, weights: bytes, bar
 
 
 def test_cache_smaller_than_an_epoch_is_noted(store: Path, weights: bytes, bare: Path) -> None:
-    with http_place() as place:
-        place.objects = read_objects(store)
-        job = job_in(bare, store=place.url, cache_bytes=1000)
+    with http_server() as server:
+        server.objects = read_objects(store)
+        job = job_in(bare, store=server.url, cache_bytes=1000)
         notes: list[str] = []
         job.progress.note = notes.append  # type: ignore[method-assign]
         directory = flow.student(job, job.settings.student)

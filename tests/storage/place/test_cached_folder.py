@@ -25,7 +25,7 @@ from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
 from tests.support.makers.transfer import make_store
 from tests.support.paths import ROOT
-from tests.support.servers.remote import Place, http_place, read_objects
+from tests.support.servers.remote import ObjectServer, http_server, read_objects
 
 MIB = 1 << 20
 pytestmark = pytest.mark.skipif(
@@ -47,10 +47,10 @@ def here(folder: Path) -> SoftLabelStore:
 
 
 @pytest.fixture
-def place(folder: Path) -> Iterator[Place]:
-    with http_place() as place:
-        place.objects = read_objects(folder)
-        yield place
+def server(folder: Path) -> Iterator[ObjectServer]:
+    with http_server() as server:
+        server.objects = read_objects(folder)
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +58,11 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
 
 
-def open_far(place: Place, cache: Path, *, max_bytes: int = MIB, held: int = 0) -> SoftLabelStore:
+def open_far(
+    server: ObjectServer, cache: Path, *, max_bytes: int = MIB, held: int = 0
+) -> SoftLabelStore:
     """Open the store through the cache; `held` bytes are kept decompressed."""
-    far = find_place(place.url, cache=ObjectCache(cache, max_bytes=max_bytes))
+    far = find_place(server.url, cache=ObjectCache(cache, max_bytes=max_bytes))
     return open_store(far, cache_bytes=held)
 
 
@@ -84,49 +86,49 @@ def bytes_in(cache: Path) -> int:
 
 
 def test_cached_store_reads_a_second_epoch_without_network(
-    place: Place, here: SoftLabelStore, tmp_path: Path
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path
 ) -> None:
-    store = open_far(place, tmp_path / "cache")
+    store = open_far(server, tmp_path / "cache")
     assert_same(read_epoch(store, seed=1), read_epoch(here, seed=1))
-    counts = Counter(name for name, _, _ in place.asked)
+    counts = Counter(name for name, _, _ in server.asked)
     assert max(counts.values()) == 1
     arrays = {name.split("/c/")[0] for name in counts if name.startswith(("ids", "val", "tail"))}
     assert {name for name in arrays if "zarr" not in name} == {
         *(f"{part}_{tier}" for part in ("ids", "val") for tier in range(3)),
         "tail_2",
     }
-    place.asked.clear()
+    server.asked.clear()
     assert_same(read_epoch(store, seed=2), read_epoch(here, seed=2))
-    assert place.asked == []
+    assert server.asked == []
 
 
 def test_cached_store_requests_only_head_in_another_process(
-    place: Place, here: SoftLabelStore, tmp_path: Path
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path
 ) -> None:
-    read_epoch(open_far(place, tmp_path / "cache"), seed=1)
-    place.asked.clear()
-    assert_same(read_epoch(open_far(place, tmp_path / "cache"), seed=2), read_epoch(here, seed=2))
-    assert [name for name, _, _ in place.asked] == [HEAD]
+    read_epoch(open_far(server, tmp_path / "cache"), seed=1)
+    server.asked.clear()
+    assert_same(read_epoch(open_far(server, tmp_path / "cache"), seed=2), read_epoch(here, seed=2))
+    assert [name for name, _, _ in server.asked] == [HEAD]
 
 
 def test_cached_store_is_read_while_the_server_is_away(
-    place: Place, here: SoftLabelStore, tmp_path: Path
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path
 ) -> None:
-    read_epoch(open_far(place, tmp_path / "cache"), seed=1)
-    place.failures = [503] * 1000
-    store = open_far(place, tmp_path / "cache")
+    read_epoch(open_far(server, tmp_path / "cache"), seed=1)
+    server.failures = [503] * 1000
+    store = open_far(server, tmp_path / "cache")
     assert_same(read_epoch(store, seed=2), read_epoch(here, seed=2))
     with pytest.raises(StoreUnreachable, match="status 503"):
         store.read(range(9), k=9)
     with pytest.raises(StoreUnreachable, match="status 503"):
-        open_far(place, tmp_path / "another")
+        open_far(server, tmp_path / "another")
 
 
 @pytest.mark.parametrize("max_bytes", [0, 3_000, 20_000])
 def test_object_cache_never_exceeds_its_size(
-    place: Place, here: SoftLabelStore, tmp_path: Path, max_bytes: int
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path, max_bytes: int
 ) -> None:
-    store, cache = open_far(place, tmp_path / "cache", max_bytes=max_bytes), tmp_path / "cache"
+    store, cache = open_far(server, tmp_path / "cache", max_bytes=max_bytes), tmp_path / "cache"
     for seed in range(3):
         for id in random.Random(seed).sample([row.id for row in store.utterances], 5):
             assert_same([store.read([id], k=40)], [here.read([id], k=40)])
@@ -149,23 +151,23 @@ def test_object_cache_drops_the_least_recently_used_first(tmp_path: Path) -> Non
 
 
 def test_damaged_cache_objects_are_fetched_again(
-    place: Place, here: SoftLabelStore, tmp_path: Path
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    read_epoch(open_far(place, cache), seed=1)
+    read_epoch(open_far(server, cache), seed=1)
     objects = sorted(path for path in cache.iterdir() if len(path.name) == 64)
     for path, wrong in zip(objects, (b"", b"x", None), strict=False):
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if wrong is None else wrong)
-    place.asked.clear()
-    assert_same(read_epoch(open_far(place, cache), seed=2), read_epoch(here, seed=2))
-    assert 1 <= len(place.asked) - 1 <= 3
+    server.asked.clear()
+    assert_same(read_epoch(open_far(server, cache), seed=2), read_epoch(here, seed=2))
+    assert 1 <= len(server.asked) - 1 <= 3
 
 
-def test_wrong_bytes_never_enter_the_cache(place: Place, tmp_path: Path) -> None:
+def test_wrong_bytes_never_enter_the_cache(server: ObjectServer, tmp_path: Path) -> None:
     name = "ids_1/c/1/0"
-    place.objects[name] = bytes(len(place.objects[name]))
-    store = open_far(place, tmp_path / "cache")
+    server.objects[name] = bytes(len(server.objects[name]))
+    store = open_far(server, tmp_path / "cache")
     with pytest.raises(StoreCorrupt, match=f"{name}: sha256 differs"):
         read_epoch(store, seed=1)
     digests = {path.name for path in (tmp_path / "cache").iterdir()}
@@ -173,25 +175,25 @@ def test_wrong_bytes_never_enter_the_cache(place: Place, tmp_path: Path) -> None
 
 
 def test_replaced_store_is_opened_as_the_new_one(
-    place: Place, folder: Path, tmp_path: Path
+    server: ObjectServer, folder: Path, tmp_path: Path
 ) -> None:
-    first = open_far(place, tmp_path / "cache")
+    first = open_far(server, tmp_path / "cache")
     make_store(tmp_path / "b.zarr", split="dev")
-    place.objects = read_objects(tmp_path / "b.zarr")
-    second = open_far(place, tmp_path / "cache")
+    server.objects = read_objects(tmp_path / "b.zarr")
+    second = open_far(server, tmp_path / "cache")
     assert (first.about.split, second.about.split) == ("train", "dev")
     read_epoch(second, seed=1)
 
 
 def test_pickled_cached_store_uses_the_same_cache(
-    place: Place, here: SoftLabelStore, tmp_path: Path
+    server: ObjectServer, here: SoftLabelStore, tmp_path: Path
 ) -> None:
-    store = open_far(place, tmp_path / "cache")
+    store = open_far(server, tmp_path / "cache")
     read_epoch(store, seed=1)
     again = pickle.loads(pickle.dumps(store))
-    place.asked.clear()
+    server.asked.clear()
     assert_same(read_epoch(again, seed=2), read_epoch(here, seed=2))
-    assert place.asked == []
+    assert server.asked == []
 
 
 CODE = """
@@ -214,10 +216,10 @@ print("same")
 
 
 def start(
-    place: Place, folder: Path, cache: Path, max_bytes: int, seed: int
+    server: ObjectServer, folder: Path, cache: Path, max_bytes: int, seed: int
 ) -> subprocess.Popen[str]:
     """Start a process that reads through the cache and compares with the local store."""
-    words = [place.url, str(cache), str(folder), str(max_bytes), str(seed)]
+    words = [server.url, str(cache), str(folder), str(max_bytes), str(seed)]
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *words],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -227,19 +229,21 @@ def start(
 
 
 def test_several_processes_share_the_cache_and_fetch_each_object_once(
-    place: Place, folder: Path, tmp_path: Path
+    server: ObjectServer, folder: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    running = [start(place, folder, cache, MIB, seed) for seed in range(2)]
+    running = [start(server, folder, cache, MIB, seed) for seed in range(2)]
     assert [process.communicate(timeout=60)[0] for process in running] == ["begun\nsame\n"] * 2
-    counts = Counter(name for name, _, _ in place.asked if name.startswith(("ids", "val", "tail")))
+    counts = Counter(name for name, _, _ in server.asked if name.startswith(("ids", "val", "tail")))
     assert max(counts.values()) == 1
 
 
-def test_killed_processes_leave_a_sound_cache(place: Place, folder: Path, tmp_path: Path) -> None:
+def test_killed_processes_leave_a_sound_cache(
+    server: ObjectServer, folder: Path, tmp_path: Path
+) -> None:
     cache, rng = tmp_path / "cache", random.Random(3)
     for seed in range(3):
-        process = start(place, folder, cache, 20_000, seed)
+        process = start(server, folder, cache, 20_000, seed)
         assert process.stdout
         process.stdout.readline()
         time.sleep(rng.random() / 20)
@@ -248,7 +252,7 @@ def test_killed_processes_leave_a_sound_cache(place: Place, folder: Path, tmp_pa
         if cache.exists():
             assert bytes_in(cache) <= 20_000
     (cache / f"{'0' * 64}.partial").write_bytes(b"of a dead process")
-    process = start(place, folder, cache, 20_000, 9)
+    process = start(server, folder, cache, 20_000, 9)
     assert process.communicate(timeout=60)[0] == "begun\nsame\n"
     assert not list(cache.glob("*.partial"))
     shutil.rmtree(cache)

@@ -18,7 +18,7 @@ from storage.place.find_place import find_place, local_path
 from storage.place.object_cache import ObjectCache
 from storage.place.place import Place
 from storage.place.remote_folder import RemoteFolder
-from tests.support.servers.remote import http_place
+from tests.support.servers.remote import http_server
 
 CONTENTS = {
     "HEAD": b"0123456789\n",
@@ -287,7 +287,7 @@ class TestHttp(PlaceContract):
     @pytest.fixture
     def place(self) -> Iterator[Place]:
         with ExitStack() as stack:
-            self.server = stack.enter_context(http_place())
+            self.server = stack.enter_context(http_server())
             self.server.objects = dict(CONTENTS)
             yield find_place(self.server.url)
 

@@ -1,4 +1,4 @@
-"""Makers of places where a store may lie: a folder, a counting server in memory, HTTP."""
+"""Servers that objects of a store lie on: a folder, a counting server in memory, HTTP."""
 
 import re
 from collections.abc import Iterator
@@ -37,8 +37,8 @@ class Waves:
             return False
 
 
-class Place:
-    """Objects somewhere. `asked` holds (name, start, stop) of every request there."""
+class ObjectServer:
+    """Objects behind a URL. `asked` holds (name, start, stop) of every request."""
 
     @property
     def told(self) -> str:
@@ -71,7 +71,7 @@ class Place:
         return (206, content[start:stop]) if start < len(content) else (416, b"")
 
 
-class DiskPlace(Place):
+class ObjectFolder(ObjectServer):
     """A folder, asked for by its file:// URL."""
 
     def __init__(self, folder: Path) -> None:
@@ -106,7 +106,7 @@ class CountingFiles(AbstractFileSystem):
     """counted://a.zarr: the objects of CountingFiles.place, and nothing but `cat_file`."""
 
     protocol = "counted"
-    place: ClassVar[Place]
+    server: ClassVar[ObjectServer]
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
@@ -123,17 +123,17 @@ class CountingFiles(AbstractFileSystem):
         return content
 
 
-def counted_place() -> Place:
-    """An empty place behind counted://a.zarr; there is one at a time."""
+def counted_server() -> ObjectServer:
+    """An empty server behind counted://a.zarr; there is one at a time."""
     fsspec.register_implementation("counted", CountingFiles, clobber=True)
-    CountingFiles.place = Place("counted://a.zarr")
+    CountingFiles.place = ObjectServer("counted://a.zarr")
     return CountingFiles.place
 
 
 @contextmanager
-def http_place() -> Iterator[Place]:
-    """An empty place behind http://127.0.0.1, with byte ranges."""
-    place = Place("")
+def http_server() -> Iterator[ObjectServer]:
+    """An empty server behind http://127.0.0.1, with byte ranges."""
+    server = ObjectServer("")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -145,7 +145,7 @@ def http_place() -> Iterator[Place]:
             found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
             assert found
             assert self.headers["Accept-Encoding"] == "identity"
-            status, content = place.give(name, int(found[1]), int(found[2]) + 1)
+            status, content = server.give(name, int(found[1]), int(found[2]) + 1)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -157,8 +157,8 @@ def http_place() -> Iterator[Place]:
     class Server(ThreadingHTTPServer):
         request_queue_size = 128  # the default of 5 makes clients that come together wait
 
-    with served(Handler, Server) as place.url:
-        yield place
+    with served(Handler, Server) as server.url:
+        yield server
 
 
 @contextmanager
