@@ -165,7 +165,7 @@ def test_levels_leave_out_rooms_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "storage").rglob("*.py")), ids=lambda p: p.name)
-def test_storage_knows_nothing_of_torch_and_the_like(path: Path) -> None:
+def test_storage_does_not_import_torch_and_the_like(path: Path) -> None:
     assert not NOT_IN_STORAGE & {module.split(".")[0] for module in imported(path)}
 
 
@@ -179,12 +179,12 @@ def test_init_files_hold_a_docstring_and_nothing_else(path: Path) -> None:
     assert isinstance(only, ast.Expr)
 
 
-def test_no_pickle_anywhere() -> None:
+def test_pickle_is_used_nowhere() -> None:
     for path in SOURCES:
         assert not {"pickle", "joblib", "dill", "cloudpickle"} & set(imported(path)), path
 
 
-def test_there_are_no_circles() -> None:
+def test_modules_have_no_circles() -> None:
     graph = {dotted(path): set(imported(path)) for path in SOURCES}
     while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in leaves}
@@ -192,7 +192,7 @@ def test_there_are_no_circles() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_says_what_it_is(path: Path) -> None:
+def test_files_begin_with_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 

@@ -24,7 +24,7 @@ def named_in(path: Path) -> Iterator[int]:
             yield from map(int, found[1].strip(" ,").split(", ")) if found else ()
 
 
-def test_every_requirement_has_tests_that_name_it() -> None:
+def test_requirements_have_tests_that_name_them() -> None:
     named: dict[int, set[str]] = {}
     for path in TESTS.rglob("test_*.py"):
         for number in named_in(path):

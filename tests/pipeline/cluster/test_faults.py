@@ -31,7 +31,7 @@ from tests.support.makers.training import RecordingProgress, make_corpus_directo
 from tests.support.servers.cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
 
 SLOWLY = "time.sleep(0.02)"
-assert distributed.config  # its defaults are read before a test sets any: else they go with it
+assert distributed.config  # reads its defaults before a test sets any of them
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, members: list[Path]) -> str:
-    """The bytes of one process."""
+    """Digest of the stores that one process writes."""
     directory = tmp_path_factory.mktemp("undisturbed") / "t"
     label(directory, corpus, members, splits=("train",))
     return tree_digest(directory)
@@ -62,14 +62,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def asked(address: str, notes: list[str] | None = None) -> Iterator[Workforce]:
-    """What --scheduler ADDRESS gives."""
+    """The workforce of --scheduler ADDRESS."""
     note = print if notes is None else notes.append
     with workforce(Workers(scheduler=address), device="cpu", note=note) as found:
         yield found
 
 
 def workers_of(nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The worker processes below a `dask worker`: those that label."""
+    """Return the labelling processes below a `dask worker`."""
     return [
         child
         for child in psutil.Process(nanny.pid).children(recursive=True)
@@ -77,7 +77,7 @@ def workers_of(nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
     ]
 
 
-def test_a_worker_that_is_killed_costs_time_only(
+def test_killed_worker_costs_time_only(
     tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
 ) -> None:
     """RELIABILITY 26."""
@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_costs_time_only(
 
 
 @pytest.mark.slow
-def test_what_always_fails_is_named_in_bounded_time(
+def test_utterance_that_always_fails_is_named_after_few_attempts(
     tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
 ) -> None:
     """RELIABILITY 26."""
@@ -120,7 +120,7 @@ def test_what_always_fails_is_named_in_bounded_time(
     assert tree_digest(tmp_path / "t") == undisturbed
 
 
-def test_tls_from_end_to_end(
+def test_tls_cluster_labels_and_refuses_foreign_certificates(
     tmp_path: Path,
     corpus: Path,
     members: list[Path],
@@ -140,7 +140,7 @@ def test_tls_from_end_to_end(
     try:
         assert cluster.address.startswith("tls://127.0.0.1:")
         cluster.start_worker()
-        stranger = {**theirs, "ca": ours["ca"]}  # knows whom to trust, and is not trusted
+        stranger = {**theirs, "ca": ours["ca"]}  # trusts the cluster, which does not trust it
         refused = ((theirs, "certificate does not match"), ({}, "TLS"), (stranger, ""))
         for files, told in refused:
             with (
@@ -161,7 +161,7 @@ def test_tls_from_end_to_end(
 
 @contextmanager
 def client_certificates(files: dict[str, Path]) -> Iterator[None]:
-    """As DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its like set them."""
+    """Set the TLS files, as DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its siblings do."""
     if not files:
         yield
         return
@@ -176,10 +176,10 @@ def client_certificates(files: dict[str, Path]) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_workers_killed_again_and_again(
+def test_workers_killed_repeatedly_give_the_same_bytes(
     tmp_path: Path, corpus: Path, members: list[Path], undisturbed: str, cluster: Cluster
 ) -> None:
-    """RELIABILITY 26: at random, for as long as it takes."""
+    """RELIABILITY 26: killed at random times until the command finishes."""
     nannies = [cluster.start_worker("time.sleep(0.3)") for _ in range(2)]
     rng = random.Random(7)
     is_over = threading.Event()
@@ -210,10 +210,10 @@ def test_workers_killed_again_and_again(
 
 
 @pytest.mark.slow
-def test_what_kills_every_worker_is_named(
+def test_shard_that_kills_every_worker_is_named(
     tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
 ) -> None:
-    """RELIABILITY 26: a shard that takes its worker down, each time."""
+    """RELIABILITY 26: a shard that kills its worker at every attempt."""
     cluster.start_worker("id == 'train-12' and os.kill(os.getpid(), signal.SIGKILL)")
     told = r"train.zarr, shard \d \(utterances '.*' to '.*'\): 4 workers died .* last one was tcp:"
     with asked(cluster.address) as dying, pytest.raises(ClusterFailed, match=told):
@@ -223,7 +223,7 @@ def test_what_kills_every_worker_is_named(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_killed_and_started_again(
+def test_killed_scheduler_is_named_and_the_command_resumes(
     tmp_path: Path,
     corpus: Path,
     members: list[Path],
@@ -256,7 +256,7 @@ def test_a_scheduler_that_is_killed_and_started_again(
 
 
 @pytest.mark.slow
-def test_a_worker_of_another_version_is_refused(
+def test_worker_of_another_version_is_refused(
     tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
 ) -> None:
     older = tmp_path / "older"
@@ -270,10 +270,10 @@ def test_a_worker_of_another_version_is_refused(
 
 
 @pytest.mark.slow
-def test_a_worker_that_sees_other_files_is_refused(
+def test_worker_without_the_shared_files_is_refused(
     tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
 ) -> None:
-    """A machine without the shared disk: in a mount namespace, the member's folder is empty."""
+    """A machine without the shared disk: a mount namespace in which the member is empty."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system does not allow mount namespaces")
     hidden = members[0]
@@ -300,7 +300,7 @@ def test_a_worker_that_sees_other_files_is_refused(
 
 
 @pytest.mark.slow
-def test_who_waits_for_workers_is_told(
+def test_waiting_for_workers_is_noted(
     tmp_path: Path,
     corpus: Path,
     members: list[Path],
@@ -326,7 +326,7 @@ def test_who_waits_for_workers_is_told(
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_workers_and_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_interrupt_stops_all_processes_and_the_command_resumes(tmp_path: Path) -> None:
     """As in a terminal, where every process of the command gets the signal."""
     pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
     write_tiny(tmp_path)

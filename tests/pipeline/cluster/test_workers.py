@@ -1,4 +1,4 @@
-"""The teacher on worker processes of this machine: the same bytes, the same errors."""
+"""The teacher on worker processes of this machine: the same bytes and errors as one process."""
 
 import os
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def notes() -> list[str]:
 
 @pytest.fixture(scope="module")
 def two_workers(notes: list[str]) -> Iterator[Workforce]:
-    """What --workers 2 starts."""
+    """The workforce that --workers 2 starts."""
     with workforce(Workers(number=2), device="cpu", note=notes.append) as started:
         yield started
 
@@ -53,7 +53,7 @@ def test_two_workers_write_the_bytes_of_one_process(
     assert notes == []
 
 
-def test_what_is_committed_is_not_labelled_again(
+def test_committed_shards_are_not_labelled_again(
     tmp_path: Path, corpus: Path, members: list[Path], two_workers: Workforce
 ) -> None:
     class Stopping(RecordingProgress):
@@ -73,11 +73,11 @@ def test_what_is_committed_is_not_labelled_again(
 
 
 def corpus_with_bad_utterances(path: Path) -> Path:
-    """Features near the end of float32 in two utterances: a model makes NaN of them."""
+    """Features near the float32 maximum in two utterances, so that a model returns NaN."""
     return make_corpus(path / "train.h5", lengths=(31, 17, 44, 23, 90, 38, 29), huge=(2, 5)).parent
 
 
-def test_a_bad_posterior_is_named_as_in_one_process(
+def test_bad_posterior_is_named_as_in_one_process(
     tmp_path: Path, members: list[Path], two_workers: Workforce
 ) -> None:
     """RELIABILITY 16, 26."""
@@ -99,7 +99,7 @@ def test_bad_utterances_are_left_out_as_in_one_process(
 
 
 def listening(pid: int) -> set[str]:
-    """The addresses on which a process and its children listen."""
+    """Return the addresses on which a process and its children listen."""
     import psutil  # Dask brings it
 
     found = set()
@@ -110,13 +110,13 @@ def listening(pid: int) -> set[str]:
     return found
 
 
-def test_nothing_of_ours_listens_to_other_machines(two_workers: Workforce) -> None:
+def test_local_cluster_listens_on_loopback_only(two_workers: Workforce) -> None:
     """RELIABILITY 25."""
     assert listening(os.getpid()) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("address", ["tcp://10.1.2.3:8786", "tcp://nowhere.invalid:8786"])
-def test_an_open_scheduler_elsewhere_is_refused(address: str) -> None:
+def test_scheduler_without_tls_on_another_machine_is_refused(address: str) -> None:
     """RELIABILITY 25."""
     with pytest.raises(SettingsError, match=r"whoever reaches its port runs code as you"):
         Workers(scheduler=address)
@@ -124,12 +124,12 @@ def test_an_open_scheduler_elsewhere_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["tls://10.1.2.3:8786", "tcp://127.0.0.1:1", "tcp://[::1]:9"])
-def test_tls_and_this_machine_are_taken(address: str) -> None:
+def test_scheduler_with_tls_or_on_this_machine_is_accepted(address: str) -> None:
     assert Workers(scheduler=address).scheduler == address
 
 
 @pytest.mark.parametrize("address", ["head:8786", "http://head:8786", "tls://", ""])
-def test_an_odd_address_is_refused(address: str) -> None:
+def test_malformed_scheduler_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match=r"wanted tls://HOST:PORT, or tcp://127.0.0.1:PORT"):
         Workers(scheduler=address)
 

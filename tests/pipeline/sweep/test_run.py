@@ -1,4 +1,4 @@
-"""A sweep: the grid's students, each once, whatever becomes of the others; one table."""
+"""A sweep: every student of the grid once, independent of failures of others; one table."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def job_in(directory: Path, *changes: str) -> Job:
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with corpus and teacher; the ensemble is gone. Not to be changed."""
+    """A directory with corpus and teacher but no ensemble; tests do not change it."""
     pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
     directory = tmp_path_factory.mktemp("taught")
     write_tiny(directory)
@@ -50,7 +50,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to work in."""
+    """A copy, as the working directory."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(taught, tmp_path, dirs_exist_ok=True)
     return tmp_path
@@ -64,7 +64,7 @@ def made(directory: Path) -> set[str]:
     return {path.name for path in (directory / "work").iterdir()}
 
 
-def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
+def test_sweep_prints_one_table_and_changes_nothing_above_the_students(here: Path) -> None:
     above = tree_digests(here / "work")
     grid = ("--k", "1,4", "--hard-weight", "0.5,1", "--seeds", "2")
     ran = sweep(*grid)
@@ -103,7 +103,7 @@ def test_one_table_at_the_end_and_nothing_above_is_touched(here: Path) -> None:
             assert wanted in line
 
 
-def test_students_unlike_in_other_settings_are_not_pooled(here: Path) -> None:
+def test_students_that_differ_in_other_settings_are_not_pooled(here: Path) -> None:
     compared = "compare=[{hard_weight: 1.0}, {hard_weight: 1.0, training: {epochs: 3}}]"
     ran = sweep("--compare", "--no-evaluate", "--seeds", "2", "--set", compared)
     assert ran.exit_code == 0, ran.output
@@ -176,7 +176,7 @@ def test_a_student_that_fails_is_listed_and_stops_no_other(here: Path, num_jobs:
 
 
 @pytest.mark.slow
-def test_killed_and_stopped_side_by_side_the_same_students_come_in_the_end(
+def test_killed_and_interrupted_sweep_resumes_to_the_same_students(
     here: Path, tmp_path: Path
 ) -> None:
     words = ["--k", "1,2,3", "--no-evaluate", "--set", "student.training.epochs=15"]
@@ -244,7 +244,7 @@ def wait_for(condition: Callable[[], object], *, seconds: float = 100) -> None:
         time.sleep(0.02)
 
 
-def test_without_the_teacher_only_hard_labels_are_swept(here: Path) -> None:
+def test_sweep_without_the_teacher_trains_on_hard_labels_only(here: Path) -> None:
     (teacher,) = (here / "work").glob("teacher-*")
     shutil.rmtree(teacher)
     before = made(here)
