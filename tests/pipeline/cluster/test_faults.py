@@ -127,7 +127,7 @@ def test_tls_cluster_labels_and_refuses_foreign_certificates(
     undisturbed: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """RELIABILITY 25: who has no certificate of the authority does not get in."""
+    """RELIABILITY 25: a client without a certificate of the authority is refused."""
     monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 4)
     ours = make_certificates(tmp_path / "ours")
     theirs = make_certificates(tmp_path / "theirs")
@@ -231,7 +231,7 @@ def test_killed_scheduler_is_named_and_the_command_resumes(
     cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """RELIABILITY 26: a named error; the same command goes on with what is missing."""
+    """RELIABILITY 26: a named error; the same command continues with the missing shards."""
     monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 5)
     worker = cluster.start_worker(SLOWLY)
 
@@ -308,7 +308,7 @@ def test_waiting_for_workers_is_noted(
     cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker that comes late is looked at, and takes part."""
+    """A worker that starts late is checked and then used."""
     monkeypatch.setattr("pipeline.cluster.dask_workforce.LOOK_SECONDS", 1.0)
     notes: list[str] = []
 

@@ -139,7 +139,7 @@ def test_workers_and_scheduler_exclude_each_other() -> None:
         Workers(number=2, scheduler="tcp://127.0.0.1:8786")
 
 
-def test_where_no_scheduler_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.cluster.workers.CONNECT_SECONDS", 0.5)
     absent = Workers(scheduler="tcp://127.0.0.1:1")
     with (
@@ -160,8 +160,8 @@ def test_workforce_without_dask_names_the_packages_to_install(
         pass
 
 
-def test_each_local_worker_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the plan: no machine with cards was at hand."""
+def test_local_workers_each_get_a_separate_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks the plan only; no GPU is needed."""
     from pipeline.cluster.workers import _own_options
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")

@@ -28,7 +28,7 @@ def names(job: Job, grid: SweepGrid) -> list[str]:
     return [student.name or "" for student in plan_sweep(job, grid)]
 
 
-def test_the_plan_is_the_product_and_names_say_what_differs(tmp_path: Path) -> None:
+def test_plan_is_the_product_of_the_axes_and_names_state_what_differs(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     grid = make_grid(k="1,5", hard_weight="0.2,0.5", num_seeds=2)
     assert names(job_in(tmp_path), grid) == [
@@ -49,7 +49,9 @@ def test_the_plan_is_the_product_and_names_say_what_differs(tmp_path: Path) -> N
 LONGER = "compare=[{hard_weight: 1.0, training: {epochs: 6, patience: 6}}, {k: 1}, {k: 5}]"
 
 
-def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Path) -> None:
+def test_compared_students_are_planned_unchanged_with_the_same_number_of_seeds(
+    tmp_path: Path,
+) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path, LONGER)
     assert names(job, make_grid(num_seeds=2, with_compared=True)) == [
@@ -66,7 +68,7 @@ def test_the_compared_students_join_as_they_are_with_as_many_seeds(tmp_path: Pat
 OWN = "student.architecture={kind: 'm:W', width: 16, block: {a: 1}}"
 
 
-def test_a_student_of_one_s_own_architecture_is_planned_and_repeated(tmp_path: Path) -> None:
+def test_custom_architecture_is_planned_and_repeated(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     compared = "compare=[{architecture: {kind: gru, hidden: 16}}, {architecture: {kind: 'n:V'}}]"
     job = job_in(tmp_path, OWN, compared)
@@ -84,14 +86,14 @@ def test_a_student_of_one_s_own_architecture_is_planned_and_repeated(tmp_path: P
         assert alone.recipes.student(alone.settings.student).fingerprint == wanted
 
 
-def test_soft_labels_leave_no_smoothing_of_the_settings(tmp_path: Path) -> None:
+def test_students_on_soft_labels_have_no_label_smoothing(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path, "student.hard_weight=1", "student.label_smoothing=0.1")
     for student in plan_sweep(job, make_grid(hard_weight="0.5,1.0")):
         assert student.label_smoothing == (0.1 if student.hard_weight == 1 else 0)
 
 
-def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
+def test_equivalent_students_are_planned_once(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path)
     grid = make_grid(k="1,2,3", hard_weight="1.0", tail="bucket,drop", num_seeds=2)
@@ -100,7 +102,7 @@ def test_what_means_the_same_student_is_planned_once(tmp_path: Path) -> None:
     assert names(job, grid) == ["hard labels", "k=1 hard=0.0", "k=2 hard=0.0"]
 
 
-def test_the_command_of_one_student_makes_that_student(tmp_path: Path) -> None:
+def test_repeat_command_makes_the_same_student(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     job = job_in(tmp_path, LONGER)
     grid = make_grid(k="2", hard_weight="0.2,1.0", tail="bucket", num_seeds=2, with_compared=True)
@@ -126,12 +128,12 @@ def test_plan_takes_any_setting_of_the_student(tmp_path: Path) -> None:
     ]
 
 
-def test_short_forms_are_axes_of_settings_that_exist() -> None:
+def test_short_options_name_existing_settings() -> None:
     for option in SHORT_FORMS:
         assert option.removeprefix("--").replace("-", "_") in StudentSettings.model_fields
 
 
-def test_the_help_lists_every_tail_policy() -> None:
+def test_help_lists_every_tail_policy() -> None:
     shown = " ".join(CliRunner().invoke(main, ["sweep", "--help"]).output.split())
     assert f"outside the k ranks: {', '.join(get_args(TailPolicy))}." in shown
 
@@ -172,7 +174,7 @@ def test_the_help_lists_every_tail_policy() -> None:
         (["--seeds", "2", "--set", f"student.training.seed={2**63 - 1}"], "less than"),
     ],
 )
-def test_a_grid_that_cannot_be_is_refused_before_anything_runs(
+def test_invalid_grid_is_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     write_tiny(tmp_path)

@@ -133,7 +133,7 @@ def test_sweep_varies_any_setting_of_the_student(here: Path) -> None:
     assert [row["k"] for row in found] == ["5", "5"]
 
 
-def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
+def test_sweep_without_evaluation_has_no_word_errors(here: Path) -> None:
     ran = sweep("--k", "2", "--seeds", "2", "--no-evaluate", "--csv")
     assert ran.exit_code == 0, ran.output
     assert not [name for name in made(here) if name.startswith("evaluation")]
@@ -146,7 +146,7 @@ def test_without_evaluation_there_are_no_word_errors(here: Path) -> None:
 
 
 def spoil(here: Path, **values: str) -> Path:
-    """Something else stands where this student should go."""
+    """Make an empty directory in the place of this student."""
     job = job_in(here)
     (student,) = plan_sweep(job, make_grid(**values))
     place = job.shelf.place(job.recipes.student(student))
@@ -155,7 +155,7 @@ def spoil(here: Path, **values: str) -> Path:
 
 
 @pytest.mark.parametrize("num_jobs", [1, 2])
-def test_a_student_that_fails_is_listed_and_stops_no_other(here: Path, num_jobs: int) -> None:
+def test_failed_student_is_listed_and_stops_no_other(here: Path, num_jobs: int) -> None:
     spoilt = spoil(here, k="2")
     words = ("--k", "1,2,3", "--no-evaluate", "--jobs", str(num_jobs))
     ran = sweep(*words)
