@@ -1,20 +1,20 @@
-"""Would format 2 pay? An id coded by its place in what is left of the previous frame's list.
+"""Would format 2 pay? Code an id by its index among the unused ids of the previous frame.
 
     python benchmarks/id_transform.py --store work/teacher-.../train.zarr
     python benchmarks/id_transform.py [--classes 3000] [--frames 65536]
 
-Tier by tier: the symbol of rank r in frame t is its place among the ranks of frame t - 1 that
-this tier may look at (its own and earlier ones), not counting those that frame t has used
-already; an id that is not there is an escape, and is stored in a stream of its own. The first
-frame of a chunk looks at nothing. Printed for each tier: bytes a frame as stored today, of the
+Tier by tier: the symbol of rank r in frame t is its index among the ranks of frame t - 1 that
+this tier may use (of the same and of earlier tiers), without those that frame t has used
+already; an id that is not among them is an escape, and is stored in a separate stream. The first
+frame of a chunk refers to no other. Printed for each tier: bytes a frame as stored today, of the
 transform after zstd and blosc, the entropy of the symbols (a bound for an order-0 coder), and the
 time to invert, which needs frame t - 1 before frame t and is therefore vectorised over chunks.
 
-The second table is of a transform made for numpy: the place in the whole list of the frame before,
-and every 64th frame looks at nothing. A place is then a pointer, and pointers are followed by
-doubling: six gathers for 64 frames, whatever their number.
+The second table is of a transform made for numpy: the index in the whole list of the previous
+frame, and every 64th frame refers to no other. An index is then a pointer, and pointers are
+followed by doubling: six gathers for 64 frames, for any number of pointers.
 
-Shapes: T frames, C classes, K kept ranks, R ranks that a tier may look at, W ranks of a tier,
+Shapes: T frames, C classes, K kept ranks, R ranks that a tier may use, W ranks of a tier,
 N chunks, F frames of a chunk.
 """
 
@@ -43,14 +43,14 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coded:
-    """`places_TW`: place in what is left, or the escape; `escaped`: the ids that were not there."""
+    """`places_TW`: index among the candidates, or the escape; `escaped`: the ids of escapes."""
 
     places_TW: NDArray[np.uint8]
     escaped: Ids
 
 
 def encode(ids_TK: Ids, tier: Tier) -> Coded:
-    """One tier of one chunk, all frames at once: everything is known."""
+    """Code one tier of one chunk, all frames at once."""
     looks = tier.last
     before_TR = np.full((len(ids_TK), looks), -1, np.int64)
     before_TR[1:] = ids_TK[:-1, :looks]
@@ -72,10 +72,10 @@ def encode(ids_TK: Ids, tier: Tier) -> Coded:
 
 
 def decode(chunks: Sequence[Coded], earlier: Sequence[Ids], tier: Tier) -> list[Ids]:
-    """One tier of N chunks of F frames, in step: frame t of all of them, then frame t + 1.
+    """Decode one tier of N chunks of F frames: frame t of all chunks, then frame t + 1.
 
-    `earlier` are the ranks before this tier. This is as far as plain numpy can be vectorised: a
-    frame needs the one before it.
+    `earlier` are the ranks before this tier. Plain numpy cannot be vectorised further: a frame
+    needs the previous one.
     """
     num_frames, looks = len(chunks[0].places_TW), tier.last
     places_NFW = np.stack([chunk.places_TW for chunk in chunks])
@@ -104,7 +104,7 @@ def decode(chunks: Sequence[Coded], earlier: Sequence[Ids], tier: Tier) -> list[
 
 
 def encode_pointers(ids_TK: Ids, tier: Tier) -> Coded:
-    """One tier of one chunk: places in the whole list of the frame before."""
+    """Code one tier of one chunk: indices in the whole list of the previous frame."""
     looks = tier.last
     before_TR = np.full((len(ids_TK), looks), -1, np.int64)
     before_TR[1:] = ids_TK[:-1, :looks]
@@ -116,7 +116,7 @@ def encode_pointers(ids_TK: Ids, tier: Tier) -> Coded:
 
 
 def decode_pointers(coded: Coded, earlier_TK: Ids, tier: Tier) -> Ids:
-    """One tier of one chunk. Escapes and earlier tiers are known; all else points at something."""
+    """Decode one tier of one chunk. Escapes and earlier tiers are given; the rest are pointers."""
     num_frames, looks = len(coded.places_TW), tier.last
     ids_TR = np.empty((num_frames, looks), np.uint16)
     ids_TR[:, : tier.first - 1] = earlier_TK[:, : tier.first - 1]
@@ -132,7 +132,7 @@ def decode_pointers(coded: Coded, earlier_TK: Ids, tier: Tier) -> Ids:
 
 
 def packed(values: NDArray[np.generic], level: int = 1) -> dict[str, int]:
-    """Bytes by codec; values are written by rank first (all frames of rank 1, ...) or by frame."""
+    """Bytes by codec, for values ordered by rank (all frames of rank 1, ...) and by frame."""
     by_frame = np.ascontiguousarray(values)
     by_rank = np.ascontiguousarray(values.T)
     size = values.dtype.itemsize
@@ -145,7 +145,7 @@ def packed(values: NDArray[np.generic], level: int = 1) -> dict[str, int]:
 
 
 def entropy_bytes(symbols_TW: NDArray[np.uint8]) -> float:
-    """Order-0 entropy of each rank's symbols, in bytes."""
+    """Sum of the order-0 entropies of each rank's symbols, in bytes."""
     total = 0.0
     for symbols_T in symbols_TW.T:
         counts = np.bincount(symbols_T).astype(np.float64)
@@ -166,7 +166,7 @@ def study(ids_TK: Ids, num_classes: int) -> None:
     same = [np.isin(b, a).sum() for a, b in pairwise(ids_TK[:2000])]
     bits = int(np.ceil(np.log2(num_classes)))
     print(f"C = {num_classes}, K = {kept}, {used} frames; {np.mean(same):.1f} of {kept} ids are in")
-    print(f"the frame before; {kept} ids of {bits} bits take {kept * bits / 8:.1f} bytes a frame\n")
+    print(f"the previous frame; {kept} ids of {bits} bits: {kept * bits / 8:.1f} bytes a frame\n")
 
     def follow(coded: list[Coded], earlier: list[Ids], tier: Tier) -> list[Ids]:
         return [decode_pointers(a, b, tier) for a, b in zip(coded, earlier, strict=True)]
@@ -178,7 +178,7 @@ def study(ids_TK: Ids, num_classes: int) -> None:
 def print_table(
     title: str, chunks: list[Ids], bits: int, encode_tier: Encode, decode_tiers: Decode
 ) -> None:
-    """Bytes a frame, and microseconds to decode a chunk, by tier."""
+    """Print bytes a frame, and microseconds to decode a chunk, by tier."""
     print(
         f"| {title}: tier | today, bytes | symbols + escapes, bytes | order-0 bound, bytes "
         "| today, us a chunk | transform, us a chunk |\n|---|---|---|---|---|---|"
@@ -223,13 +223,13 @@ def print_table(
 
 
 def smallest(chunks: Sequence[NDArray[np.generic]]) -> int:
-    """Bytes of all chunks with the one codec that is best for all of them."""
+    """Bytes of all chunks with the one codec that is best for their sum."""
     sizes = [packed(values) for values in chunks]
     return min(sum(size[name] for size in sizes) for name in sizes[0])
 
 
 def main() -> None:
-    """Print the table of a store, or of made posteriors."""
+    """Print the tables of a store, or of made posteriors."""
     blosc.use_threads = False
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", type=Path)

@@ -1,11 +1,11 @@
-"""How often the report's 95 % interval holds the true difference, on made-up test sets.
+"""How often the report's 95 % interval contains the true difference, on simulated test sets.
 
     python benchmarks/intervals.py
 
-Two systems that are equally good in the long run are compared many times: new speakers, new
-seeds. Errors are counts around a rate that depends on speaker, system on that speaker, seed, and
-seed on that speaker. What is printed is how often a difference of zero lies outside the interval
-(5 % is wanted) and how often p is below 0.05.
+Two systems with equal expected error rates are compared many times: new speakers, new seeds.
+Errors are counts around a rate that depends on speaker, system on that speaker, seed, and seed on
+that speaker. Printed: how often a difference of zero is outside the interval (nominal: 5 %) and
+how often p is below 0.05.
 """
 
 import argparse
@@ -15,13 +15,13 @@ import numpy as np
 from stages.contract.results import UtteranceResult, WordErrors
 from stages.report.statistics.bootstrap import Bootstrap, PooledErrors
 
-WORDS = 77  # a speaker, as in AN4
+WORDS = 77  # of a speaker, as in AN4
 RATE = 0.09
-BY_SPEAKER, BY_SYSTEM, BY_SEED, BY_BOTH = 0.5, 0.15, 0.05, 0.10  # standard deviations, of 1
+BY_SPEAKER, BY_SYSTEM, BY_SEED, BY_BOTH = 0.5, 0.15, 0.05, 0.10  # std. deviations of log rates
 
 
 def make_bootstrap(num_speakers: int, *, samples: int) -> Bootstrap:
-    """Draws over `num_speakers` speakers of WORDS words each."""
+    """Bootstrap draws over `num_speakers` speakers of WORDS words each."""
     counts = WordErrors(reference_words=WORDS, insertions=0, deletions=0, substitutions=0)
     rows = [
         UtteranceResult(id=f"{i}", speaker=f"{i}", reference="", hypothesis="", words=counts)
@@ -31,7 +31,7 @@ def make_bootstrap(num_speakers: int, *, samples: int) -> Bootstrap:
 
 
 def draw_errors(speaker_S: np.ndarray, num_seeds: int, rng: np.random.Generator) -> PooledErrors:
-    """One system's errors, each seed on each speaker."""
+    """Errors of one system, for each seed and speaker."""
     num_speakers = len(speaker_S)
     system_S = np.exp(rng.normal(0, BY_SYSTEM, num_speakers))
     seed_N1 = np.exp(rng.normal(0, BY_SEED, (num_seeds, 1)))

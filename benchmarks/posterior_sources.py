@@ -1,7 +1,7 @@
 """Where a benchmark's posteriors come from: a seed, models on speech, or a store.
 
-What comes from a seed or from models has not been coded yet, so that the error of coding can be
-measured on it. What a store holds has gone through the value code once.
+Posteriors from a seed or from models have not been coded yet, so the error of coding can be
+measured on them. The values of a store have been through the value code once.
 
 Shapes: T frames, C classes, K kept ranks.
 """
@@ -23,13 +23,13 @@ from storage.read.reader import SoftLabelStore
 from storage.write.top_k import KeptBlock, join_blocks, keep_top_k
 
 KEPT = 32
-DENSE_FRAMES = 16_384  # enough for the dense file to leave the processor's caches
+DENSE_FRAMES = 16_384  # enough for the dense file to exceed the processor's caches
 FORWARD_FRAMES = 8192  # of one forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posteriors:
-    """What is kept of all frames, and the first ones whole; `exact`: never coded."""
+    """Kept ranks of all frames, all classes of the first frames; `exact`: never coded."""
 
     kept: KeptBlock
     dense_TC: NDArray[np.float32]
@@ -39,7 +39,7 @@ class Posteriors:
 
 
 def from_seed(num_frames: int, num_classes: int) -> Posteriors:
-    """Made ones, in utterances of 1 to 30 seconds, 10 on average, at 30 ms a frame."""
+    """Made posteriors, in utterances of 1 to 30 seconds, 10 on average, at 30 ms a frame."""
     rng = np.random.default_rng(1)
     drawn = np.clip(rng.lognormal(np.log(300), 0.5, size=num_frames), 33, 1000).astype(int)
     lengths = drawn[: int(np.searchsorted(np.cumsum(drawn), num_frames))].tolist()
@@ -47,7 +47,7 @@ def from_seed(num_frames: int, num_classes: int) -> Posteriors:
 
 
 def from_members(directories: Sequence[Path], corpus_path: Path) -> Posteriors:
-    """What an ensemble says of a corpus: the mean of the members' probabilities."""
+    """Posteriors of an ensemble on a corpus: the mean of the members' probabilities."""
     members = [open_member(directory, device="cpu") for directory in directories]
     with CorpusFile(corpus_path) as corpus:
         indices = range(len(corpus.utterances))
@@ -68,7 +68,7 @@ def from_members(directories: Sequence[Path], corpus_path: Path) -> Posteriors:
 
 
 def from_store(store: SoftLabelStore) -> Posteriors:
-    """What a store holds; in the dense frames the tail is spread over the other classes."""
+    """Posteriors of a store; in the dense frames the tail is spread over the other classes."""
     frames, about = range(store.num_frames), store.about
     whole = store.read(frames, k=about.kept)
     tails = [store.read(frames, k=tier.last).tail_T for tier in about.tiers]

@@ -1,8 +1,8 @@
-"""Posteriors as acoustic models give them, from a seed: peaked, long-tailed, smooth in time.
+"""Posteriors like those of acoustic models, from a seed: peaked, long-tailed, smooth in time.
 
 A hidden Markov chain dwells in its states; a network's last layer is a product of a hidden
-vector and an embedding of each class, so that a class is confused with the same few others
-whenever it comes; the hidden vector follows the state smoothly, with noise that lasts some frames.
+vector and an embedding of each class, so that a class is always confused with the same few
+others; the hidden vector follows the state smoothly, with noise that lasts some frames.
 
 Shapes: T frames, C classes, D hidden dimensions.
 """
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 HIDDEN_DIM = 48
 MEAN_DWELL_FRAMES = 3.0  # frames of 30 ms in one tied state
 BLOCK_FRAMES = 1024
-NOISE_MEMORY = 0.7  # of the frame before
-NOISE_SCALE = 0.8  # against hidden vectors of length one
-SHARPNESS = 9.0  # nats between a class and one that is orthogonal to it, without noise
+NOISE_MEMORY = 0.7  # share of the previous frame's noise
+NOISE_SCALE = 0.8  # relative to hidden vectors of length one
+SHARPNESS = 9.0  # nats between a class and an orthogonal one, without noise
 
 
 def realistic_posteriors(
@@ -42,7 +42,7 @@ def _hidden(
     visits = rng.integers(0, len(embedding_CD), size=int(moves_T.sum()) + 1)
     path_TD = embedding_CD[visits[np.cumsum(moves_T)]]
     hidden_TD = path_TD.copy()
-    hidden_TD[1:] += 0.35 * path_TD[:-1]  # a network sees its neighbours
+    hidden_TD[1:] += 0.35 * path_TD[:-1]  # a network's input has neighbours
     hidden_TD[:-1] += 0.35 * path_TD[1:]
     noise_TD = rng.normal(size=path_TD.shape).astype(np.float32)
     noise_TD *= np.float32(NOISE_SCALE / np.sqrt(HIDDEN_DIM) * np.sqrt(1 - NOISE_MEMORY**2))

@@ -1,19 +1,19 @@
-"""The teacher at scale: what the stage adds to its members' forward passes, and 1 and 2 workers.
+"""The teacher at scale: cost of the stage beyond its members' forward passes; 1 and 2 workers.
 
     OMP_NUM_THREADS=1 python benchmarks/scale.py [--rounds 5] [--only overhead,workers,...]
 
 overhead   the whole stage (read features, label, keep the best, encode, flush, seal, read back,
-           summarise) against its members' forward passes on the same batches: processor time of
-           the process, in turns.
+           summarise) relative to its members' forward passes on the same batches: processor time
+           of the process, in turns.
 workers    the same corpus by one and by two worker processes of one thread each, in turns.
-bytes      what a copy of k ranks out of 32 moves.
-streaming  an epoch in random order at k = 8, from a server on loopback, without and with the cache
-           of objects on disk, against the same store on disk: seconds of the clock, in turns.
-table      opening and beginning stores of very many utterances, and the manifest of very many
-           shards: seconds of the processor, and memory.
+bytes      size of a copy of k ranks out of 32.
+streaming  an epoch in random order at k = 8, from a server on loopback, without and with the
+           object cache on disk, relative to the same store on disk: wall-clock time, in turns.
+table      opening and creating stores of very many utterances, and the manifest of very many
+           shards: seconds of processor time, and memory.
 
-Random features and weights: nothing here depends on what the models have learnt, save the bytes,
-which are those of realistic posteriors. A ratio is taken within its round.
+Features and weights are random: no result depends on training, except the bytes, which are those
+of realistic posteriors. A ratio is taken within its round.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def make_members(root: Path, shapes: list[tuple[str, int, int]], num_classes: in
 
 
 def stage(root: Path, members: list[Path], workforce: Workforce, settings: TeacherSettings) -> None:
-    """What `essence teacher` does."""
+    """Run the teacher stage as `essence teacher` does."""
     directory = root / "teacher"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -142,7 +142,7 @@ def stage(root: Path, members: list[Path], workforce: Workforce, settings: Teach
 
 
 def overhead(rounds: int, sizes: list[str]) -> None:
-    """The stage against the bare forward passes of its members, on the same batches."""
+    """Print the stage's time relative to its members' forward passes on the same batches."""
     print("\n| members | frames | forward passes, us a frame | the stage, times that |")
     print("|---|---|---|---|")
     settings = TeacherSettings(splits=("train",), kept=KEPT)
@@ -165,7 +165,7 @@ def overhead(rounds: int, sizes: list[str]) -> None:
 
 
 def forward(root: Path, members: list[Path], settings: TeacherSettings) -> None:
-    """Members are loaded, and give the log-posteriors of each batch to nobody."""
+    """Load the members and compute the log-posteriors of each batch; discard them."""
     loaded = [open_member(path, device="cpu").load() for path in members]
     with CorpusFile(root / "train.h5") as corpus:
         everything, size = range(len(corpus.utterances)), settings.batch_frames
@@ -176,10 +176,10 @@ def forward(root: Path, members: list[Path], settings: TeacherSettings) -> None:
 
 
 def workers(rounds: int) -> None:
-    """One and two worker processes, one thread each: seconds of the longest way through.
+    """Print the speed of two worker processes relative to one: critical path and wall clock.
 
-    That is the command's own processor time (with the scheduler in it), and the busiest worker's:
-    what a clock would show on two cores that nobody else uses.
+    The critical path is the processor time of this process (with the scheduler in it) plus that of
+    the busiest worker: the wall-clock time on two free cores.
     """
     shapes, num_classes, _ = SIZES["usual: 4 TDNNs of 6 million"]
     settings = TeacherSettings(splits=("train",), kept=KEPT, shard_frames=512, chunk_frames=512)
@@ -203,13 +203,13 @@ def workers(rounds: int) -> None:
                 if round_number:  # the first one loads the members
                     longest[number].append(own + max(others))
                     clock[number].append(time.perf_counter() - started)
-    for name, seconds in (("processor, longest way", longest), ("clock", clock)):
+    for name, seconds in (("processor time of the critical path", longest), ("wall clock", clock)):
         ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
-        print(f"two workers against one, {name}: {spread(ratios)}", flush=True)
+        print(f"speed of two workers relative to one, {name}: {spread(ratios)}", flush=True)
 
 
 def processor_seconds() -> dict[int, float]:
-    """Of this process first, then of those that it has started, by process id."""
+    """Processor time by process id: this process first, then its children."""
     this = psutil.Process()
     times = {child.pid: child.cpu_times() for child in this.children(recursive=True)}
     used = {pid: found.user + found.system for pid, found in times.items()}
@@ -217,7 +217,7 @@ def processor_seconds() -> dict[int, float]:
 
 
 def bytes_moved() -> None:
-    """What a copy of the first ranks moves, of a store of realistic posteriors."""
+    """Print the size of a copy of the first ranks of a store of realistic posteriors."""
     head = "C = 3000: bytes a frame | of the whole | C = 9000: bytes a frame | of the whole"
     print(f"\n| k of 32 | {head} |")
     print("|---|---|---|---|---|")
@@ -243,13 +243,13 @@ def bytes_moved() -> None:
 
 
 class RangeServer(SimpleHTTPRequestHandler):
-    """Files with byte ranges, over connections that stay."""
+    """Serve files with byte ranges, over persistent connections."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet: else each answer waits 40 ms for the client
+    wbufsize = -1  # head and body in one packet, otherwise a response waits 40 ms for the client
 
     def do_GET(self) -> None:
-        """One range, or all."""
+        """Send one range, or the whole file."""
         try:
             content = Path(self.translate_path(self.path)).read_bytes()
         except OSError:
@@ -264,18 +264,18 @@ class RangeServer(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def serve(folder: str, port: "multiprocessing.Queue[int]") -> None:
-    """A server of a folder, until it is killed."""
+    """Serve a folder until the process is killed."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeServer, directory=folder)) as server:
         port.put(server.server_port)
         server.serve_forever()
 
 
 def streaming(rounds: int) -> None:
-    """Epochs over the network and from disk."""
+    """Print the time of an epoch over the network relative to one from disk."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         store = fill_realistic(root / "a.zarr", 9000, 65536, utterance_frames=400)
@@ -314,7 +314,7 @@ def streaming(rounds: int) -> None:
 
 
 def epoch(open_it: Callable[[], SoftLabelStore], ids: list[str]) -> None:
-    """Every utterance once, in random order, 16 a batch; the store is opened anew."""
+    """Read every utterance once, in random order, 16 a batch, from a newly opened store."""
     store = open_it()
     order = np.random.default_rng(5).permutation(len(ids))
     for start in range(0, len(ids), 16):
@@ -322,14 +322,14 @@ def epoch(open_it: Callable[[], SoftLabelStore], ids: list[str]) -> None:
 
 
 def nothing_is_there(_name: str, _record: ObjectRecord) -> bool:
-    """Of a first copy."""
+    """Report every object as absent, as for a first copy."""
     return False
 
 
 def fill_realistic(
     path: Path, num_classes: int, num_frames: int, *, utterance_frames: int | None = None
 ) -> SoftLabelStore:
-    """A sealed store of posteriors as models give them."""
+    """A sealed store of realistic posteriors."""
     about = store_about(num_classes, shard_frames=num_frames, chunk_frames=8192)
     step = utterance_frames or num_frames
     rows = [
@@ -346,7 +346,7 @@ def fill_realistic(
 
 
 def store_about(num_classes: int, *, shard_frames: int, chunk_frames: int) -> StoreAbout:
-    """What a store of an ensemble of eight would say of itself."""
+    """The attributes of a store of an ensemble of eight."""
     return StoreAbout(
         split="train",
         corpus_fingerprint="c" * 64,
@@ -368,8 +368,8 @@ def store_about(num_classes: int, *, shard_frames: int, chunk_frames: int) -> St
 
 
 def table() -> None:
-    """Stores of very many utterances: only what does not depend on the frames is made."""
-    print("\n| utterances (shards) | what | seconds | bytes of each in memory | on disk |")
+    """Print the cost of very many utterances and shards; frames are not made."""
+    print("\n| utterances (shards) | what | seconds | bytes each in memory | on disk |")
     print("|---|---|---|---|---|")
     for what, num_utterances in (
         (_corpus_table, 100_000),  # a million takes ten minutes to write
@@ -426,7 +426,7 @@ def _store_table(num_utterances: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.zarr"
         create = partial(StoreWriter.create, path, about, utterances=rows)
-        measured("beginning a store", num_utterances, 0, create)
+        measured("creating a store", num_utterances, 0, create)
         on_disk = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         read = partial(read_metadata, path)
         measured("reading its utterance table", num_utterances, on_disk / num_utterances, read)
@@ -453,7 +453,7 @@ def _manifest(num_shards: int) -> None:
 
 
 def measured(what: str, num_utterances: int, on_disk: float, act: Callable[[], object]) -> None:
-    """One line: seconds of the processor, and by how much the process grew."""
+    """Print one line: seconds of processor time, and the growth of the process's memory."""
     before, started = memory_bytes(), time.process_time()
     result = act()
     seconds, grown = time.process_time() - started, memory_bytes() - before
@@ -465,7 +465,7 @@ def measured(what: str, num_utterances: int, on_disk: float, act: Callable[[], o
 
 
 def memory_bytes() -> int:
-    """What the process holds at this moment."""
+    """Resident memory of the process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
@@ -473,7 +473,7 @@ def memory_bytes() -> int:
 def in_turns(
     acts: dict[str, Callable[[], None]], rounds: int, *, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of each act in each round, in an order that changes; one round is for warming up."""
+    """Seconds of each act in each round, in changing order, after one round of warm-up."""
     rng = np.random.default_rng(3)
     seconds: dict[str, list[float]] = {name: [] for name in acts}
     for round_number in range(rounds + 1):

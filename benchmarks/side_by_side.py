@@ -1,8 +1,7 @@
-"""Side by side: contestants measured in turns, so that a slow moment of the machine hits all.
+"""Side by side: contestants measured in turns, so that a change of the machine's load affects all.
 
-A ratio is taken within a round; printed are the median and the range over the rounds. Time is the
-processor's, of all threads together: everything is in memory, and what else runs on the machine
-does not count.
+A ratio is taken within a round; the median and the range over the rounds are printed. Time is the
+processor time of all threads: everything is in memory, and other processes do not count.
 """
 
 import platform
@@ -22,7 +21,7 @@ from storage.write.top_k import KeptBlock
 
 
 class Contestant:
-    """What is measured, and the frames that it handles."""
+    """The function to measure, and the number of frames that it handles."""
 
     def __init__(self, act: Callable[[], object], of: KeptBlock | int) -> None:
         self.act = act
@@ -30,13 +29,13 @@ class Contestant:
 
 
 def each(act: Callable[..., object], runs: Sequence[tuple[Any, ...]]) -> Contestant:
-    """Do it for all runs (start, stop), one after the other."""
+    """A contestant that calls `act` for all runs (start, stop), one after the other."""
     num_frames = sum(run[1] - run[0] for run in runs if len(run) == 2)
     return Contestant(lambda: [act(*run) for run in runs], num_frames)
 
 
 def print_ratios(title: str, contestants: dict[str, Contestant], rounds: int) -> None:
-    """One line for each rival: how many times as long it takes for a frame."""
+    """Print one line for each rival: its time for a frame relative to the store's."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     rng = np.random.default_rng(3)
     for contestant in contestants.values():
@@ -58,7 +57,7 @@ def print_ratios(title: str, contestants: dict[str, Contestant], rounds: int) ->
 
 
 def machine() -> str:
-    """Processor and versions."""
+    """The processor's name, and versions."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

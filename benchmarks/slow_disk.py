@@ -1,12 +1,12 @@
-"""A store on a slow disk: what reading ahead hides, and what an order of blocks saves.
+"""A store on a slow disk: the time that reading ahead hides, and the reads that blocks save.
 
     python benchmarks/slow_disk.py [--milliseconds 5] [--frames 400000] [--step 40]
 
-Each read of the store takes so many milliseconds longer (a network, a turning disk). The cache
-holds a third of what the epoch decompresses, as if the corpus were larger than memory. A step
-is a pause of so many milliseconds: the work of a model, which a busy machine must not distort.
-Printed for each order: how often an epoch reads, the seconds it takes with its reading in the
-same thread, with reading ahead, and what its steps alone would take.
+Each read of the store takes `--milliseconds` longer (as on a network or a rotating disk). The
+cache holds a third of what the epoch decompresses, as if the corpus were larger than memory. A
+step is a pause of `--step` milliseconds: it stands for a model, and other load does not distort
+it. Printed for each order: the number of reads of an epoch, its seconds with reads in the same
+thread, its seconds with reading ahead, and the seconds of its steps alone.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 def measure(
     corpus: TrainingCorpus, block_frames: int, milliseconds: float, step: float
 ) -> tuple[int, float, float, float]:
-    """Reads of an epoch; seconds in one thread, with reading ahead, of the steps alone."""
+    """Number of reads; seconds in one thread, with reading ahead, and of the steps alone."""
     student = read_settings(Path("pipeline.yaml")).student
     pieces = corpus.pieces(student.training.chunk_frames)
     lengths = [piece.num_frames for piece in pieces]
@@ -70,7 +70,7 @@ def measure(
 def epoch(
     corpus: TrainingCorpus, batches: Sequence[Sequence[Piece]], step: float, *, ahead: bool
 ) -> float:
-    """Seconds of an epoch whose steps are pauses, from a store that nothing was read of."""
+    """Seconds of an epoch whose steps are pauses, with a newly opened store."""
     student = read_settings(Path("pipeline.yaml")).student
     cache_bytes = corpus.num_frames * BYTES_A_FRAME // 3
     store = open_store(corpus.train.path.with_name("train.zarr"), cache_bytes=cache_bytes)
@@ -86,7 +86,7 @@ def epoch(
 
 
 class SlowDisk:
-    """Reads as the store does, and waits each time."""
+    """The store's own reads, each delayed and counted."""
 
     def __init__(self, milliseconds: float) -> None:
         self.num_reads = 0

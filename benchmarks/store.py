@@ -1,19 +1,19 @@
-"""The soft-label store against what people use instead: bytes, error, speed, as ratios.
+"""The soft-label store relative to its alternatives: bytes, error, speed, as ratios.
 
     python benchmarks/store.py [--classes 3000,9000] [--frames 131072] [--k 1,4,8,32] [--rounds 7]
     python benchmarks/store.py --members work/member-*/ --corpus work/corpus-.../train.h5
     python benchmarks/store.py --store work/teacher-.../train.zarr
 
-Posteriors are made from a seed (realistic_posteriors.py), or with --members those that models give
-on speech. With --store they have gone through the value code once, so that the error cannot be
-measured, naive Zarr finds few different values, and the dense file has the tail spread evenly.
---no-speed leaves it at sizes and the error.
+Posteriors are made from a seed (realistic_posteriors.py), or with --members computed by models on
+speech. With --store they have been through the value code once, so the error cannot be measured,
+naive Zarr has few different values, and the dense file has the tail spread evenly. --no-speed
+prints only sizes and error.
 Everything is written below a temporary directory and read from the page cache: this measures the
-work of the processor, not a disk. Each round runs all contestants once, in another order, and a
+work of the processor, not a disk. Each round runs all contestants once, in a new order, and a
 ratio is taken within its round.
 
-A ratio of speed above 1 says that the store is faster. `decoded`: uint32 ids and float32
-log-probabilities. `as stored`: uint16 ids, and codes of one byte here, float16 there.
+A speed ratio above 1 means that the store is faster. `decoded`: uint32 ids and float32
+log-probabilities. `as stored`: uint16 ids, with one-byte codes in the store, float16 in the others.
 
 Shapes: T frames, C classes, K kept ranks, U utterances.
 """
@@ -31,7 +31,7 @@ from store_contestants import (
     DenseHdf5,
     Memmap,
     NaiveZarr,
-    ZarrOfOurs,
+    ZarrPython,
     encode_with_zarr,
     make_about,
     write_store,
@@ -43,8 +43,8 @@ from storage.write.shard_encoder import encode_shard
 from storage.write.top_k import KeptBlock, cut_block
 
 BLOCK_FRAMES = 32_768
-NUM_RANDOM = 64  # utterances that one measurement reads
-NUM_RANDOM_SLOW = 8  # of which the slow contestants read these
+NUM_RANDOM = 64  # utterances of one measurement
+NUM_RANDOM_SLOW = 8  # of these, for the slow contestants
 BATCH = 16  # utterances of a batch of the loader
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=131_072)
     parser.add_argument("--k", default="1,4,8,32")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--store", type=Path, help="a sealed store; instead of made posteriors")
+    parser.add_argument("--store", type=Path, help="a sealed store, instead of made posteriors")
     parser.add_argument("--members", type=Path, nargs="+", help="models; their mean on --corpus")
     parser.add_argument("--corpus", type=Path, help="with --members: a split's .h5")
     parser.add_argument("--no-speed", action="store_true", help="sizes and error only")
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def compare(posteriors: Posteriors, ks: Sequence[int], rounds: int) -> None:
-    """Print the table of one set of frames."""
+    """Print the tables of one set of frames."""
     kept, lengths, num_classes = posteriors.kept, posteriors.lengths, posteriors.num_classes
     num_kept = kept.ids_TK.shape[1]
     with tempfile.TemporaryDirectory() as name:
@@ -107,7 +107,7 @@ def compare(posteriors: Posteriors, ks: Sequence[int], rounds: int) -> None:
 
 
 def print_sizes(store: SoftLabelStore, naive: NaiveZarr, num_classes: int) -> None:
-    """Bytes a frame by tier, and against the others."""
+    """Print bytes a frame by tier, and relative to the alternatives."""
     frames, kept = store.num_frames, store.about.kept
     by_tier = store.bytes_by_tier()
     arrays = sum(
@@ -133,8 +133,7 @@ def print_sizes(store: SoftLabelStore, naive: NaiveZarr, num_classes: int) -> No
 
 
 def print_error(kept: KeptBlock) -> None:
-    """KL from the true distribution over the kept ranks and the tail to the decoded one, made to
-    sum to one."""
+    """Print KL(true || decoded) over kept ranks and tail, both scaled to sum to one."""
     true = np.concatenate([np.exp(kept.logp_TK.astype(np.float64)), kept.tail_TG[:, -1:]], axis=1)
     true /= true.sum(axis=1, keepdims=True)
     codes = np.concatenate([encode_logp(kept.logp_TK), encode_prob(kept.tail_TG[:, -1:])], axis=1)
@@ -143,7 +142,7 @@ def print_error(kept: KeptBlock) -> None:
     kl_T = (true * np.log(np.maximum(true, 1e-300) / found)).sum(axis=1)
     entropy = -(true * np.log(np.maximum(true, 1e-300))).sum(axis=1).mean()
     print(
-        f"KL of what is stored: mean {kl_T.mean():.1e}, maximum {kl_T.max():.1e} nats; "
+        f"KL of the stored values: mean {kl_T.mean():.1e}, maximum {kl_T.max():.1e} nats; "
         f"mean entropy {entropy:.2f} nats, mean best {np.exp(kept.logp_TK[:, 0]).mean():.2f}\n"
     )
 
@@ -158,10 +157,10 @@ def measurements(
     lengths: Sequence[int],
     ks: Sequence[int],
 ) -> Iterator[tuple[str, dict[str, Contestant]]]:
-    """(title, name -> contestant); the first one is ours."""
+    """(title, name -> contestant); the first contestant is the store, `ours`."""
     cold = {frames: open_store(path, cache_bytes=0) for frames, path in stores.items()}
     store = cold[8192]
-    same = ZarrOfOurs(store)
+    same = ZarrPython(store)
     shard = cut_block(kept, 0, len(store.shard_frames(0)))
     yield (
         f"encode, K = {store.about.kept}",

@@ -1,13 +1,13 @@
-"""The soft-label store and what people use instead of it, holding the same frames.
+"""The soft-label store and its alternatives, with the same frames.
 
     ours       the store, as `essence teacher` writes it
     memmap     ids as uint16 and log-probabilities as float16, (T, K), one .npy each
-    zarr       zarr-python reading our own arrays
-    naive      the memmap's two arrays as a plain Zarr array with its default codec (zstd)
-    dense      all classes as float32 in HDF5, uncompressed: read with no decoding at all;
-               contiguous, which is the fastest there is, or resizable
+    zarr       zarr-python reading our arrays
+    naive      the memmap's two arrays as plain Zarr arrays with the default codec (zstd)
+    dense      all classes as float32 in HDF5, uncompressed: read without any decoding;
+               contiguous, which is the fastest form, or resizable
 
-Shapes: T frames, C classes, K kept ranks, k ranks asked for.
+Shapes: T frames, C classes, K kept ranks, k requested ranks.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Span = tuple[int, int]
 def make_about(
     num_classes: int, kept: int, lengths: Sequence[int], chunk_frames: int
 ) -> StoreAbout:
-    """The about of a store of these utterances."""
+    """The attributes of a store of these utterances."""
     return StoreAbout(
         split="train",
         corpus_fingerprint="0" * 64,
@@ -61,7 +61,7 @@ def make_about(
 
 
 def write_store(path: Path, about: StoreAbout, kept: KeptBlock, lengths: Sequence[int]) -> None:
-    """All frames into a store."""
+    """Write all frames into a sealed store."""
     rows = make_utterances(lengths)
     writer = StoreWriter.create(path, about, utterances=rows)
     start = 0
@@ -85,7 +85,7 @@ def make_utterances(lengths: Sequence[int]) -> list[StoreUtterance]:
 
 
 def encode_with_zarr(about: StoreAbout, kept: KeptBlock) -> int:
-    """One shard through zarr-python, in memory, from the same metadata. Returns its bytes."""
+    """Write one shard with zarr-python, in memory, from the same metadata; return its bytes."""
     lengths = [len(kept.ids_TK)]
     metadata = encode_metadata(
         about, make_utterances(lengths), plan_shards(lengths, about.shard_frames)
@@ -101,7 +101,7 @@ def encode_with_zarr(about: StoreAbout, kept: KeptBlock) -> int:
 
 @dataclass(frozen=True)
 class Memmap:
-    """Two arrays, mapped."""
+    """Two memory-mapped arrays."""
 
     ids_TK: NDArray[np.uint16]
     logp_TK: NDArray[np.float16]
@@ -125,7 +125,7 @@ class Memmap:
         )
 
     def decoded(self, spans: Sequence[Span], k: int) -> object:
-        """Copies as uint32 and float32, as our reader gives them."""
+        """Copies as uint32 and float32, as our reader returns them."""
         num_frames = sum(b - a for a, b in spans)
         ids_TK = np.empty((num_frames, k), np.uint32)
         logp_TK = np.empty((num_frames, k), np.float32)
@@ -137,7 +137,7 @@ class Memmap:
         return ids_TK, logp_TK
 
 
-class ZarrOfOurs:
+class ZarrPython:
     """Our arrays, read by zarr-python."""
 
     def __init__(self, store: SoftLabelStore) -> None:
@@ -182,7 +182,7 @@ class NaiveZarr:
 
 
 class DenseHdf5:
-    """(T, C) float32. `resizable`: in the chunks that h5py chooses, as who appends must have it."""
+    """(T, C) float32. `resizable`: in the chunks that h5py chooses, as needed for appending."""
 
     def __init__(self, path: Path, logp_TC: NDArray[np.float32], *, resizable: bool) -> None:
         with h5py.File(path, "w") as file:

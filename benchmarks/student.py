@@ -1,4 +1,4 @@
-"""The student: what soft labels add to an epoch on hard labels, and its loader to a memory map.
+"""The student: an epoch relative to one on hard labels, its loader relative to a memory map.
 
     python benchmarks/student.py [--classes 750,3000,9000] [--frames 24000] [--k 1,8,32]
                                  [--rounds 7] [--threads 2]
@@ -7,12 +7,12 @@ Epochs are the trainer's own (`train_model`: reading ahead, model, loss, backwar
 from the first step to the last: the student of pipeline.yaml on one synthetic corpus with its
 store. The epoch on hard labels is that student with hard_weight 1. `loader` is everything that an
 epoch reads, without a model: features and hard labels from the corpus file, soft labels from the
-store, against the same with soft labels from a memory map of uint16 ids and float16
+store, relative to the same with soft labels from a memory map of uint16 ids and float16
 log-probabilities; `soft labels` is the last part of it alone. `--threads 2` adds an epoch on hard
 labels on two threads.
 
-Time is the processor's, of all threads together. Each round runs all once, in another order, and
-a ratio is taken within its round. Printed: median (lowest-highest).
+Time is processor time of all threads. Each round runs everything once, in a new order, and a
+ratio is taken within its round. Printed: median (lowest-highest).
 
 Shapes: T frames, N frames of a batch, F feature dims, C classes, K kept ranks.
 """
@@ -51,10 +51,10 @@ from storage.write.top_k import KeptBlock, join_blocks, keep_top_k
 
 KEPT = 32
 FEATURE_DIM = 120  # of the spoken corpus: 40 filters, spliced with a neighbour on each side
-DEV_FRAMES = 300  # evaluated after the epoch, outside what is timed
+DEV_FRAMES = 300  # evaluated after the epoch, not timed
 INVENTORY = "0" * 64
 
-Act = Callable[[], float]  # gives the processor's seconds
+Act = Callable[[], float]  # returns seconds of processor time
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24_000)
     parser.add_argument("--k", default="1,8,32")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1, help="also an epoch on so many")
+    parser.add_argument("--threads", type=int, default=1, help="above 1: adds an epoch")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{machine()}, torch {torch.__version__}; {options.rounds} rounds")
@@ -79,7 +79,7 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A corpus, its store, and the store's memory-mapped copy: all hold the same frames."""
+    """A corpus, its store, and the store's memory-mapped copy, all of the same frames."""
 
     directory: Path
     memmap: Memmap
@@ -114,7 +114,7 @@ def write_corpus(
     num_classes: int,
     rng: np.random.Generator,
 ) -> None:
-    """A split whose hard label is the teacher's best."""
+    """Write a split whose hard labels are the teacher's most probable classes."""
     about = CorpusAbout(
         split=path.stem,
         feature_dim=FEATURE_DIM,
@@ -139,7 +139,7 @@ def write_corpus(
 def report(
     measured: Measured, corpus: TrainingCorpus, ks: Sequence[int], *, rounds: int, threads: int
 ) -> None:
-    """Measure all in turns; print each group as ratios to its first line."""
+    """Measure everything in turns; print each group relative to its first line."""
     student = read_settings(Path("pipeline.yaml")).student
     hard = student.model_copy(update={"hard_weight": 1.0})
     groups: dict[str, dict[str, Act]] = {
@@ -173,7 +173,7 @@ def report(
 def measure(
     groups: dict[str, dict[str, Act]], *, rounds: int
 ) -> dict[tuple[str, str], list[float]]:
-    """Seconds of each in each round, after one that does not count."""
+    """Seconds of each in each round, after one round of warm-up."""
     acts = {(group, name): act for group, of in groups.items() for name, act in of.items()}
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in acts}
     rng = np.random.default_rng(3)
@@ -187,7 +187,7 @@ def measure(
 
 
 class Clock:
-    """A progress that notes the processor's time at each step."""
+    """A progress that records the processor time at each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -198,18 +198,18 @@ class Clock:
         yield self
 
     def advance(self, amount: float = 1.0, **facts: object) -> None:
-        """The first call comes before the first step, one of no frames after the last."""
+        """Record the time; calls without frames after the first one are not steps."""
         if amount or not self.times:
             self.times.append(time.process_time())
 
     def note(self, text: str) -> None:
-        """Nobody reads it."""
+        """Ignore the text."""
 
 
 def epoch(
     measured: Measured, corpus: TrainingCorpus, student: StudentSettings, *, threads: int = 1
 ) -> float:
-    """One epoch of this student."""
+    """Train this student for one epoch."""
     objective: Objective = HardLabels()
     if student.hard_weight < 1:
         objective = Essence(student, open_store(measured.directory / "train.zarr"))
@@ -237,7 +237,7 @@ Read = Callable[[Batch], tuple[Tensor, ...]]
 def load(
     corpus: TrainingCorpus, student: StudentSettings, read: Read, with_features: bool
 ) -> float:
-    """All batches of an epoch; with features, or of batches that know theirs already."""
+    """Read all batches of an epoch, with their features or after these have been read."""
     training = student.training
     pieces = corpus.pieces(training.chunk_frames)
     plan = plan_batches([piece.num_frames for piece in pieces], training.batch_frames, 0, 0)
@@ -255,7 +255,7 @@ def load(
 
 
 def usable(essence: Essence, batch: Batch) -> tuple[Tensor, ...]:
-    """What the loss takes, from the store: ids int64, log-probabilities float32, tail."""
+    """The loss's inputs from the store: ids int64, log-probabilities float32, tail."""
     ids_NK, codes_NK, tail_N = essence.read(batch)
     return ids_NK.long(), decode(codes_NK), tail_N
 
