@@ -46,7 +46,7 @@ from stages.members.kinds import open_member
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
-from storage.contents.contents import frame_objects
+from storage.contents.commits import frame_objects
 from storage.contents.metadata import read_metadata
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
