@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.student.linear_loss import essence_linear_loss
-from stages.student.loss import essence_loss
+from stages.student.loss.chunked import essence_linear_loss
+from stages.student.loss.fused import essence_loss
+from stages.student.loss.targets import TailPolicy
 from stages.student.settings import StudentSettings
-from stages.student.targets import TailPolicy
 from stages.student.tempering import exponent_for, temper
 from stages.training.batches import Batch
 from stages.training.objective import BatchLoss

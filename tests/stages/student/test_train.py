@@ -13,10 +13,10 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import read_model_about
 from stages.contract.errors import MissingPart
 from stages.student.essence import Essence, decode
-from stages.student.linear_loss import essence_linear_loss
-from stages.student.loss import LossParts, essence_loss
+from stages.student.loss.chunked import essence_linear_loss
+from stages.student.loss.fused import LossParts, essence_loss
+from stages.student.loss.targets import TailPolicy
 from stages.student.settings import StudentSettings
-from stages.student.targets import TailPolicy
 from stages.student.train import train_student
 from stages.training.batches import Piece, read_batch
 from storage.contents.frame_map import Span

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear
 
-from stages.student.loss import LossParts, essence_loss
-from stages.student.targets import TailPolicy
-from tests.support.oracles.loss import Frames, dense_loss, make_frames
+from stages.student.loss.fused import LossParts, essence_loss
+from stages.student.loss.targets import TailPolicy
+from tests.support.makers.loss import Frames, dense_loss, make_frames
 
 POLICIES: tuple[TailPolicy, ...] = get_args(TailPolicy)
 EVERYTHING = list(itertools.product(POLICIES, (0.0, 0.3, 1.0), (1.0, 0.5, 2.5)))

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from stages.student.targets import TailPolicy, Target, blocks_of, soft_target
+from stages.student.loss.targets import TailPolicy, Target, blocks_of, soft_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

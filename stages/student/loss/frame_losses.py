@@ -14,9 +14,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from stages.student.block_softmax import BlockSoftmax, block_softmax, careful_block_softmax
-from stages.student.lesson import Lesson
-from stages.student.targets import Target, blocks_of
+from stages.student.loss.frame_weights import Lesson
+from stages.student.loss.softmax_block import BlockSoftmax, block_softmax, careful_block_softmax
+from stages.student.loss.targets import Target, blocks_of
 
 BLOCK_ELEMENTS = 1 << 20  # 4 MiB of float32, which stay in cache
 
@@ -161,7 +161,7 @@ def _row_kernel() -> ModuleType | None:
     # Imported where it is used: triton comes with torch's CUDA wheels, nobody else needs it.
     if find_spec("triton") is None:
         return None
-    return import_module("stages.student.row_kernel")
+    return import_module("stages.student.loss.triton_kernel")
 
 
 def _block_frames(logits_NC: Tensor) -> int:

@@ -1,6 +1,6 @@
 """A Triton kernel: losses and gradient of a frame in one pass over its row, held in registers.
 
-Frame by frame the same as softmax_pass.py, under every tail policy and at any temperature, with
+Frame by frame the same as frame_losses.py, under every tail policy and at any temperature, with
 masked logsumexps throughout. Half types are read and written as they are and computed in float32.
 
 It has been run in Triton's interpreter only, against the float64 definition: never on a GPU. How
@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from stages.student.lesson import Lesson
+from stages.student.loss.frame_weights import Lesson
 
 MOST_CLASSES = 1 << 15  # a row of float32 in the registers of 1024 threads
 MOST_RANKS = 64  # each is compared with the whole row

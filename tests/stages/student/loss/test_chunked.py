@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from stages.student.linear_loss import essence_linear_loss
-from stages.student.loss import essence_loss
-from stages.student.targets import TailPolicy
-from tests.support.oracles.loss import make_frames
+from stages.student.loss.chunked import essence_linear_loss
+from stages.student.loss.fused import essence_loss
+from stages.student.loss.targets import TailPolicy
+from tests.support.makers.loss import make_frames
 
 POLICIES: tuple[TailPolicy, ...] = get_args(TailPolicy)
 EVERYTHING = list(itertools.product(POLICIES, (0.0, 0.3, 1.0), (1.0, 2.5)))
@@ -142,7 +142,7 @@ def test_autocast_takes_the_products_in_its_type(dtype: torch.dtype) -> None:
 
 MEASURE = """
 import sys
-from tests.support.oracles.loss import peak_memory_of_a_step
+from tests.support.makers.loss import peak_memory_of_a_step
 print(peak_memory_of_a_step(sys.argv[1]))
 """
 

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.student.lesson import Lesson, make_lesson
-from stages.student.softmax_pass import frame_losses
-from stages.student.targets import TailPolicy
+from stages.student.loss.frame_losses import frame_losses
+from stages.student.loss.frame_weights import Lesson, make_lesson
+from stages.student.loss.targets import TailPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

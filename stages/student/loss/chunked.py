@@ -1,6 +1,6 @@
 """hidden activations, output layer, labels -> loss: a chunk of frames at a time, no logits kept.
 
-The loss of loss.py, of logits that are hidden @ weight^T + bias. Logits of a chunk are made,
+The loss of fused.py, of logits that are hidden @ weight^T + bias. Logits of a chunk are made,
 turned into their gradient where they lie, and that is spent at once on the gradients of hidden
 activations, weight and bias. So a batch never holds (N, C), and computes nothing twice.
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.student.lesson import Lesson, make_lesson
-from stages.student.loss import LossParts, scaled_once
-from stages.student.softmax_pass import frame_losses
-from stages.student.targets import TailPolicy, blocks_of
+from stages.student.loss.frame_losses import frame_losses
+from stages.student.loss.frame_weights import Lesson, make_lesson
+from stages.student.loss.fused import LossParts, scaled_once
+from stages.student.loss.targets import TailPolicy, blocks_of
 
 CHUNK_FRAMES = 512  # the products of fewer are slower, of more no faster
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.student.lesson import make_lesson
-from stages.student.targets import TailPolicy
-from tests.support.oracles.loss import dense_loss, make_frames
+from stages.student.loss.frame_weights import make_lesson
+from stages.student.loss.targets import TailPolicy
+from tests.support.makers.loss import dense_loss, make_frames
 
 POLICIES: tuple[TailPolicy, ...] = get_args(TailPolicy)
 EVERYTHING = list(itertools.product(POLICIES, (0.0, 0.3), (1.0, 2.5)))
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def kernel() -> ModuleType:
     """The kernel's file. tests/conftest.py has asked for the interpreter."""
-    return importlib.import_module("stages.student.row_kernel")
+    return importlib.import_module("stages.student.loss.triton_kernel")
 
 
 def means_and_gradient(

@@ -123,8 +123,8 @@ def peak_memory_of_a_step(form: str, *, num_frames: int = 4096, num_classes: int
 
     `form` is "chunks" or "logits". For a process of its own: the peak is that of its whole life.
     """
-    from stages.student.linear_loss import essence_linear_loss
-    from stages.student.loss import essence_loss
+    from stages.student.loss.chunked import essence_linear_loss
+    from stages.student.loss.fused import essence_loss
 
     layer = torch.nn.Linear(8, num_classes)
     hidden_NH = torch.randn(num_frames, 8).requires_grad_()
