@@ -1,16 +1,16 @@
-"""The student's loss against the forms others use: processor time and memory, as ratios.
+"""The student's loss next to other forms in use: processor time and memory, as ratios.
 
     OMP_NUM_THREADS=1 python benchmarks/loss.py [--classes 600,3000,9000,32000] [--hidden 256]
 
-First table: loss and gradient of logits that are there. Second: output layer, loss, and gradients
-of activations, weight and bias. Every form has hard label + k soft labels (policy `renormalize`,
-hard weight 0.2), but those that say "hard": that is what training without a teacher costs.
+First table: loss and gradient of given logits. Second: output layer, loss, and the gradients of
+activations, weight and bias. Every form has a hard label and k soft targets a frame (policy
+`renormalize`, hard weight 0.2), except those named "hard": they are training without a teacher.
 
-Each round runs all forms once, in another order; a ratio is taken within its round, so that a slow
-moment of the machine falls on both sides of it. Memory is the peak above what was there before, in
-sizes of the logits (N, C) float32. Where the logits are given, they are not counted.
+Each round runs all forms once, in a new order. Ratios are taken within a round, so that both sides
+of a ratio see the same load of the machine. Memory is the peak that a form adds to the process,
+relative to the logits (N, C) in float32; given logits are not counted.
 
-Shapes: N frames, H hidden channels, C classes, K kept ranks.
+Shapes: N frames, H hidden channels, C classes, K kept classes.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear, linear_cross_entropy
 
 from stages.student.loss.chunked import essence_linear_loss
+from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
 from stages.student.loss.fused import essence_loss
 
 HARD_WEIGHT = 0.2
@@ -37,12 +38,12 @@ MOST_LOGITS = 4096 * 9000  # fewer frames where classes are more: machines are s
 
 
 def nothing() -> None:
-    """Nothing has to be made ready."""
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A contestant; `prepare` is not measured."""
+    """A form to be measured; `prepare` runs before it, unmeasured."""
 
     act: Callable[[], object]
     prepare: Callable[[], object] = nothing
@@ -50,25 +51,23 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Peaked, random frames."""
+    """Random frames whose teacher is peaked."""
 
     hidden_NH: Tensor
     weight_CH: Tensor
     bias_C: Tensor
     labels_N: Tensor
-    ids_NK: Tensor
-    logp_NK: Tensor
-    tail_N: Tensor
+    soft: SoftTargets
 
     @property
     def layer(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What wants gradients."""
+        """Tensors that need gradients."""
         return self.hidden_NH, self.weight_CH, self.bias_C
 
     @property
-    def soft(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Labels."""
-        return self.labels_N, self.ids_NK, self.logp_NK, self.tail_N
+    def targets(self) -> tuple[Tensor, SoftTargets]:
+        """Hard labels and soft targets."""
+        return self.labels_N, self.soft
 
 
 def make_batch(num_frames: int, num_classes: int, *, k: int, hidden: int) -> Batch:
@@ -83,9 +82,11 @@ def make_batch(num_frames: int, num_classes: int, *, k: int, hidden: int) -> Bat
         .requires_grad_(),
         bias_C=torch.zeros(num_classes).requires_grad_(),
         labels_N=ids_NK[:, 0].clone(),
-        ids_NK=ids_NK,
-        logp_NK=logp_NK,
-        tail_N=logp_NC.exp().scatter(1, ids_NK, 0.0).sum(1),
+        soft=SoftTargets(
+            ids_NK=ids_NK,
+            logp_NK=logp_NK,
+            tail_N=logp_NC.exp().scatter(1, ids_NK, 0.0).sum(1),
+        ),
     )
 
 
@@ -96,16 +97,14 @@ def mixed(hard: Tensor, soft: Tensor) -> Tensor:
 
 def scattered(logits_NC: Tensor, batch: Batch) -> Tensor:
     """A dense target, and kl_div."""
-    probs_NK = batch.logp_NK.softmax(1)
-    target_NC = torch.zeros_like(logits_NC).scatter_(1, batch.ids_NK, probs_NK)
+    probs_NK = batch.soft.logp_NK.softmax(1)
+    target_NC = torch.zeros_like(logits_NC).scatter_(1, batch.soft.ids_NK, probs_NK)
     soft = kl_div(logits_NC.log_softmax(1), target_NC, reduction="batchmean")
     return mixed(cross_entropy(logits_NC, batch.labels_N), soft)
 
 
-def gathered(
-    logits_NC: Tensor, labels_N: Tensor, ids_NK: Tensor, logp_NK: Tensor, _: Tensor
-) -> Tensor:
-    """The kept ranks of a log_softmax."""
+def gathered(logits_NC: Tensor, labels_N: Tensor, ids_NK: Tensor, logp_NK: Tensor) -> Tensor:
+    """The kept classes of a log_softmax."""
     log_student_NC = logits_NC.log_softmax(1)
     soft = -(logp_NK.softmax(1) * log_student_NC.gather(1, ids_NK)).sum(1).mean()
     return mixed(-log_student_NC.gather(1, labels_N[:, None]).mean(), soft)
@@ -119,44 +118,48 @@ def logits_forms(batch: Batch, *, compiled: bool) -> dict[str, Form]:
     def gradient(loss: Tensor, wrt: Tensor = logits_NC) -> Tensor:
         return torch.autograd.grad(loss, wrt)[0]
 
-    def ours(tail: str = "renormalize", hard_weight: float = HARD_WEIGHT) -> object:
-        how = {"hard_weight": hard_weight, "tail": tail}
-        return gradient(essence_loss(logits_NC, *batch.soft, **how).total)
+    def fused() -> object:
+        options = LossOptions(hard_weight=HARD_WEIGHT, tail="renormalize")
+        return gradient(essence_loss(logits_NC, *batch.targets, options).total)
 
-    def in_place(tail: str = "renormalize", hard_weight: float = HARD_WEIGHT) -> Form:
-        # The scratch stands for the output of a linear layer.
+    def in_place(tail: TailPolicy = "renormalize", hard_weight: float = HARD_WEIGHT) -> Form:
+        options = LossOptions(hard_weight=hard_weight, tail=tail)
+
+        # The scratch takes the place of a linear layer's output.
         def act() -> object:
             inner_NC = scratch_NC.detach().requires_grad_()
-            how = {"hard_weight": hard_weight, "tail": tail, "in_place": True}
-            return gradient(essence_loss(inner_NC, *batch.soft, **how).total, inner_NC)
+            parts = essence_loss(inner_NC, *batch.targets, options, in_place=True)
+            return gradient(parts.total, inner_NC)
 
         return Form(act, lambda: scratch_NC.copy_(logits_NC.detach()))
 
+    kept = (batch.labels_N, batch.soft.ids_NK, batch.soft.logp_NK)
     forms = {
         "ours, in place": in_place(),
         "ours, in place, bucket": in_place("bucket"),
         "ours, in place, uniform": in_place("uniform"),
-        "ours, logits kept": Form(ours),
+        "ours, logits kept": Form(fused),
         "ours, in place, hard labels alone": in_place(hard_weight=1.0),
         "cross_entropy, hard labels alone": Form(
             lambda: gradient(cross_entropy(logits_NC, batch.labels_N))
         ),
         "scattered dense target, kl_div": Form(lambda: gradient(scattered(logits_NC, batch))),
-        "gather on log_softmax": Form(lambda: gradient(gathered(logits_NC, *batch.soft))),
+        "gather on log_softmax": Form(lambda: gradient(gathered(logits_NC, *kept))),
     }
     if compiled:
         whole = torch.compile(gathered, fullgraph=True)
         forms["gather on log_softmax, torch.compile"] = Form(
-            lambda: gradient(whole(logits_NC, *batch.soft))
+            lambda: gradient(whole(logits_NC, *kept))
         )
     return forms
 
 
 def layer_forms(batch: Batch) -> dict[str, Form]:
-    """Output layer and loss. The first is the floor: three products, and nothing else."""
+    """Output layer and loss. The first is the lower bound: three products and nothing else."""
     layer, labels_N = batch.layer, batch.labels_N
     hidden_NH, weight_CH, _ = (values.detach() for values in layer)
-    how = {"hard_weight": HARD_WEIGHT, "tail": "renormalize"}
+    soft, options = batch.soft, LossOptions(hard_weight=HARD_WEIGHT, tail="renormalize")
+    kept = (labels_N, soft.ids_NK, soft.logp_NK)
     chunks = torch.nn.LinearCrossEntropyOptions()
 
     def products() -> object:
@@ -175,15 +178,17 @@ def layer_forms(batch: Batch) -> dict[str, Form]:
     return {
         "three products (the floor)": Form(products),
         "ours, in chunks": Form(
-            lambda: gradients(essence_linear_loss(*layer, *batch.soft, **how).total)
+            lambda: gradients(essence_linear_loss(*layer, labels_N, soft, options).total)
         ),
         "linear, then ours in place": Form(
-            lambda: gradients(essence_loss(linear(*layer), *batch.soft, **how, in_place=True).total)
+            lambda: gradients(
+                essence_loss(linear(*layer), labels_N, soft, options, in_place=True).total
+            )
         ),
         "linear, then scattered and kl_div": Form(
             lambda: gradients(scattered(linear(*layer), batch))
         ),
-        "linear, then gather": Form(lambda: gradients(gathered(linear(*layer), *batch.soft))),
+        "linear, then gather": Form(lambda: gradients(gathered(linear(*layer), *kept))),
         "linear, then cross_entropy, hard": Form(
             lambda: gradients(cross_entropy(linear(*layer), labels_N))
         ),
@@ -206,13 +211,13 @@ def measure(forms: dict[str, Form], *, rounds: int) -> dict[str, list[float]]:
 
 
 def peak_bytes(form: Form) -> int | None:
-    """The most memory that a form takes above what was there; None where nobody can say."""
+    """The most memory that a form adds to the process; None where it cannot be measured."""
     form.act()
     form.prepare()
     gc.collect()
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there for the taking
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory must not be reused
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
     except (OSError, AttributeError):
         return None
     before = status_bytes("VmRSS")

@@ -1,21 +1,20 @@
-"""Essence: the student's objective: soft labels by utterance id, beside the hard ones.
+"""Essence: the student's objective: hard labels, and soft labels read from a store by utterance id.
 
-Shapes: T frames of an utterance, N real frames of a batch, K ranks,
+Shapes: T frames of an utterance, N real frames of a batch, K kept classes,
 H hidden channels, C classes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stages.student.loss.chunked import essence_linear_loss
+from stages.student.loss.definition import LossOptions, SoftTargets
 from stages.student.loss.fused import essence_loss
-from stages.student.loss.targets import TailPolicy
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temper
 from stages.training.batches import Batch
@@ -26,15 +25,9 @@ from storage.format.value_code import LOGP_OF_CODE
 from storage.read.reader import SoftLabelStore
 
 
-class _How(TypedDict):
-    hard_weight: float
-    tail: TailPolicy
-    temperature: float
-
-
 @dataclass(frozen=True, slots=True)
 class Essence:
-    """hard_weight * hard labels + the rest * the k best of the teacher. See `essence_loss`."""
+    """hard_weight * hard loss + (1 - hard_weight) * soft loss on the store's k best classes."""
 
     settings: StudentSettings
     store: SoftLabelStore
@@ -42,63 +35,51 @@ class Essence:
     read_as: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
-        """(ids_NK, codes_NK, tail_N) of the batch's frames, as narrow as they are stored.
+        """(ids_NK, codes_NK, tail_N) of the batch's frames, in their stored dtypes.
 
-        With log_norm_N where the student's temperature is not the one they were kept at.
+        And log_norm_N, if the student's temperature is not that of the stored labels.
 
         Raises:
-            StoreError: when an utterance is not there, or has fewer frames than the batch wants.
+            StoreError: when an utterance is missing, or has fewer frames than the batch.
         """
         spans = [
             Span(self.read_as.get(id, id), piece.start, piece.start + piece.num_frames)
             for id, piece in zip(batch.ids, batch.pieces, strict=True)
         ]
         labels = self.store.read_codes(spans, k=self.settings.k)
-        kept = (
+        stored = (
             torch.from_numpy(labels.ids_TK),
             torch.from_numpy(labels.codes_TK),
             torch.from_numpy(labels.tail_T),
         )
         if self._exponent == 1:
-            return kept
+            return stored
         log_norms = [
             self.store.read_log_norm(span.id, temperature=self._exponent)[span.start : span.stop]
             for span in spans
         ]
-        return (*kept, torch.from_numpy(np.concatenate(log_norms)))
+        return (*stored, torch.from_numpy(np.concatenate(log_norms)))
 
     @property
     def _exponent(self) -> float:
         exponent = exponent_for(self.settings.temperature, self.store.about)
-        assert exponent is not None  # `check_store` has seen to it
+        assert exponent is not None  # `check_store` refuses other temperatures
         return exponent
 
     def loss(
         self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
     ) -> BatchLoss:
-        """The multitask loss, and its two parts."""
-        ids_NK, codes_NK, tail_N, *log_norm_N = targets
-        logp_NK = decode(codes_NK)
-        if log_norm_N:
-            logp_NK, tail_N = temper(
-                logp_NK,
-                tail_N,
-                *log_norm_N,
-                temperature=self._exponent,
-                num_classes=self.store.about.num_classes,
-            )
-        kept = (labels_N, ids_NK.long(), logp_NK, tail_N)
-        settings = self.settings
-        how: _How = {
-            "hard_weight": settings.hard_weight,
-            "tail": settings.tail,
-            "temperature": settings.temperature,
-        }
+        """The weighted loss, and its hard and soft parts."""
+        soft, settings = self._soft_targets(targets), self.settings
+        options = LossOptions(
+            hard_weight=settings.hard_weight, tail=settings.tail, temperature=settings.temperature
+        )
         num_logits = len(hidden_NH) * self.store.about.num_classes
         if isinstance(output, nn.Linear) and num_logits > settings.chunk_above:
-            parts = essence_linear_loss(hidden_NH, output.weight, output.bias, *kept, **how)
+            layer = (output.weight, output.bias)
+            parts = essence_linear_loss(hidden_NH, *layer, labels_N, soft, options)
         else:
-            parts = essence_loss(output(hidden_NH), *kept, **how, in_place=True)
+            parts = essence_loss(output(hidden_NH), labels_N, soft, options, in_place=True)
         return BatchLoss(
             total=parts.total,
             num_frames=parts.num_frames,
@@ -106,9 +87,22 @@ class Essence:
             part_frames={"hard": int((labels_N != NO_LABEL).sum())},
         )
 
+    def _soft_targets(self, stored: tuple[Tensor, ...]) -> SoftTargets:
+        """What `read` returned, decoded, at the student's temperature."""
+        ids_NK, codes_NK, tail_N, *log_norm_N = stored
+        soft = SoftTargets(ids_NK=ids_NK.long(), logp_NK=decode(codes_NK), tail_N=tail_N)
+        if not log_norm_N:
+            return soft
+        return temper(
+            soft,
+            *log_norm_N,
+            temperature=self._exponent,
+            num_classes=self.store.about.num_classes,
+        )
+
 
 def decode(codes_NK: Tensor) -> Tensor:
-    """Log-probabilities of codes, float32, looked up on the device where the codes are."""
+    """Log-probabilities of codes, float32, looked up on the device of the codes."""
     table = _logp_of_code(codes_NK.device)
     return table.index_select(0, codes_NK.int().flatten()).view(codes_NK.shape)
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
-from stages.student.loss.targets import TailPolicy
+from stages.student.loss.definition import TailPolicy
 from stages.training.settings import TrainingSettings
 
 

@@ -1,25 +1,24 @@
-"""hidden activations, output layer, labels -> loss: a chunk of frames at a time, no logits kept.
+"""hidden activations, output layer, labels -> loss: chunk by chunk, never all logits at once.
 
-The loss of fused.py, of logits that are hidden @ weight^T + bias. Logits of a chunk are made,
-turned into their gradient where they lie, and that is spent at once on the gradients of hidden
-activations, weight and bias. So a batch never holds (N, C), and computes nothing twice.
+The logits of a chunk of frames are computed, overwritten with their gradient, and used at once
+for the gradients of hidden activations, weight and bias. No (N, C) tensor is ever in memory, and
+nothing is computed twice.
 
-Shapes: N frames, B frames of a chunk, H hidden channels, C classes, K kept ranks.
+Shapes: N frames, B frames of a chunk, H hidden channels, C classes.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from stages.student.loss.definition import LossOptions, LossParts, SoftTargets
 from stages.student.loss.frame_losses import frame_losses
-from stages.student.loss.frame_weights import Lesson, make_lesson
-from stages.student.loss.fused import LossParts, scaled_once
-from stages.student.loss.targets import TailPolicy, blocks_of
+from stages.student.loss.frame_weights import make_frame_weights
+from stages.student.loss.fused import with_gradients
+from stages.student.loss.targets import BatchTargets, make_batch_targets, split_optional
 
-CHUNK_FRAMES = 512  # the products of fewer are slower, of more no faster
+CHUNK_FRAMES = 512  # matrix products of fewer frames are slower, of more frames no faster
 
 
 def essence_linear_loss(
@@ -27,144 +26,98 @@ def essence_linear_loss(
     weight_CH: Tensor,
     bias_C: Tensor | None,
     labels_N: Tensor,
-    ids_NK: Tensor,
-    logp_NK: Tensor,
-    tail_N: Tensor,
+    soft: SoftTargets,
+    options: LossOptions,
     *,
-    hard_weight: float,
-    tail: TailPolicy,
-    temperature: float = 1.0,
     frame_weights_N: Tensor | None = None,
     chunk_frames: int = CHUNK_FRAMES,
 ) -> LossParts:
-    """`essence_loss` of `linear(hidden_NH, weight_CH, bias_C)`, which is never whole in memory.
+    """`essence_loss` of `linear(hidden_NH, weight_CH, bias_C)`, without holding its result.
 
-    Under autocast the products are in its type, sums over chunks in float32. The result differs
-    from that of the two functions by rounding: products of other sizes add in another order.
+    Under autocast, matrix products are in its dtype and sums over chunks in float32. The result
+    differs from that of the two functions by rounding, since products of other sizes add in
+    another order.
 
     Args:
-        hidden_NH: activations before the output layer, float32 or float64 or a half type.
-        weight_CH: the output layer's.
-        bias_C: the output layer's; None where it has none.
-        chunk_frames: logits of so many frames are in memory.
+        hidden_NH: input of the output layer: float32, float64 or a half type.
+        weight_CH: weight of the output layer.
+        bias_C: bias of the output layer, or None.
+        chunk_frames: number of frames whose logits are in memory at the same time.
 
     The other arguments are those of `essence_loss`.
     """
-    kind = hidden_NH.device.type
-    product_dtype = hidden_NH.dtype
-    if torch.is_autocast_enabled(kind):
-        product_dtype = torch.get_autocast_dtype(kind)
-    lesson = make_lesson(
-        labels_N,
-        ids_NK,
-        logp_NK,
-        tail_N,
-        num_classes=len(weight_CH),
-        hard_weight=hard_weight,
-        tail=tail,
-        temperature=temperature,
-        frame_weights_N=frame_weights_N,
-        logits_dtype=product_dtype,
-    )
-    total, hard_mean, soft_mean = _LinearEssenceLoss.apply(  # type: ignore[no-untyped-call]
-        hidden_NH,
-        weight_CH,
-        bias_C,
-        lesson,
-        _Plan(
-            dtype=product_dtype,
-            chunk_frames=chunk_frames,
-            with_gradient=torch.is_grad_enabled(),
-        ),
-    )
-    return LossParts(total=total, hard=hard_mean, soft=soft_mean, num_frames=lesson.num_live_frames)
+    inputs = (hidden_NH, weight_CH, bias_C)
+    gradients = _Gradients(*map(_zeros_for_gradient, inputs))
+    dtype = _dtype_of_products(hidden_NH)
+    with torch.no_grad(), torch.autocast(hidden_NH.device.type, enabled=False):
+        weights = make_frame_weights(labels_N, options, frame_weights_N, logits_dtype=dtype)
+        targets = make_batch_targets(labels_N, soft, options, weights, num_classes=len(weight_CH))
+        layer = _Layer(
+            hidden_NH=hidden_NH.to(dtype),
+            weight_CH=weight_CH.to(dtype),
+            bias_C=None if bias_C is None else bias_C.to(dtype),
+        )
+        hard_N, soft_N = _chunk_by_chunk(layer, gradients, targets, chunk_frames)
+        parts = weights.means(hard_N, soft_N, hard_weight=options.hard_weight)
+    return with_gradients(parts, inputs, gradients, divisor=weights.gradient_divisor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """How the products are made."""
+class _Layer(NamedTuple):
+    """The output layer and its input, in the dtype of the products."""
 
-    dtype: torch.dtype
-    chunk_frames: int
-    with_gradient: bool
+    hidden_NH: Tensor
+    weight_CH: Tensor
+    bias_C: Tensor | None
 
 
-class _LinearEssenceLoss(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden_NH: Tensor,
-        weight_CH: Tensor,
-        bias_C: Tensor | None,
-        lesson: Lesson,
-        plan: "_Plan",
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        wanted = [plan.with_gradient and needed for needed in ctx.needs_input_grad[:3]]
-        gradients = [
-            torch.zeros_like(values, dtype=torch.promote_types(values.dtype, torch.float32))
-            if values is not None and is_wanted
-            else None
-            for values, is_wanted in zip((hidden_NH, weight_CH, bias_C), wanted, strict=True)
-        ]
-        with torch.autocast(hidden_NH.device.type, enabled=False):
-            hard_N, soft_N = _chunk_by_chunk(
-                hidden_NH.to(plan.dtype),
-                weight_CH.to(plan.dtype),
-                None if bias_C is None else bias_C.to(plan.dtype),
-                lesson,
-                gradients,
-                plan.chunk_frames,
-            )
-            total, hard_mean, soft_mean = lesson.means(hard_N, soft_N)
-        ctx.factor_for = lesson.factor_for
-        ctx.dtypes = [None if x is None else x.dtype for x in (hidden_NH, weight_CH, bias_C)]
-        ctx.save_for_backward(*gradients)
-        ctx.mark_non_differentiable(hard_mean, soft_mean)
-        return total, hard_mean, soft_mean
+class _Gradients(NamedTuple):
+    """Gradients of the output layer and its input; None for those that need none."""
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        factor = ctx.factor_for(scale)
-        gradients = [
-            None if gradient is None else scaled_once(gradient, factor).to(dtype)
-            for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        ]
-        return (*gradients, None, None)
+    hidden_NH: Tensor | None
+    weight_CH: Tensor | None
+    bias_C: Tensor | None
+
+
+def _dtype_of_products(hidden_NH: Tensor) -> torch.dtype:
+    device_type = hidden_NH.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return hidden_NH.dtype
+
+
+def _zeros_for_gradient(values: Tensor | None) -> Tensor | None:
+    if values is None or not (torch.is_grad_enabled() and values.requires_grad):
+        return None
+    # At least float32: many chunks are added up.
+    return torch.zeros_like(values, dtype=torch.promote_types(values.dtype, torch.float32))
 
 
 def _chunk_by_chunk(
-    hidden_NH: Tensor,
-    weight_CH: Tensor,
-    bias_C: Tensor | None,
-    lesson: Lesson,
-    gradients: list[Tensor | None],
-    chunk_frames: int,
+    layer: _Layer, gradients: _Gradients, targets: BatchTargets, chunk_frames: int
 ) -> tuple[Tensor, Tensor]:
-    """Hard and soft loss of every frame; adds to the gradients of hidden, weight, bias."""
-    to_hidden_NH, to_weight_CH, to_bias_C = gradients
-    spent = blocks_of(hidden_NH if to_hidden_NH is None else to_hidden_NH, chunk_frames)
+    """Hard and soft loss of every frame; adds to `gradients`."""
+    hidden_NH, weight_CH, bias_C = layer
     with_gradient = any(gradient is not None for gradient in gradients)
+    logits_BC = hidden_NH.new_empty(min(chunk_frames, len(hidden_NH)), len(weight_CH))
     losses = []
-    room_BC = hidden_NH.new_empty(min(chunk_frames, len(hidden_NH)), len(weight_CH))
     for hidden_BH, chunk, to_hidden_BH in zip(
-        blocks_of(hidden_NH, chunk_frames), lesson.split(chunk_frames), spent, strict=True
+        chunks := torch.split(hidden_NH, chunk_frames),
+        targets.split(chunk_frames),
+        split_optional(gradients.hidden_NH, chunk_frames, num_blocks=len(chunks)),
+        strict=True,
     ):
-        z_BC = room_BC[: len(hidden_BH)]
+        z_BC = logits_BC[: len(hidden_BH)]
         torch.mm(hidden_BH, weight_CH.T, out=z_BC)
         if bias_C is not None:
             z_BC += bias_C
-        losses.append(
-            frame_losses(
-                z_BC, chunk, gradient_NC=z_BC if with_gradient else None, block_frames=None
-            )
-        )
-        if to_hidden_NH is not None:
+        losses.append(frame_losses(z_BC, chunk, gradient_NC=z_BC if with_gradient else None))
+        # From here z_BC is the gradient of the chunk's logits.
+        if to_hidden_BH is not None:
             _write_product(to_hidden_BH, z_BC, weight_CH)
-        if to_weight_CH is not None:
-            _add_product(to_weight_CH, z_BC.T, hidden_BH)
-        if to_bias_C is not None:
-            to_bias_C += z_BC.sum(0, dtype=to_bias_C.dtype)
+        if gradients.weight_CH is not None:
+            _add_product(gradients.weight_CH, z_BC.T, hidden_BH)
+        if gradients.bias_C is not None:
+            gradients.bias_C.add_(z_BC.sum(0, dtype=gradients.bias_C.dtype))
     hard_N, soft_N = zip(*losses, strict=True)
     return torch.cat(hard_N), torch.cat(soft_N)
 

@@ -1,134 +1,94 @@
-"""Lesson: what a batch is to learn, from labels and soft labels: targets, and what a frame counts.
+"""Frame weights: how much every frame counts in the means over a batch, and in the gradient.
 
-Shapes: N frames, C classes, K kept ranks, J = K + 1 named classes: the kept ranks, then the label.
+Shapes: N frames.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stages.student.loss.targets import TailPolicy, Target, blocks_of, soft_target
+from stages.student.loss.definition import LossOptions, LossParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """Targets of N frames. `share_N` is what a frame counts in the mean, `hard_share_N` in the
-    mean of the hard loss. `known_N` is 1 where there is a label. No `soft`: hard_weight is 1.
+class FrameWeights:
+    """`mean_N` sums to 1 over the batch, `hard_mean_N` over its labelled frames.
 
-    `unit` is what gradients are still to be divided by: the sum of all frames' weights in float16,
-    where the gradient of a mean would be too small to be anything but 0; else None.
+    `labelled_N` is 1 where a frame has a hard label, otherwise 0. `weights_N` are the weights as
+    they were given, 0 where a frame has nothing to learn from; `sum` is their sum. All sums are 0
+    in a batch without any such frame.
+
+    float16 cannot hold the gradient of a mean over many frames: it underflows below 6e-8. When
+    `has_gradient_of_sum`, the gradient of the weighted sum is stored instead, and divided by
+    `sum` in the backward pass, where a loss scaler has made it larger.
     """
 
-    index_NJ: Tensor
-    known_N: Tensor
-    soft: Target | None
-    hard_weight: float
-    temperature: float
-    live_N: Tensor
-    share_N: Tensor
-    hard_share_N: Tensor
-    unit: Tensor | None
+    labelled_N: Tensor
+    weights_N: Tensor
+    sum: Tensor
+    mean_N: Tensor
+    hard_mean_N: Tensor
+    has_gradient_of_sum: bool
+    counts_every_frame: bool
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What it is computed in."""
-        return self.share_N.dtype
+    def gradient_N(self) -> Tensor:
+        """Weights in the stored gradient."""
+        return self.mean_N * self.sum if self.has_gradient_of_sum else self.mean_N
 
     @property
-    def pull_share_N(self) -> Tensor:
-        """What a frame counts in the gradient, in its unit."""
-        return self.share_N if self.unit is None else self.share_N * self.unit
+    def gradient_divisor(self) -> Tensor | None:
+        """What the stored gradient is divided by in the backward pass; None for 1."""
+        return self.sum if self.has_gradient_of_sum else None
 
-    def factor_for(self, scale: Tensor) -> Tensor:
-        """What a computed gradient is multiplied by, when that of the loss is `scale`."""
-        return scale if self.unit is None else scale / self.unit
-
-    @property
-    def num_live_frames(self) -> int:
-        """How many frames count."""
-        return int((self.live_N > 0).sum())
-
-    def split(self, block_frames: int) -> list[Self]:
-        """The same in blocks of frames."""
-        blocks = [
-            blocks_of(x, block_frames)
-            for x in (self.index_NJ, self.known_N, self.live_N, self.share_N, self.hard_share_N)
-        ]
-        soft: Sequence[Target | None] = [None] * len(blocks[0])
-        if self.soft is not None:
-            soft = self.soft.split(block_frames)
-        return [
-            replace(
-                self,
-                index_NJ=index_BJ,
-                known_N=known_B,
-                live_N=live_B,
-                share_N=share_B,
-                hard_share_N=hard_share_B,
-                soft=soft_B,
-            )
-            for index_BJ, known_B, live_B, share_B, hard_share_B, soft_B in zip(
-                *blocks, soft, strict=True
-            )
-        ]
-
-    def means(self, hard_N: Tensor, soft_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Total, hard and soft loss of the batch."""
-        mixed_N = self.hard_weight * hard_N + (1 - self.hard_weight) * soft_N
-        return (
-            (mixed_N * self.share_N).sum(),
-            (hard_N * self.hard_share_N).sum(),
-            (soft_N * self.share_N).sum(),
+    def means(self, hard_N: Tensor, soft_N: Tensor, *, hard_weight: float) -> LossParts:
+        """Weighted means of the frames' hard and soft losses."""
+        total_N = hard_weight * hard_N + (1 - hard_weight) * soft_N
+        return LossParts(
+            total=(total_N * self.mean_N).sum(),
+            hard=(hard_N * self.hard_mean_N).sum(),
+            soft=(soft_N * self.mean_N).sum(),
+            num_frames=self._num_frames(),
         )
 
+    def _num_frames(self) -> int:
+        # Counting on a GPU makes the host wait for it: not done when the answer is N anyway.
+        if self.counts_every_frame:
+            return len(self.weights_N)
+        return int((self.weights_N > 0).sum())
 
-def make_lesson(
+
+def make_frame_weights(
     labels_N: Tensor,
-    ids_NK: Tensor,
-    logp_NK: Tensor,
-    tail_N: Tensor,
-    *,
-    num_classes: int,
-    hard_weight: float,
-    tail: TailPolicy,
-    temperature: float,
+    options: LossOptions,
     frame_weights_N: Tensor | None,
+    *,
     logits_dtype: torch.dtype,
-) -> Lesson:
-    """The lesson of a batch; its arguments are those of `essence_loss`."""
-    assert 0 <= hard_weight <= 1
-    assert temperature > 0
+) -> FrameWeights:
+    """Weights of a batch; 1 for every frame when `frame_weights_N` is None."""
     dtype = torch.promote_types(logits_dtype, torch.float32)
-    known_N = (labels_N >= 0).to(dtype)
-    live_N = torch.ones_like(known_N) if frame_weights_N is None else frame_weights_N.to(dtype)
-    hard_N = known_N if frame_weights_N is None else live_N * known_N
-    if hard_weight == 1:
-        live_N = hard_N
-    index_NJ, soft = labels_N.clamp(min=0).long()[:, None], None
-    if hard_weight < 1:
-        index_NJ = torch.cat([ids_NK.long(), index_NJ], dim=1)
-        soft = soft_target(
-            logp_NK.to(dtype), tail_N.to(dtype), known_N, tail=tail, num_classes=num_classes
-        )
-    whole = _whole(live_N)
-    share_N = live_N / whole
-    return Lesson(
-        index_NJ=index_NJ,
-        known_N=known_N,
-        soft=soft,
-        hard_weight=hard_weight,
-        temperature=temperature,
-        live_N=live_N,
-        share_N=share_N,
-        hard_share_N=share_N if hard_weight == 1 else hard_N / _whole(hard_N),
-        unit=whole if logits_dtype == torch.float16 else None,
+    labelled_N = (labels_N >= 0).to(dtype)
+    if frame_weights_N is None:
+        weights_N, hard_weights_N = torch.ones_like(labelled_N), labelled_N
+    else:
+        weights_N = frame_weights_N.to(dtype)
+        hard_weights_N = weights_N * labelled_N
+    if options.hard_weight == 1:  # an unlabelled frame has nothing to learn from
+        weights_N = hard_weights_N
+    whole = _divisor(weights_N)
+    return FrameWeights(
+        labelled_N=labelled_N,
+        weights_N=weights_N,
+        sum=whole,
+        mean_N=weights_N / whole,
+        hard_mean_N=hard_weights_N / _divisor(hard_weights_N),
+        has_gradient_of_sum=logits_dtype == torch.float16,
+        counts_every_frame=frame_weights_N is None and options.hard_weight < 1,
     )
 
 
-def _whole(weights_N: Tensor) -> Tensor:
-    # Never 0: a batch without live frames has loss 0, not NaN.
+def _divisor(weights_N: Tensor) -> Tensor:
+    # Never 0: the loss of a batch in which no frame counts is 0, not NaN.
     whole = weights_N.sum()
     return torch.where(whole > 0, whole, 1)

@@ -1,107 +1,179 @@
-"""Targets: what the student is asked to say, from kept ranks, their tail mass and a hard label.
+"""Sparse targets: the soft targets and hard labels of a batch, as masses on K + 1 classes a frame.
 
-A target spends its mass in three places, so that nothing of width C is ever made of it. The
-five tail policies differ only in where they put the mass that the kept ranks do not have.
+A target puts its mass in three places, so that no (N, C) target is ever made: on the kept classes
+and the label one by one, on every class outside the kept ones alike, and on the single event "a
+class outside the kept ones". The five tail policies (definition.py) differ in nothing else.
 
-Shapes: N frames, C classes, K kept ranks, J = K + 1 named classes: the kept ranks, then the label.
+Shapes: N frames, C classes, K kept classes, J = K + 1 target classes: the kept, then the label.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-TailPolicy = Literal["renormalize", "bucket", "uniform", "truth", "drop"]
+from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.frame_weights import FrameWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Mass per frame: on each named class, on each class that is not kept, on those as one.
+class SparseTarget:
+    """Target mass of N frames.
 
-    `others_N` is the mass of *each* class outside the kept ones, `bucket_N` that of the single
-    event "outside the kept ones". None where the target puts nothing there. The label may be one
-    of the kept classes: then what it gets twice adds up.
+    `mass_NJ` is on each target class. A label that is one of the kept classes has two entries
+    there, which add up. `other_mass_N` is on *each* class outside the kept ones, `bucket_mass_N`
+    on all of them as one event; None when no frame has such mass.
     """
 
-    named_NJ: Tensor
-    others_N: Tensor | None = None
-    bucket_N: Tensor | None = None
+    mass_NJ: Tensor
+    other_mass_N: Tensor | None = None
+    bucket_mass_N: Tensor | None = None
 
     @property
     def num_kept(self) -> int:
         """K."""
-        return self.named_NJ.shape[1] - 1
+        return self.mass_NJ.shape[1] - 1
 
-    def mass_N(self, *, num_classes: int) -> Tensor:
-        """The whole mass of each frame: what the gradient multiplies the student's softmax by."""
-        mass_N = self.named_NJ.sum(1)
-        if self.others_N is not None:
-            mass_N = mass_N + self.others_N * (num_classes - self.num_kept)
-        return mass_N if self.bucket_N is None else mass_N + self.bucket_N
+    def total_N(self, *, num_classes: int) -> Tensor:
+        """The whole mass of each frame."""
+        total_N = self.mass_NJ.sum(1)
+        if self.other_mass_N is not None:
+            total_N = total_N + self.other_mass_N * (num_classes - self.num_kept)
+        return total_N if self.bucket_mass_N is None else total_N + self.bucket_mass_N
 
     def scaled(self, factor_N: Tensor) -> Self:
-        """Frame by frame a multiple of it."""
+        """Every frame's mass times its factor."""
         return type(self)(
-            named_NJ=self.named_NJ * factor_N[:, None],
-            others_N=None if self.others_N is None else self.others_N * factor_N,
-            bucket_N=None if self.bucket_N is None else self.bucket_N * factor_N,
+            mass_NJ=self.mass_NJ * factor_N[:, None],
+            other_mass_N=None if self.other_mass_N is None else self.other_mass_N * factor_N,
+            bucket_mass_N=None if self.bucket_mass_N is None else self.bucket_mass_N * factor_N,
         )
 
-    def with_label(self, label_N: Tensor) -> Self:
-        """So much more on the label."""
-        named_NJ = self.named_NJ.clone()
-        named_NJ[:, -1] += label_N
-        return type(self)(named_NJ=named_NJ, others_N=self.others_N, bucket_N=self.bucket_N)
+    def with_label_mass(self, label_mass_N: Tensor) -> Self:
+        """More mass on the label."""
+        mass_NJ = self.mass_NJ.clone()
+        mass_NJ[:, -1] += label_mass_N
+        return type(self)(
+            mass_NJ=mass_NJ, other_mass_N=self.other_mass_N, bucket_mass_N=self.bucket_mass_N
+        )
 
     def split(self, block_frames: int) -> list[Self]:
-        """The same in blocks of frames."""
-        named = blocks_of(self.named_NJ, block_frames)
-        nothing = (None,) * len(named)
-        others = nothing if self.others_N is None else blocks_of(self.others_N, block_frames)
-        bucket = nothing if self.bucket_N is None else blocks_of(self.bucket_N, block_frames)
+        """Blocks of frames, as views."""
+        masses = torch.split(self.mass_NJ, block_frames)
+        others = split_optional(self.other_mass_N, block_frames, num_blocks=len(masses))
+        buckets = split_optional(self.bucket_mass_N, block_frames, num_blocks=len(masses))
         return [
-            type(self)(named_NJ=x, others_N=y, bucket_N=z)
-            for x, y, z in zip(named, others, bucket, strict=True)
+            type(self)(mass_NJ=mass_BJ, other_mass_N=other_B, bucket_mass_N=bucket_B)
+            for mass_BJ, other_B, bucket_B in zip(masses, others, buckets, strict=True)
         ]
 
 
-def blocks_of(values: Tensor, block_frames: int) -> tuple[Tensor, ...]:
-    """Views of so many rows, in order."""
-    blocks: tuple[Tensor, ...] = values.split(block_frames)  # type: ignore[no-untyped-call]
-    return blocks
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTargets:
+    """All that the losses and gradients of N frames depend on, next to their logits.
 
-
-def soft_target(
-    logp_NK: Tensor, tail_N: Tensor, known_N: Tensor, *, tail: TailPolicy, num_classes: int
-) -> Target:
-    """The soft target of each frame under a tail policy (DESIGN 8).
-
-    `known_N` is 1 where the hard label is known and 0 where not: there `truth` has nobody to give
-    the tail to and renormalises instead. With K = C there is no class outside, and no tail.
+    `class_ids_NJ` is 0 for a label that is not there; `labelled_N` is 1 where it is, otherwise 0.
+    Without a soft target (hard_weight is 1) the label is the only target class. `weights_N` are
+    the frame weights of the gradient.
     """
-    num_others = num_classes - logp_NK.shape[1]
-    nothing_N = torch.zeros_like(known_N)
+
+    class_ids_NJ: Tensor
+    labelled_N: Tensor
+    soft: SparseTarget | None
+    weights_N: Tensor
+    hard_weight: float
+    temperature: float
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the computation: float32, or float64 for float64 logits."""
+        return self.weights_N.dtype
+
+    def split(self, block_frames: int) -> list[Self]:
+        """Blocks of frames, as views."""
+        ids = torch.split(self.class_ids_NJ, block_frames)
+        labelled = torch.split(self.labelled_N, block_frames)
+        weights = torch.split(self.weights_N, block_frames)
+        soft = [None] * len(ids) if self.soft is None else self.soft.split(block_frames)
+        return [
+            type(self)(
+                class_ids_NJ=ids_BJ,
+                labelled_N=labelled_B,
+                soft=soft_B,
+                weights_N=weights_B,
+                hard_weight=self.hard_weight,
+                temperature=self.temperature,
+            )
+            for ids_BJ, labelled_B, weights_B, soft_B in zip(
+                ids, labelled, weights, soft, strict=True
+            )
+        ]
+
+
+def make_batch_targets(
+    labels_N: Tensor,
+    soft: SoftTargets,
+    options: LossOptions,
+    weights: FrameWeights,
+    *,
+    num_classes: int,
+) -> BatchTargets:
+    """The targets of a batch. Its soft targets are not read when hard_weight is 1."""
+    class_ids_NJ, sparse = labels_N.clamp(min=0).long()[:, None], None
+    if options.hard_weight < 1:
+        class_ids_NJ = torch.cat([soft.ids_NK.long(), class_ids_NJ], dim=1)
+        sparse = sparse_target(soft, weights.labelled_N, tail=options.tail, num_classes=num_classes)
+    return BatchTargets(
+        class_ids_NJ=class_ids_NJ,
+        labelled_N=weights.labelled_N,
+        soft=sparse,
+        weights_N=weights.gradient_N,
+        hard_weight=options.hard_weight,
+        temperature=options.temperature,
+    )
+
+
+def sparse_target(
+    soft: SoftTargets, labelled_N: Tensor, *, tail: TailPolicy, num_classes: int
+) -> SparseTarget:
+    """The soft target of every frame under a tail policy, in the dtype of `labelled_N`.
+
+    `labelled_N` is 1 where a frame has a hard label, otherwise 0. With K = C there is no tail.
+    """
+    logp_NK, tail_N = soft.logp_NK.to(labelled_N.dtype), soft.tail_N.to(labelled_N.dtype)
+    num_outside = num_classes - logp_NK.shape[1]
+    no_mass_N = torch.zeros_like(labelled_N)
     if tail == "renormalize":
-        # From the logs: a row of tiny probabilities stays exact.
-        return Target(named_NJ=_named(_renormalized(logp_NK), nothing_N))
+        return SparseTarget(mass_NJ=_kept_then_label(_renormalized(logp_NK), no_mass_N))
     kept_NK = logp_NK.exp()
-    if tail == "drop" or not num_others:
-        return Target(named_NJ=_named(kept_NK, nothing_N))
+    if tail == "drop" or not num_outside:
+        return SparseTarget(mass_NJ=_kept_then_label(kept_NK, no_mass_N))
     if tail == "bucket":
-        return Target(named_NJ=_named(kept_NK, nothing_N), bucket_N=tail_N)
+        return SparseTarget(mass_NJ=_kept_then_label(kept_NK, no_mass_N), bucket_mass_N=tail_N)
     if tail == "uniform":
-        return Target(named_NJ=_named(kept_NK, nothing_N), others_N=tail_N / num_others)
-    has_label_N1 = known_N[:, None] > 0
-    kept_NK = torch.where(has_label_N1, kept_NK, _renormalized(logp_NK))
-    return Target(named_NJ=_named(kept_NK, tail_N * known_N))
+        mass_NJ = _kept_then_label(kept_NK, no_mass_N)
+        return SparseTarget(mass_NJ=mass_NJ, other_mass_N=tail_N / num_outside)
+    # "truth": a frame without a label has no class to give its tail to, and is renormalized.
+    kept_NK = torch.where(labelled_N[:, None] > 0, kept_NK, _renormalized(logp_NK))
+    return SparseTarget(mass_NJ=_kept_then_label(kept_NK, tail_N * labelled_N))
+
+
+def split_optional(
+    values_N: Tensor | None, block_frames: int, *, num_blocks: int
+) -> tuple[Tensor | None, ...]:
+    """Blocks of frames, as views; None for every block when there are no values."""
+    if values_N is None:
+        return (None,) * num_blocks
+    return torch.split(values_N, block_frames)
 
 
 def _renormalized(logp_NK: Tensor) -> Tensor:
-    # The softmax: torch's own takes five times as long over so few columns.
+    # A softmax of the logs, so that a frame whose kept probabilities are all tiny stays exact.
+    # By hand: torch.softmax takes five times as long over so few columns.
     scaled_NK = (logp_NK - logp_NK.amax(1, keepdim=True)).exp_()
     return scaled_NK.div_(scaled_NK.sum(1, keepdim=True))
 
 
-def _named(kept_NK: Tensor, label_N: Tensor) -> Tensor:
+def _kept_then_label(kept_NK: Tensor, label_N: Tensor) -> Tensor:
     return torch.cat([kept_NK, label_N[:, None]], dim=1)

@@ -14,8 +14,8 @@ from stages.acoustic.models.model_file import read_model_about
 from stages.contract.errors import MissingPart
 from stages.student.essence import Essence, decode
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.fused import LossParts, essence_loss
-from stages.student.loss.targets import TailPolicy
+from stages.student.loss.definition import LossOptions, LossParts, SoftTargets, TailPolicy
+from stages.student.loss.fused import essence_loss
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.training.batches import Piece, read_batch
@@ -283,8 +283,9 @@ def test_objective_passes_the_settings_to_the_loss(
     found = objective.loss(
         logits.clone(), torch.nn.Identity(), batch.labels_BT[0], (ids, codes, mass)
     )
-    kept = (ids.long(), decode(codes), mass)
-    wanted = essence_loss(logits, batch.labels_BT[0], *kept, hard_weight=hard_weight, tail=tail)
+    soft = SoftTargets(ids_NK=ids, logp_NK=decode(codes), tail_N=mass)
+    options = LossOptions(hard_weight=hard_weight, tail=tail)
+    wanted = essence_loss(logits, batch.labels_BT[0], soft, options)
     assert found.total == wanted.total
     assert found.parts == {"hard": float(wanted.hard), "soft": float(wanted.soft)}
     assert found.num_frames == 17
@@ -326,9 +327,9 @@ def _loss_by_dense_teacher(
     logp = torch.from_numpy(teacher).log_softmax(1).float()
     top, ids = logp.topk(2)
     mass = logp.exp().scatter(1, ids, 0.0).sum(1)
-    return essence_loss(
-        logits, labels, ids, top, mass, hard_weight=0.5, tail=tail, temperature=temperature
-    ).total
+    soft = SoftTargets(ids_NK=ids, logp_NK=top, tail_N=mass)
+    options = LossOptions(hard_weight=0.5, tail=tail, temperature=temperature)
+    return essence_loss(logits, labels, soft, options).total
 
 
 def test_student_learns_at_another_temperature(corpus_directory: Path, tmp_path: Path) -> None:
