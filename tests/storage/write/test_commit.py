@@ -246,7 +246,7 @@ def test_write_that_did_nothing_is_found_before_the_commit(
 
     with monkeypatch.context() as patch:
         patch.setattr(commit, "write_and_sync", lie)
-        with pytest.raises(StoreCorrupt, match="gave back other bytes"):
+        with pytest.raises(StoreCorrupt, match="returned other bytes than were written"):
             writer.write_shard(0, shard_block(writer, 0))
     assert writer.missing_shards() == [0, 1]
     fill_store(path, ABOUT, LENGTHS)
