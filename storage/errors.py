@@ -13,7 +13,7 @@ EssenceError                  the root: the command line prints its message and 
 
 
 class EssenceError(Exception):
-    """Any error that a user, not a programmer, must mend."""
+    """Any error that the user can fix, not the programmer."""
 
 
 class StorageError(EssenceError):

@@ -1,1 +1,1 @@
-"""cache: `essence cache`: soft-label stores, looked at, checked, mended, passed on."""
+"""The commands of `essence cache`: inspect, check, repair, copy, merge and split stores."""

@@ -1,7 +1,7 @@
-"""essence cache: look at one soft-label store, check it, mend it, merge it with others, split it.
+"""essence cache: inspect, check and repair one soft-label store, copy it, merge it, split it.
 
 Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
-What is slow to load is imported inside the commands, as in pipeline/cli.py.
+Slow imports are inside the commands, as in pipeline/cli.py.
 """
 
 import json
@@ -24,10 +24,10 @@ DAMAGED, UNDER_CONSTRUCTION = 3, 4
 
 
 class CacheDoor(click.Group):
-    """Gives damaged and unfinished stores exit codes of their own."""
+    """Exits with separate codes for damaged and for unfinished stores."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; say what is wrong with the store, and exit."""
+        """Run the command. On an error of the store, print it and exit."""
         try:
             return super().invoke(ctx)
         except StoreCorrupt as error:
@@ -96,10 +96,10 @@ def _with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 @click.group(cls=CacheDoor)
 def cache() -> None:
-    """Soft-label stores: look at one, check it, mend it, pass it on; merge several, split one.
+    """Soft-label stores: inspect, check, repair, copy; merge several, split one.
 
     STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr, or the URL of a sealed
-    one: https://host/train.zarr, s3://bucket/train.zarr (repair: a path only).
+    store: https://host/train.zarr, s3://bucket/train.zarr (repair: a path only).
 
     \b
     Exit codes: 0 sound or done, 1 failed, 2 misused, 3 damaged, 4 under construction.
@@ -115,7 +115,7 @@ cache.add_command(split)
 @cache.command()
 @_with_store
 def info(store: "Place", *, as_json: bool) -> None:
-    """What a store holds and what made it. Reads headers only.
+    """Print the content of a store and how it was made. Reads headers only.
 
     \b
     Example: essence cache info work/teacher-5a7227487ef6/train.zarr
@@ -136,7 +136,9 @@ def info(store: "Place", *, as_json: bool) -> None:
 @click.option(
     "--subset", type=SubsetType(), default="1/1", help="With --data: read the nth of t parts."
 )
-@click.option("--allow-partial", is_flag=True, help="Check what is there of an unfinished store.")
+@click.option(
+    "--allow-partial", is_flag=True, help="Check the finished part of an unfinished store."
+)
 def verify(
     store: "Place", *, as_json: bool, data: bool, subset: "Subset", allow_partial: bool
 ) -> None:
@@ -168,7 +170,7 @@ def verify(
 @_with_corpus
 @_with_out("audit.png")
 def audit(store: "Place", *, as_json: bool, corpus: Path | None, out: Path) -> None:
-    """What each k keeps and costs, before a student is trained.
+    """Print what each k keeps and costs, before a student is trained.
 
     Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
     read, and how often the hard label is among the k. Of a store that 'essence teacher' made,
@@ -200,7 +202,7 @@ def audit(store: "Place", *, as_json: bool, corpus: Path | None, out: Path) -> N
     type=click.IntRange(2, 200),
     default=30,
     show_default=True,
-    help="Classes to draw: those with most probability.",
+    help="Classes to draw: the most probable ones.",
 )
 def show(
     store: "Place",
@@ -212,7 +214,7 @@ def show(
     k: int | None,
     classes: int,
 ) -> None:
-    """Draw an utterance's soft labels: classes over time, hard labels upon them, the tail below.
+    """Draw the soft labels of an utterance: classes over time, hard labels, the tail below.
 
     \b
     Example: essence cache show work/teacher-5a7227487ef6/dev.zarr dev-00003 --k 8
@@ -244,12 +246,12 @@ def show(
 
 @cache.command()
 @_with_store
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 def repair(store: "Place", *, as_json: bool, dry_run: bool) -> None:
-    """Take damaged shards out, so that 'essence teacher' makes these, and these only, again.
+    """Remove damaged shards, so that 'essence teacher' makes these again, and only these.
 
-    Reads every byte. What is taken out goes to STORE.quarantine; the store is then under
-    construction, and so is the teacher's folder. The same bytes and digest come back.
+    Reads every byte. Removed shards are moved to STORE.quarantine; the store is then under
+    construction, and so is the teacher's folder. The teacher makes the same bytes again.
 
     \b
     Example: essence cache repair work/teacher-5a7227487ef6/train.zarr
@@ -257,7 +259,7 @@ def repair(store: "Place", *, as_json: bool, dry_run: bool) -> None:
     from pipeline.cache.repair import describe_repair, repair_in_place
 
     if store.folder is None:
-        raise StoreError(f"{store} lies on a server: copy it here, or repair it there")
+        raise StoreError(f"{store} is on a server: copy it to this machine, or repair it there")
     done = repair_in_place(store.folder, dry_run=dry_run)
     click.echo(_json(done) if as_json else describe_repair(done))
 

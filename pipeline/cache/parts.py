@@ -1,6 +1,6 @@
 """essence cache merge | split: one store of several, several of one. See docs/merge-split.md.
 
-What is slow to load is imported inside the commands, as in pipeline/cli.py.
+Slow imports are inside the commands, as in pipeline/cli.py.
 """
 
 import json
@@ -36,14 +36,16 @@ class PlaceHere(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
 OUT = click.argument("out", type=PlaceHere())
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Print what would be made, and make nothing."
+)
 
 
 @click.command()
 @OUT
 @click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...")
 @click.option(
-    "--recode", is_flag=True, help="Fill all shards anew: for stores of other shard sizes."
+    "--recode", is_flag=True, help="Encode all shards again: for stores with different shard sizes."
 )
 @DRY_RUN
 @AS_JSON
@@ -53,8 +55,9 @@ def merge(
     """Make one store at OUT of the utterances of several.
 
     They must hold different utterances of one split, labelled by the same ensemble with the same
-    settings; what differs is said field by field. Every shard is copied byte for byte, and
-    compared with its manifest. The stores may be URLs. Interrupted, the same command goes on.
+    settings; differences are listed field by field. Every shard is copied byte for byte, and
+    compared with its manifest. The stores may be URLs. After an interruption the same command
+    continues.
 
     \b
     Example: essence cache merge train.zarr part-1-of-2.zarr part-2-of-2.zarr
@@ -76,9 +79,9 @@ def merge(
     "--utterances",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     metavar="LIST",
-    help="File of the ids to take, one a line, or each ended by NUL; - is standard input.",
+    help="File with the ids to take, one a line, or each ended by NUL; - is standard input.",
 )
-@click.option("--num-parts", type=click.IntRange(min=2), help="Cut all of it into so many stores.")
+@click.option("--num-parts", type=click.IntRange(min=2), help="Cut the store into this many parts.")
 @DRY_RUN
 @AS_JSON
 def split(
@@ -93,8 +96,8 @@ def split(
     """Cut utterances out of a store, or cut it into parts. STORE stays as it is; it may be a URL.
 
     With --utterances OUT is the new store. With --num-parts OUT is a folder, for stores such as
-    train-1-of-4.zarr, of about as many frames each. The stored values stay what they are, and
-    shards that are wanted entire keep their bytes. Interrupted, the same command goes on.
+    train-1-of-4.zarr, with about the same number of frames each. Stored values do not change, and
+    shards that are taken whole keep their bytes. After an interruption the same command continues.
 
     \b
     Examples: essence cache split train.zarr small.zarr --utterances small.txt

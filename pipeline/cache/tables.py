@@ -21,7 +21,7 @@ NAMED_ORIGINS = 10
 
 
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
-    """All that the headers say."""
+    """Everything that the headers contain."""
     about = asdict(store.about)
     part = store.contents.part
     frames = max(1, store.num_frames)
@@ -92,12 +92,12 @@ def describe_info(facts: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A stranger's text may hold what a terminal obeys."""
+    """The same without control characters: a store may come from an untrusted source."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _origin_rows(origin: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """What a store was merged from or cut out of; nothing of one that was labelled."""
+    """The stores that a store was merged from or cut out of; empty for a teacher's own store."""
     if origin is None:
         return []
     stores, corpora = origin["stores"], origin["corpora"]
@@ -122,9 +122,9 @@ def describe_verified(place: Place, found: Verified, *, data: bool) -> str:
             f"absent: {shards}{more}"
         )
     if found.problems:
-        mend = f"run 'essence cache repair {place}'" if place.folder else "copy it again"
-        mend = "run the same 'essence cache pull' again" if found.num_left_out else mend
-        lines.append(f"{len(found.problems)} problems: {mend}")
+        cure = f"run 'essence cache repair {place}'" if place.folder else "copy it again"
+        cure = "run the same 'essence cache pull' again" if found.num_left_out else cure
+        lines.append(f"{len(found.problems)} problems: {cure}")
     elif found.digest:
         whole = data and found.num_checked == found.num_objects
         lines.append(f"{'sound' if whole else 'nothing wrong with these'}: {found.digest}")

@@ -43,7 +43,7 @@ def _with_transfer(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments and options that both directions have."""
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON instead."),
-        click.option("--dry-run", is_flag=True, help="Say what would be moved, and do nothing."),
+        click.option("--dry-run", is_flag=True, help="Print what would be copied, and do nothing."),
         click.option(
             "--threads",
             type=click.IntRange(1, 64),
@@ -131,7 +131,7 @@ def pull(
     SRC is a path or a URL: https://, s3://, gs://, sftp://, of a store or of a folder with
     train.zarr, dev.zarr, ... DEST is a folder here. Every object is compared with the manifest
     before it gets its name. Stopped or killed, the same command goes on: what is here is not
-    moved again. With --k or --shards the copy is partial, and says so when something is read
+    moved again. With --k or --shards the copy is partial; an error says so when something is read
     that it has not; a later pull adds to it.
 
     \b

@@ -48,7 +48,7 @@ def read_head(place: Place) -> str:
 
 
 def _refuse_unsealed(place: Place) -> NoReturn:
-    """Raise the error that tells why there is no HEAD."""
+    """Raise the error that explains why there is no HEAD."""
     if not place.can_list:
         raise StoreIncomplete(
             f"{place} has no {HEAD}: it is under construction, not copied to its end, or no "

@@ -26,7 +26,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 class ObjectRecord:
     """Size and digest of an object, and the crc32c of a shard's inner chunks, None if absent.
 
-    By the crc32c a reader of one chunk knows that it is that of this shard of this store.
+    The crc32c show a reader of one chunk that the chunk is that of this shard of this store.
     """
 
     num_bytes: int

@@ -14,7 +14,7 @@ from storage.place.remote_ranges import RemoteRanges
 
 
 def find_place(place: Place | Path | str, *, cache: ObjectCache | None = None) -> Place:
-    """A folder of this machine for a path or file://, otherwise what lies behind the URL.
+    """A folder of this machine for a path or file://, otherwise the folder behind the URL.
 
     With `cache`, objects from behind a URL are kept there. A place is returned as it is.
 

@@ -27,7 +27,7 @@ from storage.place.place import Place
 
 MAX_INDICES = 4096  # 4 MiB with 64 chunks to a shard
 # The crc32c of any bytes followed by their own crc32c is this constant, so that one pass over the
-# chunk as it lies there tells whether it is sound.
+# chunk as stored shows whether it is sound.
 SOUND = 0x48674BC7
 
 

@@ -38,7 +38,7 @@ class SoftLabels:
         """Probabilities of the ranks (T, K) and of the tail (T,), scaled to sum to one.
 
         Every figure of kept mass, entropy or divergence starts here. Where the ranks are all
-        `num_classes` classes there is no tail, whatever its code says.
+        `num_classes` classes there is no tail, whatever its code is.
         """
         prob_TK = np.exp(self.logp_TK.astype(np.float64))
         has_tail = self.k < num_classes

@@ -97,7 +97,7 @@ def named_disk_errors(path: Path, objects: dict[str, bytes]) -> Iterator[None]:
         free = _free_bytes(path)
         raise StoreError(
             f"{path} cannot be written ({cause.strerror or cause}): {needed} bytes are needed, "
-            f"{free} are free: make room, or mend the disk; the same command goes on from here"
+            f"{free} are free: make room, or repair the disk; the same command continues from here"
         ) from cause
 
 

@@ -1,12 +1,13 @@
-"""AcousticModel: features in, one row of logits a frame out. Three families that err differently.
+"""AcousticModel: features in, one row of logits a frame out. Families that make unlike errors.
 
-    package.module:factory      a model of the user's own: own_architecture.py
+    package.module:factory      the user's code: own_architecture.py
     tdnn        residual layers over frames t-d, t, t+d with growing dilation d
     gru, lstm   bidirectional recurrence over the whole utterance
     conv        residual gated convolutions, wide and depthwise (the Conformer's convolution module)
 
-Padding never changes a result: what lies behind an utterance's end is zeroed before every layer
-that looks sideways, normalisation is over channels only, recurrences run on packed sequences.
+Padding never changes a result: frames after the end of an utterance are zeroed before every layer
+that reads neighbouring frames, normalisation is over channels only, recurrences run on packed
+sequences.
 
 Shapes: B utterances, T frames of the longest, F feature dims, H hidden channels, C classes.
 """
@@ -37,11 +38,11 @@ SIZES = ("hidden", "layers", "dropout")
 OWN_KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 TDNN_DILATIONS = (1, 2, 4, 6, 8)  # the layers take turns
 CONV_KERNEL_FRAMES = 15
-SMALLEST_STD = 1e-4  # a feature that never changes must not be blown up
+SMALLEST_STD = 1e-4  # a constant feature must not be scaled up
 
 
 class ArchitectureSettings(Settings):
-    """What kind of model, and how large; of one's own, "package.module:factory" and its options."""
+    """Kind and size of a model; for the user's code, "package.module:factory" and its options."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -52,15 +53,15 @@ class ArchitectureSettings(Settings):
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the user's own code."""
+        """Whether it is the user's code."""
         return self.kind not in BUILT_IN
 
     @property
     def options(self) -> dict[str, Any]:
-        """What was said beside the kind."""
-        return {name: getattr(self, name) for name in self._said()}
+        """The options that were given next to the kind."""
+        return {name: getattr(self, name) for name in self._given_options()}
 
-    def _said(self) -> list[str]:
+    def _given_options(self) -> list[str]:
         given = self.model_fields_set - {"kind"}
         return [*(name for name in SIZES if name in given), *(self.model_extra or {})]
 
@@ -73,21 +74,21 @@ class ArchitectureSettings(Settings):
                 raise ValueError(f"{name} is no option of {self.kind}: {hint}")
         elif not OWN_KIND.fullmatch(self.kind):
             known = ", ".join(BUILT_IN)
-            raise ValueError(f"kind {self.kind!r}: wanted {known}, or package.module:factory")
+            raise ValueError(f"kind {self.kind!r}: expected {known}, or package.module:factory")
         return self
 
     @model_serializer(mode="wrap")
-    def _without_unsaid(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The factory of one's own gets what was said, no default of ours."""
+    def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The user's factory receives the options that were given, and no default of this class."""
         values: dict[str, Any] = whole(self)
-        said = {"kind", *self._said()}
-        return {name: v for name, v in values.items() if name in said} if self.is_own else values
+        given = {"kind", *self._given_options()}
+        return {name: v for name, v in values.items() if name in given} if self.is_own else values
 
 
 class TdnnLayer(nn.Module):
     """x + dropout(relu(convolution(norm(x)))), over frames t-d, t, t+d.
 
-    The norm stands before the convolution: behind it, dev frame error on AN4 was a tenth higher.
+    The norm comes before the convolution: after it, dev frame error on AN4 was a tenth higher.
     """
 
     def __init__(self, hidden: int, *, dilation: int, dropout: float) -> None:

@@ -1,13 +1,13 @@
-"""Own architecture: a model of the user's, `architecture: {kind: "package.module:factory", ...}`.
+"""Custom architecture: the user's code, `architecture: {kind: "package.module:factory", ...}`.
 
     def factory(*, feature_dim: int, num_classes: int, **options) -> nn.Module
 
-Its module takes normalised features (B, T, F) and lengths (B,), and gives logits (B, T, C). What
-lies behind an utterance's end must not change what is said of its frames: that is tried, once.
+Its module takes normalised features (B, T, F) and lengths (B,), and returns logits (B, T, C).
+Padding after the end of an utterance must not change its logits: this is checked once.
 
-Naming a factory runs its code. A description that came with somebody else's model may name one
-too: it is imported only where the user's own settings name the same, or where the variable
-ESSENCE_ARCHITECTURES lists it. Processes that this one starts inherit the permission.
+Naming a factory runs its code. The description of a model from another source may name one, too:
+it is imported only if the user's own settings name the same factory, or if the variable
+ESSENCE_ARCHITECTURES lists it. Child processes inherit the permission.
 
 Shapes: B utterances, T frames, F feature dims, C classes.
 """
@@ -34,7 +34,7 @@ CLOSE = 1e-3  # of the largest logit: sums in another order
 
 
 def allow_factories(kinds: Iterable[str]) -> None:
-    """The user's settings name these."""
+    """Permit these factories: the user's settings name them."""
     os.environ[ALLOWED] = ",".join(sorted(_allowed() | set(kinds)))
 
 
@@ -50,10 +50,10 @@ def _allowed() -> set[str]:
 def make_own(
     kind: str, options: dict[str, Any], *, feature_dim: int, num_classes: int
 ) -> nn.Module:
-    """A module of the user's factory. Its weights are drawn from torch's generator.
+    """A new module from the user's factory. Its weights are drawn from torch's generator.
 
     Raises:
-        BadInput: when the factory may not be run, is not there, or gives no module.
+        BadInput: when the factory is not permitted, cannot be found, or returns no module.
     """
     factory = _find_factory(kind)
     try:
@@ -62,22 +62,22 @@ def make_own(
         given = ", ".join(["feature_dim", "num_classes", *options])
         raise BadInput(f"{kind}({given}) failed: {type(cause).__name__}: {cause}") from cause
     if not isinstance(module, nn.Module):
-        raise BadInput(f"{kind} gave a {type(module).__name__}: wanted a torch.nn.Module")
+        raise BadInput(f"{kind} returned a {type(module).__name__}: expected a torch.nn.Module")
     return module
 
 
 def source_digest(kind: str) -> str:
-    """SHA-256 of the file that the factory is written in; empty where there is none."""
+    """SHA-256 of the source file of the factory; empty if there is none."""
     source = getsourcefile(_find_factory(kind))
     return file_digest(Path(source)) if source and Path(source).is_file() else ""
 
 
 @torch.no_grad()
 def check_own(kind: str, module: nn.Module, *, feature_dim: int, num_classes: int) -> None:
-    """Try a new module: shapes, finite numbers, padding and company, weights that can be saved.
+    """Check a new module: shapes, finite values, no effect of padding, weights that can be saved.
 
     Raises:
-        BadInput: saying what was found.
+        BadInput: naming what was found.
     """
     was_training = module.training
     module.eval()
@@ -86,23 +86,23 @@ def check_own(kind: str, module: nn.Module, *, feature_dim: int, num_classes: in
     together_BTF = torch.full((len(utterances), max(PROBE_FRAMES) + 2, feature_dim), PROBE_PADDING)
     for row, utterance_TF in enumerate(utterances):
         together_BTF[row, : len(utterance_TF)] = utterance_TF
-    say = partial(_say, kind, module, num_classes=num_classes)
-    together_BTC = say(together_BTF, torch.tensor(PROBE_FRAMES))
+    run = partial(_run, kind, module, num_classes=num_classes)
+    together_BTC = run(together_BTF, torch.tensor(PROBE_FRAMES))
     for row, utterance_TF in enumerate(utterances):
-        alone_TC = say(utterance_TF[None], torch.tensor([len(utterance_TF)]))[0]
+        alone_TC = run(utterance_TF[None], torch.tensor([len(utterance_TF)]))[0]
         found_TC = together_BTC[row, : len(utterance_TF)]
         difference = float((found_TC - alone_TC).abs().max())
         if difference > CLOSE * max(1.0, float(alone_TC.abs().max())):
             raise BadInput(
                 f"{kind}: an utterance of {len(utterance_TF)} frames has other logits when it is "
-                f"padded beside longer ones (by {difference:.3g}): zero what lies behind each "
-                "length before every layer that looks sideways"
+                f"padded next to longer ones (difference {difference:.3g}): zero the frames after "
+                "each length before every layer that reads neighbouring frames"
             )
     _refuse_unsaveable(kind, module)
     module.train(was_training)
 
 
-def _say(
+def _run(
     kind: str, module: nn.Module, features_BTF: Tensor, lengths_B: Tensor, *, num_classes: int
 ) -> Tensor:
     try:
@@ -115,9 +115,9 @@ def _say(
     wanted = (*features_BTF.shape[:2], num_classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise BadInput(f"{kind}: its module gave {found}, wanted logits (B, T, C) = {wanted}")
+        raise BadInput(f"{kind}: its module returned {found}, expected logits (B, T, C) = {wanted}")
     if logits.dtype != torch.float32:
-        raise BadInput(f"{kind}: its logits are {logits.dtype}, wanted torch.float32")
+        raise BadInput(f"{kind}: its logits are {logits.dtype}, expected torch.float32")
     live_BT = torch.arange(features_BTF.shape[1]) < lengths_B[:, None]
     if not logits[live_BT].isfinite().all():
         raise BadInput(f"{kind}: not all of its logits are finite")
@@ -139,8 +139,8 @@ def _refuse_unsaveable(kind: str, module: nn.Module) -> None:
 def _find_factory(kind: str) -> Callable[..., Any]:
     if not is_allowed(kind):
         raise BadInput(
-            f"the architecture {kind} is code that nobody here has named, it is not run: if you "
-            f"trust it, use it in your own settings, or set {ALLOWED}={kind}"
+            f"the architecture {kind} is code that your settings do not name, so it is not run: if "
+            f"you trust it, name it in your settings, or set {ALLOWED}={kind}"
         )
     module_name, _, name = kind.partition(":")
     try:

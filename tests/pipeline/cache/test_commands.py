@@ -132,7 +132,7 @@ def test_exit_codes_are_the_same_for_a_url(url: str) -> None:
     assert "copy it again" in result.stdout
     result = cache("repair", url)
     assert result.exit_code == 1
-    assert f"{url} lies on a server" in result.stderr
+    assert f"{url} is on a server" in result.stderr
     memory.rm_file(f"{url}/HEAD")
     for command in ("info", "verify", "audit"):
         assert cache(command, url).exit_code == UNDER_CONSTRUCTION

@@ -93,10 +93,10 @@ def test_factory_without_permission_is_not_imported(
     written.write_text("raise SystemExit('imported')")
     monkeypatch.delenv(ALLOWED)
     sys.modules.pop("my_models")
-    with pytest.raises(BadInput, match="code that nobody here has named, it is not run"):
+    with pytest.raises(BadInput, match="code that your settings do not name, so it is not run"):
         load_model(directory, "cpu")
     monkeypatch.setenv(ALLOWED, "other:thing, my_models")
-    with pytest.raises(BadInput, match="nobody here has named"):
+    with pytest.raises(BadInput, match="your settings do not name"):
         load_model(directory, "cpu")
     system = System(
         name="theirs",
@@ -196,19 +196,19 @@ def _no_weights(**_: int) -> nn.Module:
 
 
 BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
-    "padding": (lambda **_: SeesPadding(), "has other logits when it is padded beside longer"),
-    "company": (lambda **_: SeesCompany(), "has other logits when it is padded beside longer"),
+    "padding": (lambda **_: SeesPadding(), "has other logits when it is padded next to longer"),
+    "company": (lambda **_: SeesCompany(), "has other logits when it is padded next to longer"),
     "classes": (
         lambda **_: Good(3),
         r"gave \(3, 13, 3\), wanted .* = \(3, 13, 5\)",
     ),
     "type": (lambda **_: Half(), r"are torch\.float16, wanted torch\.float32"),
     "infinite": (lambda **_: Endless(), "not all of its logits are finite"),
-    "tuple": (lambda **_: Tuples(), "gave tuple, wanted logits"),
+    "tuple": (lambda **_: Tuples(), "returned tuple, expected logits"),
     "raises": (lambda **_: Falls(), "failed on features .* IndexError: somewhere"),
     "shares": (lambda **_: Shares(), "no two names may share one tensor"),
     "weights": (_no_weights, "no weights to train"),
-    "no module": (lambda **_: 7, "gave a int: wanted a torch.nn.Module"),
+    "no module": (lambda **_: 7, "returned a int: expected a torch.nn.Module"),
     "arguments": (lambda width: Good(width), r"\(feature_dim, num_classes\) failed: TypeError"),
     "no function": (3, "has no function factory"),  # type: ignore[dict-item]
 }
