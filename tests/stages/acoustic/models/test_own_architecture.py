@@ -124,7 +124,7 @@ def test_permission_is_added_to_what_is_there(monkeypatch: pytest.MonkeyPatch) -
     "kind", ["lstmm", "os.system", "os:system:x", ":f", "m:", "../m:f", "m:f()", "a-b:c", ""]
 )
 def test_kind_that_is_no_architecture_is_refused(kind: str) -> None:
-    with pytest.raises(ValidationError, match=r"kind|wanted"):
+    with pytest.raises(ValidationError, match=r"kind|expected"):
         _own(kind)
 
 
@@ -200,9 +200,9 @@ BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
     "company": (lambda **_: SeesCompany(), "has other logits when it is padded next to longer"),
     "classes": (
         lambda **_: Good(3),
-        r"gave \(3, 13, 3\), wanted .* = \(3, 13, 5\)",
+        r"returned \(3, 13, 3\), expected .* = \(3, 13, 5\)",
     ),
-    "type": (lambda **_: Half(), r"are torch\.float16, wanted torch\.float32"),
+    "type": (lambda **_: Half(), r"are torch\.float16, expected torch\.float32"),
     "infinite": (lambda **_: Endless(), "not all of its logits are finite"),
     "tuple": (lambda **_: Tuples(), "returned tuple, expected logits"),
     "raises": (lambda **_: Falls(), "failed on features .* IndexError: somewhere"),
