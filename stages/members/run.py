@@ -17,6 +17,7 @@ from stages.members.member import LoadedMember, Member, MemberAbout
 from stages.members.posterior_gate import check_posteriors
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import EssenceError
+from storage.files.fingerprint import SHORT
 
 
 def compute_posteriors(
@@ -97,8 +98,8 @@ def refuse_other_corpus(about: MemberAbout, corpus: CorpusFile, *, name: str) ->
         found, wanted = getattr(about, field), getattr(corpus.about, field)
         if found not in (wanted, None):  # None: the member reads no features
             raise BadInput(
-                f"{name}: the member's {field} is {found}, {corpus.path} has "
-                f"{wanted}: train it on this corpus, or leave it out"
+                f"{name}: the member's {field} is {str(found)[:SHORT]}, {corpus.path} has "
+                f"{str(wanted)[:SHORT]}: train it on this corpus, or leave it out"
             )
 
 

@@ -239,7 +239,7 @@ def test_model_of_other_classes_is_refused(house, tmp_path):
     about = json.loads((other / ABOUT_FILE).read_text())
     about["class_inventory"] = "of another corpus"
     (other / ABOUT_FILE).write_text(json.dumps(about))
-    with pytest.raises(BadInput, match="other has the classes of another c"):
+    with pytest.raises(BadInput, match="other: the member's class_inventory is of another c"):
         evaluate(house, tmp_path / "out", make_system(tmp_path, "other"))
     assert list((tmp_path / "out").iterdir()) == []
 
