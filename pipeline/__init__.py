@@ -1,1 +1,1 @@
-"""Top floor: the command line, the settings, the flow on one page, freshness, progress."""
+"""The command line, the settings, the flow on one page, and the work directory."""

@@ -28,8 +28,8 @@ def main() -> None:
     corpus -> ensemble -> teacher -> student -> evaluate -> report
 
     The ensemble runs once over the corpus; for every frame the K most probable classes are kept
-    in a small store. Students train from that store and the correct labels, with any k <= K, as
-    often as you like, and never touch the teacher again.
+    in a small store. Students train from that store and the hard labels, with any k <= K, any
+    number of times, without the ensemble.
 
     \b
     Begin:                  essence run
@@ -42,9 +42,9 @@ def main() -> None:
 @with_workers
 @with_job
 def run(job: "Job") -> None:
-    """Do all that is not fresh, and print the table.
+    """Make everything that is not fresh, and print the table.
 
-    Reads the settings, writes below `work_dir`. Stopped by Ctrl-C, it goes on at the next call.
+    Reads the settings, writes below `work_dir`. After Ctrl-C the same command goes on.
 
     \b
     Example: essence run --set student.k=4
@@ -64,9 +64,9 @@ def corpus(job: "Job") -> None:
     """source -> corpus: features, hard labels, transcripts, lang.
 
     Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
-    test.h5, lang/ and summary.json. Speech that nobody transcribed joins train from the folders
-    corpus.kaldi.unlabelled; corpus.kaldi.labelled_share tries that out (docs/untranscribed.md), and
-    train-labelled.txt lists what has hard labels then.
+    test.h5, lang/ and summary.json. Untranscribed speech joins train from the folders
+    corpus.kaldi.unlabelled. labelled_share withholds hard labels to try that out
+    (docs/untranscribed.md); train-labelled.txt lists the utterances that keep theirs.
 
     \b
     Example: essence corpus --set corpus.spoken.hours=0.2
@@ -83,8 +83,8 @@ def ensemble(job: "Job") -> None:
     """corpus -> members: one acoustic model each, on hard labels.
 
     Reads work/corpus-*/. Writes work/member-*/: model.safetensors, model.json, metrics.jsonl.
-    Members that are there stay when another is added. Of a member with `posteriors: DIR`, a
-    model of somebody else's, it checks the archives there and writes member.json.
+    Members that are fresh stay when another is added. For a member with `posteriors: DIR`, a
+    model trained elsewhere, it checks the archives in DIR and writes member.json.
 
     \b
     Example: essence ensemble --device cuda
@@ -104,9 +104,9 @@ def teacher(job: "Job") -> None:
     Reads work/corpus-*/ and work/member-*/. Writes work/teacher-*/: a soft-label store for every
     split (train.zarr, dev.zarr) and summary.json.
 
-    One shard after the other in this process; with --workers or --scheduler, one shard a task of a
-    Dask cluster, to the same bytes (docs/cluster.md). Ctrl-C, a killed worker or a lost scheduler
-    cost the shards under way: the same command makes what is missing, here or on any cluster.
+    One shard after another in this process; with --workers or --scheduler each shard is a task of
+    a Dask cluster, with the same bytes (docs/cluster.md). After Ctrl-C, a killed worker or a lost
+    scheduler the same command makes the missing shards, here or on any cluster.
 
     \b
     Example: essence teacher --set teacher.kept=64
@@ -149,14 +149,16 @@ def student(job: "Job") -> None:
 )
 @click.option("--no-evaluate", is_flag=True, help="Train only: no word error rates.")
 @click.option("--json", "form", flag_value="json", help="Print JSON instead.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV instead, a line a student.")
+@click.option(
+    "--csv", "form", flag_value="csv", help="Print CSV instead, one line for each student."
+)
 def sweep(
     job: "Job", *, grid: SweepGrid, num_jobs: int, no_evaluate: bool, form: str | None
 ) -> None:
-    """Many students from one store: a grid of settings, several seeds, one table.
+    """Many students from one store: combinations of settings, several seeds, one table.
 
     Reads work/corpus-*/ and work/teacher-*/, never the ensemble. Writes work/student-*/ and
-    work/evaluation-*/, as `student` and `evaluate` do; what is there is not made again. A student
+    work/evaluation-*/, as `student` and `evaluate` do; what is fresh is not made again. A student
     that fails does not stop the others: it is listed at the end, with exit code 1. Stopped by
     Ctrl-C, the same command goes on. Settings that no option names are those of the settings file.
 
@@ -210,7 +212,7 @@ def report(job: "Job") -> None:
 @main.command()
 @with_job
 def status(job: "Job") -> None:
-    """What is fresh, what is begun, what is to do. Changes nothing.
+    """List artefacts as fresh, begun or to do. Changes nothing.
 
     \b
     Example: essence status --set student.k=4

@@ -1,4 +1,4 @@
-"""Errors of the top floor. The command line exits with 2 for a SettingsError, 1 for the rest.
+"""Errors of pipeline/. The command line exits with 2 for a SettingsError, with 1 for the rest.
 
 EssenceError
 ├── SettingsError      pipeline.yaml, --set or an option is not what it should be
@@ -6,7 +6,7 @@ EssenceError
     ├── NotMadeYet     what it reads is not in the work directory
     ├── ClusterFailed  the cluster is gone, or its workers die
     ├── InUse          another process is making the same thing
-    └── Changed        an artefact is not what was written
+    └── Changed        an artefact is not as it was written
 """
 
 from storage.errors import EssenceError
@@ -33,10 +33,10 @@ class InUse(FlowError):
 
 
 class Changed(FlowError):
-    """An artefact is not what was written."""
+    """An artefact is not as it was written."""
 
 
 def in_words(cause: Exception) -> str:
-    """A failure in one line; of one that is not ours, its kind too."""
+    """A failure in one line; with its type, unless it is an EssenceError."""
     text = " ".join(str(cause).split())
     return text if isinstance(cause, EssenceError) else f"{type(cause).__name__}: {text}"

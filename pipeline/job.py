@@ -1,4 +1,4 @@
-"""Job: what one command is about: its settings, where things lie, where progress is shown."""
+"""Job: what one command works with: settings, work directory, recipes, device, progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Job:
     progress: Progress
     workers: Workers = field(default_factory=Workers)
     ranks: Ranks = ALONE
-    _noted: set[Path] = field(default_factory=set, init=False)  # fresh artefacts
+    _noted: set[Path] = field(default_factory=set, init=False)  # fresh artefacts, noted once
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -50,33 +50,33 @@ class Job:
         """The device that models run on.
 
         Raises:
-            SettingsError: where this machine has no such device.
+            SettingsError: when this machine has no such device.
         """
-        said = self.settings.device
-        if self.ranks.size > 1 and said not in ("cpu", "cuda"):
+        asked = self.settings.device
+        if self.ranks.size > 1 and asked not in ("cpu", "cuda"):
             raise SettingsError(
-                f"device {said}: under torchrun wanted cpu, or cuda: each rank takes its own GPU"
+                f"device {asked}: under torchrun wanted cpu, or cuda: each rank takes its own GPU"
             )
-        device = own_device(said)
+        device = own_device(asked)
         kind, _, number = device.partition(":")
         count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}[kind]
         if int(number or 0) >= count:
             found = f"{count} of that kind" if count else "none of that kind"
             raise SettingsError(
-                f"device {device}: found {found} here: use --device cpu, or another"
+                f"device {device}: this machine has {found}: use --device cpu, or another"
             )
         return device
 
     @property
     def teacher_device(self) -> str:
-        """The device of the teacher; that of a cluster's workers may be missing here."""
+        """The device of the teacher; that of a cluster's workers need not exist on this machine."""
         return self.settings.device if self.workers.scheduler else self.device
 
     def is_fresh(self, recipe: Recipe) -> bool:
-        """Is it made already? If so, it is noted, once a command.
+        """Does it exist, complete? If so, a note tells that, once a command.
 
         Raises:
-            Changed: when one of its files is not what was written.
+            Changed: when one of its files is not as it was written.
         """
         return self.ranks.first(lambda: b"fresh" if self._is_fresh(recipe) else b"") == b"fresh"
 

@@ -1,4 +1,4 @@
-"""Systems: what can be evaluated, and under which name people find it in the tables."""
+"""Systems: what can be evaluated, and its name in tables and report."""
 
 from collections.abc import Iterator, Set
 from dataclasses import replace
@@ -35,7 +35,7 @@ def ensemble_of(job: Job) -> System:
 
 
 def students_of(job: Job) -> Iterator[System]:
-    """Every student of this corpus that is here; no two have the same name."""
+    """Every student of this corpus that is made; no two have the same name."""
     usual = _usual_inputs(job)
     default = job.settings.student.model_dump(mode="json")
     recipes = list(job.recipes.students_found())
@@ -58,7 +58,7 @@ def students_of(job: Job) -> Iterator[System]:
 
 
 def _usual_inputs(job: Job) -> Set[tuple[str, str]]:
-    """What the student of the settings learns from; another's store or teacher is named."""
+    """Inputs of the student of the settings. A student's name tells inputs other than these."""
     if job.settings.student.store is not None:
         return job.recipes.student(job.settings.student).inputs.items()
     return {
@@ -68,7 +68,7 @@ def _usual_inputs(job: Job) -> Set[tuple[str, str]]:
 
 
 def _group(recipe: Recipe, default: dict[str, Any]) -> str:
-    """What students share that differ in their seed alone: the report pools them."""
+    """The same for students that differ in their seed alone: the report pools them."""
     settings = _with_one_seed(recipe.settings, default)
     return fingerprint({"settings": settings, "inputs": recipe.inputs})
 
@@ -91,22 +91,22 @@ def _one_model(
 
 
 def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
-    """`k=8`, or `hard labels`; then what differs from the student of the settings."""
+    """`k=8`, or `hard labels`, then the settings in which it differs from `default`."""
     on_hard_labels = student["hard_weight"] == 1
     first = "hard labels" if on_hard_labels else f"k={student['k']}"
-    passed_over = {"k", "name"} | ({"hard_weight"} if on_hard_labels else set())
+    left_out = {"k", "name"} | ({"hard_weight"} if on_hard_labels else set())
     if student["training"]["patience"] >= student["training"]["epochs"]:
-        passed_over.add("training.patience")  # it was never used up
+        left_out.add("training.patience")  # longer than the training: without effect
     unlike = differences(student, default)
-    return " ".join([first, *(_said(key, x) for key, x in unlike if key not in passed_over)])
+    return " ".join([first, *(_named(key, x) for key, x in unlike if key not in left_out)])
 
 
 def differences(
     found: dict[str, Any], default: dict[str, Any], *, below: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Key, as `--set` has it, and value of every setting that is another one in `default`.
+    """Dotted key and value of every setting that `default` has another value of.
 
-    An architecture of the user's own is one value: its options are not those of another.
+    A user's own architecture is one value, since its options are not those of another.
     """
     for key, value in found.items():
         usual = default.get(key)
@@ -117,7 +117,7 @@ def differences(
             yield f"{below}{key}", value
 
 
-def _said(key: str, value: Any) -> str:
+def _named(key: str, value: Any) -> str:
     if key == "architecture":
         return describe_architecture(value)
     last = key.rpartition(".")[2]

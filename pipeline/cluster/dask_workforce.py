@@ -1,8 +1,8 @@
 """ClusterWorkforce: the teacher's shards on the workers of a Dask cluster, one shard a task.
 
-A worker that dies costs the time of its shard: the scheduler gives it to another, and whoever
-commits it first has written it. What fails everywhere is named after a few attempts. Knows nothing
-of how the cluster came to be: workers.py does.
+When a worker dies, the scheduler gives its shard to another; the first commit of a shard counts. A
+shard that fails on several workers is an error that names it. How the cluster is started or found
+is in workers.py.
 """
 
 import functools
@@ -20,28 +20,28 @@ from stages.contract.progress import SilentProgress, Task
 from stages.teacher.shard_work import Ensemble, Labeller, ShardDone, ShardWork
 from storage.errors import EssenceError
 
-RETRIES = 1  # of a task that raises: a disk may have been away for a moment
+RETRIES = 1  # of a task that raises, since a network file system may fail for a moment
 POLL_SECONDS = 1.0
-LOOK_SECONDS = 10.0  # without a result: who is there?
-UNDECIDED = ("lost", "pending")  # a worker died with the result: another looks at that shard
+LOOK_SECONDS = 10.0  # without a result, until workers are counted
+UNDECIDED = ("lost", "pending")  # a worker died with the result: the shard is done again
 GPU = "GPU"  # `dask worker --resources GPU=1`
 
 
 class ClusterWorkforce:
-    """Hands shards to whatever workers there are, now or later."""
+    """Submits shards to the workers of a scheduler, also to those that join later."""
 
     def __init__(self, client: Client, *, note: Callable[[str], None]) -> None:
         self._client = client
         self._note = note
         self._address = client.scheduler_info()["address"]
-        self._said = ""
+        self._noted = ""
 
     def do(self, works: Sequence[ShardWork], *, task: Task) -> Generator[ShardDone]:
         """Each work once, in the order in which they are done.
 
         Raises:
-            ClusterFailed: when the scheduler is gone, or workers die of a shard.
-            EssenceError: what a worker found wrong.
+            ClusterFailed: when the scheduler does not answer, or a shard kills its workers.
+            EssenceError: raised by a worker.
         """
         if not works:
             return
@@ -64,7 +64,10 @@ class ClusterWorkforce:
                 shards = f"{len(works) - len(under_way)}/{len(works)}"
                 task.advance(work.num_frames * len(work.ensemble.members), shards=shards)
                 yield done
-        except (OSError, TimeoutError) as cause:  # what the client says when nobody answers
+        except (
+            OSError,
+            TimeoutError,
+        ) as cause:  # of the client, when the scheduler does not answer
             raise self._lost() from cause
         finally:
             self._cancel([future for future, _ in under_way.values()])
@@ -88,12 +91,12 @@ class ClusterWorkforce:
                 return finished.get(timeout=POLL_SECONDS)
             waited += POLL_SECONDS
             if waited % LOOK_SECONDS < POLL_SECONDS:
-                self._say_who_is_missing(needs_gpu=needs_gpu)
+                self._note_missing(needs_gpu=needs_gpu)
 
     def _result(self, future: "Future[ShardDone]", work: ShardWork) -> ShardDone:
         if future.status == "finished":
             return future.result()
-        if future.status == "cancelled":  # the client does that when its connection breaks
+        if future.status == "cancelled":  # the client's connection broke
             raise self._lost()
         cause = future.exception()
         if isinstance(cause, EssenceError):
@@ -102,8 +105,9 @@ class ClusterWorkforce:
         if isinstance(cause, KilledWorker):
             raise ClusterFailed(
                 f"{shard}: {cause.allowed_failures + 1} workers died while they labelled it, the "
-                f"last one was {cause.last_worker.address}: see its log; where memory is short, "
-                "lower teacher.batch_frames or teacher.loaded_megabytes. The same command goes on"
+                f"last one was {cause.last_worker.address}: see its log. If it ran out "
+                "of memory, lower teacher.batch_frames or teacher.loaded_megabytes. Then run the "
+                "same command again"
             ) from cause
         raise ClusterFailed(
             f"{shard}: a worker failed: {type(cause).__name__}: {cause}: "
@@ -113,25 +117,25 @@ class ClusterWorkforce:
     def _lost(self) -> ClusterFailed:
         return ClusterFailed(
             f"the scheduler at {self._address} does not answer any more: start it and its workers "
-            "again; the same command goes on, shards that were committed are not made again"
+            "again, then run the same command: committed shards are not made again"
         )
 
     def _refuse_unfit_workers(self, ensemble: Ensemble) -> None:
-        """Ask everybody who is there; who comes later is asked with its first shard."""
+        """Check the workers that are connected; later ones are checked with their first shard."""
         found = self._client.run(_look, ensemble, on_error="return")
         for worker, answer in found.items():
             if isinstance(answer, EssenceError):
                 raise type(answer)(f"worker {worker}: {answer}") from answer
             if isinstance(answer, BaseException):
                 raise ClusterFailed(
-                    f"worker {worker} cannot be asked: {type(answer).__name__}: {answer}: "
+                    f"worker {worker} cannot be checked: {type(answer).__name__}: {answer}: "
                     "install the same essence there"
                 ) from answer
         if len({*found.values()}) > 1:
             kinds = ", ".join(
                 f"{number} of {name}" for name, number in Counter(found.values()).items()
             )
-            self._note(f"workers are unlike each other ({kinds}): last bits may differ")
+            self._note(f"workers differ ({kinds}): last bits of their results may differ")
         for worker, state in self._workers().items():
             if state["nthreads"] > 1:
                 self._note(
@@ -139,22 +143,22 @@ class ClusterWorkforce:
                     "time: start workers with --nthreads 1"
                 )
 
-    def _say_who_is_missing(self, *, needs_gpu: bool) -> None:
+    def _note_missing(self, *, needs_gpu: bool) -> None:
         workers = self._workers().values()
         missing = ""
         if not workers:
-            missing = f"no worker yet: start them with 'dask worker {self._address}'"
+            missing = f"no worker yet: start workers with 'dask worker {self._address}'"
         elif needs_gpu and not any(state["resources"].get(GPU) for state in workers):
-            missing = "no worker has a GPU to give: start them with --resources GPU=1"
-        if missing and missing != self._said:
+            missing = "no worker offers a GPU: start workers with --resources GPU=1"
+        if missing and missing != self._noted:
             self._note(f"waiting: {missing}")
-        self._said = missing
+        self._noted = missing
 
     def _workers(self) -> dict[str, Any]:
         return dict(self._client.scheduler_info()["workers"])
 
     def _cancel(self, futures: "Sequence[Future[ShardDone]]") -> None:
-        with suppress(Exception):  # the scheduler may be gone, and with it what was to be cancelled
+        with suppress(Exception):  # the scheduler may have ended, and the tasks with it
             self._client.cancel(futures)
 
 
@@ -164,7 +168,7 @@ def _needs_gpu(ensemble: Ensemble) -> bool:
 
 @functools.cache
 def _labeller() -> Labeller:
-    """This worker process's own: what it has loaded stays for its next shard."""
+    """One for each worker process: loaded members stay for its next shard."""
     return Labeller()
 
 
@@ -173,10 +177,10 @@ def _do(work: ShardWork) -> ShardDone:
         with SilentProgress().task("", total=0, unit="") as task:
             return _labeller().do(work, task=task)
     except EssenceError as error:
-        told = type(error)(str(error))
-    raise told  # alone: what caused it may hold what cannot travel, and it would be lost with it
+        plain = type(error)(str(error))
+    raise plain  # without its cause, which may not be picklable
 
 
 def _look(ensemble: Ensemble) -> str:
-    """What this worker computes with; it has then loaded what it needs."""
+    """Versions and hardware of this worker, after it has loaded the ensemble."""
     return _labeller().probe(ensemble)

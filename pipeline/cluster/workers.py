@@ -1,7 +1,7 @@
-"""Workers: where the teacher's shards are done: here, in processes of our own, or on a cluster.
+"""Workers: the processes that label the teacher's shards: this one, local ones, or a Dask cluster.
 
-Dask speaks pickle and asks nobody who he is: whoever reaches a port runs code. So our own cluster
-listens on loopback alone, and one that is not on this machine must speak TLS.
+Dask's protocol is pickle without authentication: a program that reaches a port can run code. So
+the local cluster listens on loopback only, and a scheduler on another machine must use TLS.
 """
 
 import ipaddress
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 20
-# In a terminal Ctrl-C reaches all processes: only the command itself is to act on it.
+# In a terminal Ctrl-C reaches all processes; only the command itself must act on it.
 IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """What the command line says of them. `insecure`: tcp to another machine is allowed."""
+    """Options of the command line. `insecure` allows tcp:// to another machine."""
 
     number: int | None = None
     scheduler: str | None = None
@@ -45,7 +45,9 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.number is not None and self.scheduler is not None:
-            raise SettingsError("--workers starts processes here, --scheduler asks others: use one")
+            raise SettingsError(
+                "--workers starts processes here, --scheduler uses others: give one"
+            )
         if self.scheduler is not None:
             _refuse_open_scheduler(self.scheduler, insecure=self.insecure)
 
@@ -75,11 +77,11 @@ def label_with_workers(
 
 @contextmanager
 def workforce(workers: Workers, *, device: str, note: Callable[[str], None]) -> Iterator[Workforce]:
-    """Whoever does the shards, for as long as the context lasts.
+    """What labels the shards, until the context ends.
 
     Raises:
-        MissingPart: where Dask is wanted and not installed.
-        ClusterFailed: where no scheduler answers.
+        MissingPart: when Dask is needed and not installed.
+        ClusterFailed: when no scheduler answers.
     """
     if workers.number is None and workers.scheduler is None:
         yield ThisProcess()
@@ -125,12 +127,12 @@ def _local_cluster(number: int, *, device: str) -> "Iterator[SpecCluster]":
     from distributed import Nanny, Scheduler, Security, SpecCluster
 
     listens: dict[str, Any] = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
-    plain = Security(require_encryption=False)  # whatever the settings of Dask say of clusters
+    plain = Security(require_encryption=False)  # overrides Dask's own configuration
     with tempfile.TemporaryDirectory(prefix="essence-workers-") as scratch:
         options = {
             **listens,
             "nthreads": 1,
-            "memory_limit": 0,  # the system's limit counts, not a guess
+            "memory_limit": 0,  # none: Dask would kill workers at a share that it guesses
             "local_directory": scratch,
             "preload": [IGNORE_CTRL_C],
             "silence_logs": CRITICAL,
@@ -153,15 +155,15 @@ def _local_cluster(number: int, *, device: str) -> "Iterator[SpecCluster]":
 
 
 def _own_options(number: int, *, device: str) -> list[dict[str, Any]]:
-    """What sets one local worker apart: its graphics card."""
+    """Options of each local worker: its GPU."""
     if not device.startswith("cuda"):
         return [{} for _ in range(number)]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
     if device != "cuda" or number > len(cards):
         raise SettingsError(
-            f"--workers {number} with device {device}: {len(cards)} cards are here, each worker "
-            "takes one: use --device cuda, and as many workers as there are cards"
+            f"--workers {number} with device {device}: this machine has {len(cards)} GPUs and each "
+            "worker takes one: use --device cuda, and at most as many workers as GPUs"
         )
     return [
         {"env": {"CUDA_VISIBLE_DEVICES": card}, "resources": {"GPU": 1}} for card in cards[:number]
@@ -176,9 +178,9 @@ def _refuse_open_scheduler(address: str, *, insecure: bool) -> None:
         )
     if parts.scheme == "tcp" and not insecure and not _is_loopback(parts.hostname):
         raise SettingsError(
-            f"--scheduler {address} is neither on this machine nor encrypted: whoever reaches its "
-            "port runs code as you. Use tls:// (docs/cluster.md), or --insecure where nobody else "
-            "reaches that network"
+            f"--scheduler {address} is neither on this machine nor encrypted: any program that "
+            "reaches its port can run code as you. Use tls:// (docs/cluster.md), or --insecure on "
+            "a network that no one else can reach"
         )
 
 
@@ -186,5 +188,5 @@ def _is_loopback(host: str) -> bool:
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except OSError:
-        return False  # who connects will say that there is no such host
+        return False  # connecting to it gives the error for an unknown host
     return all(ipaddress.ip_address(str(ip).partition("%")[0]).is_loopback for ip in found)

@@ -1,8 +1,8 @@
-"""Contents: what the files of an artefact were when it was made, and whether they still are.
+"""Contents: digests of an artefact's files, taken when it was made, and the check against them.
 
     work/student-3f9c0a71b2d4/files.sha256    as `sha256sum -c files.sha256` reads it
 
-Corpus files, stores and weights are not listed: their readers check them block by block.
+Corpus files, stores and weights are not listed: their readers check every block that they read.
 """
 
 import re
@@ -23,17 +23,17 @@ _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>[^\n]+)")
 
 
 def list_contents(directory: Path) -> None:
-    """Write the list of an artefact that is whole."""
+    """Write the list of a complete artefact."""
     names = [path.relative_to(directory).as_posix() for path in sorted(_files(directory))]
     lines = [f"{file_digest(directory / name)}  {name}\n" for name in names]
     publish_file(directory / LIST, "".join(lines).encode())
 
 
 def read_json(model: type[M], path: Path) -> M:
-    """A JSON file of ours.
+    """A JSON file of an artefact.
 
     Raises:
-        Changed: where it is missing or not what was written.
+        Changed: when it is missing, or not as it was written.
     """
     try:
         return model.model_validate_json(path.read_bytes())
@@ -45,7 +45,7 @@ def read_json(model: type[M], path: Path) -> M:
 
 
 def refuse_changed(directory: Path) -> None:
-    """Compare every listed file with the list. Without a list there is nothing to compare.
+    """Compare every listed file with its digest. An artefact without a list passes.
 
     Raises:
         Changed: naming the file, and what to do.
@@ -65,7 +65,7 @@ def _refuse_changed_file(directory: Path, name: str, *, wanted: str) -> None:
     found = file_digest(path) if path.is_file() else "no file"
     if found != wanted:
         raise Changed(
-            f"{path} is not what was written (found {found[:12]}, wanted {wanted[:12]}): "
+            f"{path} has changed (found sha256 {found[:12]}, wanted {wanted[:12]}): "
             f"remove {directory} and make it again"
         )
 

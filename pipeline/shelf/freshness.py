@@ -1,11 +1,11 @@
-"""Freshness: what an artefact is made of decides its name; a name that is there is fresh.
+"""Freshness: an artefact is named by what it is made of, and is fresh if that name exists.
 
-    work/student-3f9c0a71b2d4/            made, whole, never changed again
+    work/student-3f9c0a71b2d4/            complete, never changed again
     work/student-3f9c0a71b2d4.partial/    under construction, or left by an interrupted run
 
 A recipe is the stage, its settings and the fingerprints of its inputs. Another setting gives
-another name, so nothing is overwritten, and going back finds the old artefact still there.
-Whether an artefact is still what was written, contents.py knows.
+another name: nothing is overwritten, and with the old setting the old artefact is found again.
+contents.py checks that the files of an artefact are still as they were written.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What an artefact is made of. `shown_as` and `remarks` are for people and do not count."""
+    """What an artefact is made of. `shown_as` and `remarks` are for display and do not count."""
 
     stage: str
     settings: dict[str, Any]
@@ -53,22 +53,22 @@ class Fill(Protocol):
     """A stage, with everything but its directory given."""
 
     def __call__(self, *, directory: Path) -> object:
-        """Fill `directory`; what an interrupted run left there may be used."""
+        """Fill `directory`, which may hold what an interrupted run left."""
 
 
 class Shelf:
-    """The work directory: finds what is made, and makes room for what is not."""
+    """The work directory: finds artefacts, and publishes new ones."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._checked: set[Path] = set()
 
     def place(self, recipe: Recipe) -> Path:
-        """Where the artefact lies, or will lie."""
+        """Directory of the artefact, whether it exists or not."""
         return self.directory / recipe.name
 
     def is_fresh(self, recipe: Recipe) -> bool:
-        """Is the artefact there, whole?"""
+        """Does the artefact exist, complete?"""
         return (self.place(recipe) / RECORD).is_file()
 
     def is_begun(self, recipe: Recipe) -> bool:
@@ -80,7 +80,7 @@ class Shelf:
 
         Raises:
             NotMadeYet: naming the command that makes it.
-            Changed: where a file of it is not what was written.
+            Changed: when one of its files is not as it was written.
         """
         if not self.is_fresh(recipe):
             raise NotMadeYet(f"{self.place(recipe)} is not there: run 'essence {command}' first")
@@ -88,7 +88,7 @@ class Shelf:
         return self.place(recipe)
 
     def check(self, place: Path) -> None:
-        """Compare an artefact's files with what was written: once, since it never changes.
+        """Compare an artefact's files with their digests, once: it never changes.
 
         Raises:
             Changed: naming the file.
@@ -98,7 +98,7 @@ class Shelf:
             self._checked.add(place)
 
     def found(self, stage: str) -> Iterator[Recipe]:
-        """The recipes of everything of a stage that is here, in the order of names."""
+        """Recipes of all artefacts of a stage, ordered by name."""
         for record in sorted(self.directory.glob(f"{stage}-*/{RECORD}")):
             if not record.parent.name.endswith(PARTIAL):
                 made = read_record(record.parent)
@@ -108,27 +108,27 @@ class Shelf:
                     inputs=made["inputs"],
                     remarks=made["remarks"],
                 )
-                if recipe.name == record.parent.name:  # not somebody's copy or backup
+                if recipe.name == record.parent.name:  # no copy under another name
                     yield recipe
 
     def make(self, recipe: Recipe, fill: Fill) -> Path:
-        """The artefact's directory; where it is not fresh, `fill` fills it, then it is published.
+        """The artefact's directory. If it is not fresh, `fill` fills a part, which is published.
 
-        After an exception or a kill the part stays as it is, for the stage to resume from.
+        After an exception or a kill the part stays as it is, and the stage resumes from it.
 
         Raises:
             InUse: when another process is filling it.
-            Changed: where something stands in its place that was not made here.
+            Changed: when its place is taken by a directory without a record.
         """
         place, partial = self.place(recipe), self.partial(recipe)
         if self.is_fresh(recipe):
             self.check(place)
             return place
         if os.path.lexists(place):
-            raise Changed(f"{place} is there without its {RECORD}: move it away, then run again")
+            raise Changed(f"{place} exists without its {RECORD}: move it away, then run again")
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
-            if self.is_fresh(recipe):  # another process was quicker
+            if self.is_fresh(recipe):  # another process published it before the lock was taken
                 return place
             fill(directory=partial)
             publish_file(partial / RECORD, _record(recipe))
@@ -137,26 +137,26 @@ class Shelf:
         return place
 
     def link(self, recipe: Recipe, *, name: str) -> Path:
-        """Let `name` in the work directory point to the artefact: a place that stays the same."""
+        """Let the symbolic link `name` in the work directory point to the artefact."""
         link = self.directory / name
         if link.is_symlink() and link.readlink() == Path(recipe.name):
             return link
-        beside = self.directory / f".{name}.{os.getpid()}.link"
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(recipe.name)
-        os.replace(beside, link)
+        temporary = self.directory / f".{name}.{os.getpid()}.link"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(recipe.name)
+        os.replace(temporary, link)  # a reader finds the old artefact or the new one
         return link
 
     def partial(self, recipe: Recipe) -> Path:
-        """Where the artefact is made, or was begun."""
+        """Directory in which the artefact is made."""
         return self.directory / (recipe.name + PARTIAL)
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What made.json of an artefact says.
+    """made.json of an artefact.
 
     Raises:
-        Changed: where it is not what was written.
+        Changed: when it is not as it was written.
     """
     path = directory / RECORD
     try:
@@ -169,7 +169,7 @@ def read_record(directory: Path) -> dict[str, Any]:
         ) from cause
     if not is_whole:
         raise Changed(
-            f"{path} says another recipe than its fingerprint: remove {directory} and make it again"
+            f"{path}: recipe and fingerprint differ: remove {directory} and make it again"
         )
     return dict(made)
 
@@ -188,7 +188,7 @@ def _record(recipe: Recipe) -> bytes:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's advisory lock: it goes with the process, however that ends."""
+    """Hold the directory's advisory lock. The system releases it when the process ends."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -204,17 +204,17 @@ def _locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def reopened(directory: Path) -> Iterator[Path]:
-    """A published artefact, under construction again: its stage makes what it lacks.
+    """A published artefact under construction again, for its stage to make what is missing.
 
     Raises:
-        InUse: when another process is making the same thing.
+        InUse: when another process is making the same artefact.
     """
     partial = directory.with_name(directory.name + PARTIAL)
     if directory.name.endswith(PARTIAL) or not (directory / RECORD).is_file():
-        yield directory  # it is under construction, or no artefact of ours
+        yield directory  # under construction already, or not made by a stage
         return
     if partial.exists():
-        raise InUse(f"{partial} is there too: remove it, or finish it, first")
+        raise InUse(f"{partial} exists too: finish it or remove it first")
     os.rename(directory, partial)
     sync_directory(partial.parent)
     with _locked(partial):

@@ -1,7 +1,7 @@
 """NamedStores: soft-label stores that settings name by path or URL, read through a cache on disk.
 
-A store is identified by its manifest's digest, which is remembered: what was made from it stays
-fresh while the server is away, or after the copy was removed.
+The digest of a store is remembered: what was made from it stays fresh while its server does not
+answer, or after the copy was removed.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ CACHE = "store-cache"
 
 
 class NamedStores:
-    """`work_dir`: the cache lies in it."""
+    """`work_dir` holds the cache."""
 
     def __init__(self, work_dir: Path) -> None:
         self._folder = work_dir / CACHE
@@ -28,10 +28,10 @@ class NamedStores:
         return find_place(store, cache=ObjectCache(self._folder, max_bytes=cache_bytes))
 
     def digest(self, store: str) -> str:
-        """The store's digest; the last one seen there if it is away. Requested once.
+        """The store's digest, read once; if the store cannot be reached, the last one read.
 
         Raises:
-            StoreError: when it is away and was never seen, or is no store.
+            StoreError: when it cannot be reached and never was, or is no store.
         """
         if store not in self._digests:
             self._digests[store] = self._request(store)

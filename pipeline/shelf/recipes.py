@@ -1,8 +1,8 @@
-"""Recipes: settings -> what each artefact is made of. Pure, save for a look at the source's files.
+"""Recipes: settings -> what each artefact is made of. Reads nothing but the sources' files.
 
-A fingerprint follows from settings and inputs alone, never from what training produced: so all
-of them are known before anything runs, and an artefact that was removed is not missed by those
-that were made from it.
+A fingerprint follows from settings and the fingerprints of inputs, never from the bytes that
+training produced. So all fingerprints are known before anything runs, and an artefact stays fresh
+when its inputs are removed.
 """
 
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ class Recipes:
 
     @cached_property
     def corpus(self) -> Recipe:
-        """The corpus: its settings and the content of its source; where that lies does not count.
+        """The corpus: its settings and the content of its source; the path does not count.
 
-        Where the source is away (another machine, an unmounted disk) but a corpus was made here
-        from that very path with the same settings, that one is meant.
+        If the source is not there (another machine, an unmounted disk), a corpus that was made
+        here from the same path with the same settings is taken.
         """
         corpus = self._settings.corpus
         recipe = Recipe(
@@ -57,10 +57,10 @@ class Recipes:
         return tuple(map(self._member, self._settings.ensemble.members))
 
     def _member(self, member: MemberSettings) -> Recipe:
-        """Of the files that a member is made from, the content counts, not the place.
+        """A member: its settings and the content of the files that it is made from.
 
-        If they are missing, the member that was made from that very path is meant: once the
-        stores are made, nothing reads those files again.
+        If those files are missing, the member that was made here from the same path is taken:
+        once the teacher's stores are made, nothing reads the files again.
         """
         recipe = Recipe(
             stage="member",
@@ -90,9 +90,9 @@ class Recipes:
         )
 
     def student(self, student: StudentSettings) -> Recipe:
-        """A student. One on hard labels alone does not depend on the teacher.
+        """A student. It depends on a store by its digest, or on the teacher, or on neither.
 
-        A store that the settings name counts by its digest, wherever it lies: no teacher is needed.
+        Neither: on hard labels alone. By its digest: a store that the settings name.
         """
         inputs = {"corpus": self.corpus.fingerprint}
         if student.hard_weight < 1 and student.store is not None:
@@ -108,12 +108,12 @@ class Recipes:
 
     @cached_property
     def students(self) -> tuple[Recipe, ...]:
-        """Every student of the settings, once."""
+        """All students of the settings, without duplicates."""
         recipes = map(self.student, self._settings.students)
         return tuple({recipe.fingerprint: recipe for recipe in recipes}.values())
 
     def students_found(self) -> Iterator[Recipe]:
-        """Those of the settings, then every other student of this corpus that is here."""
+        """Students that are made: those of the settings, then all others of this corpus."""
         names = {recipe.fingerprint for recipe in self.students}
         yield from (recipe for recipe in self.students if self._shelf.is_fresh(recipe))
         for recipe in self._shelf.found("student"):
@@ -141,9 +141,9 @@ class Recipes:
         )
 
     def dev_labels(self, system: System) -> Recipe | None:
-        """The soft labels that a system is measured against: a student's own, else the teacher's.
+        """The soft labels that a system is compared with: those that it learnt from, if any.
 
-        None where they are not here, or none were made of dev.
+        Otherwise those of the teacher. None if they are not here, or there are none of dev.
         """
         wanted = system.teacher or self.teacher.fingerprint
         found = (made for made in self._shelf.found("teacher") if made.fingerprint == wanted)
@@ -153,7 +153,7 @@ class Recipes:
         return recipe
 
     def frames(self, system: System) -> Recipe:
-        """What a system's posteriors of dev are worth, and how near they are to soft labels."""
+        """Calibration and speed of a system on dev, and its distance to the soft labels."""
         inputs = {"corpus": self.corpus.fingerprint, "system": system.fingerprint}
         if labels := self.dev_labels(system):
             inputs["teacher"] = labels.fingerprint
@@ -165,7 +165,7 @@ class Recipes:
         )
 
     def report(self, systems: list[System]) -> Recipe:
-        """The page over all results; here the systems' names count: they stand on it."""
+        """The page. The names of the systems count here, since they are printed on it."""
         inputs = {system.name: self.evaluation(system).fingerprint for system in systems}
         inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
         return Recipe(

@@ -1,4 +1,4 @@
-"""Together: one artefact made by all ranks of torchrun: the first locks and publishes it."""
+"""Together: one artefact made by all ranks of torchrun; the first locks and publishes it."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ FILL, MADE = b"fill", b"made"
 
 
 def make_together(shelf: Shelf, ranks: Ranks, recipe: Recipe, fill: Fill) -> Path:
-    """The artefact's directory, which the work directory of every rank must be able to see.
+    """The artefact's directory; the work directory must be shared by all ranks.
 
-    What the first rank refuses (another process makes it, a full disk) ends them all.
+    An error of the first rank (another process makes the artefact, a full disk) ends them all.
     """
     if ranks.size == 1:
         return shelf.make(recipe, fill)
@@ -26,7 +26,7 @@ def make_together(shelf: Shelf, ranks: Ranks, recipe: Recipe, fill: Fill) -> Pat
 
 
 class _Announced:
-    """A stage that calls the other ranks when it begins."""
+    """A stage that lets the other ranks begin when the first one does."""
 
     def __init__(self, fill: Fill, ranks: Ranks) -> None:
         self._fill = fill

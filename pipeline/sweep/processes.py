@@ -1,8 +1,8 @@
-"""Students side by side: several processes with one thread, each with one student at a time.
+"""Students side by side: several processes of one thread, each training one student at a time.
 
-A process does what `essence student` does, and tells its parent how far it is. Ctrl-C is the
-parent's to hear: it asks every child once, and each leaves a checkpoint. A parent that is gone
-is noticed by the pipe, and ends the child too.
+A process does what `essence student` does and sends its progress to the parent. The parent alone
+receives Ctrl-C; it interrupts every child once, and each writes a checkpoint. A child whose pipe to
+the parent breaks ends.
 """
 
 import multiprocessing
@@ -28,18 +28,19 @@ from stages.contract.results import CorpusSummary, SplitSummary
 from stages.student.settings import StudentSettings
 from stages.training.interrupts import noticed_interrupts
 
-LISTEN_SECONDS = 0.2  # how long a Ctrl-C may wait to be noticed
-TELL_SECONDS = 0.5  # between two messages about progress
+LISTEN_SECONDS = 0.2  # longest time until Ctrl-C is noticed
+SEND_SECONDS = 0.5  # between two messages about progress
 SPAWN = multiprocessing.get_context("spawn")  # a fork would share torch's threads
 
-# frames: how many more; note: a line; ready: for a student; ended: why it failed, or nothing
+# frames: number of frames done since the last one; note: a line; ready: for a student;
+# ended: why the student failed, or an empty text
 Message = tuple[str, str | float]
 
 
 def train_side_by_side(
     job: Job, students: Sequence[StudentSettings], *, num_jobs: int
 ) -> dict[StudentSettings, str]:
-    """Train those that are not fresh; gives why some failed.
+    """Train those that are not fresh. Returns why students failed.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, when all processes have left a checkpoint and ended.
@@ -70,7 +71,7 @@ def _train_summary(job: Job) -> SplitSummary:
 
 
 def _epoch_frames(train: SplitSummary, student: StudentSettings) -> int:
-    """Hard labels alone teach nothing of untranscribed speech: it is not read then."""
+    """Frames that are read in an epoch; on hard labels alone untranscribed speech is not."""
     if train.labelled is not None and student.hard_weight == 1:
         return train.labelled.num_frames
     return train.num_frames
@@ -86,69 +87,69 @@ class _Crew:
         self._waiting = deque(students)
         self._running: dict[Connection, tuple[BaseProcess, StudentSettings | None]] = {}
         self._starting: set[Connection] = set()
-        self._is_told = False
+        self._is_interrupted = False
         self._num_ended = 0
 
     @property
     def is_busy(self) -> bool:
-        """Is there anything left to do?"""
+        """Are students waiting, or processes running?"""
         return bool(self._waiting or self._running)
 
     def stop(self) -> None:
-        """Ask every process to stop, once; do not wait for one that has not begun."""
+        """Interrupt every process, once; one that is still starting is killed."""
         self._waiting.clear()
         for connection, (process, _) in self._running.items():
             if connection in self._starting:
                 process.kill()
-            elif not self._is_told:
+            elif not self._is_interrupted:
                 os.kill(process.pid or 0, signal.SIGINT)
-        self._is_told = True
+        self._is_interrupted = True
 
     def kill(self) -> None:
-        """End what still runs."""
+        """Kill the processes that still run."""
         for process, _ in self._running.values():
             process.kill()
             process.join()
 
     def listen(self, task: Task) -> None:
-        """Start processes while students wait; hear what the processes say for a moment."""
-        idle = len(self._waiting) - len(self._starting)  # students that no process will take
-        for _ in range(min(self._num_jobs - len(self._running), idle)):
+        """Start processes while students wait; handle messages for up to LISTEN_SECONDS."""
+        unclaimed = len(self._waiting) - len(self._starting)
+        for _ in range(min(self._num_jobs - len(self._running), unclaimed)):
             self._start()
         for connection in wait(list(self._running), timeout=LISTEN_SECONDS):
             assert isinstance(connection, Connection)
             try:
-                self._hear(connection, connection.recv(), task)
+                self._handle(connection, connection.recv(), task)
             except (EOFError, ConnectionError):
                 self._end(connection)
 
     def _start(self) -> None:
         here, there = SPAWN.Pipe()
         process = SPAWN.Process(target=_train, args=(self._job.settings, there))
-        resource_tracker.ensure_running()  # else `start` does it, and lets interrupts in
-        with _held_interrupts():  # until the process can handle them
+        resource_tracker.ensure_running()  # otherwise `start` does it, and unblocks interrupts
+        with _blocked_interrupts():  # until the process can handle them
             process.start()
         there.close()
         self._running[here] = (process, None)
         self._starting.add(here)
 
     def _hand(self, connection: Connection, process: BaseProcess) -> None:
-        """Give a process the next student, or None: it ends then."""
+        """Send a process the next student, or None, which ends it."""
         student = self._waiting.popleft() if self._waiting else None
         self._running[connection] = (process, student)
-        with suppress(ConnectionError):  # it is gone: `listen` will see that
+        with suppress(ConnectionError):  # it has ended: `listen` finds that
             connection.send(student)
 
-    def _hear(self, connection: Connection, message: Message, task: Task) -> None:
-        kind, said = message
+    def _handle(self, connection: Connection, message: Message, task: Task) -> None:
+        kind, content = message
         process, student = self._running[connection]
         if kind == "frames":
-            task.advance(float(said), ended=self._num_ended)
+            task.advance(float(content), ended=self._num_ended)
         elif kind == "note":
-            self._job.progress.note(str(said))
+            self._job.progress.note(str(content))
         else:
-            if said and student:
-                self._fail(student, str(said))
+            if content and student:
+                self._fail(student, str(content))
             self._num_ended += student is not None
             self._starting.discard(connection)
             self._hand(connection, process)
@@ -158,9 +159,9 @@ class _Crew:
         process.join()
         connection.close()
         if connection in self._starting and self._waiting:
-            student = self._waiting.popleft()  # else one that cannot start is started for ever
+            student = self._waiting.popleft()  # it fails: otherwise starting would never end
         self._starting.discard(connection)
-        if student and not self._is_told:  # code -9: perhaps memory was short
+        if student and not self._is_interrupted:  # code -9: often out of memory
             self._fail(student, f"its process ended with code {process.exitcode}")
 
     def _fail(self, student: StudentSettings, why: str) -> None:
@@ -169,8 +170,8 @@ class _Crew:
 
 
 @contextmanager
-def _held_interrupts() -> Iterator[None]:
-    """Inside, SIGINT waits; so it does in a process that is started here, until it lets it in."""
+def _blocked_interrupts() -> Iterator[None]:
+    """Inside, SIGINT is blocked; also in a process that is started here, until it unblocks it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -179,16 +180,16 @@ def _held_interrupts() -> Iterator[None]:
 
 
 def _train(settings: PipelineSettings, parent: Connection) -> None:
-    """What a process does: one student after the other, as the parent hands them out."""
-    os.setpgid(0, 0)  # the terminal's Ctrl-C is heard by the parent alone
+    """Main function of a process: train the students that the parent sends, one after another."""
+    os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the parent alone
     torch.set_num_threads(1)
-    job = Job(settings, _ToldProgress(parent))
+    job = Job(settings, _SentProgress(parent))
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         parent.send(("ready", ""))
         while student := parent.recv():
             parent.send(("ended", _failure(job, student)))
-    except (KeyboardInterrupt, EOFError, ConnectionError):  # asked to end, or the parent is gone
+    except (KeyboardInterrupt, EOFError, ConnectionError):  # interrupted, or the parent has ended
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -197,39 +198,39 @@ def _failure(job: Job, student: StudentSettings) -> str:
         flow.student(job, student)
     except ConnectionError:
         raise
-    except Exception as cause:  # noqa: BLE001  whatever it is, the others are trained
+    except Exception as cause:  # noqa: BLE001  the others are trained
         return in_words(cause)
     return ""
 
 
-class _ToldTask:
-    """A task that is shown elsewhere."""
+class _SentTask:
+    """A task that the parent shows."""
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
-        self._untold, self._told = 0.0, time.monotonic()
+        self._unsent, self._sent = 0.0, time.monotonic()
 
     def advance(self, amount: float = 1.0, **facts: object) -> None:
-        self._untold += amount
-        if time.monotonic() - self._told >= TELL_SECONDS:
-            self.tell()
+        self._unsent += amount
+        if time.monotonic() - self._sent >= SEND_SECONDS:
+            self.send()
 
-    def tell(self) -> None:
-        self._parent.send(("frames", self._untold))
-        self._untold, self._told = 0.0, time.monotonic()
+    def send(self) -> None:
+        self._parent.send(("frames", self._unsent))
+        self._unsent, self._sent = 0.0, time.monotonic()
 
 
-class _ToldProgress:
-    """Tells the parent, who shows it."""
+class _SentProgress:
+    """Sends tasks and notes to the parent."""
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
 
     @contextmanager
-    def task(self, title: str, *, total: float, unit: str) -> Iterator[_ToldTask]:
-        task = _ToldTask(self._parent)
+    def task(self, title: str, *, total: float, unit: str) -> Iterator[_SentTask]:
+        task = _SentTask(self._parent)
         yield task
-        task.tell()
+        task.send()
 
     def note(self, text: str) -> None:
         self._parent.send(("note", text))

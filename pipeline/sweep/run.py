@@ -1,7 +1,7 @@
 """sweep: a grid of settings x seeds -> students, each trained and evaluated once, one table.
 
-A student of a sweep is a student as any other: what is here already is not trained again, and
-`essence report` shows those of a sweep beside the rest. The teacher is never touched.
+A student of a sweep is made as by `essence student`: what is fresh is not trained again, and
+`essence report` shows it next to all others. The teacher's stores are read, never made.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from stages.student.settings import StudentSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one student: a failure, or its errors; words only where it was evaluated."""
+    """One student: why it failed, or its errors; `result` is None if it was not evaluated."""
 
     student: StudentSettings
     name: str
@@ -35,12 +35,12 @@ class Outcome:
 
 
 def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[Outcome]:
-    """Train what is not fresh, `num_jobs` at a time, and evaluate. A failure stops no other.
+    """Train what is not fresh, `num_jobs` at a time, and evaluate. A failure does not stop others.
 
     Raises:
-        SettingsError: where the teacher keeps too few ranks, or lacks a temperature, or this
-            machine the device.
-        NotMadeYet: where the corpus or the teacher's stores are not here.
+        SettingsError: when the teacher keeps too few ranks or lacks a temperature, or the device
+            does not exist.
+        NotMadeYet: when the corpus or the teacher's stores are not made.
     """
     students = plan_sweep(job, grid)
     refuse_misfits(job.settings, students)
@@ -65,7 +65,7 @@ def _train_in_turn(job: Job, students: Sequence[StudentSettings]) -> dict[Studen
         job.progress.note(f"sweep: student {number} of {len(students)}: {student.name}")
         try:
             flow.student(job, student)
-        except Exception as cause:  # noqa: BLE001  whatever it is, the others are trained
+        except Exception as cause:  # noqa: BLE001  the others are trained
             failures[student] = in_words(cause)
             job.progress.note(f"student {student.name} failed: {failures[student]}")
     return failures

@@ -1,6 +1,6 @@
 """TerminalProgress: a bar with rate and time left on a terminal, a line now and then in a log.
 
-A bar goes when its task is done; what took a while leaves one line with its last figures.
+A bar disappears when its task is done; a task of some seconds leaves a line with its last figures.
 """
 
 import sys
@@ -16,13 +16,13 @@ WORTH_A_LINE_SECONDS = 3.0
 
 
 class _Work:
-    """One task: how much is done, how fast, and the facts said last."""
+    """One task: amount done, rate, and the last facts."""
 
     def __init__(self, title: str, total: float, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = self._said_done = 0.0
+        self._done = self._shown_done = 0.0
         self._facts = ""
-        self._begin = self._said = time.monotonic()
+        self._begin = self._shown = time.monotonic()
 
     def advance(self, amount: float = 1.0, **facts: object) -> None:
         """`amount` more is done."""
@@ -35,35 +35,35 @@ class _Work:
         seconds = max(time.monotonic() - self._begin, 1e-9)
         return f"{self._done / seconds:,.0f} {self._unit}/s"
 
-    def say(self) -> None:
+    def show(self) -> None:
         """One line on stderr."""
-        self._said, self._said_done = time.monotonic(), self._done
+        self._shown, self._shown_done = time.monotonic(), self._done
         share = self._done / self._total if self._total else 1.0
         left = self._time_left()
         line = f"{self._title}: {share:4.0%}  {self.rate}  {left}{self._facts}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
     def _time_left(self) -> str:
-        """At the rate so far; nothing where nothing is left, or known."""
+        """At the rate so far; empty before the first frame and after the last."""
         if not 0 < self._done < self._total:
             return ""
         seconds = (time.monotonic() - self._begin) * (self._total - self._done) / self._done
         return f"{seconds / 60:.0f} min left  " if seconds >= 60 else f"{seconds:.0f} s left  "
 
     def end(self) -> None:
-        """The last line, where the task was no trifle."""
-        is_said = self._done > 0 and self._said_done == self._done
-        if time.monotonic() - self._begin >= WORTH_A_LINE_SECONDS and not is_said:
-            self.say()
+        """The last line of a task that took WORTH_A_LINE_SECONDS."""
+        is_shown = self._done > 0 and self._shown_done == self._done
+        if time.monotonic() - self._begin >= WORTH_A_LINE_SECONDS and not is_shown:
+            self.show()
 
 
 class _LoggedWork(_Work):
-    """A task in a log: a line every half minute."""
+    """A task in a log: a line every LOG_SECONDS."""
 
     def advance(self, amount: float = 1.0, **facts: object) -> None:
         super().advance(amount, **facts)
-        if time.monotonic() - self._said >= LOG_SECONDS:
-            self.say()
+        if time.monotonic() - self._shown >= LOG_SECONDS:
+            self.show()
 
 
 class _DrawnWork(_Work):
@@ -98,7 +98,7 @@ class TerminalProgress:
         work.end()
 
     def note(self, text: str) -> None:
-        """One line for the person who waits."""
+        """One line on stderr."""
         print(text, file=sys.stderr, flush=True)
 
 

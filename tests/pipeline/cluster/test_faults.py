@@ -321,7 +321,7 @@ def test_waiting_for_workers_is_noted(
     with asked(cluster.address, notes) as nobody_yet:
         label(tmp_path / "t", corpus, members, workforce=nobody_yet, splits=("train",))
     late.join()
-    assert notes == [f"waiting: no worker yet: start them with 'dask worker {cluster.address}'"]
+    assert notes == [f"waiting: no worker yet: start workers with 'dask worker {cluster.address}'"]
     assert tree_digest(tmp_path / "t") == undisturbed
 
 

@@ -46,7 +46,7 @@ def test_changed_or_missing_file_is_named(made: Path, name: str, tmp_path: Path)
         else:
             (copy / name).write_bytes(damage)
         if (copy / "made.json").exists():
-            with pytest.raises(Changed, match=f"{name} is not what was written.*remove"):
+            with pytest.raises(Changed, match=f"{name} has changed .*remove"):
                 need(copy)
 
 

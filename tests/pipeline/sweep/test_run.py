@@ -167,7 +167,7 @@ def test_failed_student_is_listed_and_stops_no_other(here: Path, num_jobs: int) 
     ]
     said = ran.stderr.partition("essence: ")[2]
     assert said.startswith("1 of 3 students failed")
-    assert f"{spoilt.name} is there without its made.json" in said
+    assert f"{spoilt.name} exists without its made.json" in said
     assert "essence student --set student.k=2" in said
     spoilt.rmdir()
     again = sweep(*words)
