@@ -80,18 +80,20 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _hint(keys: list[str], model: type[BaseModel]) -> str:
-    """The keys that an unknown one may stand for: a near name, or the same name further down."""
+    """The keys that an unknown one may stand for.
+
+    In this order: the same name one level down, a similar name here, a similar name one level down.
+    """
     *parents, name = keys
     known = sorted(model.model_fields)
-    deeper = [
-        f"{branch}.{name}"
-        for branch in known
-        if any(
-            name in below.model_fields
-            for below in _models_in(model.model_fields[branch].annotation)
-        )
-    ]
-    near = deeper or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    below: dict[str, dict[str, None]] = {}  # keys in their order; models of a union share some
+    for branch in known:
+        for inner in _models_in(model.model_fields[branch].annotation):
+            for field in inner.model_fields:
+                below.setdefault(field, {})[f"{branch}.{field}"] = None
+    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    further = difflib.get_close_matches(name, below, n=1, cutoff=0.8)
+    near = [*below.get(name, ())] or similar or [key for each in further for key in below[each]]
     if not near:
         return f"known: {', '.join(known)}"
     return f"did you mean {' or '.join(repr('.'.join([*parents, key])) for key in near)}?"

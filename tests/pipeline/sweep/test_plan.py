@@ -154,6 +154,7 @@ def test_help_lists_every_tail_policy() -> None:
             ["--vary", "student.learning_rate=1"],
             "student.learning_rate is not a setting: did you mean 'student.training.learning_rate'",
         ),
+        (["--vary", "student.learnin_rate=1"], "did you mean 'student.training.learning_rate'?"),
         (
             ["--vary", "student.training.learning_rat=1"],
             "did you mean 'student.training.learning_rate'?",
