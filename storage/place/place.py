@@ -1,8 +1,8 @@
 """Place: where a store lies, as the rest of storage/ uses it: objects by name, and capabilities.
 
 LocalFolder    a folder of this machine
-RemoteFolder   a folder behind a URL, read through fsspec
-CachedFolder   the same, with its objects kept in a cache on disk
+RemoteFolder   a folder behind a URL, read through fsspec; with CachedRanges its objects are kept
+               in a cache on disk
 
 A place returns bytes as they lie there and promises nothing about them: the caller compares them
 with the records. Only reading is defined here. Stores are written by storage/write/ into local
