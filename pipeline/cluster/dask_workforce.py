@@ -111,7 +111,7 @@ class ClusterWorkforce:
             ) from cause
         raise ClusterFailed(
             f"{shard}: a worker failed: {type(cause).__name__}: {cause}: "
-            "is the same essence installed on every machine? The same command goes on"
+            "install the same essence on every machine, then run the same command again"
         ) from cause
 
     def _lost(self) -> ClusterFailed:

@@ -211,7 +211,7 @@ def test_missing_device_is_named(device: str, data: Path) -> None:
     assert essence().exit_code == 0
     ran = essence("ensemble", f"device={device}")
     assert ran.exit_code == 2
-    assert f"device {device}: found" in ran.stderr.splitlines()[-1]
+    assert f"device {device}: this machine has" in ran.stderr.splitlines()[-1]
 
 
 def test_work_directory_that_is_a_file_is_named(data: Path) -> None:

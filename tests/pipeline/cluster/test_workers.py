@@ -135,7 +135,7 @@ def test_malformed_scheduler_address_is_refused(address: str) -> None:
 
 
 def test_workers_and_scheduler_exclude_each_other() -> None:
-    with pytest.raises(SettingsError, match=r"use one"):
+    with pytest.raises(SettingsError, match=r"give one"):
         Workers(number=2, scheduler="tcp://127.0.0.1:8786")
 
 

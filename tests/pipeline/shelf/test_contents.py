@@ -66,7 +66,7 @@ def test_damaged_record_is_named(made: Path, record: str) -> None:
 def test_record_of_another_recipe_is_named(made: Path) -> None:
     text = (made / "made.json").read_text()
     (made / "made.json").write_text(text.replace('"layers": 2', '"layers": 3'))
-    with pytest.raises(Changed, match="another recipe"):
+    with pytest.raises(Changed, match="recipe and fingerprint differ"):
         list(Shelf(made.parent).found("member"))
 
 
