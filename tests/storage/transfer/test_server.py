@@ -188,7 +188,7 @@ class TestSftp(Sharing):
         kept = known.read_text()
         known.write_text("")
         try:
-            with pytest.raises(StoreUnreachable, match="key known here"):
+            with pytest.raises(StoreUnreachable, match="key in known_hosts"):
                 open_source(f"{address}/a/train.zarr")
         finally:
             known.write_text(kept)
