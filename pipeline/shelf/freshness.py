@@ -8,11 +8,10 @@ another name: nothing is overwritten, and with the old setting the old artefact 
 contents.py checks that the files of an artefact are still as they were written.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipeline.errors import Changed, InUse, NotMadeYet
 from pipeline.shelf.contents import list_contents, refuse_changed
 from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
+from storage.files.lock import locked
 from storage.files.publish import publish_directory, publish_file, sync_directory
 
 RECORD = "made.json"
@@ -186,20 +186,10 @@ def _record(recipe: Recipe) -> bytes:
     return (json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's advisory lock. The system releases it when the process ends."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as cause:
-        raise InUse(
-            f"another process is making {directory.name.removesuffix(PARTIAL)}: "
-            "wait for it, or stop it"
-        ) from cause
-    finally:
-        os.close(handle)
+def _locked(directory: Path) -> AbstractContextManager[None]:
+    made = directory.name.removesuffix(PARTIAL)
+    busy = InUse(f"another process is making {made}: wait for it, or stop it")
+    return locked(directory, busy=busy)
 
 
 @contextmanager

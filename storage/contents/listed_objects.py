@@ -5,14 +5,12 @@ the objects of the format.
 """
 
 from storage.contents.commits import shard_objects
-from storage.contents.metadata import StoreMetadata
+from storage.contents.metadata import TABLE, StoreMetadata
 from storage.errors import StoreCorrupt
 from storage.files.object_file import MAX_OBJECT_BYTES
 from storage.format.layout import FrameArray, commit_name, frame_arrays
 from storage.format.records import Records
 from storage.format.shard_object import index_bytes, most_compressed
-
-TABLE = {"id_bytes": 1, "id_offsets": 1, "shard": 1, "offset": 1, "length": 1, "digest": 2}
 
 
 def refuse_odd_objects(metadata: StoreMetadata, records: Records, *, where: str) -> None:
@@ -26,7 +24,7 @@ def refuse_odd_objects(metadata: StoreMetadata, records: Records, *, where: str)
     arrays = frame_arrays(about)
     groups = ["", *(f"{array.name}/" for array in arrays), "utterances/"]
     known = {f"{group}zarr.json" for group in (*groups, *(f"utterances/{n}/" for n in TABLE))}
-    known |= {f"utterances/{name}/c" + "/0" * width for name, width in TABLE.items()}
+    known |= set(TABLE.values())
     limits = dict.fromkeys(known, MAX_OBJECT_BYTES)
     num_chunks = about.shard_frames // about.chunk_frames
     most = {array.name: _most_bytes(array, about.chunk_frames, num_chunks) for array in arrays}

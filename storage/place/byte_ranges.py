@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+PIECE_BYTES = 1 << 21  # of a large object at a time: progress moves, and a stop takes effect soon
 REQUEST_BYTES = 1 << 23  # of one request, and of small objects that are requested together
 
 

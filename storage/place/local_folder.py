@@ -13,9 +13,9 @@ from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.files.fingerprint import handle_digest
 from storage.files.object_file import open_plain, opened, patiently, read_start, read_whole
 from storage.format.records import STAGE, ObjectRecord, Records
+from storage.place.byte_ranges import PIECE_BYTES
 from storage.place.object_handles import ObjectHandles
 
-PIECE_BYTES = 1 << 21  # of one read: progress moves, and a stop takes effect soon
 NO_PLAIN_FILE = -1
 
 

@@ -11,12 +11,10 @@ from typing import ClassVar
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import MAX_OBJECT_BYTES
 from storage.format.records import Records
-from storage.place.byte_ranges import ByteRange, group_by_size
+from storage.place.byte_ranges import PIECE_BYTES, ByteRange, group_by_size
 from storage.place.remote_check import RemoteCheck
 from storage.place.remote_objects import RemoteObjects
 from storage.place.remote_ranges import Ranges
-
-PIECE_BYTES = 1 << 21  # of one request: progress moves, and a stop takes effect soon
 
 
 @dataclass(frozen=True, slots=True)

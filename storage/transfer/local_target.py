@@ -5,7 +5,6 @@ manifest; then it gets its name. HEAD comes last. A copy without HEAD has in _st
 it is going to hold: the same transfer goes on there, and another one is refused.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import ClassVar
 from storage.contents.manifest import read_head
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.files.lock import locked
 from storage.files.object_file import is_there
 from storage.files.publish import publish_file, sync_directory
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
@@ -47,16 +47,11 @@ class LocalTarget:
         if not self._root.is_dir():
             self._root.mkdir(parents=True)
             sync_directory(self._root.parent)
-        handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        busy = StoreError(
+            f"{self._root}: another process is copying into it: wait for it, or stop it"
+        )
+        with locked(self._root, busy=busy):
             yield
-        except BlockingIOError as cause:
-            raise StoreError(
-                f"{self._root}: another process is copying into it: wait for it, or stop it"
-            ) from cause
-        finally:
-            os.close(handle)
 
     def head(self) -> str | None:
         """The digest of the store that is here."""

@@ -9,7 +9,6 @@ transcript are kept, with the costs that the decoder sees.
 Shapes: S states, A arcs.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,7 @@ import kaldifst
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.lang.graph import GRAPH_FILE, read_words
-from stages.contract.errors import BadInput
-
-EPSILON = 0
+from stages.acoustic.lang.graph import read_graph, read_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +56,7 @@ class TranscriptGraphs:
             BadInput: where a file is missing or damaged.
         """
         words = read_words(directory)
-        constant = kaldifst.StdConstFst.read(os.fspath(directory / GRAPH_FILE))
-        if constant is None:
-            raise BadInput(f"{directory / GRAPH_FILE} is missing or damaged: remove {directory}")
-        graph = kaldifst.StdVectorFst(constant)
+        graph = kaldifst.StdVectorFst(read_graph(directory))
         # Composition looks up each word among the output labels of a state.
         kaldifst.arcsort(graph, "olabel")
         return cls(graph, {word: number for number, word in enumerate(words)})
