@@ -21,7 +21,7 @@ Shapes: N frames, C classes, K kept classes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
@@ -116,11 +116,15 @@ def _soft_loss(z_NC: Tensor, labels_N: Tensor, soft: SoftTargets, tail: TailPoli
     tail_N1 = soft.tail_N[:, None]
     if tail == "renormalize":
         target_NC = renormalized_NC
-    elif tail == "uniform" and num_outside:
+    elif tail == "bucket" or tail == "drop" or not num_outside:
+        pass  # the kept classes alone; the bucket follows below
+    elif tail == "uniform":
         target_NC = target_NC + outside_NC * tail_N1 / num_outside
-    elif tail == "truth" and num_outside:
+    elif tail == "truth":
         to_label_NC = target_NC + tail_N1 * one_hot(labels_N.clamp(min=0).long(), z_NC.shape[1])
         target_NC = torch.where(labels_N[:, None] >= 0, to_label_NC, renormalized_NC)
+    else:
+        assert_never(tail)  # mypy reports a policy that no branch handles
     loss_N = -(target_NC * log_student_NC).sum(1)
     if tail == "bucket" and num_outside:
         log_outside_NC = log_student_NC.masked_fill(outside_NC == 0, -torch.inf)

@@ -8,7 +8,7 @@ Shapes: N frames, C classes, K kept classes, J = K + 1 target classes: the kept,
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, assert_never
 
 import torch
 from torch import Tensor
@@ -154,9 +154,11 @@ def sparse_target(
     if tail == "uniform":
         mass_NJ = _kept_then_label(kept_NK, no_mass_N)
         return SparseTarget(mass_NJ=mass_NJ, other_mass_N=tail_N / num_outside)
-    # "truth": a frame without a label has no class to give its tail to, and is renormalized.
-    kept_NK = torch.where(labelled_N[:, None] > 0, kept_NK, _renormalized(logp_NK))
-    return SparseTarget(mass_NJ=_kept_then_label(kept_NK, tail_N * labelled_N))
+    if tail == "truth":
+        # A frame without a label has no class to give its tail to, and is renormalized.
+        kept_NK = torch.where(labelled_N[:, None] > 0, kept_NK, _renormalized(logp_NK))
+        return SparseTarget(mass_NJ=_kept_then_label(kept_NK, tail_N * labelled_N))
+    assert_never(tail)  # mypy reports a policy that no branch handles
 
 
 def split_optional(
