@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
 from pipeline.shelf.contents import read_json
+from pipeline.shelf.freshness import Recipe
 from pipeline.soft_labels import dev_store
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
@@ -43,11 +44,12 @@ def _systems_here(job: Job) -> Iterator[System]:
 
 def evaluate_one(job: Job, system: System) -> SystemResult:
     """One system -> all its measurements; `frames` is None if its models are not here any more."""
-    frames = job.shelf.is_fresh(job.recipes.frames(system)) or why_not(system) is None
+    recipe = job.recipes.frames(system)
+    measurable = job.shelf.is_fresh(recipe) or why_not(system) is None
     return SystemResult(
         system=system,
         evaluation=_decode(job, system),
-        frames=_measure(job, system) if frames else None,
+        frames=_measure(job, system, recipe) if measurable else None,
     )
 
 
@@ -74,9 +76,9 @@ def _graph(job: Job) -> Path:
     )
 
 
-def _measure(job: Job, system: System) -> FrameQuality:
+def _measure(job: Job, system: System, recipe: Recipe) -> FrameQuality:
     place = job.make(
-        job.recipes.frames(system),
+        recipe,
         lambda: partial(
             measure_frames,
             system,

@@ -26,7 +26,7 @@ from storage.errors import StoreIncomplete
 from storage.read.reader import open_store
 from tests.support.makers.pipeline import essence, write_tiny
 from tests.support.makers.store import tree_digest
-from tests.support.makers.teacher import label, make_member
+from tests.support.makers.teacher import label, make_members
 from tests.support.makers.training import RecordingProgress, make_corpus_directory
 from tests.support.servers.cluster import ROOT, Cluster, kill_session, make_certificates, wait_for
 
@@ -41,8 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("members")
-    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(("tdnn", "gru"))]
+    return make_members(tmp_path_factory.mktemp("members"), ("tdnn", "gru"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stages.contract.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce
 from storage.read.reader import open_store
 from tests.support.makers.store import tree_digest
-from tests.support.makers.teacher import label, make_member
+from tests.support.makers.teacher import label, make_members
 from tests.support.makers.training import RecordingProgress, make_corpus, make_corpus_directory
 
 
@@ -24,9 +24,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("members")
-    kinds = ("tdnn", "gru", "conv")
-    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(kinds)]
+    return make_members(tmp_path_factory.mktemp("members"), ("tdnn", "gru", "conv"))
 
 
 @pytest.fixture(scope="module")

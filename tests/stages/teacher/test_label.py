@@ -29,7 +29,7 @@ from storage.format.value_code import LOGP_OF_CODE, encode_logp
 from storage.read.reader import open_store
 from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.store import tree_digest
-from tests.support.makers.teacher import label, make_member
+from tests.support.makers.teacher import label, make_member, make_members
 from tests.support.makers.training import (
     INVENTORY,
     NUM_CLASSES,
@@ -50,9 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("members")
-    kinds = ("tdnn", "gru", "conv")
-    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(kinds)]
+    return make_members(tmp_path_factory.mktemp("members"), ("tdnn", "gru", "conv"))
 
 
 def ensemble_oracle(

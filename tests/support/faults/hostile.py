@@ -57,7 +57,7 @@ def checksummed(body: bytes) -> bytes:
 
 
 def assert_only_our_errors(path: Path) -> None:
-    """Everything that reads a store ends well or in an error of ours."""
+    """Every reader of a store succeeds or raises one of the program's own errors."""
     for act in (
         lambda: open_store(path).read_shard(0, 2),
         lambda: verified(path, data=True, allow_unfinished=True),

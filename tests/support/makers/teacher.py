@@ -31,6 +31,11 @@ def make_member(directory: Path, kind: str, *, seed: int, **changes: Any) -> Pat
     return directory
 
 
+def make_members(root: Path, kinds: tuple[str, ...]) -> list[Path]:
+    """One member of each kind below `root`, each with a seed of its own."""
+    return [make_member(root / kind, kind, seed=seed) for seed, kind in enumerate(kinds)]
+
+
 def label(
     directory: Path,
     corpus: Path,

@@ -201,7 +201,7 @@ class Protocol:
         return ("object",) if self.has_objects else ()
 
     def _install_shard(self) -> None:
-        """Whoever linked the record may not have flushed the link."""
+        """The process that linked the record may not have flushed the link."""
         self._add("flush commits")
         self._add("flush root after link")
         if self.has_objects:

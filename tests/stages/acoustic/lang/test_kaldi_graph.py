@@ -360,7 +360,10 @@ BAD = {
         edit("transitions.txt", lambda t: t.replace("pdf = 0\n", f"pdf = {'9' * 5000}\n", 1)),
         "transitions.txt:1: wanted the output",
     ),
-    "a pdf of nobody": (lambda g: (g / "num_pdfs").write_text("5\n"), "pdf 5, but num_pdfs is 5"),
+    "a pdf outside the range": (
+        lambda g: (g / "num_pdfs").write_text("5\n"),
+        "pdf 5, but num_pdfs is 5",
+    ),
     "both forms": (lambda g: make_lang(g), r"has HCLG.fst and lexicon.txt, wanted either HCLG"),
 }
 
