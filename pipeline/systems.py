@@ -8,6 +8,7 @@ from pipeline.job import Job
 from pipeline.shelf.freshness import Recipe
 from stages.acoustic.models.architectures import BUILT_IN, describe_architecture
 from stages.contract.results import System, SystemFacts
+from stages.student.settings import OF_SOFT_LABELS, with_defaults
 from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
@@ -94,10 +95,10 @@ def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
     """`k=8`, or `hard labels`, then the settings in which it differs from `default`."""
     on_hard_labels = student["hard_weight"] == 1
     first = "hard labels" if on_hard_labels else f"k={student['k']}"
-    left_out = {"k", "name"} | ({"hard_weight"} if on_hard_labels else set())
+    left_out = {"k", "name"} | ({"hard_weight", *OF_SOFT_LABELS} if on_hard_labels else set())
     if student["training"]["patience"] >= student["training"]["epochs"]:
         left_out.add("training.patience")  # longer than the training: without effect
-    unlike = differences(student, default)
+    unlike = differences(with_defaults(student), default)
     return " ".join([first, *(_named(key, x) for key, x in unlike if key not in left_out)])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stages.student.settings import StudentSettings
+from stages.student.settings import StudentSettings, with_defaults
 from storage.files.fingerprint import canonical_json
 
 FIRST = ("k", "hard_weight")  # in every table
@@ -40,7 +40,7 @@ def without_seed(student: StudentSettings) -> str:
 def _counted(student: StudentSettings) -> dict[str, Any]:
     """The settings that count; the store by its name, which is what a sweep varies."""
     named = {"store": student.store} if student.hard_weight < 1 else {}
-    return {**student.identity(), **named}
+    return {**with_defaults(student.identity()), **named}
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,15 @@ class Settings(BaseModel):
         fields = type(self).model_fields.items()
         return {name for name, field in fields if NOT_IN_IDENTITY in field.metadata}
 
+    def at_default(self, *names: str) -> set[str]:
+        """Those of these fields that have their defaults.
+
+        A class leaves such fields out of the identity where they are younger than artefacts that
+        users have made, so that those stay fresh.
+        """
+        fields = type(self).model_fields
+        return {name for name in names if getattr(self, name) == fields[name].default}
+
 
 def _identity(value: Any, dumped: Any) -> Any:
     if isinstance(value, Settings):

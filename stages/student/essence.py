@@ -4,7 +4,7 @@ Shapes: T frames of an utterance, N real frames of a batch, K kept classes,
 H hidden channels, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from stages.student.loss.chunked import essence_linear_loss
 from stages.student.loss.definition import LossOptions, SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.null_ranks import Ids, permuted_ranks
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temper
+from stages.student.trust import trust_where_right
 from stages.training.batches import Batch
 from stages.training.objective import BatchLoss
 from storage.contents.frame_map import Span
@@ -48,7 +50,7 @@ class Essence:
         ]
         labels = self.store.read_codes(spans, k=self.settings.k)
         stored = (
-            torch.from_numpy(labels.ids_TK),
+            torch.from_numpy(self._classes(labels.ids_TK, spans)),
             torch.from_numpy(labels.codes_TK),
             torch.from_numpy(labels.tail_T),
         )
@@ -59,6 +61,25 @@ class Essence:
             for span in spans
         ]
         return (*stored, torch.from_numpy(np.concatenate(log_norms)))
+
+    def _classes(self, ids_NK: Ids, spans: Sequence[Span]) -> Ids:
+        """The classes of the ranks; drawn at random where the student's `ranks` are permuted."""
+        if self.settings.ranks == "as_stored":
+            return ids_NK
+        ends = np.cumsum([span.stop - span.start for span in spans])
+        pieces = zip(np.split(ids_NK, ends[:-1]), spans, strict=True)
+        return np.concatenate(
+            [
+                permuted_ranks(
+                    ids_TK,
+                    num_classes=self.store.about.num_classes,
+                    id=span.id,
+                    start=span.start,
+                    seed=self.settings.training.seed,
+                )
+                for ids_TK, span in pieces
+            ]
+        )
 
     @property
     def _exponent(self) -> float:
@@ -71,6 +92,8 @@ class Essence:
     ) -> BatchLoss:
         """The weighted loss, and its hard and soft parts."""
         soft, settings = self._soft_targets(targets), self.settings
+        if settings.trust == "where_right":
+            soft = trust_where_right(soft, labels_N)
         options = LossOptions(
             hard_weight=settings.hard_weight, tail=settings.tail, temperature=settings.temperature
         )

@@ -1,6 +1,6 @@
 """Settings of a student: what it learns from, in which proportion, and how large it is."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,9 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.student.loss.definition import TailPolicy
 from stages.training.settings import TrainingSettings
+
+OF_SOFT_LABELS = {"k", "tail", "temperature", "trust", "ranks"}
+LEFT_OUT_AT_DEFAULT = ("trust", "ranks")  # students from before they existed stay fresh
 
 
 class StudentSettings(Settings):
@@ -19,6 +22,10 @@ class StudentSettings(Settings):
     tail: TailPolicy = "renormalize"
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)  # share of all classes; hard labels alone
     temperature: float = Field(1.0, gt=0.0)  # one that the store has: see teacher.temperatures
+    # where_right: soft labels count only where rank 1 is the hard label (trust.py).
+    trust: Literal["always", "where_right"] = "always"
+    # permuted: ranks 2 to k have classes drawn at random (null_ranks.py), for a null arm.
+    ranks: Literal["as_stored", "permuted"] = "as_stored"
     # A batch of more logits (frames times classes) never holds them all: output layer and loss are
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)
@@ -32,8 +39,8 @@ class StudentSettings(Settings):
 
     def not_in_identity(self) -> set[str]:
         """A student on hard labels alone reads no soft labels: their settings do not count."""
-        of_soft_labels = {"k", "tail", "temperature"} if self.hard_weight == 1 else set()
-        return super().not_in_identity() | of_soft_labels
+        of_soft_labels = OF_SOFT_LABELS if self.hard_weight == 1 else set()
+        return super().not_in_identity() | of_soft_labels | self.at_default(*LEFT_OUT_AT_DEFAULT)
 
     @model_validator(mode="after")
     def _smooth_hard_labels_alone(self) -> Self:
@@ -43,3 +50,15 @@ class StudentSettings(Settings):
                 f"hard_weight is {self.hard_weight}: set one of them to 0, or hard_weight to 1"
             )
         return self
+
+
+def with_defaults(counted: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a student's recipe, with those that a recipe leaves out at their defaults."""
+    fields = StudentSettings.model_fields
+    is_taught = counted["hard_weight"] < 1
+    left_out = {
+        name: fields[name].default
+        for name in LEFT_OUT_AT_DEFAULT
+        if is_taught or name not in OF_SOFT_LABELS
+    }
+    return {**left_out, **counted}

@@ -103,6 +103,7 @@ def _note_a_small_cache(
 
 
 def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:
+    identity = settings.identity()
     return {
         "objective": "essence",
         "store": labels.digest,
@@ -110,4 +111,5 @@ def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:
         "hard_weight": settings.hard_weight,
         "tail": settings.tail,
         "temperature": settings.temperature,
+        **{name: identity[name] for name in ("trust", "ranks") if name in identity},
     }

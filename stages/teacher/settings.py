@@ -42,7 +42,7 @@ class TeacherSettings(Settings):
 
     def not_in_identity(self) -> set[str]:
         """The default of `input` does not count: stores from before it existed stay fresh."""
-        return super().not_in_identity() | ({"input"} if self.input == "copy" else set())
+        return super().not_in_identity() | self.at_default("input")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -39,4 +39,4 @@ class TrainingSettings(Settings):
 
     def not_in_identity(self) -> set[str]:
         """All utterances do not count: models from before there were copies stay fresh."""
-        return super().not_in_identity() | ({"utterances"} if self.utterances == "all" else set())
+        return super().not_in_identity() | self.at_default("utterances")

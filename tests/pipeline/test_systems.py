@@ -105,6 +105,18 @@ def test_custom_architecture_is_named_with_its_options() -> None:
     assert student_name(other, found) == "k=8 m:W"
 
 
+def test_name_has_settings_that_a_recipe_leaves_out_where_the_default_has_others() -> None:
+    plain, rival = StudentSettings(), StudentSettings(trust="where_right")
+    on_hard_labels = StudentSettings(hard_weight=1.0).identity()
+    for default, wanted in (
+        (plain, ["k=8", "k=8 trust=where_right", "hard labels"]),
+        (rival, ["k=8 trust=always", "k=8", "hard labels"]),
+    ):
+        usual = default.model_dump(mode="json")
+        recipes = [plain.identity(), rival.identity(), on_hard_labels]
+        assert [student_name(recipe, usual) for recipe in recipes] == wanted
+
+
 def test_patience_as_large_as_the_epochs_is_not_in_a_name() -> None:
     default = StudentSettings().model_dump(mode="json")
 

@@ -94,6 +94,14 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING} training.utterances",
     ),
     "student": (StudentSettings(), f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING}"),
+    "student, rivals": (
+        StudentSettings(trust="where_right", ranks="permuted"),
+        f"k tail temperature trust ranks {STUDENT} {ARCHITECTURE} {TRAINING}",
+    ),
+    "student, hard labels alone, with settings of soft labels": (
+        StudentSettings(hard_weight=1.0, trust="where_right", ranks="permuted"),
+        f"{STUDENT} {ARCHITECTURE} {TRAINING}",
+    ),
     "student, hard labels alone": (
         StudentSettings(hard_weight=1.0),
         f"{STUDENT} {ARCHITECTURE} {TRAINING}",

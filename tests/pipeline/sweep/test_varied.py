@@ -31,6 +31,19 @@ def test_varied_settings_leave_out_what_hard_labels_do_not_read() -> None:
     assert shown_settings(students[0], ["k", "hard_weight"]) == {"k": None, "hard_weight": 1.0}
 
 
+def test_varied_settings_have_those_that_a_recipe_leaves_out_at_their_default() -> None:
+    students = [student(), student(trust="where_right"), student(ranks="permuted")]
+    keys = varied_settings(students)
+    assert keys == ["k", "hard_weight", "trust", "ranks"]
+    shown = [shown_settings(each, keys[2:]) for each in [*students, student(hard_weight=1.0)]]
+    assert [tuple(each.values()) for each in shown] == [
+        ("always", "as_stored"),
+        ("where_right", "as_stored"),
+        ("always", "permuted"),
+        (None, None),
+    ]
+
+
 def test_varied_settings_have_stores_and_options_of_own_architectures() -> None:
     stores = [student(store="a"), student(store="b")]
     assert varied_settings(stores) == ["k", "hard_weight", "store"]

@@ -250,6 +250,41 @@ def test_batch_is_read_in_one_call_without_frames_outside_its_pieces(
     assert [values.dtype for values in targets] == [torch.uint16, torch.uint8, torch.float32]
 
 
+@pytest.mark.parametrize(
+    "rival", [{"trust": "where_right"}, {"ranks": "permuted"}, {"trust": "where_right", "k": 1}]
+)
+def test_rivals_train_and_are_recorded(
+    corpus_directory: Path, store: Path, tmp_path: Path, rival: dict[str, Any]
+) -> None:
+    usual = _train(corpus_directory, store, tmp_path / "usual")
+    other = _train(corpus_directory, store, tmp_path / "other", **rival)
+    assert other.losses != usual.losses
+    assert _best_error(tmp_path / "other") < 0.2
+    facts = [read_model_about(tmp_path / name).facts for name in ("usual", "other")]
+    assert not {"trust", "ranks"} & facts[0].keys()
+    assert rival.items() <= facts[1].items()
+
+
+def test_permuted_ranks_do_not_depend_on_how_batches_are_shared(
+    corpus_directory: Path, store: Path
+) -> None:
+    essence = Essence(_settings(k=3, ranks="permuted"), open_store(store))
+    pieces = [
+        Piece(index=11, start=7, num_frames=19),
+        Piece(index=0, start=0, num_frames=31),
+        Piece(index=3, start=0, num_frames=44),
+    ]
+    with CorpusFile(corpus_directory / "train.h5") as corpus:
+        whole, *_ = essence.read(read_batch(corpus, pieces))
+        shares = [essence.read(read_batch(corpus, pieces[rank::2]))[0] for rank in range(2)]
+        stored, *_ = Essence(_settings(k=3), open_store(store)).read(read_batch(corpus, pieces))
+    first, second, third = torch.split(whole, [19, 31, 44])
+    assert torch.equal(torch.cat([first, third]), shares[0])
+    assert torch.equal(second, shares[1])
+    assert torch.equal(whole[:, 0], stored[:, 0])
+    assert (whole[:, 1:].int() != stored[:, 1:].int()).any()
+
+
 def test_codes_are_decoded_on_the_device_as_by_the_store() -> None:
     codes = np.arange(256, dtype=np.uint8).reshape(64, 4)
     wanted = np.empty(codes.shape, np.float32)
