@@ -1,17 +1,20 @@
 """Systems: what can be evaluated, and its name in tables and report."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any, Literal
 
 from pipeline.job import Job
 from pipeline.shelf.freshness import Recipe
-from stages.acoustic.models.architectures import BUILT_IN, describe_architecture
+from stages.acoustic.models.architectures import BUILT_IN
+from stages.acoustic.models.description import describe_architecture, right_context_of
+from stages.contract.latency import Latency
 from stages.contract.results import System, SystemFacts
 from stages.student.settings import OF_SOFT_LABELS, with_defaults
 from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
+OFTEN_LEFT_OUT = {"right_context"}  # of recipes that leave it unlimited
 
 
 def members_of(job: Job) -> Iterator[System]:
@@ -32,7 +35,16 @@ def ensemble_of(job: Job) -> System:
         model_directories=tuple(job.shelf.place(recipe) for recipe in recipes),
         weights=weights,
         combine=combine,
+        latency=_slowest([member.latency for member in members_of(job)]),
     )
+
+
+def _slowest(latencies: Sequence[Latency | None]) -> Latency | None:
+    """The latency of several models together; None if one is unknown."""
+    known = [latency for latency in latencies if latency is not None]
+    if not known or len(known) < len(latencies):
+        return None
+    return max(known, key=lambda latency: latency.frames)
 
 
 def students_of(job: Job) -> Iterator[System]:
@@ -88,7 +100,14 @@ def _one_model(
         model_directories=(job.shelf.place(recipe),),
         weights=(1.0,),
         facts=facts,
+        latency=_latency(job, facts.right_context),
     )
+
+
+def _latency(job: Job, right_context: float | None) -> Latency | None:
+    if right_context is None:
+        return None
+    return Latency(right_context=right_context, front_end=job.settings.corpus.front_end)
 
 
 def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
@@ -109,7 +128,8 @@ def differences(
 
     A user's own architecture is one value, since its options are not those of another.
     """
-    for key, value in found.items():
+    for key in [*found, *(key for key in default if key not in found and key in OFTEN_LEFT_OUT)]:
+        value: Any = found.get(key)
         usual = default.get(key)
         whole = key == "architecture" and not {value["kind"], default[key]["kind"]} <= set(BUILT_IN)
         if isinstance(value, dict) and isinstance(usual, dict) and not whole:
@@ -134,4 +154,5 @@ def _facts(student: dict[str, Any]) -> SystemFacts:
         hard_weight=student.get("hard_weight"),
         tail=student.get("tail"),
         temperature=student.get("temperature"),
+        right_context=right_context_of(student["architecture"]),
     )

@@ -8,7 +8,8 @@ from pipeline.systems import ensemble_of, members_of, students_of
 from pipeline.terminal.columns import aligned
 from stages.contract.results import SystemResult
 from stages.report.column import Cell, make_table
-from stages.report.columns import TERMINAL, columns_on
+from stages.report.columns import columns_on
+from stages.report.places import TERMINAL
 from stages.report.rows import group_rows
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import compare

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+from stages.contract.latency import Latency
 from stages.contract.settings import Settings
 from storage.care.store_audit import StoreAudit
 
@@ -25,6 +26,7 @@ class SystemFacts:
     hard_weight: float | None = None
     tail: str | None = None
     temperature: float | None = None
+    right_context: float | None = None  # rows that it sees ahead; infinite: all of the utterance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class System:
     weights: tuple[float, ...]
     combine: Literal["arithmetic", "geometric"] = "arithmetic"
     facts: SystemFacts = SystemFacts()
+    latency: Latency | None = None  # None: unknown
     teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
     group: str = ""  # the same for students that differ in their seed alone
     group_name: str = ""  # its name, with no seed in it

@@ -31,6 +31,11 @@ class FrontEndSettings(Settings):
     subsample: int = Field(default=2, ge=1, le=8)
     dtype: Literal["float32", "float16"] = "float32"
 
+    @property
+    def look_ahead(self) -> int:
+        """Frames after its own that a row is made of; normalisation comes before and needs more."""
+        return self.splice_right + self.deltas * DELTA_WINDOW
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:

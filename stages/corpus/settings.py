@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
+from stages.contract.latency import FrontEnd
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.front_end import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.sound.filterbank import FRAME_SHIFT_MS
 from stages.corpus.spoken.settings import SpokenSettings
 
 
@@ -41,6 +43,18 @@ class CorpusSettings(Settings):
     def labelled_share(self) -> float:
         """Share of train's speakers that keep their hard labels, 0 to 1."""
         return self.spoken.labelled_share if self.source == "spoken" else self.kaldi.labelled_share
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """What a row of the corpus file waits for."""
+        is_kaldi = self.source == "kaldi"
+        over = self.features.cmvn
+        return FrontEnd(
+            frame_ms=self.kaldi.frame_shift_ms if is_kaldi else FRAME_SHIFT_MS,
+            frames_per_row=self.features.subsample,
+            look_ahead=self.features.look_ahead,
+            normalised_over=over if over in ("speaker", "utterance") else "",
+        )
 
     @model_validator(mode="after")
     def _kaldi_needs_its_source(self) -> Self:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.acoustic.models.architectures import ArchitectureSettings, describe_architecture
+from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.description import describe_architecture, right_context_of
 from stages.acoustic.models.model_file import ABOUT_FILE, read_model_about
 from stages.acoustic.models.own_architecture import is_allowed
 from stages.contract.progress import Progress
@@ -48,9 +49,13 @@ class TrainedMemberSettings(MemberSettings):
     folds: int = Field(1, ge=1, le=100)
 
     def facts(self) -> SystemFacts:
-        """Architecture and seed."""
-        architecture = describe_architecture(self.architecture.model_dump(mode="json"))
-        return SystemFacts(architecture=architecture, seed=self.training.seed)
+        """Architecture, seed and right context."""
+        architecture = self.architecture.model_dump(mode="json")
+        return SystemFacts(
+            architecture=describe_architecture(architecture),
+            seed=self.training.seed,
+            right_context=right_context_of(architecture),
+        )
 
     def own_architectures(self) -> frozenset[str]:
         """The member's factory, if its architecture is the user's own."""

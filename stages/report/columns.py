@@ -6,29 +6,19 @@ To add a metric: measure it (stages/evaluate/), add a field to the result
 
 from collections.abc import Callable
 
+from stages.contract.latency import Latency
 from stages.report.column import Cell, Column, column
+from stages.report.comparison_columns import comparison_columns
 from stages.report.formats import (
     fixed,
-    p_value,
     percent,
     percent_range,
-    points,
-    points_range,
     thousands,
 )
 from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
+from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
 from stages.report.rows import Row
-from stages.report.statistics.comparisons import LEVEL, Comparison
 from stages.report.statistics.groups import mean_known
-
-# Data files.
-GROUPS = "groups"  # groups.csv, groups.json: a row for each group of seeds
-RESULTS = "results"  # results.csv, results.json: a row for each seed
-# Tables.
-SYSTEMS = "systems"  # the first table of the page
-FRAMES = "frames"  # "Frames and costs" on the page
-SEEDS = "seeds"  # "Each system and seed" on the page: a row for each seed
-TERMINAL = "terminal"
 
 
 def columns_on(place: str) -> list[Column[Row]]:
@@ -41,52 +31,16 @@ def _system_cell(row: Row) -> Cell:
     return Cell(text=row.group.name, small=row.details, mark=mark)
 
 
-def _difference_cell(found: Comparison) -> Cell:
-    difference = found.difference
-    return Cell(
-        text=points(difference.delta),
-        small=points_range(difference.interval),
-        style="shown" if difference.p < LEVEL else "",
-    )
+def _latency_cell(latency: Latency) -> Cell:
+    """Milliseconds, then frames of the features."""
+    if not latency.is_limited:
+        return Cell(text="utterance")
+    return Cell(text=f"{latency.milliseconds:g}", small=f"{latency.frames:g} frames")
 
 
-def _p_cell(found: Comparison) -> Cell:
-    return Cell(text=p_value(found.difference.p), small=p_value(found.segments.p))
-
-
-def _comparison_columns(
-    rival: str, *, title: str, found: Callable[[Row], Comparison | None], on: tuple[str, ...]
-) -> tuple[Column[Row], ...]:
-    """Two cells of a comparison, and its numbers as fields of their own."""
-    numbers: dict[str, Callable[[Comparison], str | float]] = {
-        "rival": lambda c: c.rival.name,
-        "delta": lambda c: c.difference.delta,
-        "low": lambda c: c.difference.interval.low,
-        "high": lambda c: c.difference.interval.high,
-        "p": lambda c: c.difference.p,
-        "p_mapsswe": lambda c: c.segments.p,
-        "improvement": lambda c: c.difference.improvement,
-    }
-
-    def field(name: str, read: Callable[[Comparison], str | float]) -> Column[Row]:
-        def value(row: Row) -> str | float | None:
-            comparison = found(row)
-            return None if comparison is None else read(comparison)
-
-        return column(f"{rival}_{name}", value=value, on=(GROUPS,))
-
-    return (
-        *(field(name, read) for name, read in numbers.items()),
-        column(rival, title=title, unit="test, points", value=found, shown=_difference_cell, on=on),
-        column(
-            f"{rival}_tests",
-            title="p",
-            unit="bootstrap, MAPSSWE",
-            value=found,
-            shown=_p_cell,
-            on=(SYSTEMS,),
-        ),
-    )
+def _finite(row: Row, read: Callable[[Latency], float]) -> float | None:
+    latency = row.group.first.system.latency
+    return read(latency) if latency and latency.is_limited else None
 
 
 COLUMNS: tuple[Column[Row], ...] = (
@@ -179,6 +133,24 @@ COLUMNS: tuple[Column[Row], ...] = (
         on=(GROUPS, RESULTS, FRAMES),
     ),
     column(
+        "latency_frames",
+        value=lambda row: _finite(row, lambda latency: latency.frames),
+        on=(GROUPS, RESULTS),
+    ),
+    column(
+        "latency_ms",
+        value=lambda row: _finite(row, lambda latency: latency.milliseconds),
+        on=(GROUPS, RESULTS),
+    ),
+    column(
+        "latency",
+        title="Latency",
+        unit="ms, frames",
+        value=lambda row: row.group.first.system.latency,
+        shown=_latency_cell,
+        on=(SYSTEMS,),
+    ),
+    column(
         "wer_dev",
         title="WER",
         unit="dev, %",
@@ -214,10 +186,10 @@ COLUMNS: tuple[Column[Row], ...] = (
         shown=percent_range,
         on=(SYSTEMS, SEEDS, TERMINAL),
     ),
-    *_comparison_columns(
+    *comparison_columns(
         "hard", title="vs. hard labels", found=lambda row: row.to_hard, on=(SYSTEMS, TERMINAL)
     ),
-    *_comparison_columns(
+    *comparison_columns(
         "ensemble", title="vs. ensemble", found=lambda row: row.to_ensemble, on=(SYSTEMS,)
     ),
     column(

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from stages.report.column import make_records
-from stages.report.columns import GROUPS, RESULTS, columns_on
+from stages.report.columns import columns_on
+from stages.report.places import GROUPS, RESULTS
 from stages.report.rows import Row, group_rows, seed_rows
 from stages.report.statistics.comparisons import Comparisons, as_json
 from stages.report.word_analysis import Slice, by_speaker, by_word_class, confusions

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from stages.report.column import Table, make_table
-from stages.report.columns import FRAMES, SEEDS, SYSTEMS, columns_on
+from stages.report.columns import columns_on
 from stages.report.costs import count_teacher_passes
 from stages.report.data_files import DATA_FILES
 from stages.report.drawing import house_style, to_png
@@ -27,6 +27,8 @@ from stages.report.formats import UNKNOWN
 from stages.report.headline import write_headline
 from stages.report.histories import History, read_histories
 from stages.report.inputs import ReportInputs
+from stages.report.latency_note import describe_latency
+from stages.report.places import FRAMES, SEEDS, SYSTEMS
 from stages.report.ranking import Role
 from stages.report.rows import Row, group_rows, seed_rows
 from stages.report.settings import ReportSettings
@@ -121,6 +123,7 @@ def _tables(inputs: ReportInputs, comparisons: Comparisons) -> dict[str, Any]:
         "stores": make_table(STORE_COLUMNS, inputs.teacher.stores if inputs.teacher else ()),
         "splits": split_table(inputs.corpus),
         "comparisons": comparisons,
+        "latency_note": describe_latency(comparisons),
         "num_grey": max(0, num_families - MOST_FAMILIES),
         "num_not_drawn": max(0, len(comparisons.to_hard) - MOST_ROWS),
     }

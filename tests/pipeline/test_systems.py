@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.job import Job
 from pipeline.settings.tree import PipelineSettings
-from pipeline.systems import ensemble_of, student_name, students_of
+from pipeline.systems import ensemble_of, members_of, student_name, students_of
 from stages.contract.progress import SilentProgress
 from stages.student.settings import StudentSettings
 
@@ -33,6 +33,38 @@ def test_students_that_differ_only_in_their_seed_are_one_group(tmp_path: Path) -
     assert groups["hard labels"] == ["hard labels", "hard labels seed=2"]
     assert groups["k=3"] == ["k=3 seed=2"]
     assert len(groups["mine"]) == 2
+
+
+def test_latency_is_that_of_model_and_front_end_and_the_slowest_member_counts(
+    tmp_path: Path,
+) -> None:
+    gru = {"architecture": {"kind": "gru", "right_context": 2}}
+    members = [{"name": "slow", "architecture": {"right_context": 7}}, {"name": "fast", **gru}]
+    front_end = {"cmvn": "speaker", "deltas": 1, "splice_right": 3, "subsample": 4}
+    tree = {
+        "work_dir": tmp_path,
+        "corpus": {"features": front_end},
+        "ensemble": {"members": members},
+        "student": {"architecture": {"right_context": 5}},
+        "compare": [{"architecture": {"right_context": None}}],
+    }
+    job = Job(PipelineSettings.model_validate(tree), SilentProgress())
+    for student in job.settings.students:
+        job.shelf.make(job.recipes.student(student), lambda directory: None)
+    slow, fast = (system.latency for system in members_of(job))
+    assert slow is not None
+    assert fast is not None
+    # 7 rows of 4 frames; splicing 3, deltas 2; 3 more until the next row
+    assert (slow.frames, slow.milliseconds) == (7 * 4 + 3 + 2 + 3, 360)
+    assert fast.frames == 2 * 4 + 8
+    assert slow.front_end.normalised_over == "speaker"
+    assert ensemble_of(job).latency == slow
+    found = {system.name: system.latency for system in students_of(job)}
+    causal, unlimited = found["k=8"], found["k=8 right_context=None"]
+    assert causal is not None
+    assert causal.frames == 5 * 4 + 8
+    assert unlimited is not None
+    assert not unlimited.is_limited
 
 
 def test_another_teacher_changes_the_recipe_of_frames_not_of_words(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@
     gru, lstm   bidirectional recurrence over the whole utterance
     conv        residual gated convolutions, wide and depthwise (the Conformer's convolution module)
 
+With `right_context: N` the output at t depends on no frame after t + N: convolutions look fewer
+frames ahead and more back, recurrences run forwards only and give their output N frames late.
+
 Padding never changes a result: frames after the end of an utterance are zeroed before every layer
 that reads neighbouring frames, normalisation is over channels only, recurrences run on packed
 sequences.
@@ -14,7 +17,7 @@ Shapes: B utterances, T frames of the longest, F feature dims, H hidden channels
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -27,14 +30,21 @@ from pydantic import (
     model_validator,
 )
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from stages.acoustic.models.layers import TDNN_DILATIONS, ConvLayer, TdnnLayer
+from stages.acoustic.models.layers import (
+    CONV_KERNEL_FRAMES,
+    TDNN_DILATIONS,
+    ConvLayer,
+    TdnnLayer,
+    share_look_ahead,
+)
 from stages.acoustic.models.own_architecture import check_own, make_own
 from stages.contract.settings import Settings
 
 BUILT_IN = ("tdnn", "gru", "lstm", "conv")
-SIZES = ("hidden", "layers", "dropout")
+OPTIONS = ("hidden", "layers", "dropout", "right_context")
 OWN_KIND = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 SMALLEST_STD = 1e-4  # a constant feature must not be scaled up
 
@@ -48,6 +58,8 @@ class ArchitectureSettings(Settings):
     hidden: int = Field(128, ge=1, le=8192)
     layers: int = Field(5, ge=1, le=64)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    # Frames of the model's output that it may see ahead; null: no limit.
+    right_context: int | None = Field(None, ge=0, le=1000)
 
     @property
     def is_own(self) -> bool:
@@ -55,32 +67,56 @@ class ArchitectureSettings(Settings):
         return self.kind not in BUILT_IN
 
     @property
+    def look_ahead(self) -> list[int]:
+        """The frames that each layer of a tdnn or conv looks ahead."""
+        turns = TDNN_DILATIONS if self.kind == "tdnn" else (CONV_KERNEL_FRAMES // 2,)
+        most = [turns[number % len(turns)] for number in range(self.layers)]
+        return most if self.right_context is None else share_look_ahead(self.right_context, most)
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options that were given next to the kind."""
         return {name: getattr(self, name) for name in self._given_options()}
 
     def _given_options(self) -> list[str]:
-        given = self.model_fields_set - {"kind"}
-        return [*(name for name in SIZES if name in given), *(self.model_extra or {})]
+        given = self.model_fields_set - {"kind"} - self._unlimited()
+        return [*(name for name in OPTIONS if name in given), *(self.model_extra or {})]
 
     @model_validator(mode="after")
     def _kind_is_known(self) -> Self:
         if self.kind in BUILT_IN:
             for name in self.model_extra or {}:
-                near = difflib.get_close_matches(name, SIZES, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SIZES)}"
+                near = difflib.get_close_matches(name, OPTIONS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(OPTIONS)}"
                 raise ValueError(f"{name} is no option of {self.kind}: {hint}")
         elif not OWN_KIND.fullmatch(self.kind):
             known = ", ".join(BUILT_IN)
             raise ValueError(f"kind {self.kind!r}: expected {known}, or package.module:factory")
         return self
 
+    @model_validator(mode="after")
+    def _right_context_is_a_limit(self) -> Self:
+        if self.kind in ("tdnn", "conv") and self.right_context is not None:
+            most = sum(self.model_copy(update={"right_context": None}).look_ahead)
+            if self.right_context > most:
+                raise ValueError(
+                    f"right_context {self.right_context} limits nothing: {self.layers} layers of "
+                    f"{self.kind} see {most} frames ahead: lower it, or leave it out"
+                )
+        return self
+
     @model_serializer(mode="wrap")
     def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The user's factory receives the options that were given, and no default of this class."""
+        """The user's factory receives the options that were given, and no default of this class.
+
+        A right context without a limit is left out: models are older than the setting.
+        """
         values: dict[str, Any] = whole(self)
-        given = {"kind", *self._given_options()}
-        return {name: v for name, v in values.items() if name in given} if self.is_own else values
+        given = {"kind", *self._given_options()} if self.is_own else set(values) - self._unlimited()
+        return {name: v for name, v in values.items() if name in given}
+
+    def _unlimited(self) -> set[str]:
+        return {"right_context"} if self.right_context is None else set()
 
 
 class ConvolutionBody(nn.Module):
@@ -91,12 +127,16 @@ class ConvolutionBody(nn.Module):
         hidden, dropout = settings.hidden, settings.dropout
         self.width = hidden
         self.project = nn.Linear(feature_dim, hidden)
-        dilations = [TDNN_DILATIONS[i % len(TDNN_DILATIONS)] for i in range(settings.layers)]
         self.layers = nn.ModuleList(
-            TdnnLayer(hidden, dilation=dilation, dropout=dropout)
+            TdnnLayer(
+                hidden,
+                dilation=TDNN_DILATIONS[number % len(TDNN_DILATIONS)],
+                ahead=ahead,
+                dropout=dropout,
+            )
             if settings.kind == "tdnn"
-            else ConvLayer(hidden, dropout=dropout)
-            for dilation in dilations
+            else ConvLayer(hidden, ahead=ahead, dropout=dropout)
+            for number, ahead in enumerate(settings.look_ahead)
         )
         self.norm = nn.LayerNorm(hidden)
 
@@ -111,11 +151,17 @@ class ConvolutionBody(nn.Module):
 
 
 class RecurrentBody(nn.Module):
-    """Layers of bidirectional GRU or LSTM; H channels a direction."""
+    """Layers of bidirectional GRU or LSTM, H channels a direction; forwards only with a limit.
+
+    With a limit of N frames the state after frame t + N is the output at t; after the last frame
+    N frames of zeros follow.
+    """
 
     def __init__(self, settings: ArchitectureSettings, feature_dim: int) -> None:
         super().__init__()
-        self.width = 2 * settings.hidden
+        is_causal = settings.right_context is not None
+        self.width = settings.hidden if is_causal else 2 * settings.hidden
+        self._delay = settings.right_context or 0
         family = nn.GRU if settings.kind == "gru" else nn.LSTM
         between = settings.dropout if settings.layers > 1 else 0.0  # torch warns about one layer
         self.recurrence = family(
@@ -123,20 +169,24 @@ class RecurrentBody(nn.Module):
             settings.hidden,
             settings.layers,
             batch_first=True,
-            bidirectional=True,
+            bidirectional=not is_causal,
             dropout=between,
         )
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-        """Hidden activations (B, T, 2 H)."""
+        """Hidden activations (B, T, 2 H), or (B, T, H) with a limit."""
+        delay, num_frames = self._delay, features_BTF.shape[1]
+        if delay:
+            live_BTF = features_BTF * _live(features_BTF, lengths_B)
+            features_BTF = functional.pad(live_BTF, (0, 0, 0, delay))
         packed = pack_padded_sequence(
-            features_BTF, lengths_B.cpu(), batch_first=True, enforce_sorted=False
+            features_BTF, lengths_B.cpu() + delay, batch_first=True, enforce_sorted=False
         )
         hidden_BTH, _ = pad_packed_sequence(
-            self.recurrence(packed)[0], batch_first=True, total_length=features_BTF.shape[1]
+            self.recurrence(packed)[0], batch_first=True, total_length=num_frames + delay
         )
-        out_BTH: Tensor = self.dropout(hidden_BTH)
+        out_BTH: Tensor = self.dropout(hidden_BTH[:, delay:])
         return out_BTH
 
 
@@ -174,7 +224,7 @@ class AcousticModel(nn.Module):
         self.feature_std.copy_(std_F.clamp(min=SMALLEST_STD))
 
     def hidden(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-        """What the output layer sees: (B, T, H), or (B, T, 2 H) of a recurrence.
+        """What the output layer sees: (B, T, H), or (B, T, 2 H) of a bidirectional recurrence.
 
         Of a model of the user's own: the logits, and the output layer changes nothing.
         Every length is at least 1; rows past it mean nothing.
@@ -200,16 +250,14 @@ def build_model(
     model = AcousticModel(settings, feature_dim, num_classes)
     if settings.is_own:
         kind, body = settings.kind, model.body
-        check_own(kind, body, feature_dim=feature_dim, num_classes=num_classes)
+        check_own(
+            kind,
+            body,
+            feature_dim=feature_dim,
+            num_classes=num_classes,
+            right_context=settings.right_context,
+        )
     return model
-
-
-def describe_architecture(settings: Mapping[str, Any]) -> str:
-    """Kind, layers and width in a few words, from ArchitectureSettings as JSON values."""
-    kind = settings["kind"]
-    if kind in BUILT_IN:
-        return f"{kind} {settings['layers']}x{settings['hidden']}"
-    return " ".join([kind, *(f"{key}={x}" for key, x in settings.items() if key != "kind")])
 
 
 @contextmanager

@@ -73,8 +73,17 @@ def source_digest(kind: str) -> str:
 
 
 @torch.no_grad()
-def check_own(kind: str, module: nn.Module, *, feature_dim: int, num_classes: int) -> None:
+def check_own(
+    kind: str,
+    module: nn.Module,
+    *,
+    feature_dim: int,
+    num_classes: int,
+    right_context: int | None = None,
+) -> None:
     """Check a new module: shapes, finite values, no effect of padding, weights that can be saved.
+
+    With a `right_context` also that it sees no frame after that.
 
     Raises:
         BadInput: naming what was found.
@@ -98,8 +107,35 @@ def check_own(kind: str, module: nn.Module, *, feature_dim: int, num_classes: in
                 f"padded next to longer ones (difference {difference:.3g}): zero the frames after "
                 "each length before every layer that reads neighbouring frames"
             )
+    if right_context is not None:
+        _refuse_look_ahead(kind, run, right_context, feature_dim=feature_dim, rng=rng)
     _refuse_unsaveable(kind, module)
     module.train(was_training)
+
+
+def _refuse_look_ahead(
+    kind: str,
+    run: Callable[[Tensor, Tensor], Tensor],
+    right_context: int,
+    *,
+    feature_dim: int,
+    rng: torch.Generator,
+) -> None:
+    """Change all frames after the first `right_context` + 1: the first output must stay."""
+    num_frames = right_context + max(PROBE_FRAMES)
+    features_1TF = torch.randn(1, num_frames, feature_dim, generator=rng)
+    changed_1TF = features_1TF.clone()
+    changed_1TF[:, right_context + 1 :] = PROBE_PADDING
+    one_C, other_C = (
+        run(features, torch.tensor([num_frames]))[0, 0] for features in (features_1TF, changed_1TF)
+    )
+    difference = float((one_C - other_C).abs().max())
+    if difference > CLOSE * max(1.0, float(one_C.abs().max())):
+        raise BadInput(
+            f"{kind}: the output at a frame changes with frames more than {right_context} later "
+            f"(difference {difference:.3g}), right_context is {right_context}: let the module see "
+            "fewer frames ahead, or leave right_context out"
+        )
 
 
 def _run(

@@ -36,6 +36,18 @@ def oracle_deltas(x_TF, order):
     return np.concatenate(blocks, axis=1)
 
 
+@pytest.mark.parametrize("changes", [{}, {"deltas": 1}, {"deltas": 2, "splice_right": 3}])
+def test_row_looks_ahead_as_far_as_the_settings_state(changes):
+    settings = FrontEndSettings(**{"subsample": 3, **changes})
+    features_TF = make_features(40)
+    rows_RD = to_rows(features_TF, settings)
+    last = 3 * 5 + settings.look_ahead  # frame 3 r + look-ahead belongs to row r = 5
+    for frame, is_seen in ((last, True), (last + 1, False)):
+        changed_TF = features_TF.copy()
+        changed_TF[frame] += 7
+        assert (to_rows(changed_TF, settings)[5] != rows_RD[5]).any() == is_seen
+
+
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("num_frames", [1, 2, 17])
 def test_deltas_are_kaldis(order, num_frames):

@@ -2,24 +2,28 @@
 
 import csv
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.terminal.tables import results_table
+from stages.contract.latency import FrontEnd, Latency
 from stages.contract.results import SystemResult
 from stages.report import columns
 from stages.report.column import Cell, column, make_records, make_table
-from stages.report.columns import COLUMNS, FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
+from stages.report.columns import COLUMNS
 from stages.report.data_files import DATA_FILES
 from stages.report.formats import fixed, p_value, percent
+from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
 from stages.report.rows import Row, group_rows
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
-from tests.stages.report.test_page import SETTINGS, parse, write
+from tests.stages.report.test_page import SETTINGS, only, parse, write
 from tests.support.makers.report import (
     make_essence,
     make_hard,
@@ -39,6 +43,27 @@ WRITERS = (
 
 def compared(results: Sequence[SystemResult], samples: int = 200) -> Comparisons:
     return compare(group_results(results), samples=samples, seed=1)
+
+
+@pytest.mark.parametrize("over", ["", "speaker"])
+def test_latency_is_on_the_page_with_what_it_leaves_out(tmp_path: Path, over: str) -> None:
+    front_end = FrontEnd(frame_ms=10.0, frames_per_row=2, look_ahead=5, normalised_over=over)
+    results = [
+        replace(result, system=replace(result.system, latency=latency))
+        for result, latency in (
+            (make_hard(), Latency(right_context=math.inf, front_end=front_end)),
+            (make_essence(8, errors=221), Latency(right_context=4, front_end=front_end)),
+        )
+    ]
+    place = tmp_path / "report"
+    text = parse(write(only(make_inputs(tmp_path), *results), place)).text
+    assert "140" in text
+    assert "14 frames" in text
+    assert "utterance" in text
+    assert ("normalised by the mean over each speaker, which looks ahead" in text) == bool(over)
+    rows = {row["kind"]: row for row in json.loads((place / "groups.json").read_text())}
+    assert rows["soft-label student"]["latency_ms"] == 140
+    assert rows["hard-label student"]["latency_ms"] is None
 
 
 def test_new_column_of_one_declaration_is_on_page_terminal_csv_and_json(

@@ -200,8 +200,8 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
     body = page.read_text(encoding="utf-8").split("<tbody>")[1].split("</tbody>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", body)
-    # dev, test, interval, both differences with their p; and k of the hard-label student
-    assert cells.count("–") == 2 * 7 + 1
+    # latency, dev, test, interval, both differences with their p; k of the hard-label student
+    assert cells.count("–") == 2 * 8 + 1
     assert "best" not in body
     assert "word error rates are unknown" in parse(page).text
 

@@ -233,6 +233,34 @@ def test_module_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) ->
         source_digest("nowhere.at_all:factory")
 
 
+class Late(Good):
+    """Sees three frames ahead, whatever limit it is given."""
+
+    def __init__(self, *, right_context: int, **_: int) -> None:
+        super().__init__()
+        self.limit = right_context
+
+    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+        live_BT = torch.arange(features_BTF.shape[1]) < lengths_B[:, None]
+        features_BTF = features_BTF * live_BT[:, :, None]
+        later_BTF = nn.functional.pad(features_BTF, (0, 0, 0, 3))[:, 3:]
+        return super().forward(features_BTF + later_BTF, lengths_B)
+
+
+def test_module_that_sees_more_than_its_right_context_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = f"{__name__}:Late"
+    monkeypatch.setenv(ALLOWED, kind)
+    for limit in (3, 5):
+        module = build_model(_own(kind, right_context=limit), FEATURE_DIM, NUM_CLASSES).body
+        assert isinstance(module, Late)
+        assert module.limit == limit
+    for limit in (0, 2):
+        with pytest.raises(BadInput, match=rf"right_context is {limit}: let the module see fewer"):
+            build_model(_own(kind, right_context=limit), FEATURE_DIM, NUM_CLASSES)
+
+
 def test_module_is_unchanged_after_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     module = type(sys)("good_models")
     module.factory = lambda **_: Good()  # type: ignore[attr-defined]
