@@ -4,18 +4,21 @@
     /labels       int32 (frames,)                    class of every frame, NO_LABEL where unknown
     /utterances   id, speaker, transcript, digest: UTF-8 of all, one after the other (uint8), and
                   ..._offsets (int64, one more than utterances); first_frame, num_frames (int64)
-    attributes    format, about (JSON of CorpusAbout), fingerprint (of all content): fixed length
+    attributes    format, about (JSON of CorpusAbout), fingerprint (of all content), labels (SHA-256
+                  of all hard labels; not in files of earlier versions): fixed length
 
 Utterances lie one after the other. CorpusWriter writes it (corpus_writer.py). The file does not
-depend on models or soft labels.
+depend on models or soft labels. The first time that an open file reads an utterance, it compares
+features and hard labels with the utterance's digest (content_check.py).
 
 Shapes: T frames, F feature dims, U utterances.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +27,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.corpus.content_check import ContentCheck
 from storage.errors import CorpusFileError
 from storage.files.fingerprint import canonical_json
 
@@ -76,6 +80,8 @@ class CorpusFile:
             self.fingerprint = _attribute(self._file, "fingerprint")
             self.utterances = _read_table(self._file)
             self._refuse_changed_table()
+            has_digest = "labels" in self._file.attrs
+            labels_digest = _attribute(self._file, "labels") if has_digest else None
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
             self._file.close()
             raise CorpusFileError(
@@ -85,6 +91,13 @@ class CorpusFile:
         self._index_of = {row.id: index for index, row in enumerate(self.utterances)}
         self._features: h5py.Dataset = self._file["features"]
         self._labels: h5py.Dataset = self._file["labels"]
+        self._content = ContentCheck(
+            path=path,
+            rows=self.utterances,
+            read_features=partial(self._read, self._features),
+            read_labels=partial(self._read, self._labels),
+            labels_digest=labels_digest,
+        )
 
     def _refuse_changed_table(self) -> None:
         """HDF5 has no checksum on its small datasets; the fingerprint covers them."""
@@ -121,13 +134,19 @@ class CorpusFile:
         return id in self._index_of
 
     def features(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """Features (T, F) of the utterance at `index`, or of its frames [start, end), float32."""
+        """Features (T, F) of the utterance at `index`, or of its frames [start, end), float32.
+
+        Raises:
+            CorpusFileError: when the utterance's content is not what was written.
+        """
         frames, id = self._frames_of(index, span)
+        self._content.utterance(index)
         return np.asarray(self._read(self._features, frames, id), dtype=np.float32)
 
     def labels(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.int32]:
-        """Hard labels (T,) of the same frames; NO_LABEL where unknown."""
+        """Hard labels (T,) of the same frames; NO_LABEL where unknown. Raises as `features`."""
         frames, id = self._frames_of(index, span)
+        self._content.labels_of(index)
         return np.asarray(self._read(self._labels, frames, id), dtype=np.int32)
 
     def _frames_of(self, index: int, span: tuple[int, int] | None) -> tuple[slice, str]:
@@ -137,19 +156,27 @@ class CorpusFile:
         return slice(row.first_frame + start, row.first_frame + end), row.id
 
     def feature_blocks(self, frames: int = 1 << 14) -> Iterator[NDArray[np.float32]]:
-        """All features, in order, in blocks (<= frames, F): for statistics."""
+        """All features, in order, in blocks (<= frames, F): for statistics.
+
+        Raises:
+            CorpusFileError: at the latest after the last block, when one differs from its digest.
+        """
+        check = self._content.in_order()
         for start in range(0, self.num_frames, frames):
             block = self._read(self._features, slice(start, start + frames), "all")
+            check.add(block, start=start)
             yield np.asarray(block, dtype=np.float32)
 
     def label_counts(self) -> NDArray[np.int64]:
         """How many frames carry each class, (num_classes,). Unlabelled frames do not count."""
+        self._content.labels()
         labels_T = self._read(self._labels, slice(None), "all")
         known_T = labels_T[labels_T != NO_LABEL]
         return np.bincount(known_T, minlength=self.about.num_classes).astype(np.int64)
 
     def labelled_frames(self, frames: int = 1 << 20) -> NDArray[np.int64]:
         """How many frames of each utterance carry a hard label, (utterances,)."""
+        self._content.labels()
         # A frame belongs to the first utterance that ends after it, never to an empty one.
         ends_U = np.array([row.first_frame + row.num_frames for row in self.utterances], np.int64)
         counts_U = np.zeros(len(ends_U), np.int64)
@@ -160,6 +187,15 @@ class CorpusFile:
                 np.searchsorted(ends_U, known, side="right"), minlength=len(ends_U)
             )
         return counts_U
+
+    def check_content(self, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Compare all utterances with their digests. `advance` gets numbers of frames.
+
+        Raises:
+            CorpusFileError: naming the first utterance that differs.
+        """
+        self._content.everything(advance)
+        self._content.labels()
 
     def _read(self, data: h5py.Dataset, frames: slice, id: str) -> NDArray[Any]:
         try:

@@ -24,6 +24,7 @@ from storage.files.fingerprint import array_digest, canonical_json
 from storage.files.publish import sync_directory
 
 CHUNK_BYTES = 1 << 18
+LABEL_CHUNK_FRAMES = 1 << 16
 
 
 class CorpusWriter:
@@ -36,6 +37,7 @@ class CorpusWriter:
         self._rows: list[Utterance] = []
         self._ids: set[str] = set()
         self._content = hashlib.sha256(canonical_json(asdict(about)).encode())
+        self._all_labels = hashlib.sha256()
         self._num_frames = 0
         self._disk = CalmFile(self._partial)
         self._file = h5py.File(self._disk, "w", libver="v110")
@@ -52,7 +54,7 @@ class CorpusWriter:
             "labels",
             shape=(0,),
             maxshape=(None,),
-            chunks=(1 << 16,),
+            chunks=(LABEL_CHUNK_FRAMES,),
             dtype="int32",
             fletcher32=True,
         )
@@ -85,6 +87,7 @@ class CorpusWriter:
         self._features[self._num_frames : end] = stored_TF
         self._labels[self._num_frames : end] = stored_T
         self._content.update(canonical_json([id, speaker, transcript, digest]).encode())
+        self._all_labels.update(stored_T.tobytes())
         self._ids.add(id)
         self._rows.append(
             Utterance(
@@ -145,6 +148,7 @@ class CorpusWriter:
         self._file.attrs["format"] = np.bytes_(FORMAT)
         self._file.attrs["about"] = np.bytes_(canonical_json(asdict(self._about)))
         self._file.attrs["fingerprint"] = np.bytes_(self._content.hexdigest())
+        self._file.attrs["labels"] = np.bytes_(self._all_labels.hexdigest())
 
     def __enter__(self) -> Self:
         return self
