@@ -21,7 +21,8 @@ from pipeline.errors import Changed, InUse, NotMadeYet
 from pipeline.shelf.contents import list_contents, refuse_changed
 from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
-from storage.files.lock import locked
+from storage.files.leftovers import is_leftover, remove_leftovers, unfinished
+from storage.files.lock import locked, waiting
 from storage.files.publish import publish_directory, publish_file, sync_directory
 
 RECORD = "made.json"
@@ -130,6 +131,7 @@ class Shelf:
         with _locked(partial):
             if self.is_fresh(recipe):  # another process published it before the lock was taken
                 return place
+            remove_leftovers(partial)  # of a killed run; nothing of it is published
             fill(directory=partial)
             publish_file(partial / RECORD, _record(recipe))
             list_contents(partial)
@@ -141,10 +143,14 @@ class Shelf:
         link = self.directory / name
         if link.is_symlink() and link.readlink() == Path(recipe.name):
             return link
-        temporary = self.directory / f".{name}.{os.getpid()}.link"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(recipe.name)
-        os.replace(temporary, link)  # a reader finds the old artefact or the new one
+        with waiting(self.directory):
+            for path in self.directory.iterdir():  # a killed process's link
+                if is_leftover(path.name):
+                    path.unlink()
+            temporary = unfinished(link)
+            temporary.symlink_to(recipe.name)
+            os.replace(temporary, link)  # a reader finds the old artefact or the new one
+            sync_directory(self.directory)
         return link
 
     def partial(self, recipe: Recipe) -> Path:

@@ -8,9 +8,7 @@ The statistics of a speaker need a pass over the split before the pass that writ
 is in memory at a time.
 """
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -41,7 +39,8 @@ from stages.corpus.summary import summary_lines
 from stages.corpus.tally import SplitTally
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
-from storage.files.publish import publish_file, remove_leavings
+from storage.files.leftovers import scratch_folder
+from storage.files.publish import publish_file
 
 NO_FRAMES = "no frames"
 LABELLED_FILE = "train-labelled.txt"
@@ -53,7 +52,7 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     Raises:
         BadInput: if the source is damaged or inconsistent; no partial file remains.
     """
-    with _scratch(directory) as scratch:
+    with scratch_folder(directory / "speech") as scratch:
         source = _open_source(settings, scratch=scratch, progress=progress)
         check_lang(source.lang)  # fails now, not after the members are trained
         normaliser = Normaliser(settings.features, source)
@@ -104,19 +103,6 @@ def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress)
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
     return SpokenSource(settings.spoken, copies=settings.copies, scratch=scratch, progress=progress)
-
-
-@contextmanager
-def _scratch(directory: Path) -> Iterator[Path]:
-    """A folder for raw speech, removed at the end; what a killed run left is removed first."""
-    scratch = directory / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    remove_leavings(directory)
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,7 @@
 Acoustic scale and insertion penalty are chosen on dev; test is decoded once.
 """
 
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from stages.acoustic.lang.graph import read_words
@@ -18,6 +16,7 @@ from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
 from stages.evaluate.tune import describe_edges, search
 from storage.corpus.corpus_file import CorpusFile
+from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
 
 RESULT_FILE = "result.json"
@@ -47,7 +46,7 @@ def evaluate_system(
         }
         with CorpusFile(corpus_directory / "train.h5") as train:
             log_prior_C = log_priors(train.label_counts(), smoothing=settings.prior_smoothing)
-        scratch = stack.enter_context(empty_scratch(directory))
+        scratch = stack.enter_context(scratch_folder(directory / "posteriors"))
         num_parameters = run_members(
             system,
             corpora,
@@ -89,15 +88,3 @@ def evaluate_system(
     for edge in describe_edges(point, *grid):
         progress.note(f"{system.name}: {edge}")
     return result
-
-
-@contextmanager
-def empty_scratch(directory: Path) -> Iterator[Path]:
-    """A folder for posteriors and likelihoods, empty at the start, removed at the end."""
-    scratch = directory / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -12,12 +12,12 @@ import numpy as np
 from stages.contract.progress import Progress
 from stages.contract.results import FrameQuality, System
 from stages.evaluate.calibration import CalibrationTally
-from stages.evaluate.evaluate import empty_scratch
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.likelihoods import average_members, run_members
 from stages.evaluate.speed import real_time_factor
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
+from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
 from storage.format.tiers import ranks_to_show
 from storage.read.reader import SoftLabelStore, open_store
@@ -48,7 +48,7 @@ def measure_frames(
         labels = open_store(store) if store is not None and corpus.num_frames else None
         if labels is not None:
             match_corpus(labels, corpus)
-        scratch = stack.enter_context(empty_scratch(directory))
+        scratch = stack.enter_context(scratch_folder(directory / "posteriors"))
         run_members(
             system,
             {SPLIT: corpus},

@@ -24,7 +24,6 @@ from storage.files.publish import publish_file
 
 HEAD_FILE = "checkpoint.json"
 TENSORS_PATTERN = "checkpoint-*.safetensors"
-UNFINISHED_PATTERN = ".*.partial"  # of storage.files.publish
 
 
 class Position(Settings):
@@ -114,12 +113,6 @@ def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, T
     if found != head.tensors:
         raise _changed(path, f"found {found[:12]}, {HEAD_FILE} names {head.tensors[:12]}")
     return head.position, load(path.read_bytes())
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Remove files that a killed run was still writing: they never got their names."""
-    for path in directory.glob(UNFINISHED_PATTERN):
-        path.unlink()
 
 
 def remove_checkpoint(directory: Path) -> None:

@@ -19,7 +19,7 @@ from stages.contract.progress import Progress, Task
 from stages.contract.results import EpochMetrics
 from stages.training.begin import begin_run
 from stages.training.board import Show, opened_board
-from stages.training.checkpoint import Pace, remove_checkpoint, remove_leftovers
+from stages.training.checkpoint import Pace, remove_checkpoint
 from stages.training.corpus import TrainingCorpus
 from stages.training.epoch import end_epoch, train_epoch
 from stages.training.finished_run import finish_run, is_finished
@@ -31,6 +31,7 @@ from stages.training.run import Run, Stopped, save_checkpoint, stop_if_asked
 from stages.training.settings import TrainingSettings
 from stages.training.state import TrainingState
 from storage.files.fingerprint import fingerprint
+from storage.files.leftovers import remove_leftovers
 
 
 def train_model(

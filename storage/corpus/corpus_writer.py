@@ -21,6 +21,7 @@ from storage.corpus.corpus_file import FORMAT, NO_LABEL, TEXT_COLUMNS, CorpusAbo
 from storage.errors import CorpusFileError
 from storage.files.calm_file import CalmFile
 from storage.files.fingerprint import array_digest, canonical_json
+from storage.files.leftovers import unfinished
 from storage.files.publish import sync_directory
 
 CHUNK_BYTES = 1 << 18
@@ -32,7 +33,7 @@ class CorpusWriter:
 
     def __init__(self, path: Path, about: CorpusAbout, *, dtype: str = "float32") -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._partial = unfinished(path)
         self._about = about
         self._rows: list[Utterance] = []
         self._ids: set[str] = set()

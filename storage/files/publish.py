@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from storage.files.leftovers import unfinished
+
 
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory survive a power loss."""
@@ -34,19 +36,13 @@ def publish_file(path: Path, content: bytes) -> None:
 
 def publish_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """As `publish_file`, for a content that need not be in memory at once."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = unfinished(path)
     try:
         _write_pieces(partial, pieces)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     sync_directory(path.parent)
-
-
-def remove_leavings(directory: Path) -> None:
-    """Remove the files that a killed `publish_file` left, in every folder below."""
-    for leaving in directory.rglob(".*.partial"):
-        leaving.unlink()
 
 
 def sync_tree(directory: Path) -> None:

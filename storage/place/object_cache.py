@@ -5,8 +5,8 @@
     <folder>/lock, stripe-<n>     locks, which end with their process
 
 The least recently used object is dropped first. Any number of processes may share the folder. A
-process that is stopped at any instruction leaves a sound cache, and at most one partial file, which
-the next one removes. The system's clock decides what is dropped first, and nothing else.
+process that is stopped at any instruction leaves a sound cache, and leftovers that the next one
+removes. The system's clock decides what is dropped first, and nothing else.
 """
 
 import fcntl
@@ -17,11 +17,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from storage.files.fingerprint import handle_digest
+from storage.files.leftovers import is_leftover, remove_leftovers, unfinished
 from storage.files.object_file import PLAIN
 from storage.files.publish import publish_file, write_and_sync
 
 NUM_STRIPES = 64
-PARTIAL = ".partial"
 
 
 class ObjectCache:
@@ -60,7 +60,7 @@ class ObjectCache:
             return
         with self._locked("lock"):
             self._make_room(len(content))
-            partial = self.folder / f"{sha256}{PARTIAL}"
+            partial = unfinished(self.folder / sha256)
             write_and_sync(partial, content)
             os.replace(partial, self.folder / sha256)
 
@@ -78,7 +78,9 @@ class ObjectCache:
         place = self._head_place(url)
         if self.remembered_head(url) != digest:
             place.parent.mkdir(parents=True, exist_ok=True)
-            publish_file(place, f"{digest}\n".encode())
+            with self._locked("lock"):
+                remove_leftovers(place.parent)
+                publish_file(place, f"{digest}\n".encode())
 
     def remembered_head(self, url: str) -> str | None:
         """The digest last seen at a URL; None if there is none."""
@@ -93,7 +95,7 @@ class ObjectCache:
         """Drop the oldest objects, and partial files: under the lock, their process has ended."""
         held = []
         for entry in os.scandir(self.folder):
-            if entry.name.endswith(PARTIAL):
+            if is_leftover(entry.name):
                 Path(entry.path).unlink(missing_ok=True)
             elif len(entry.name) == hashlib.sha256().digest_size * 2:
                 with suppress(FileNotFoundError):

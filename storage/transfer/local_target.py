@@ -15,6 +15,7 @@ from typing import ClassVar
 from storage.contents.manifest import read_head
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.files.leftovers import is_leftover
 from storage.files.lock import locked
 from storage.files.object_file import is_there
 from storage.files.publish import publish_file, sync_directory
@@ -83,9 +84,8 @@ class LocalTarget:
     def _is_hardly_begun(self) -> bool:
         """Was a transfer killed before its _stage/copy.json was written?"""
         names = {path.name for path in self._root.iterdir()}
-        return names == {STAGE} and {path.name for path in (self._root / STAGE).iterdir()} <= {
-            f"{Path(UNFINISHED).name}.new"
-        }
+        stage = self._root / STAGE
+        return names == {STAGE} and all(is_leftover(path.name) for path in stage.iterdir())
 
     def holds(self, name: str, record: ObjectRecord, *, careful: bool) -> bool:
         """See `Target`."""

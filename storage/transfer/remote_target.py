@@ -62,11 +62,15 @@ class RemoteTarget:
                 f"{self} holds another store: found {found}, wanted {digest}: name another place, "
                 "or remove this one"
             )
-        if found is None and self._sizes():
+        if found is None and not self._is_hardly_begun():
             raise StoreError(
                 f"{self} holds files and is no copy that was begun: name a new place, such as "
                 ".../train.zarr"
             )
+
+    def _is_hardly_begun(self) -> bool:
+        """Is nothing there, or what a transfer leaves that is killed before its first rename?"""
+        return all(name.startswith(_staged(UNFINISHED)) for name in self._sizes())
 
     def holds(self, name: str, record: ObjectRecord, *, careful: bool) -> bool:
         """See `Target`."""
@@ -117,7 +121,7 @@ class RemoteTarget:
             self._send(name, file, num_bytes=len(content), sha256=sha256)
 
     def _send(self, name: str, file: IO[bytes], *, num_bytes: int, sha256: str) -> None:
-        staged = f"{STAGE}/{name.replace('/', '.')}.{sha256}"
+        staged = _staged(name) + sha256
 
         def send(system: Any, place: str) -> None:
             first = name if self._appears_whole else staged
@@ -193,3 +197,8 @@ class RemoteTarget:
         except StoreCorrupt:
             return ""
         return digest.hexdigest()
+
+
+def _staged(name: str) -> str:
+    """Where an object waits for its rename, without the digest at the end."""
+    return f"{STAGE}/{name.replace('/', '.')}."

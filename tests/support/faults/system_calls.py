@@ -4,6 +4,9 @@ strace counts the calls of each thread and each kind by themselves. One driver i
 lets strace attach to it, and forks a child for each point (kind, N); the child makes LAST - N calls
 of that kind for nothing, then builds, so that its own Nth call is call LAST, the one that strace
 spoils. No kind comes LAST times in a build. A point takes 50 ms, not a second.
+
+A kind such as "rename/thread" is a call of another thread than the main one: that thread makes the
+calls for nothing when it starts.
 """
 
 import ctypes
@@ -17,22 +20,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
-from storage.derived.merge import plan_merge
-from storage.derived.store import write_derived
 from storage.errors import EssenceError
-from tests.support.makers.store import fill_store, make_about, make_utterances
+from tests.support.faults.store_commands import Command
 from tests.support.paths import ROOT
-from tests.support.stores import contents_of
 
-LENGTHS = (5, 0, 6, 3)
-ABOUT = make_about(num_classes=5, kept=1, shard_frames=12, chunk_frames=4)
 NAMED, RAW = 3, 4  # exit codes of a child: an error of ours, any other exception
 
 NOTHING = "/nowhere/at/all"
 BEGINS = "/the-build-begins"
+THREAD_BEGINS = "/a-thread-begins"
 FOR_NOTHING: dict[str, Callable[[int], object]] = {
     "write": lambda null: os.write(null, b"x"),
     "fsync": os.fsync,
@@ -42,11 +43,14 @@ FOR_NOTHING: dict[str, Callable[[int], object]] = {
     "unlink": lambda _: Path(NOTHING).unlink(),
     "unlinkat": lambda null: os.unlink("x", dir_fd=null),
     "mkdir": lambda _: Path("/").mkdir(),
+    "rmdir": lambda _: Path(NOTHING).rmdir(),
+    "pwrite64": lambda null: os.pwrite(null, b"x", 0),
     "openat": lambda _: os.open(NOTHING, os.O_RDONLY),
 }
-CALLS = (*FOR_NOTHING, "pwrite64")
+CALLS = (*FOR_NOTHING,)
 LAST = 512
 PR_SET_PTRACER, ANYBODY = 0x59616D61, (1 << 64) - 1  # of linux/prctl.h
+THREAD = "/thread"
 Point = tuple[str, int]  # a call, and which one of a build's
 
 
@@ -69,14 +73,20 @@ def why_no_faults() -> str:
 
 
 def count_calls(folder: Path, *, what: str = "label") -> Counter[str]:
-    """How often an undisturbed build makes each call, in the thread that writes."""
+    """How often an undisturbed build makes each call, in the main thread and in others."""
     log = folder / "calls"
     kinds = ",".join(f"?{call}" for call in CALLS)
     _drive(folder, ["-o", str(log), "-e", f"trace={kinds}"], [("openat", LAST)], what)
     text = log.read_text(encoding="utf-8")
-    (thread,) = re.findall(rf"^(\d+) .*{BEGINS}", text, flags=re.MULTILINE)
+    (main,) = re.findall(rf"^(\d+) .*{BEGINS}", text, flags=re.MULTILINE)
+    others = re.findall(rf"^(\d+) .*{THREAD_BEGINS}", text, flags=re.MULTILINE)
     build_text = text[text.index(BEGINS) :]
-    counts = Counter(re.findall(rf"^{thread} +(\w+)\(", build_text, flags=re.MULTILINE))
+    counts = Counter[str]()
+    for thread in (main, *others):
+        found = Counter(re.findall(rf"^{thread} +(\w+)\(", build_text, flags=re.MULTILINE))
+        for call, number in found.items():
+            kind = call if thread == main else call + THREAD
+            counts[kind] = max(counts[kind], number)
     assert max(counts.values()) < LAST
     return counts
 
@@ -93,7 +103,7 @@ def spoil(
 
     A `+` at its end: there and at every later call of that kind.
     """
-    kinds = ",".join(sorted({call for call, _ in points}))
+    kinds = ",".join(sorted({call.removesuffix(THREAD) for call, _ in points}))
     when = f"{LAST}+" if fault.endswith("+") else f"{LAST}"
     inject = f"inject={kinds}:{fault.rstrip('+')}:when={when}"
     words = ["-o", os.devnull, "-e", f"trace={kinds}", "-e", inject]
@@ -119,7 +129,7 @@ def _drive(
         input=given,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1500,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -128,16 +138,27 @@ def _drive(
 
 
 def _place(folder: Path, call: str, number: int) -> Path:
-    return folder / f"{call}-{number}.zarr"
+    return folder / f"{call.replace('/', '-')}-{number}.zarr"
+
+
+def find_command(what: str) -> Command:
+    """The command of a name, from the first file that has it. Stages take seconds to import."""
+    for module in ("store_commands", "stage_commands"):
+        found = import_module(f"tests.support.faults.{module}").COMMANDS
+        if what in found:
+            command: Command = found[what]
+            return command
+    raise KeyError(what)
 
 
 def drive() -> None:
     """The driver: a child for each point; prints their statuses and messages."""
     folder, words, points, what = json.load(sys.stdin)
+    command = find_command(what)
     with TemporaryDirectory() as warm:  # what is imported late is imported now
-        prepare(Path(warm))
-        BUILDS[what](Path(warm) / "0.zarr")
-    prepare(Path(folder))
+        command.prepare(Path(warm))
+        command.run(Path(warm) / "0.zarr")
+    command.prepare(Path(folder))
     outcomes = []
     with _traced(words):
         for call, number in points:
@@ -145,7 +166,7 @@ def drive() -> None:
             pid = os.fork()
             if not pid:
                 path = _place(Path(folder), call, number)
-                os._exit(_child(path, call, LAST - number, sender, BUILDS[what]))
+                os._exit(_child(path, call, LAST - number, sender, command))
             os.close(sender)
             with os.fdopen(receiver, encoding="utf-8") as pipe:
                 message = pipe.read()
@@ -166,42 +187,30 @@ def _traced(words: list[str]) -> Iterator[None]:
         strace.terminate()
 
 
-def _child(
-    path: Path, call: str, num_for_nothing: int, sender: int, build: Callable[[Path], str]
-) -> int:
+def _child(path: Path, call: str, num_for_nothing: int, sender: int, command: Command) -> int:
+    call, is_thread = call.removesuffix(THREAD), call.endswith(THREAD)
     null = os.open(os.devnull, os.O_RDWR)
-    for _ in range(num_for_nothing):
-        with suppress(OSError):
-            FOR_NOTHING[call](null)
-    if not num_for_nothing:
-        with suppress(OSError):
-            os.open(BEGINS, os.O_RDONLY)
+
+    def begin(mark: str, *, is_meant: bool) -> None:
+        for _ in range(num_for_nothing if is_meant else 0):
+            with suppress(OSError):
+                FOR_NOTHING[call](null)
+        if not num_for_nothing:
+            with suppress(OSError):
+                os.open(mark, os.O_RDONLY)
+
+    run_thread = Thread.run
+
+    def run(thread: Thread) -> None:
+        begin(THREAD_BEGINS, is_meant=is_thread)
+        run_thread(thread)
+
+    Thread.run = run  # type: ignore[method-assign]
+    begin(BEGINS, is_meant=not is_thread)
     try:
-        build(path)
+        command.run(path)
     except Exception as error:  # noqa: BLE001 the driver is told of all
         with suppress(OSError):  # not write(): that may be what is spoiled
             os.writev(sender, [f"{type(error).__name__}: {error}".encode()])
         return NAMED if isinstance(error, EssenceError) else RAW
     return 0
-
-
-def build(path: Path) -> str:
-    """Begin the build or take it up, in this process."""
-    return fill_store(path, ABOUT, LENGTHS)
-
-
-def prepare(folder: Path) -> None:
-    """What `merge` reads: three shards in two stores."""
-    rows = make_utterances(LENGTHS)
-    fill_store(folder / "sources/a.zarr", ABOUT, utterances=rows[:3])
-    fill_store(folder / "sources/b.zarr", ABOUT, utterances=rows[3:])
-
-
-def merge(path: Path) -> str:
-    """Merge the stores beside, or go on with that, in this process."""
-    sources = [contents_of(path.parent / f"sources/{name}.zarr") for name in "ab"]
-    plan = plan_merge(sources, recode=False, program_version="0.1.0")
-    return write_derived(path, plan, sources)
-
-
-BUILDS = {"label": build, "merge": merge}
