@@ -15,7 +15,14 @@ from pipeline.shelf.freshness import Recipe
 from pipeline.soft_labels import dev_store
 from pipeline.systems import ensemble_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
-from stages.contract.results import Evaluation, FrameQuality, System, SystemResult
+from stages.contract.results import (
+    SPEED_FILE,
+    Evaluation,
+    FrameQuality,
+    Speed,
+    System,
+    SystemResult,
+)
 from stages.evaluate.evaluate import RESULT_FILE, evaluate_system
 from stages.evaluate.frame_quality import QUALITY_FILE, measure_frames
 from stages.evaluate.readiness import why_not
@@ -46,11 +53,19 @@ def evaluate_one(job: Job, system: System) -> SystemResult:
     """One system -> all its measurements; `frames` is None if its models are not here any more."""
     recipe = job.recipes.frames(system)
     measurable = job.shelf.is_fresh(recipe) or why_not(system) is None
+    evaluation = _decode(job, system)
+    place = _measure(job, system, recipe) if measurable else None
     return SystemResult(
         system=system,
-        evaluation=_decode(job, system),
-        frames=_measure(job, system, recipe) if measurable else None,
+        evaluation=evaluation,
+        frames=read_json(FrameQuality, place / QUALITY_FILE) if place else None,
+        real_time_factor=_real_time_factor(place / SPEED_FILE) if place else None,
     )
+
+
+def _real_time_factor(path: Path) -> float | None:
+    """None for frames that an earlier version measured."""
+    return read_json(Speed, path).real_time_factor if path.is_file() else None
 
 
 def _decode(job: Job, system: System) -> Evaluation:
@@ -76,8 +91,8 @@ def _graph(job: Job) -> Path:
     )
 
 
-def _measure(job: Job, system: System, recipe: Recipe) -> FrameQuality:
-    place = job.make(
+def _measure(job: Job, system: System, recipe: Recipe) -> Path:
+    return job.make(
         recipe,
         lambda: partial(
             measure_frames,
@@ -89,4 +104,3 @@ def _measure(job: Job, system: System, recipe: Recipe) -> FrameQuality:
             progress=job.progress,
         ),
     )
-    return read_json(FrameQuality, place / QUALITY_FILE)

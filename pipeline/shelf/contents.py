@@ -2,7 +2,8 @@
 
     work/student-3f9c0a71b2d4/files.sha256    as `sha256sum -c files.sha256` reads it
 
-Corpus files, stores and weights are not listed: their readers check every block that they read.
+Corpus files, stores and weights are not listed: their readers check every block that they read. Nor
+is speed.json: nothing that a stopwatch measured is part of a result.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import Changed
+from stages.contract.results import SPEED_FILE
 from storage.files.fingerprint import file_digest
 from storage.files.publish import publish_file
 
@@ -76,6 +78,6 @@ def _files(directory: Path) -> list[Path]:
         for path in directory.rglob("*")
         if path.is_file()
         and path.suffix not in CHECKED_ELSEWHERE
-        and path.name != LIST
+        and path.name not in (LIST, SPEED_FILE)
         and not any(part.endswith(STORE) for part in path.relative_to(directory).parts)
     ]

@@ -13,6 +13,7 @@ from storage.care.store_audit import StoreAudit
 SystemKind = Literal["member", "ensemble", "student"]
 # Raise one when its class, or what is measured for it, changes: then systems are measured again.
 RESULT_FORMAT = 3  # Evaluation, in result.json
+SPEED_FILE = "speed.json"  # Speed
 QUALITY_FORMAT = 2  # FrameQuality, in frames.json; 2 keeps small posteriors of archived members
 
 
@@ -142,8 +143,19 @@ class Fidelity(Settings):
 class FrameQuality(Settings):
     """Metrics of a system's posteriors on dev; None if a metric could not be measured."""
 
+    model_config = ConfigDict(extra="ignore")  # older files hold real_time_factor
+
     calibration: Calibration | None
     fidelity: Fidelity | None
+
+
+class Speed(Settings):
+    """Speed of a system on the machine that evaluated it, in a file of its own.
+
+    A stopwatch never gives the same figure twice: this is no part of the artefact's result, and not
+    on the page.
+    """
+
     real_time_factor: float | None  # seconds of one processor thread per second of speech
 
 
@@ -167,6 +179,7 @@ class SystemResult:
     system: System
     evaluation: Evaluation
     frames: FrameQuality | None = None  # an artefact of its own: it depends on the teacher
+    real_time_factor: float | None = None  # see Speed
 
     @property
     def dev(self) -> SplitResult:

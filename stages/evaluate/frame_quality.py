@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.contract.progress import Progress
-from stages.contract.results import FrameQuality, System
+from stages.contract.results import SPEED_FILE, FrameQuality, Speed, System
 from stages.evaluate.calibration import CalibrationTally
 from stages.evaluate.fidelity import FidelityTally
 from stages.evaluate.likelihoods import average_members, run_members
@@ -36,7 +36,9 @@ def measure_frames(
     device: str,
     progress: Progress,
 ) -> FrameQuality:
-    """Calibration, fidelity to the labels in `store`, speed; also written to frames.json.
+    """Calibration and fidelity to the labels in `store`; also written to frames.json.
+
+    The speed goes into speed.json: the same inputs give the same bytes of frames.json.
 
     Raises:
         BadInput, BadPosterior, MissingPart: if a model does not fit the corpus or its output is
@@ -58,6 +60,8 @@ def measure_frames(
             progress=progress,
         )
         quality = _measure(system, corpus, labels, scratch)
+        speed = Speed(real_time_factor=real_time_factor(system.model_directories, corpus))
+    publish_file(directory / SPEED_FILE, speed.model_dump_json().encode() + b"\n")
     publish_file(directory / QUALITY_FILE, quality.model_dump_json(indent=2).encode() + b"\n")
     return quality
 
@@ -79,7 +83,6 @@ def _measure(
     return FrameQuality(
         calibration=calibration.result(),
         fidelity=fidelity.result(labels.digest) if fidelity and labels is not None else None,
-        real_time_factor=real_time_factor(system.model_directories, corpus),
     )
 
 

@@ -130,7 +130,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         unit="one thread",
         value=lambda row: real_time_factor(row.group),
         shown=lambda factor: f"{factor:.2g}",
-        on=(GROUPS, RESULTS, FRAMES),
+        on=(TERMINAL,),  # a stopwatch's figure: the page is twice the same bytes
     ),
     column(
         "latency_frames",

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stages.contract.results import CorpusSummary
-from stages.report.frame_means import real_time_factor
 from stages.report.histories import History
 from stages.report.statistics.comparisons import Comparisons
 
@@ -13,27 +11,20 @@ from stages.report.statistics.comparisons import Comparisons
 class TeacherPasses:
     """Passes of the ensemble over the training speech.
 
-    A teacher that runs while students train makes one pass in each epoch of each student. `hours`
-    are hours of one processor thread for one pass; None if the ensemble's speed is unknown.
+    A teacher that runs while students train makes one pass in each epoch of each student.
     """
 
     num_students: int
     num_epochs: int
-    hours: float | None
 
     @property
     def saved(self) -> int:
         """All passes but the one that wrote the soft labels."""
         return max(0, self.num_epochs - 1)
 
-    @property
-    def hours_saved(self) -> float | None:
-        """Hours of one processor thread; None if the ensemble's speed is unknown."""
-        return None if self.hours is None else self.hours * self.saved
-
 
 def count_teacher_passes(
-    comparisons: Comparisons, histories: Mapping[str, History], corpus: CorpusSummary
+    comparisons: Comparisons, histories: Mapping[str, History]
 ) -> TeacherPasses | None:
     """The passes for all students on soft labels; None if no number of epochs is known."""
     epochs = [
@@ -45,9 +36,4 @@ def count_teacher_passes(
     ]
     if not epochs:
         return None
-    factor = real_time_factor(comparisons.ensemble) if comparisons.ensemble else None
-    return TeacherPasses(
-        num_students=len(epochs),
-        num_epochs=sum(epochs),
-        hours=None if factor is None else factor * corpus.train.hours,
-    )
+    return TeacherPasses(num_students=len(epochs), num_epochs=sum(epochs))

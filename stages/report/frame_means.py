@@ -38,9 +38,7 @@ def expected_error(group: SystemGroup) -> float | None:
 
 def real_time_factor(group: SystemGroup) -> float | None:
     """Seconds of one processor thread per second of speech."""
-    return mean_known(
-        [result.frames.real_time_factor if result.frames else None for result in group.results]
-    )
+    return mean_known([result.real_time_factor for result in group.results])
 
 
 def mean_bins(group: SystemGroup) -> list[ReliabilityBin]:

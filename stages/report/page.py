@@ -99,7 +99,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
             example=example,
             corpus=inputs.corpus,
             teacher=inputs.teacher,
-            passes=count_teacher_passes(comparisons, histories, inputs.corpus),
+            passes=count_teacher_passes(comparisons, histories),
             made=inputs.made,
             program=inputs.program,
             dash=UNKNOWN,

@@ -14,6 +14,8 @@ from tests.support.makers.pipeline import ROOT, essence, tree_digests, write_tin
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 
+RESULTS = ("evaluation-", "frames-", "report-")
+
 
 def made(work: Path) -> set[str]:
     return {path.name for path in work.iterdir() if path.is_dir() and not path.is_symlink()}
@@ -53,6 +55,24 @@ def test_second_run_changes_nothing_and_notes_that_all_is_fresh(house: Path) -> 
     notes = again.stderr.splitlines()
     assert notes
     assert all(": fresh (" in note for note in notes), again.stderr
+
+
+def test_results_made_twice_have_the_same_bytes(house: Path, tmp_path: Path) -> None:
+    """RELIABILITY 40: of the same models, evaluations, frames and the page."""
+    again = shutil.copytree(house, tmp_path / "house", symlinks=True)
+    (again / "work" / "report").unlink()
+    results = [p for p in (again / "work").iterdir() if p.name.startswith(RESULTS)]
+    assert {place.name.partition("-")[0] + "-" for place in results} == set(RESULTS)
+    for place in results:
+        shutil.rmtree(place)
+    ran = essence(again, "report")
+    assert ran.returncode == 0, ran.stderr
+    found, wanted = (tree_digests(place / "work") for place in (again, house))
+    clocked = {path for path in found if path.endswith("/speed.json")}
+    assert len(clocked) == 6  # one for each system
+    assert {path: digest for path, digest in found.items() if path not in clocked} == {
+        path: digest for path, digest in wanted.items() if path not in clocked
+    }
 
 
 def test_another_k_makes_nothing_above_the_student(house: Path) -> None:

@@ -118,7 +118,6 @@ def make_frames(nearness: float) -> FrameQuality:
             },
             hard_labels=GradientMatch(overall=0.5, mean=0.3),
         ),
-        real_time_factor=0.004,
     )
 
 
