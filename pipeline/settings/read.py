@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
 from pipeline.settings.fit import misfits
+from pipeline.settings.plain_values import oddities
 from pipeline.settings.tree import PipelineSettings, compared
 from pipeline.settings.wording import in_one_line, touches
 from pipeline.settings.yaml_tree import apply_change, read_yaml
@@ -34,6 +35,8 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
         keys = [change.partition("=")[0].strip() for change in changes]
         return "--set" if any(touches(key, place) for key in keys) else str(source)
 
+    for place, wrong in oddities(tree):
+        raise SettingsError(f"{given_by(place)}: {f'{place}: ' if place else ''}{wrong}")
     try:
         settings = PipelineSettings.model_validate(tree)
     except ValidationError as error:
