@@ -9,13 +9,16 @@ change what is made.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.format.temperatures import LARGEST_TEMPERATURE, SMALLEST_TEMPERATURE
 
 # Frames that two accounts of one utterance may differ by: 1 where programs round the last window
 # differently. More is another utterance, or another frame rate.
 LengthDifference = Literal[0, 1]
+Temperature = Annotated[float, Field(ge=SMALLEST_TEMPERATURE, le=LARGEST_TEMPERATURE)]
 
 
 @dataclass(frozen=True, slots=True)

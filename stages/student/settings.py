@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.acoustic.models.architectures import ArchitectureSettings
-from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
 from stages.student.loss.definition import TailPolicy
 from stages.training.settings import TrainingSettings
 
@@ -21,7 +21,7 @@ class StudentSettings(Settings):
     hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)  # share of all classes; hard labels alone
-    temperature: float = Field(1.0, gt=0.0)  # one that the store has: see teacher.temperatures
+    temperature: Temperature = 1.0  # one that the store has: see teacher.temperatures
     # where_right: soft labels count only where rank 1 is the hard label (trust.py).
     trust: Literal["always", "where_right"] = "always"
     # permuted: ranks 2 to k have classes drawn at random (null_ranks.py), for a null arm.

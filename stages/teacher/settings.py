@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
 from stages.members.ensemble_posteriors import Combine
 
 Positive = Annotated[float, Field(gt=0)]
@@ -29,8 +29,8 @@ class TeacherSettings(Settings):
     kept: int = Field(32, ge=1, le=4096)
     combine: Combine = "arithmetic"
     weights: tuple[Positive, ...] | None = None
-    temperature: Positive = 1.0
-    temperatures: tuple[Positive, ...] = ()
+    temperature: Temperature = 1.0
+    temperatures: tuple[Temperature, ...] = ()
     shard_frames: int = Field(32768, ge=1, le=1 << 22)
     chunk_frames: int = Field(8192, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from storage.errors import StoreError, StoreMismatch, shown
 from storage.format import value_code
 from storage.format.origin import Origin, read_origin
+from storage.format.temperatures import refuse_bad_temperatures
 from storage.format.tiers import Tier, plan_tiers
 
 FORMAT_NAME = "essence soft labels"
@@ -78,15 +79,12 @@ class StoreAbout:
             )
         if self.chunk_frames * self.kept * 4 > MAX_CHUNK_BYTES:
             raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")
-        if any(not t > 0 or t == 1 for t in self.temperatures):
-            raise StoreError(f"temperatures {self.temperatures}: wanted positive ones other than 1")
+        refuse_bad_temperatures(self.temperature, self.temperatures)
         if not self.frame_shift_ms > 0 or self.subsampling < 1:
             raise StoreError(
                 f"frames of {self.frame_shift_ms} ms, subsampled by {self.subsampling}: "
                 "wanted a positive shift and at least 1"
             )
-        if len(set(self.temperatures)) != len(self.temperatures) or not self.temperature > 0:
-            raise StoreError("a temperature is given twice, or is not positive")
 
     @property
     def tiers(self) -> tuple[Tier, ...]:

@@ -61,6 +61,10 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not isinstance(value, Raw)
 
 
+def is_temperature(value: Any) -> bool:
+    return is_number(value) and 0.001 <= value <= 1000
+
+
 def is_origin(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
@@ -88,10 +92,9 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "members": lambda value: is_list(value, is_text) and len(value) == 2,
     "weights": lambda value: is_list(value, is_number) and len(value) == 2,
     "combine": is_text,
-    "temperature": lambda value: is_number(value) and value > 0,
+    "temperature": is_temperature,
     "temperatures": lambda value: (
-        is_list(value, lambda t: is_number(t) and t > 0 and t != 1)
-        and len(set(value)) == len(value)
+        is_list(value, lambda t: is_temperature(t) and t != 1) and len(set(value)) == len(value)
     ),
     "shard_frames": lambda value: type(value) is int and value in range(10, 5 << 20, 5),
     "chunk_frames": lambda value: type(value) is int and value in (1, 2, 5, 10),
