@@ -51,8 +51,8 @@ def integer_block(about: StoreAbout, num_frames: int, *, seed: int) -> KeptBlock
     temperatures_H = np.arange(len(about.temperatures), dtype=np.int64)
     return KeptBlock(
         ids_TK=((frames_T1 * 7 + ranks_K * 3) % about.num_classes).astype(np.uint32),
-        logp_TK=-((ranks_K * 5 + frames_T1 % 3 + 1) / 16).astype(np.float32),
-        tail_TG=(1 / (2 + tiers_G + frames_T1 % 5)).astype(np.float32),
+        logp_TK=-((ranks_K * 5 + frames_T1 % 3 + 1) / 16 + 8).astype(np.float32),
+        tail_TG=(1 - (tiers_G + frames_T1 % 5) / 512).astype(np.float32),
         log_norm_TH=((frames_T1 % 9 + temperatures_H) / 8).astype(np.float32),
     )
 

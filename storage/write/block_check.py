@@ -6,10 +6,19 @@ Shapes: T frames of a block, K kept ranks, G tiers, H temperatures.
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storage.errors import StoreError
 from storage.format.layout import StoreAbout
 from storage.write.top_k import KeptBlock
+
+# Of a frame. Labels decoded from another store are up to 0.015 away from 1; logarithms to base 2 or
+# 10 are further away in nearly all frames.
+MAX_MASS_ERROR = 0.02
+NO_DISTRIBUTION = (
+    "the probabilities of all classes sum to {mass:.4g}, wanted 1: are they natural logarithms of "
+    "probabilities?"
+)
 
 
 def checked(
@@ -48,15 +57,24 @@ def _refuse_bad_shapes(about: StoreAbout, block: KeptBlock, *, where: str) -> No
 
 def _refuse_bad_values(about: StoreAbout, block: KeptBlock, *, start: int, where: str) -> None:
     ids_TK = np.sort(block.ids_TK, axis=1)
+    mass_T = _mass(block)
     checks = {
         "a class id is out of range": (block.ids_TK < 0) | (block.ids_TK >= about.num_classes),
         "a class comes twice": ids_TK[:, 1:] == ids_TK[:, :-1],
         "a log-probability is NaN": np.isnan(block.logp_TK),
         "the ranks do not descend": block.logp_TK[:, 1:] > block.logp_TK[:, :-1],
+        NO_DISTRIBUTION: ~(np.abs(mass_T - 1) <= MAX_MASS_ERROR)[:, np.newaxis],
         "a tail is not in 0..1": ~((block.tail_TG >= 0) & (block.tail_TG <= 1.001)),
         "a log norm is not finite": ~np.isfinite(block.log_norm_TH),
     }
     for text, wrong_TX in checks.items():
         if wrong_TX.any():
-            frame = start + int(np.argmax(wrong_TX.any(axis=1)))
-            raise StoreError(f"{where}, frame {frame}: {text}")
+            row = int(np.argmax(wrong_TX.any(axis=1)))
+            raise StoreError(f"{where}, frame {start + row}: {text.format(mass=mass_T[row])}")
+
+
+def _mass(block: KeptBlock) -> NDArray[np.float32]:
+    """The probability of all classes (T,): of those kept, and the last tail."""
+    with np.errstate(over="ignore"):
+        kept_T = np.exp(block.logp_TK).sum(axis=1)
+    return np.asarray(kept_T + block.tail_TG[:, -1])

@@ -185,7 +185,9 @@ def test_index_cache_is_bounded(
 def test_tail_is_never_above_one(tmp_path: Path) -> None:
     about = make_about(kept=4, num_classes=9, temperatures=())
     block = make_block(about, 7, seed=1)
-    certain = replace(block, logp_TK=np.zeros_like(block.logp_TK), tail_TG=np.ones((7, 2), "f4"))
+    # A tail a little above 1, as rounding may give it: it is stored, and read back as 1.
+    unlikely_TK = np.full_like(block.logp_TK, -30.0)
+    certain = replace(block, logp_TK=unlikely_TK, tail_TG=np.full((7, 2), 1.0005, "f4"))
     writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=make_utterances([7]))
     writer.write_shard(0, certain)
     writer.seal()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from storage.errors import (
     StoreError,
@@ -221,6 +223,7 @@ def test_class_ids_above_65535_are_stored_as_uint32(tmp_path: Path) -> None:
     path = tmp_path / "wide.zarr"
     writer = StoreWriter.create(path, about, utterances=make_utterances([3]))
     logp_TC = make_logp(3, 70_001)
+    logp_TC = np.full_like(logp_TC, -60.0)
     logp_TC[:, 70_000] = 0.0
     writer.write_shard(0, keep_top_k(logp_TC, 3, tiers=about.tiers))
     writer.seal()
@@ -257,9 +260,11 @@ def test_keeping_more_than_all_classes_is_refused() -> None:
     ("changes", "message"),
     [
         ({"shard_frames": 34}, "multiple"),
-        ({"temperatures": (1.0,)}, "other than 1"),
-        ({"temperatures": (2.0, 2.0)}, "twice"),
-        ({"temperature": 0.0}, "not positive"),
+        ({"temperatures": (1.0,)}, "none that is 1"),
+        ({"temperatures": (2.0, 2.0)}, "wanted each once"),
+        ({"temperature": 0.0}, "temperature 0: wanted 0.001 to 1000"),
+        ({"temperature": 1e16}, "temperature 1e\\+16: wanted 0.001 to 1000"),
+        ({"temperatures": (2.0, 1e-5)}, "temperature 1e-05: wanted 0.001 to 1000"),
         ({"chunk_frames": 1 << 25, "shard_frames": 1 << 25}, "too large"),
     ],
 )
@@ -365,6 +370,32 @@ def spoil(kept: KeptBlock, what: str) -> KeptBlock:
     if what == "shape":
         arrays = {name: array[:-1] for name, array in arrays.items()}
     return KeptBlock(**arrays)
+
+
+@pytest.mark.parametrize(
+    ("changed", "mass"),
+    [
+        (lambda logp_TC: logp_TC / np.log(2), r"0\."),  # logarithms to base 2
+        (lambda logp_TC: logp_TC / np.log(10), r"\d"),  # to base 10
+        (lambda logp_TC: logp_TC - 100, r"3.\d*e-44"),  # scores that nothing normalised
+        (lambda logp_TC: logp_TC + 1, "2.718"),
+        (np.exp, r"\d"),  # probabilities
+    ],
+)
+def test_frame_that_is_no_distribution_is_refused(
+    tmp_path: Path, changed: Callable[[NDArray[np.float32]], NDArray[np.float32]], mass: str
+) -> None:
+    about = make_about()
+    logp_TC = changed(make_logp(about.shard_frames, about.num_classes)).astype(np.float32)
+    writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=make_utterances(LENGTHS))
+    frames = sum(writer.utterances[row].num_frames for row in writer.shard(0))
+    kept = keep_top_k(
+        logp_TC[:frames], about.kept, tiers=about.tiers, temperatures=about.temperatures
+    )
+    message = rf"shard 0, frame 0: .* sum to {mass}.*, wanted 1: are they natural logarithms"
+    with pytest.raises(StoreError, match=message):
+        writer.write_shard(0, kept)
+    assert not list((tmp_path / "a.zarr" / "commits").glob("*"))
 
 
 @pytest.mark.parametrize("what", ["range", "twice", "NaN", "descend", "tail", "shape"])

@@ -72,11 +72,14 @@ def quick_block(about: StoreAbout, num_frames: int, *, seed: int) -> KeptBlock:
     step = about.num_classes // about.kept
     ranks_TK = np.tile(np.arange(about.kept) * step, (num_frames, 1))
     ids_TK = rng.permuted(ranks_TK, axis=1) + rng.integers(0, step, size=(num_frames, 1))
-    logp_TK = -np.sort(rng.exponential(2.5, size=(num_frames, about.kept)), axis=1)
+    prob_TK = -np.sort(-rng.dirichlet(np.full(about.kept, 0.3), size=num_frames), axis=1)
+    outside_T1 = rng.random((num_frames, 1))
+    kept_TK = np.maximum(prob_TK * (1 - outside_T1), 1e-9)
+    tails = [outside_T1[:, 0] + kept_TK[:, tier.last :].sum(axis=1) for tier in about.tiers]
     return KeptBlock(
         ids_TK=ids_TK.astype(np.uint32),
-        logp_TK=logp_TK.astype(np.float32),
-        tail_TG=rng.random((num_frames, len(about.tiers)), dtype=np.float32),
+        logp_TK=np.log(kept_TK).astype(np.float32),
+        tail_TG=np.stack(tails, axis=1).astype(np.float32),
         log_norm_TH=rng.normal(size=(num_frames, len(about.temperatures))).astype(np.float32),
     )
 
