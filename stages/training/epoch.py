@@ -14,7 +14,7 @@ from stages.training.run import Run, Stopped, save_checkpoint, stop_if_asked
 from stages.training.schedule import learning_rate_at, plateau_rate_at
 from stages.training.shares import read_shares
 from stages.training.state import TrainingState
-from stages.training.step import Step, StepLoss
+from stages.training.step import Step, StepLoss, refuse_diverged
 from storage.files.publish import publish_file
 
 METRICS_FILE = "metrics.jsonl"
@@ -102,6 +102,7 @@ def end_epoch(run: Run, state: TrainingState, task: Task) -> None:
     if score is None:
         raise Stopped
     position = state.position
+    refuse_diverged(score.cross_entropy, what="loss on dev", at=f"after epoch {position.epoch + 1}")
     train_loss, train_parts = position.means()
     metrics = EpochMetrics(
         epoch=position.epoch + 1,

@@ -52,7 +52,9 @@ class Step:
         whole = own.over(self._ranks, is_asked=is_asked)
         if gradients is not None:
             gradients.sum(self._ranks, weight=own.num_frames / max(1, whole.num_frames))
-        _refuse_non_finite(whole.total, position.epoch, position.step)
+        refuse_diverged(
+            whole.total, what="loss", at=f"at epoch {position.epoch + 1}, step {position.step + 1}"
+        )
         state.precision.update(state.optimiser, state.model, clip=self._clip)
         return whole
 
@@ -132,9 +134,13 @@ def _gradient(weights: nn.Parameter) -> Tensor:
     return torch.zeros_like(weights) if weights.grad is None else weights.grad
 
 
-def _refuse_non_finite(loss: float, epoch: int, step: int) -> None:
+def refuse_diverged(loss: float, *, what: str, at: str) -> None:
+    """Make sure that training goes on from finite weights.
+
+    Raises:
+        StageError: when `loss` is not finite.
+    """
     if not isfinite(loss):
         raise StageError(
-            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}: "
-            "lower training.learning_rate or training.clip"
+            f"the {what} is {loss} {at}: lower training.learning_rate or training.clip"
         )

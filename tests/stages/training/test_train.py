@@ -319,6 +319,16 @@ def test_nan_loss_is_named_with_epoch_and_step(corpus_directory: Path, tmp_path:
         _train(corpus_directory, tmp_path, objective=_ThenBroken(3, crash=False))
 
 
+def test_divergence_at_the_last_step_of_an_epoch_is_named(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    """The loss is that before the step, so that dev is the first to show it."""
+    settings = make_settings(learning_rate=1e30, warmup=0.0, batch_frames=1_000_000)
+    with pytest.raises(StageError, match=r"loss on dev is \S+ after epoch 1: lower training"):
+        _train(corpus_directory, tmp_path, settings)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_files_left_by_a_kill_are_removed(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _train(corpus_directory, tmp_path, progress=_ctrl_c_at(20))
