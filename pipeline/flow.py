@@ -49,6 +49,7 @@ def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
             device=job.device,
             progress=job.progress,
             ranks=job.ranks,
+            keep_bad=job.settings.teacher.on_bad_posterior == "skip-utterance",
         ),
     )
 

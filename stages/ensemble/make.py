@@ -16,8 +16,13 @@ def make_member(
     device: str,
     progress: Progress,
     ranks: Ranks = ALONE,
+    keep_bad: bool = False,
 ) -> None:
-    """Fill `directory` with what `stages.members.kinds.open_member` opens."""
+    """Fill `directory` with what `stages.members.kinds.open_member` opens.
+
+    `keep_bad`: archived posteriors that are no distributions are noted, not refused; the teacher
+    leaves their utterances out.
+    """
     kind_of(settings).make(
         settings,
         corpus_directory=corpus_directory,
@@ -25,4 +30,5 @@ def make_member(
         device=device,
         progress=progress,
         ranks=ranks,
+        keep_bad=keep_bad,
     )

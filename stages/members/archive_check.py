@@ -43,6 +43,7 @@ class ArchiveCheck:
     posteriors_are: PosteriorsAre
     max_length_difference: LengthDifference
     progress: Progress
+    keep_bad: bool = False
 
     def run(self, corpus_directory: Path) -> ArchiveAbout:
         """Check train, dev and, if it is there, test; return what was found.
@@ -50,7 +51,8 @@ class ArchiveCheck:
         Raises:
             MissingPart: if train or dev is missing.
             BadInput: if an utterance is missing, or has other classes or frames than the corpus.
-            BadPosterior: naming member, utterance and frame, if one is no distribution.
+            BadPosterior: naming member, utterance and frame, if one is no distribution; with
+                `keep_bad`, if none of a split is one.
         """
         content = hashlib.sha256()  # of all log-posteriors: the member's fingerprint
         splits = {}
@@ -85,7 +87,8 @@ class ArchiveCheck:
         missing = [row.id for row in rows if row.id not in located]
         if missing:
             raise BadInput(_missing(self.name, path, missing, num_all=len(rows)))
-        title, fitted = f"member {self.name}: {corpus.about.split}", []
+        title = f"member {self.name}: {corpus.about.split}"
+        fitted, bad = [], list[str]()
         with self.progress.task(title, total=corpus.num_frames, unit="frames") as task:
             for row in rows:
                 given_TC = read_log_posteriors(located[row.id], given_as=self.posteriors_are)
@@ -93,10 +96,12 @@ class ArchiveCheck:
                     given_TC, num_frames=row.num_frames, allowed=self.max_length_difference
                 )
                 fitted += [row.id] * (len(given_TC) != len(logp_TC))
-                self._check_utterance(logp_TC, row, corpus)
+                bad += self._bad_posteriors(logp_TC, row, corpus)
                 averaged_TC = raise_to_floor(logp_TC, floor=float(LOG_FLOOR))  # as in the teacher
                 content.update(f"{row.id} {array_digest(averaged_TC)}\n".encode())
                 task.advance(row.num_frames)
+        if bad:
+            self._note_bad(title, bad, num_utterances=len(rows))
         if fitted:
             self.progress.note(f"{title}: {len(fitted)} utterances fitted by a frame")
         return SplitAbout(
@@ -107,9 +112,18 @@ class ArchiveCheck:
             fitted=tuple(fitted),
         )
 
-    def _check_utterance(
+    def _note_bad(self, title: str, bad: list[str], *, num_utterances: int) -> None:
+        if len(bad) == num_utterances:  # not single utterances: the archives are something else
+            raise BadPosterior(bad[0])
+        self.progress.note(
+            f"{title}: {len(bad)} of {num_utterances} utterances are no distributions, the "
+            f"teacher leaves them out; the first: {bad[0]}"
+        )
+
+    def _bad_posteriors(
         self, logp_TC: NDArray[np.float32], row: Utterance, corpus: CorpusFile
-    ) -> None:
+    ) -> list[str]:
+        """What is wrong with the distributions of an utterance that are kept nevertheless."""
         where = f"member {self.name}, utterance {row.id!r}"
         frames, classes = logp_TC.shape
         about = corpus.about
@@ -134,7 +148,11 @@ class ArchiveCheck:
                 utterance=row.id,
             )
         except BadPosterior as error:
-            raise BadPosterior(f"{error} (posteriors_are is {self.posteriors_are!r})") from error
+            reason = f"{error} (posteriors_are is {self.posteriors_are!r})"
+            if not self.keep_bad:
+                raise BadPosterior(reason) from error
+            return [reason]
+        return []
 
 
 def _missing(name: str, path: Path, ids: list[str], *, num_all: int) -> str:

@@ -51,13 +51,15 @@ def make_archived(
     device: str,  # noqa: ARG001  nothing is computed
     progress: Progress,
     ranks: Ranks = ALONE,
+    keep_bad: bool = False,
 ) -> None:
     """Check all posteriors against the corpus, then write member.json; the archives stay.
 
     Raises:
         MissingPart: if train or dev has none.
         BadInput: if an utterance is missing, or has other classes or frames than the corpus.
-        BadPosterior: naming member, utterance and frame, if one is no distribution.
+        BadPosterior: naming member, utterance and frame, if one is no distribution; with
+            `keep_bad`, if none of a split is one.
     """
     if not ranks.is_first:  # one pass over the archives is enough
         return
@@ -67,6 +69,7 @@ def make_archived(
         posteriors_are=settings.posteriors_are,
         max_length_difference=settings.max_length_difference,
         progress=progress,
+        keep_bad=keep_bad,
     )
     about = check.run(corpus_directory)
     publish_file(directory / ABOUT_FILE, about.model_dump_json(indent=2).encode() + b"\n")

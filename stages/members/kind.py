@@ -68,8 +68,13 @@ class Make(Protocol[S_contra]):
         device: str,
         progress: Progress,
         ranks: Ranks,
+        keep_bad: bool,
     ) -> None:
-        """`corpus_directory` holds train.h5, dev.h5 and test.h5."""
+        """`corpus_directory` holds train.h5, dev.h5 and test.h5.
+
+        `keep_bad`: the teacher leaves out utterances whose posteriors are no distributions, so
+        that they are no reason to refuse posteriors that exist already.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

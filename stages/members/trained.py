@@ -70,6 +70,7 @@ def train_member(
     device: str,
     progress: Progress,
     ranks: Ranks = ALONE,
+    keep_bad: bool = False,  # noqa: ARG001  its posteriors are computed when they are read
 ) -> None:
     """Fill `directory` with a model, or with folds.json and a model for each fold.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ def archives(tmp_path: Path, spoken: dict[str, Matrices]) -> Path:
     return tmp_path / "post"
 
 
-def make_archived(archives: Path, corpus: Path, directory: Path, **settings: Any) -> Path:
+def make_archived(
+    archives: Path, corpus: Path, directory: Path, *, keep_bad: bool = False, **settings: Any
+) -> Path:
     directory.mkdir(exist_ok=True)
     member = {"name": "kaldi-a", "posteriors": archives, **settings}
     make_member(
@@ -78,6 +81,7 @@ def make_archived(archives: Path, corpus: Path, directory: Path, **settings: Any
         directory=directory,
         device="cpu",
         progress=settings.get("progress") or SilentProgress(),
+        keep_bad=keep_bad,
     )
     return directory
 
@@ -273,6 +277,39 @@ def test_invalid_posteriors_give_one_line_of_error(
     assert not list((tmp_path / "member").iterdir())
 
 
+@pytest.mark.parametrize("case", ["nan", "too large", "no mass", "sum"])
+def test_bad_utterance_is_left_to_the_teacher_if_it_skips_them(
+    tmp_path: Path, archives: Path, corpus: Path, case: str
+) -> None:
+    edit, _, message = BAD[case]
+    change(archives, edit)
+    (tmp_path / "member").mkdir()
+    progress = RecordingProgress()
+    make_member(
+        ArchivedMemberSettings(name="kaldi-a", posteriors=archives),
+        corpus_directory=corpus,
+        directory=tmp_path / "member",
+        device="cpu",
+        progress=progress,
+        keep_bad=True,
+    )
+    (note,) = [note for note in progress.notes if "no distributions" in note]
+    assert re.search(f"train: 1 of 21 utterances.*{message}", note)
+    label(tmp_path / "t", corpus, [tmp_path / "member"], on_bad_posterior="skip-utterance")
+    store = open_store(tmp_path / "t" / "train.zarr")
+    assert store.about.left_out == ("train-4",)
+    with pytest.raises(BadPosterior, match=r"member, utterance 'train-4', frame 6"):
+        label(tmp_path / "u", corpus, [tmp_path / "member"])
+
+
+def test_archives_without_any_distribution_are_refused_whatever_the_policy(
+    tmp_path: Path, archives: Path, corpus: Path
+) -> None:
+    change(archives, to_probabilities)
+    with pytest.raises(BadPosterior, match=r"sum to .*posteriors_are is 'log'"):
+        make_archived(archives, corpus, tmp_path / "member", keep_bad=True)
+
+
 def differ_by_a_frame(matrices: Matrices) -> None:
     """Remove the last frame of train-4 and add one to train-11."""
     drop_a_frame(matrices)
@@ -463,10 +500,11 @@ def test_member_without_test_posteriors_is_not_evaluated_and_says_why(
     assert "not there any more" in str(why_not(system))
 
 
-def label(directory: Path, corpus: Path, members: list[Path]) -> None:
+def label(directory: Path, corpus: Path, members: list[Path], **changes: Any) -> None:
     directory.mkdir(exist_ok=True)
+    small = {"kept": 3, "shard_frames": 140, "chunk_frames": 20, "batch_frames": 90}
     label_corpus(
-        TeacherSettings(kept=3, shard_frames=140, chunk_frames=20, batch_frames=90),
+        TeacherSettings.model_validate(small | changes),
         members=members,
         corpus_directory=corpus,
         directory=directory,
