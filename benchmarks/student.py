@@ -41,6 +41,7 @@ from stages.student.essence import Essence, decode
 from stages.student.settings import StudentSettings
 from stages.training.batches import Batch, plan_batches, read_batch
 from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels, Objective
 from stages.training.train import train_model
 from storage.corpus.corpus_file import CorpusAbout
@@ -217,15 +218,17 @@ def epoch(
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as directory:
         train_model(
-            student.training.model_copy(update={"epochs": 1}),
-            title="",
-            architecture=student.architecture,
-            objective=objective,
-            corpus=corpus,
+            TrainingInputs(
+                settings=student.training.model_copy(update={"epochs": 1}),
+                title="",
+                architecture=student.architecture,
+                objective=objective,
+                corpus=corpus,
+                device="cpu",
+                progress=clock,
+                facts={},
+            ),
             directory=Path(directory),
-            device="cpu",
-            progress=clock,
-            facts={},
         )
     torch.set_num_threads(1)
     return clock.times[-1] - clock.times[0]

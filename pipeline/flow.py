@@ -16,6 +16,7 @@ from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.shelf.freshness import Recipe
 from pipeline.soft_labels import train_store
+from pipeline.trunk import made_trunk, shortest_first
 from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
@@ -82,6 +83,7 @@ def student(job: Job, settings: StudentSettings) -> Path:
             device=job.device,
             progress=job.progress,
             ranks=job.ranks,
+            trunk=made_trunk(job, settings),
         ),
     )
 
@@ -105,7 +107,7 @@ def run(job: Job) -> list[SystemResult]:
     if job.settings.needs_teacher and not job.is_fresh(job.recipes.teacher):
         ensemble(job)
         teacher(job)
-    for settings in job.settings.students:
+    for settings in shortest_first(job.settings.students):
         student(job, settings)
     results = evaluate(job)
     report(job, results)

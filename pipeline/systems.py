@@ -115,7 +115,8 @@ def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
     on_hard_labels = student["hard_weight"] == 1
     first = "hard labels" if on_hard_labels else f"k={student['k']}"
     left_out = {"k", "name"} | ({"hard_weight", *OF_SOFT_LABELS} if on_hard_labels else set())
-    if student["training"]["patience"] >= student["training"]["epochs"]:
+    training = student["training"]
+    if training["schedule"] == "trunk" or training["patience"] >= training["epochs"]:
         left_out.add("training.patience")  # longer than the training: without effect
     unlike = differences(with_defaults(student), default)
     return " ".join([first, *(_named(key, x) for key, x in unlike if key not in left_out)])

@@ -106,6 +106,25 @@ class Recipes:
             shown_as=student.name or "",
         )
 
+    def trunk(self, student: StudentSettings) -> Recipe:
+        """The training of a student until its rate decays: students of other lengths share it.
+
+        No student depends on it: each would be the same without.
+        """
+        whole = self.student(student)
+        return replace(whole, stage="trunk", settings=student.trunk_identity())
+
+    def shorter_trunk(self, trunk: Recipe) -> Recipe | None:
+        """The longest trunk here that is the beginning of this one."""
+        found = [
+            made
+            for made in self._shelf.found("trunk")
+            if made.inputs == trunk.inputs
+            and {**made.settings, "until": trunk.settings["until"]} == trunk.settings
+            and made.settings["until"] < trunk.settings["until"]
+        ]
+        return max(found, key=lambda made: float(made.settings["until"]), default=None)
+
     @cached_property
     def students(self) -> tuple[Recipe, ...]:
         """All students of the settings, without duplicates."""

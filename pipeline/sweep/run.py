@@ -16,6 +16,7 @@ from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.plan import plan_sweep, repeat_command
 from pipeline.sweep.processes import train_side_by_side
 from pipeline.systems import students_of
+from pipeline.trunk import shortest_first
 from stages.acoustic.models.model_file import read_model_about
 from stages.contract.results import SystemResult
 from stages.student.settings import StudentSettings
@@ -51,7 +52,7 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     if num_jobs == 1:
         failures = _train_in_turn(job, students)
     else:
-        failures = train_side_by_side(job, students, num_jobs=num_jobs)
+        failures = train_side_by_side(job, shortest_first(students), num_jobs=num_jobs)
     results = {}
     if evaluate:
         made = [student for student in students if student not in failures]
@@ -61,7 +62,7 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
 
 def _train_in_turn(job: Job, students: Sequence[StudentSettings]) -> dict[StudentSettings, str]:
     failures = {}
-    for number, student in enumerate(students, start=1):
+    for number, student in enumerate(shortest_first(students), start=1):
         job.progress.note(f"sweep: student {number} of {len(students)}: {student.name}")
         try:
             flow.student(job, student)

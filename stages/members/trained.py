@@ -29,6 +29,7 @@ from stages.members.kind import MemberKind, MemberSettings
 from stages.members.member import Member
 from stages.members.trained_member import TrainedMember
 from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.ranks import ALONE, Ranks
 from stages.training.settings import TrainingSettings
@@ -129,16 +130,18 @@ def _train(
 ) -> None:
     directory.mkdir(exist_ok=True)
     train_model(
-        settings.training,
-        title=f"member {settings.name}{title}",
-        architecture=settings.architecture,
-        objective=HardLabels(),
-        corpus=corpus,
+        TrainingInputs(
+            settings=settings.training,
+            title=f"member {settings.name}{title}",
+            architecture=settings.architecture,
+            objective=HardLabels(),
+            corpus=corpus,
+            device=device,
+            progress=progress,
+            facts={"objective": "hard labels", **(facts or {})},
+            ranks=ranks,
+        ),
         directory=directory,
-        device=device,
-        progress=progress,
-        facts={"objective": "hard labels", **(facts or {})},
-        ranks=ranks,
     )
 
 

@@ -37,6 +37,14 @@ class StudentSettings(Settings):
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
 
+    def trunk_identity(self) -> dict[str, Any]:
+        """The settings that count before the rate decays, and where it does."""
+        return {
+            **self.identity(),
+            "training": self.training.trunk_identity(),
+            "until": self.training.decays_from,
+        }
+
     def not_in_identity(self) -> set[str]:
         """A student on hard labels alone reads no soft labels: their settings do not count."""
         of_soft_labels = OF_SOFT_LABELS if self.hard_weight == 1 else set()

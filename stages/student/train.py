@@ -1,5 +1,7 @@
 """hard labels, soft labels -> student: one small model, taught by what the store keeps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from stages.student.originals import match_copies
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels, Objective
 from stages.training.ranks import ALONE, Ranks
-from stages.training.train import train_model
+from stages.training.train import train_model, train_trunk
 from storage.place.place import Place
 from storage.read.reader import SoftLabelStore, open_store
 
@@ -28,16 +31,70 @@ def train_student(
     device: str,
     progress: Progress,
     ranks: Ranks = ALONE,
+    trunk: Path | None = None,
 ) -> None:
     """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
 
     `store` may be None when hard_weight is 1: it is not read then, and utterances without any hard
-    label are left out. Goes on where an interrupted run of the same settings left off.
+    label are left out. Continues where an interrupted run of the same settings stopped, or where
+    `trunk` ends.
 
     Raises:
         MissingPart: when soft labels are needed and no store is named.
         StoreError, BadInput: when the store is not one of this corpus, or holds too little.
     """
+    with _opened_inputs(
+        settings,
+        corpus_directory=corpus_directory,
+        store=store,
+        device=device,
+        progress=progress,
+        ranks=ranks,
+    ) as inputs:
+        train_model(inputs, directory=directory, start=trunk)
+
+
+def train_student_trunk(
+    settings: StudentSettings,
+    *,
+    corpus_directory: Path,
+    store: Place | None,
+    directory: Path,
+    device: str,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    shorter: Path | None = None,
+) -> None:
+    """Fill `directory` with the state of the student before its rate decays.
+
+    Continues where an interrupted run stopped, or where the trunk `shorter` ends.
+
+    Raises:
+        MissingPart, StoreError, BadInput: as `train_student`.
+    """
+    with _opened_inputs(
+        settings,
+        corpus_directory=corpus_directory,
+        store=store,
+        device=device,
+        progress=progress,
+        ranks=ranks,
+    ) as inputs:
+        named = replace(inputs, title=f"{inputs.title}, trunk")
+        train_trunk(named, directory=directory, start=shorter)
+
+
+@contextmanager
+def _opened_inputs(
+    settings: StudentSettings,
+    *,
+    corpus_directory: Path,
+    store: Place | None,
+    device: str,
+    progress: Progress,
+    ranks: Ranks,
+) -> Iterator[TrainingInputs]:
+    """What the student is trained on and towards; checked."""
     with open_training_corpus(
         corpus_directory,
         needs_labels=settings.hard_weight > 0,
@@ -61,13 +118,12 @@ def train_student(
         elif corpus.unlabelled:
             progress.note(f"{_title(settings)}: of {corpus.describe_labels()}, learns from those")
             corpus = corpus.labelled_part()
-        train_model(
-            settings.training,
+        yield TrainingInputs(
+            settings=settings.training,
             title=_title(settings),
             architecture=settings.architecture,
             objective=objective,
             corpus=corpus,
-            directory=directory,
             device=device,
             progress=progress,
             facts=facts,

@@ -1,29 +1,31 @@
 """Begin a training run: a new model, or the state of the last checkpoint, on every rank."""
 
+from pathlib import Path
+
 import torch
 from safetensors.torch import load, save
 
-from stages.acoustic.models.architectures import ArchitectureSettings, build_model
+from stages.acoustic.models.architectures import build_model
 from stages.acoustic.models.normalisation import feature_statistics
-from stages.contract.progress import Progress
 from stages.training.checkpoint import Position, read_checkpoint
+from stages.training.inputs import TrainingInputs
 from stages.training.precision import Precision
 from stages.training.ranks import Ranks
 from stages.training.run import Run
 from stages.training.state import TrainingState
 
 
-def begin_run(
-    run: Run, architecture: ArchitectureSettings, *, title: str, progress: Progress
-) -> TrainingState:
+def begin_run(run: Run, inputs: TrainingInputs, *, start: Path | None) -> TrainingState:
     """The state to go on from, the same on every rank.
+
+    Without a checkpoint of the run it is that of the trunk in `start`; without that, a new model.
 
     Raises:
         BadInput: when a checkpoint was damaged.
     """
     torch.manual_seed(run.settings.seed)
     about = run.corpus.train.about
-    model = build_model(architecture, about.feature_dim, about.num_classes).to(run.device)
+    model = build_model(inputs.architecture, about.feature_dim, about.num_classes).to(run.device)
     state = TrainingState(
         model,
         weight_decay=run.settings.weight_decay,
@@ -31,19 +33,26 @@ def begin_run(
         precision=Precision(run.settings.precision, run.device),
     )
     if run.ranks.is_first:
-        _read_or_prepare(run, state)
+        _read_or_prepare(run, inputs, state, start=start)
     _share_state(run.ranks, state)
     position = state.position
     where = f"goes on at epoch {position.epoch + 1}, step {position.step + 1}"
     begins = position == Position()
-    progress.note(f"{title}: {f'seed {run.settings.seed}' if begins else where}")
+    note, title = inputs.progress.note, inputs.title
+    note(f"{title}: {f'seed {run.settings.seed}' if begins else where}")
     if run.ranks.size > 1:
-        progress.note(f"{title}: {run.ranks.size} ranks")
+        note(f"{title}: {run.ranks.size} ranks")
     return state
 
 
-def _read_or_prepare(run: Run, state: TrainingState) -> None:
+def _read_or_prepare(
+    run: Run, inputs: TrainingInputs, state: TrainingState, *, start: Path | None
+) -> None:
     kept = read_checkpoint(run.directory, run=run.fingerprint)
+    if kept is None and start is not None:
+        kept = read_checkpoint(start, run=inputs.trunk_fingerprint)
+        if kept is None:
+            inputs.progress.note(f"{inputs.title}: {start.parent} is of another run: not used")
     if kept is not None:
         state.restore(*kept)
         return

@@ -11,7 +11,7 @@ from stages.training.checkpoint import Position
 from stages.training.dev_score import score_model
 from stages.training.ranks import Ranks
 from stages.training.run import Run, Stopped, save_checkpoint, stop_if_asked
-from stages.training.schedule import learning_rate_at, plateau_rate_at
+from stages.training.schedule import learning_rate_at, plateau_rate_at, trunk_rate_at
 from stages.training.shares import read_shares
 from stages.training.state import TrainingState
 from stages.training.step import Step, StepLoss, refuse_diverged
@@ -46,6 +46,7 @@ def train_epoch(run: Run, state: TrainingState, task: Task) -> float:
     with closing(shares):
         for share in shares:
             stop_if_asked(run)
+            run.refuse_beyond(state, share.num_frames)
             state.set_rate(_rate(run, state.position, share.num_frames))
             loss = step.take(state, share, is_asked=run.interrupt.is_asked)
             state.position = position = _after(state.position, share.num_frames, loss)
@@ -80,7 +81,16 @@ def _after(position: Position, num_frames: int, loss: StepLoss) -> Position:
 def _rate(run: Run, position: Position, num_frames: int = 0) -> float:
     """The learning rate of a step over `num_frames` frames."""
     settings = run.settings
-    share_done = (position.frames_seen + num_frames) / (settings.epochs * run.corpus.num_frames)
+    frames_seen = position.frames_seen + num_frames
+    if settings.schedule == "trunk":
+        return trunk_rate_at(
+            frames_seen / run.corpus.num_frames,
+            peak=settings.learning_rate,
+            warmup_epochs=settings.trunk.warmup_epochs,
+            decays_from=settings.decays_from,
+            epochs=settings.epochs,
+        )
+    share_done = frames_seen / (settings.epochs * run.corpus.num_frames)
     peak, warmup = settings.learning_rate, settings.warmup
     if settings.schedule == "cosine":
         return learning_rate_at(share_done, peak=peak, warmup=warmup)

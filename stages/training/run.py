@@ -25,6 +25,17 @@ class Run:
     interrupt: Interrupt
     pace: Pace
     ranks: Ranks
+    until: float | None = None  # of a trunk: the epochs after which it ends; parts count
+
+    def refuse_beyond(self, state: TrainingState, num_frames: int) -> None:
+        """Raise TrunkEnds if a step over `num_frames` frames would go further than `until`."""
+        seen = state.position.frames_seen + num_frames
+        if self.until is not None and seen > self.until * self.corpus.num_frames:
+            raise TrunkEnds
+
+
+class TrunkEnds(Exception):
+    """The next step belongs to the decay of some length."""
 
 
 class Stopped(Exception):

@@ -1,10 +1,15 @@
-"""Schedule: the learning rate rises in a line, then falls: as a cosine, or halved on a plateau."""
+"""Schedule: the learning rate rises in a line, then falls.
+
+cosine     as a cosine, over all that is left
+plateau    halved after each epoch that is no better on dev
+trunk      not at all, until it falls in a line to zero: runs of all lengths are one until then
+"""
 
 import math
 from collections.abc import Iterable
 from typing import Literal
 
-ScheduleName = Literal["cosine", "plateau"]
+ScheduleName = Literal["cosine", "plateau", "trunk"]
 FINAL_SHARE = 0.01  # of the peak: it never falls lower
 
 
@@ -28,3 +33,15 @@ def plateau_rate_at(
         halvings += error >= best
         best = min(best, error)
     return peak * max(FINAL_SHARE, 0.5**halvings)
+
+
+def trunk_rate_at(
+    epochs_done: float, *, peak: float, warmup_epochs: float, decays_from: float, epochs: int
+) -> float:
+    """The rate after `epochs_done` epochs of `epochs`; parts of an epoch count.
+
+    Until `decays_from` it does not depend on the length, not even in its last bit.
+    """
+    rise = min(1.0, epochs_done / warmup_epochs) if warmup_epochs else 1.0
+    fall = min(1.0, max(0.0, epochs - epochs_done) / (epochs - decays_from))
+    return peak * min(rise, fall)

@@ -30,6 +30,9 @@ TRAINING = """
     training.learning_rate training.patience training.precision training.schedule training.seed
     training.warmup training.weight_decay
 """
+NOT_ON_A_TRUNK = {"training.patience", "training.warmup"}
+OF_A_TRUNK = {"training.trunk.decay_share", "training.trunk.warmup_epochs"}
+TRUNK = " ".join(set(TRAINING.split()) - NOT_ON_A_TRUNK | OF_A_TRUNK)
 FEATURES = """
     features.cmvn features.deltas features.dtype features.norm_vars features.splice_left
     features.splice_right features.subsample
@@ -92,6 +95,10 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "student, of copies": (
         StudentSettings.model_validate({"training": {"utterances": "copies"}}),
         f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING} training.utterances",
+    ),
+    "student, on a trunk": (
+        StudentSettings.model_validate({"training": {"schedule": "trunk"}}),
+        f"k tail temperature {STUDENT} {ARCHITECTURE} {TRUNK}",
     ),
     "student": (StudentSettings(), f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING}"),
     "student, rivals": (

@@ -9,6 +9,7 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.errors import MissingPart
 from stages.training import board
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.train import train_model
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
@@ -19,15 +20,17 @@ def _train(place: Path, directory: Path) -> None:
     directory.mkdir(parents=True)
     with open_training_corpus(place / "corpus", needs_labels=True) as corpus:
         train_model(
-            make_settings(epochs=2, tensorboard=True),
-            title="shown",
-            architecture=ArchitectureSettings(hidden=7, layers=1),
-            objective=HardLabels(),
-            corpus=corpus,
+            TrainingInputs(
+                settings=make_settings(epochs=2, tensorboard=True),
+                title="shown",
+                architecture=ArchitectureSettings(hidden=7, layers=1),
+                objective=HardLabels(),
+                corpus=corpus,
+                device="cpu",
+                progress=RecordingProgress(),
+                facts={},
+            ),
             directory=directory,
-            device="cpu",
-            progress=RecordingProgress(),
-            facts={},
         )
 
 

@@ -12,6 +12,7 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.errors import StageError
 from stages.training import precision, train
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import BatchLoss, HardLabels
 from stages.training.precision import Precision, refuse_precision
 from stages.training.state import TrainingState
@@ -58,15 +59,17 @@ def _train(
     progress, objective = RecordingProgress(at), Watched()
     with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
         train_model(
-            make_settings(epochs=4, **settings),
-            title="half",
-            architecture=ArchitectureSettings(hidden=9, layers=2, dropout=0.2),
-            objective=objective,
-            corpus=corpus,
+            TrainingInputs(
+                settings=make_settings(epochs=4, **settings),
+                title="half",
+                architecture=ArchitectureSettings(hidden=9, layers=2, dropout=0.2),
+                objective=objective,
+                corpus=corpus,
+                device="cpu",
+                progress=progress,
+                facts={},
+            ),
             directory=directory,
-            device="cpu",
-            progress=progress,
-            facts={},
         )
     return progress, objective
 

@@ -20,6 +20,7 @@ from stages.contract.errors import BadInput, StageError
 from stages.training import interrupts
 from stages.training.checkpoint import Position
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import BatchLoss, HardLabels
 from stages.training.settings import TrainingSettings
 from stages.training.state import TrainingState
@@ -28,6 +29,7 @@ from stages.training.train import train_model
 from tests.support.makers.training import (
     LENGTHS,
     RecordingProgress,
+    ctrl_c_at,
     make_corpus,
     make_corpus_directory,
     make_settings,
@@ -63,25 +65,19 @@ def _train(
     progress = progress or RecordingProgress()
     with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
         train_model(
-            settings or make_settings(),
-            title="small",
-            architecture=architecture,
-            objective=objective or WithParts(),
-            corpus=corpus,
+            TrainingInputs(
+                settings=settings or make_settings(),
+                title="small",
+                architecture=architecture,
+                objective=objective or WithParts(),
+                corpus=corpus,
+                device="cpu",
+                progress=progress,
+                facts={},
+            ),
             directory=directory,
-            device="cpu",
-            progress=progress,
-            facts={},
         )
     return progress
-
-
-def _ctrl_c_at(count: int) -> RecordingProgress:
-    def stop(number: int) -> None:
-        if number == count:
-            signal.raise_signal(signal.SIGINT)
-
-    return RecordingProgress(stop)
 
 
 def _weights(directory: Path) -> bytes:
@@ -194,7 +190,7 @@ def test_interrupted_training_resumes_exactly(
     stops = tuple(stop % len(whole_losses) for stop in stops)
     losses: list[float] = []
     for stop in stops:
-        progress = _ctrl_c_at(stop)
+        progress = ctrl_c_at(stop)
         with pytest.raises(KeyboardInterrupt):
             _train(corpus_directory, tmp_path / "resumed", RICH, progress=progress)
         assert not (tmp_path / "resumed" / "model.json").exists()
@@ -221,7 +217,7 @@ def test_dropout_without_a_seed_per_step_breaks_resuming(
     monkeypatch.setattr(Step, "_seed_dropout", lambda *_: None)
     whole = _train(corpus_directory, tmp_path / "whole").losses
     with pytest.raises(KeyboardInterrupt):
-        _train(corpus_directory, tmp_path / "r", progress=_ctrl_c_at(20))
+        _train(corpus_directory, tmp_path / "r", progress=ctrl_c_at(20))
     assert _train(corpus_directory, tmp_path / "r").losses != whole[20:]
 
 
@@ -266,7 +262,7 @@ def test_training_state_is_complete(
     """RELIABILITY 27."""
     whole_directory, whole_losses = whole(WILD)
     with pytest.raises(KeyboardInterrupt):
-        _train(corpus_directory, tmp_path, WILD, progress=_ctrl_c_at(35))
+        _train(corpus_directory, tmp_path, WILD, progress=ctrl_c_at(35))
     (tensors,) = tmp_path.glob("*.safetensors")
     names = [name.split("/") for name in load_file(tensors)]
     assert {name[0].split()[0] for name in names} == {"model", *GROUPS}
@@ -331,7 +327,7 @@ def test_divergence_at_the_last_step_of_an_epoch_is_named(
 
 def test_files_left_by_a_kill_are_removed(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _train(corpus_directory, tmp_path, progress=_ctrl_c_at(20))
+        _train(corpus_directory, tmp_path, progress=ctrl_c_at(20))
     checkpoint = {path: path.read_bytes() for path in tmp_path.glob("checkpoint*")}
     half_written = tmp_path / ".checkpoint-7.safetensors.4711.partial"
     half_written.write_bytes(b"half")
@@ -354,7 +350,7 @@ def test_finished_training_is_not_repeated(corpus_directory: Path, tmp_path: Pat
 
 def test_checkpoint_of_another_run_is_ignored(corpus_directory: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _train(corpus_directory, tmp_path / "a", progress=_ctrl_c_at(20))
+        _train(corpus_directory, tmp_path / "a", progress=ctrl_c_at(20))
     other = _train(corpus_directory, tmp_path / "a", make_settings(seed=8))
     clean = _train(corpus_directory, tmp_path / "b", make_settings(seed=8))
     assert other.losses == clean.losses
@@ -373,7 +369,7 @@ def test_changed_byte_of_a_checkpoint_is_named(
     corpus_directory: Path, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _train(corpus_directory, tmp_path, progress=_ctrl_c_at(20))
+        _train(corpus_directory, tmp_path, progress=ctrl_c_at(20))
     (path,) = tmp_path.glob(name)
     whole = path.read_bytes()
     places = np.random.default_rng(0).integers(len(whole) - 1, size=25)

@@ -21,6 +21,7 @@ from typing import Any
 
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.train import train_model
 from tests.support.makers.training import RecordingProgress, make_settings
@@ -89,15 +90,17 @@ class _Runs:
     def train(self, directory: Path, progress: RecordingProgress) -> None:
         with open_training_corpus(self._corpus, needs_labels=True) as corpus:
             train_model(
-                self._settings,
-                title="small",
-                architecture=ArchitectureSettings(hidden=9, layers=2, dropout=0.2),
-                objective=HardLabels(),
-                corpus=corpus,
+                TrainingInputs(
+                    settings=self._settings,
+                    title="small",
+                    architecture=ArchitectureSettings(hidden=9, layers=2, dropout=0.2),
+                    objective=HardLabels(),
+                    corpus=corpus,
+                    device="cpu",
+                    progress=progress,
+                    facts={},
+                ),
                 directory=directory,
-                device="cpu",
-                progress=progress,
-                facts={},
             )
 
     def fork(

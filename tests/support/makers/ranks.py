@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.training.corpus import open_training_corpus
 from stages.training.frame_loss import hard_loss
+from stages.training.inputs import TrainingInputs
 from stages.training.launched import leave
 from stages.training.objective import BatchLoss, HardLabels
 from stages.training.ranks import ALONE, Ranks, joined_ranks
-from stages.training.train import train_model
+from stages.training.train import train_model, train_trunk
 from storage.corpus.corpus_file import NO_LABEL
 from storage.errors import EssenceError
 from tests.support.makers.training import RecordingProgress, make_settings
@@ -65,17 +66,21 @@ def train(job: dict[str, Any], ranks: Ranks = ALONE) -> RecordingProgress:
     progress = RecordingProgress(at)
     Path(job["directory"]).mkdir(exist_ok=True)
     with open_training_corpus(Path(job["corpus"]), needs_labels=True) as corpus:
-        train_model(
-            make_settings(**job["settings"]),
-            title="small",
-            architecture=STILL,
-            objective=FailsOnOne(ranks, job),
-            corpus=corpus,
+        make = train_trunk if job.get("is_trunk") else train_model
+        make(
+            TrainingInputs(
+                settings=make_settings(**job["settings"]),
+                title="small",
+                architecture=STILL,
+                objective=FailsOnOne(ranks, job),
+                corpus=corpus,
+                device="cpu",
+                progress=progress,
+                facts={},
+                ranks=ranks,
+            ),
             directory=Path(job["directory"]),
-            device="cpu",
-            progress=progress,
-            facts={},
-            ranks=ranks,
+            start=Path(job["start"]) if "start" in job else None,
         )
     return progress
 

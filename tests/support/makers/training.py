@@ -1,5 +1,6 @@
 """Makers for training: small corpora whose classes a small model can learn, small models."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,3 +115,13 @@ class RecordingProgress:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+def ctrl_c_at(count: int) -> RecordingProgress:
+    """A progress that sends Ctrl-C after so many steps."""
+
+    def stop(number: int) -> None:
+        if number == count:
+            signal.raise_signal(signal.SIGINT)
+
+    return RecordingProgress(stop)

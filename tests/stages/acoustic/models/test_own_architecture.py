@@ -20,6 +20,7 @@ from stages.contract.results import System
 from stages.evaluate.readiness import why_not
 from stages.members.kinds import open_member
 from stages.training.corpus import open_training_corpus
+from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.train import train_model
 from storage.files.fingerprint import file_digest
@@ -58,15 +59,17 @@ def _train(architecture: ArchitectureSettings, place: Path) -> Path:
     directory.mkdir()
     with open_training_corpus(corpus_directory, needs_labels=True) as corpus:
         train_model(
-            make_settings(epochs=3),
-            title="own",
-            architecture=architecture,
-            objective=HardLabels(),
-            corpus=corpus,
+            TrainingInputs(
+                settings=make_settings(epochs=3),
+                title="own",
+                architecture=architecture,
+                objective=HardLabels(),
+                corpus=corpus,
+                device="cpu",
+                progress=RecordingProgress(),
+                facts={},
+            ),
             directory=directory,
-            device="cpu",
-            progress=RecordingProgress(),
-            facts={},
         )
     return directory
 
