@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 20
+SILENT = CRITICAL + 1  # a scheduler whose client has left reports that as critical
 # In a terminal Ctrl-C reaches all processes; only the command itself must act on it.
-IGNORE_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+BEGIN_AS_CHILD = """
+import signal
+from stages.contract.child_process import end_with_parent
+end_with_parent()
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,18 +131,26 @@ def _client(kind: Any, address: "str | SpecCluster") -> Iterator[Any]:
 @contextmanager
 def _local_cluster(number: int, *, device: str) -> "Iterator[SpecCluster]":
     """A scheduler in this process, and `number` worker processes; all listen on loopback."""
+    import dask
     from distributed import Nanny, Scheduler, Security, SpecCluster
+    from distributed.utils import silence_logging_cmgr
 
     listens: dict[str, Any] = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
     plain = Security(require_encryption=False)  # overrides Dask's own configuration
-    with tempfile.TemporaryDirectory(prefix="essence-workers-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="essence-workers-") as scratch,
+        dask.config.set(
+            {"temporary-directory": scratch}
+        ),  # otherwise the scheduler leaves a folder
+        silence_logging_cmgr(SILENT),  # also of what happens after the cluster is closed
+    ):
         options = {
             **listens,
             "nthreads": 1,
             "memory_limit": 0,  # none: Dask would kill workers at a share that it guesses
             "local_directory": scratch,
-            "preload": [IGNORE_CTRL_C],
-            "silence_logs": CRITICAL,
+            "preload": [BEGIN_AS_CHILD],
+            "silence_logs": SILENT,
             "security": plain,
         }
         cluster = SpecCluster(
@@ -148,7 +163,7 @@ def _local_cluster(number: int, *, device: str) -> "Iterator[SpecCluster]":
                 for index, own in enumerate(_own_options(number, device=device))
             },
             security=plain,
-            silence_logs=CRITICAL,
+            silence_logs=SILENT,
         )
         with cluster:
             yield cluster

@@ -1,8 +1,8 @@
 """Students side by side: several processes of one thread, each training one student at a time.
 
 A process does what `essence student` does and sends its progress to the parent. The parent alone
-receives Ctrl-C; it interrupts every child once, and each writes a checkpoint. A child whose pipe to
-the parent breaks ends.
+receives Ctrl-C; it interrupts every child once, and each writes a checkpoint. A child ends with the
+parent.
 """
 
 import multiprocessing
@@ -23,6 +23,7 @@ from pipeline.errors import in_words
 from pipeline.job import Job
 from pipeline.settings.tree import PipelineSettings
 from pipeline.shelf.contents import read_json
+from stages.contract.child_process import end_with_parent
 from stages.contract.progress import Task
 from stages.contract.results import CorpusSummary, SplitSummary
 from stages.student.settings import StudentSettings
@@ -181,6 +182,7 @@ def _blocked_interrupts() -> Iterator[None]:
 
 def _train(settings: PipelineSettings, parent: Connection) -> None:
     """Main function of a process: train the students that the parent sends, one after another."""
+    end_with_parent()
     os.setpgid(0, 0)  # the terminal's Ctrl-C reaches the parent alone
     torch.set_num_threads(1)
     job = Job(settings, _SentProgress(parent))

@@ -1,18 +1,19 @@
 """Exit: errors that a user can act on -> one line on stderr and an exit code, without a traceback.
 
-0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.
+0 done, 1 failed, 2 misused; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 import errno
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from pipeline.errors import SettingsError
+from stages.training.interrupts import Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 
-INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNDER_TORCHRUN = ("student", "ensemble")
 
@@ -31,6 +32,11 @@ class ExitGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Programming errors keep their traceback."""
+        # torchrun sends signals to every rank: those that wait for another one must end at once.
+        with nullcontext(Ending()) if is_one_of_many() else ending_signals() as ending:
+            return self._invoke(ctx, ending)
+
+    def _invoke(self, ctx: click.Context, ending: Ending) -> Any:
         try:
             result = super().invoke(ctx)
             return leave(0) if is_one_of_many() else result
@@ -44,7 +50,7 @@ class ExitGroup(click.Group):
         except MemoryError as error:
             fail(f"out of memory ({error}): make models, batches or beams smaller", code=1)
         except KeyboardInterrupt:
-            fail("stopped; the same command goes on where this one was", code=INTERRUPTED)
+            fail("stopped; the same command goes on where this one was", code=ending.code)
 
 
 def _is_full(error: OSError) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.lang.graph import read_graph
+from stages.contract.child_process import end_with_parent
 from stages.evaluate.tune import Point
 
 MAX_GRAPHS = 3  # in memory: one for each insertion penalty in use
@@ -79,7 +80,9 @@ _shelf: list[GraphShelf] = []  # one, filled when the process starts
 
 def start(graph_directory: Path) -> None:
     """Prepare this process to decode with the graph of a directory."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to the parent, too
+    end_with_parent()
     _shelf[:] = [GraphShelf(graph_directory)]
 
 

@@ -80,6 +80,7 @@ def test_evaluation_killed_at_its_first_rename_publishes_no_leftover(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("what", [*STORES, *ARTEFACTS])
 def test_command_killed_at_every_call_continues_to_the_same_bytes(
     what: str, tmp_path: Path

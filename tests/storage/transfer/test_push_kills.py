@@ -91,6 +91,7 @@ def test_push_killed_at_its_first_operations_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_push_killed_at_any_operation_goes_on(tmp_path: Path) -> None:
     """RELIABILITY 33: N = 1, 2, ... until it no longer fires."""
     assert pushed(tmp_path, first=1, last=10_000) > 30
