@@ -12,7 +12,7 @@ from storage.care.store_audit import StoreAudit
 
 SystemKind = Literal["member", "ensemble", "student"]
 # Raise one when its class, or what is measured for it, changes: then systems are measured again.
-RESULT_FORMAT = 3  # Evaluation, in result.json
+RESULT_FORMAT = 4  # Evaluation, in result.json
 SPEED_FILE = "speed.json"  # Speed
 QUALITY_FORMAT = 2  # FrameQuality, in frames.json; 2 keeps small posteriors of archived members
 
@@ -84,6 +84,18 @@ class FrameErrors(Settings):
     cross_entropy: float | None  # nats per labelled frame
 
 
+class PhoneErrors(Settings):
+    """Phones recognised without a language model (stages/evaluate/phone_errors.py)."""
+
+    reference_phones: int
+    errors: int
+
+    @property
+    def rate(self) -> float:
+        """Phone error rate, 0.1 for one phone in ten."""
+        return self.errors / self.reference_phones
+
+
 class SplitResult(Settings):
     """One system on one split.
 
@@ -95,6 +107,7 @@ class SplitResult(Settings):
     frames: FrameErrors
     words: WordErrors
     utterances: tuple[UtteranceResult, ...]
+    phones: PhoneErrors | None = None  # None: the lang does not tell phones
 
 
 class ReliabilityBin(Settings):

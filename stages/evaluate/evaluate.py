@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stages.acoustic.lang.graph import read_words
+from stages.acoustic.lang.lang_folder import read_lang_folder
+from stages.acoustic.lang.phones import phones_of
 from stages.contract.progress import Progress
 from stages.contract.results import Evaluation, System
 from stages.evaluate.decode import decoding_pool
@@ -57,14 +59,18 @@ def evaluate_system(
         )
         pool = stack.enter_context(decoding_pool(graph_directory, processes=settings.processes))
         words = read_words(graph_directory)
+        phones = phones_of(read_lang_folder(corpus_directory / "lang"))
         ready = {}
         for split, corpus in corpora.items():
-            path, tally = write_likelihoods(system, split, corpus, scratch, log_prior_C=log_prior_C)
+            path, tally, phone_tally = write_likelihoods(
+                system, split, corpus, scratch, log_prior_C=log_prior_C, phones=phones
+            )
             ready[split] = SplitDecoder(
                 name=system.name,
                 corpus=corpus,
                 likelihoods=path,
                 tally=tally,
+                phone_tally=phone_tally,
                 pool=pool,
                 words=words,
                 settings=settings,

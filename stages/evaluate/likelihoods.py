@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.phones import Phones
 from stages.contract.errors import StageError
 from stages.contract.progress import Progress, Task
 from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
+from stages.evaluate.phone_errors import PhoneTally
 from stages.members.batches import Piece
 from stages.members.ensemble_posteriors import (
     average_log_posteriors,
@@ -112,18 +114,20 @@ def write_likelihoods(
     scratch: Path,
     *,
     log_prior_C: NDArray[np.float32],
-) -> tuple[Path, FrameTally]:
-    """Average the members' files, count frame errors, subtract the log-priors."""
-    tally = FrameTally()
+    phones: Phones | None,
+) -> tuple[Path, FrameTally, PhoneTally]:
+    """Average the members' files, count frame and phone errors, subtract the log-priors."""
+    tally, phone_tally = FrameTally(), PhoneTally(phones)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         for index, logp_TC in enumerate(average_members(system, split, corpus, scratch)):
             tally.count(logp_TC, corpus.labels(index))
+            phone_tally.count(logp_TC, corpus.utterances[index].transcript)
             yield logp_TC - log_prior_C
 
     path = scratch / f"{split}.npy"
     write_rows(path, corpus, blocks())
-    return path, tally
+    return path, tally, phone_tally
 
 
 def write_rows(path: Path, corpus: CorpusFile, blocks: Iterable[NDArray[np.float32]]) -> None:

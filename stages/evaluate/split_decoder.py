@@ -9,6 +9,7 @@ from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import BestPath, DecodeJob, SearchLimits
 from stages.evaluate.frames import FrameTally
+from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
@@ -37,6 +38,7 @@ class SplitDecoder:
     corpus: CorpusFile
     likelihoods: Path
     tally: FrameTally
+    phone_tally: PhoneTally
     pool: DecodingPool
     words: Sequence[str]
     settings: EvaluateSettings
@@ -81,6 +83,7 @@ class SplitDecoder:
             frames=self.tally.result(),
             words=decoded.words,
             utterances=decoded.utterances,
+            phones=self.phone_tally.result(),
         )
 
     def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:

@@ -43,6 +43,7 @@ class Column(Generic[R]):
     on: tuple[str, ...]
     is_text: bool  # aligned to the left
     lowest_is_best: bool
+    is_optional: bool  # left out of tables in which no row has a value
 
 
 def column(
@@ -55,6 +56,7 @@ def column(
     on: tuple[str, ...] = (),
     is_text: bool = False,
     lowest_is_best: bool = False,
+    is_optional: bool = False,
 ) -> Column[R]:
     """Declare a column; `shown` turns a known value into a cell or its text."""
 
@@ -74,6 +76,7 @@ def column(
         on=on,
         is_text=is_text,
         lowest_is_best=lowest_is_best,
+        is_optional=is_optional,
     )
 
 
@@ -96,10 +99,14 @@ class Table(Generic[R]):
 
 def make_table(columns: Iterable[Column[R]], rows: Sequence[R]) -> Table[R]:
     """The cells of all rows; where less is better, the lowest numbers are marked."""
-    columns = tuple(columns)
+    columns = tuple(found for found in columns if not found.is_optional or _is_known(found, rows))
     by_column = [_marked(found, rows) for found in columns]
     cells = zip(*by_column, strict=True)
     return Table(columns, tuple(TableRow(cells=row) for row in cells) if rows else ())
+
+
+def _is_known(found: Column[R], rows: Sequence[R]) -> bool:
+    return any(found.value(row) is not None for row in rows)
 
 
 def _marked(found: Column[R], rows: Sequence[R]) -> list[Cell | None]:

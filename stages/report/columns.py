@@ -97,6 +97,19 @@ COLUMNS: tuple[Column[Row], ...] = (
         lowest_is_best=True,
         on=(GROUPS, RESULTS, FRAMES),
     ),
+    *(
+        column(
+            f"phone_error_{split}",
+            title="Phone error",
+            unit=f"{split}, %, no LM",
+            value=lambda row, split=split: row.group.phone_error_rate(split),  # type: ignore[misc]
+            shown=percent,
+            lowest_is_best=True,
+            is_optional=True,
+            on=(GROUPS, RESULTS, FRAMES),
+        )
+        for split in ("dev", "test")
+    ),
     column(
         "calibration_error",
         title="ECE",

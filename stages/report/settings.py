@@ -4,7 +4,7 @@ from pydantic import Field
 
 from stages.contract.settings import Settings
 
-PAGE_FORMAT = 8  # of what the page shows; raising it makes pages be written again
+PAGE_FORMAT = 9  # of what the page shows; raising it makes pages be written again
 
 
 class ReportSettings(Settings):

@@ -57,6 +57,11 @@ class SystemGroup:
         """Mean over the seeds; None without reference words."""
         return mean_known([word_error_rate(part) for part in self.splits(split)])
 
+    def phone_error_rate(self, split: str) -> float | None:
+        """Mean over the seeds; None where phones are unknown."""
+        found = [part.phones for part in self.splits(split)]
+        return mean_known([None if phones is None else phones.rate for phones in found])
+
     @property
     def frame_error(self) -> float | None:
         """Frame error on dev, mean over the seeds; None without hard labels."""

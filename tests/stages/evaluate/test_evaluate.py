@@ -146,8 +146,13 @@ def test_decoder_reads_posteriors_divided_by_priors(house, tmp_path):
             device="cpu",
             progress=SilentProgress(),
         )
-        path, tally = write_likelihoods(
-            make_system(house, "two"), "dev", corpus, tmp_path, log_prior_C=np.log(prior_C)
+        path, tally, _ = write_likelihoods(
+            make_system(house, "two"),
+            "dev",
+            corpus,
+            tmp_path,
+            log_prior_C=np.log(prior_C),
+            phones=None,
         )
         assert tally.num_frames == corpus.num_frames
     num_frames = tally.num_frames

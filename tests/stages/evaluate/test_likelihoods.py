@@ -54,7 +54,7 @@ def posteriors_of(house: Path, scratch: Path, members: tuple[str, ...], **change
             device="cpu",
             progress=SilentProgress(),
         )
-        path, _ = write_likelihoods(system, "dev", dev, scratch, log_prior_C=PRIOR_C)
+        path, *_ = write_likelihoods(system, "dev", dev, scratch, log_prior_C=PRIOR_C, phones=None)
     return np.asarray(np.load(path) + PRIOR_C)
 
 
