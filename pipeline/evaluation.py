@@ -13,7 +13,7 @@ from pipeline.job import Job
 from pipeline.shelf.contents import read_json
 from pipeline.shelf.freshness import Recipe
 from pipeline.soft_labels import dev_store
-from pipeline.systems import ensemble_of, members_of, students_of
+from pipeline.systems import ensemble_of, fully_transcribed_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder
 from stages.contract.results import (
     SPEED_FILE,
@@ -47,12 +47,20 @@ def _systems_here(job: Job) -> Iterator[System]:
             yield system
         else:
             job.progress.note(f"evaluation {system.name}: left out: {reason}")
+    for system in fully_transcribed_of(job):
+        # Only with its evaluation: its corpus is not the one of these settings.
+        if job.shelf.is_fresh(job.recipes.evaluation(system)):
+            yield system
 
 
 def evaluate_one(job: Job, system: System) -> SystemResult:
-    """One system -> all its measurements; `frames` is None if its models are not here any more."""
+    """One system -> all its measurements; `frames` is None if its models are not here any more.
+
+    Frames of a system of another corpus are not measured.
+    """
     recipe = job.recipes.frames(system)
-    measurable = job.shelf.is_fresh(recipe) or why_not(system) is None
+    is_here = job.shelf.is_fresh(recipe) or why_not(system) is None
+    measurable = is_here and not system.is_fully_transcribed
     evaluation = _decode(job, system)
     place = _measure(job, system, recipe) if measurable else None
     return SystemResult(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from pipeline.job import Job
@@ -52,7 +53,8 @@ def students_of(job: Job) -> Iterator[System]:
     usual = _usual_inputs(job)
     default = job.settings.student.model_dump(mode="json")
     recipes = list(job.recipes.students_found())
-    given = {_group(recipe, default): recipe.shown_as for recipe in recipes if recipe.shown_as}
+    group_of = partial(_group, default=default, are_pooled=job.settings.report.pool_ensembles)
+    given = {group_of(recipe): recipe.shown_as for recipe in recipes if recipe.shown_as}
     taken: set[str] = set()
     for recipe in recipes:
         elsewhere = "".join(f" {what}={x[:6]}" for what, x in recipe.inputs.items() - usual)
@@ -60,13 +62,35 @@ def students_of(job: Job) -> Iterator[System]:
         if name in taken:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
-        group = _group(recipe, default)
-        group_name = student_name(_with_one_seed(recipe.settings, default), default) + elsewhere
+        group = group_of(recipe)
+        group_name = student_name(_with_one_seed(recipe.settings, default), default)
+        if not job.settings.report.pool_ensembles:
+            group_name += elsewhere
         yield replace(
             _one_model(job, recipe, kind="student", name=name, facts=_facts(recipe.settings)),
             teacher=recipe.inputs.get("teacher"),
             group=group,
             group_name=given.get(group) or group_name,
+        )
+
+
+def fully_transcribed_of(job: Job) -> Iterator[System]:
+    """Students on hard labels of the same speech with all transcripts: what is there to recover."""
+    default = job.settings.student.model_dump(mode="json")
+    for recipe in job.recipes.fully_transcribed():
+        name = student_name(recipe.settings, default)
+        group_name = student_name(_with_one_seed(recipe.settings, default), default)
+        yield replace(
+            _one_model(
+                job,
+                recipe,
+                kind="student",
+                name=f"{name}, all speech",
+                facts=_facts(recipe.settings),
+            ),
+            full_corpus=recipe.inputs["corpus"],
+            group=_group(recipe, default),
+            group_name=f"{group_name}, all speech",
         )
 
 
@@ -80,10 +104,15 @@ def _usual_inputs(job: Job) -> Set[tuple[str, str]]:
     }
 
 
-def _group(recipe: Recipe, default: dict[str, Any]) -> str:
-    """The same for students that differ in their seed alone: the report pools them."""
+def _group(recipe: Recipe, default: dict[str, Any], *, are_pooled: bool = False) -> str:
+    """The same for students that differ in their seed alone: the report pools them.
+
+    With `are_pooled` also for those that differ in their teacher.
+    """
     settings = _with_one_seed(recipe.settings, default)
-    return fingerprint({"settings": settings, "inputs": recipe.inputs})
+    left_out = {"teacher"} if are_pooled else set()
+    inputs = {key: value for key, value in recipe.inputs.items() if key not in left_out}
+    return fingerprint({"settings": settings, "inputs": inputs})
 
 
 def _with_one_seed(student: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:

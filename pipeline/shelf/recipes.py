@@ -52,6 +52,24 @@ class Recipes:
         return replace(recipe, inputs={"source": source_fingerprint(corpus)})
 
     @cached_property
+    def full_corpus(self) -> Recipe | None:
+        """The same corpus with all transcripts; None unless some of them are withheld."""
+        settings = {k: v for k, v in self.corpus.settings.items() if k != "labelled_share"}
+        if settings == self.corpus.settings:
+            return None
+        return replace(self.corpus, settings=settings)
+
+    def fully_transcribed(self) -> Iterator[Recipe]:
+        """Students on hard labels of the corpus with all transcripts that are made here."""
+        full = self.full_corpus
+        if full is None:
+            return
+        for recipe in self._shelf.found("student"):
+            on_hard_labels = recipe.settings["hard_weight"] == 1
+            if on_hard_labels and recipe.inputs == {"corpus": full.fingerprint}:
+                yield recipe
+
+    @cached_property
     def members(self) -> tuple[Recipe, ...]:
         """A recipe for every member of the ensemble."""
         return tuple(map(self._member, self._settings.ensemble.members))
@@ -154,7 +172,10 @@ class Recipes:
         return Recipe(
             stage="evaluation",
             settings={"format": RESULT_FORMAT, **self._settings.evaluate.identity()},
-            inputs={"corpus": self.corpus.fingerprint, "system": system.fingerprint},
+            inputs={
+                "corpus": system.full_corpus or self.corpus.fingerprint,
+                "system": system.fingerprint,
+            },
             shown_as=system.name,
             remarks={"system": system.name},
         )

@@ -44,7 +44,14 @@ class System:
     latency: Latency | None = None  # None: unknown
     teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
     group: str = ""  # the same for students that differ in their seed alone
+    # Trained on the corpus whose fingerprint this is: the same speech, all of it transcribed.
+    full_corpus: str = ""
     group_name: str = ""  # its name, with no seed in it
+
+    @property
+    def is_fully_transcribed(self) -> bool:
+        """Whether it learnt from transcripts that the other systems do not have."""
+        return bool(self.full_corpus)
 
 
 class WordErrors(Settings):

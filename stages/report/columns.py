@@ -10,15 +10,16 @@ from stages.contract.latency import Latency
 from stages.report.column import Cell, Column, column
 from stages.report.comparison_columns import comparison_columns
 from stages.report.formats import (
-    fixed,
+    MINUS,
+    p_value,
     percent,
     percent_range,
     thousands,
 )
-from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
+from stages.report.frame_columns import FRAME_COLUMNS
 from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
 from stages.report.rows import Row
-from stages.report.statistics.groups import mean_known
+from stages.report.statistics.comparisons import Recovery
 
 
 def columns_on(place: str) -> list[Column[Row]]:
@@ -29,6 +30,21 @@ def columns_on(place: str) -> list[Column[Row]]:
 def _system_cell(row: Row) -> Cell:
     mark = "(chosen on dev)" if row.is_chosen else ""
     return Cell(text=row.group.name, small=row.details, mark=mark)
+
+
+def _recovery_cell(found: Recovery) -> Cell:
+    interval = found.interval
+    small = (
+        "no bounds"
+        if interval is None
+        else f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
+    )
+    return Cell(text=f"{100 * found.share:.0f}", small=small.replace("-", MINUS))
+
+
+def _recovery_end(row: Row, end: str) -> float | None:
+    interval = row.recovery.interval if row.recovery else None
+    return None if interval is None else float(getattr(interval, end))
 
 
 def _latency_cell(latency: Latency) -> Cell:
@@ -71,6 +87,13 @@ COLUMNS: tuple[Column[Row], ...] = (
         value=lambda row: len(row.group.results),
         on=(GROUPS, SYSTEMS, TERMINAL),
     ),
+    column(
+        "num_ensembles",
+        title="Ensembles",
+        value=lambda row: row.group.design.num_ensembles if row.group.is_of_ensembles else None,
+        is_optional=True,
+        on=(GROUPS, SYSTEMS, TERMINAL),
+    ),
     column("is_chosen", value=lambda row: row.is_chosen, on=(GROUPS,)),
     column(
         "parameters",
@@ -79,72 +102,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         shown=thousands,
         on=(GROUPS, RESULTS, FRAMES, TERMINAL),
     ),
-    column(
-        "frame_error_dev",
-        title="Frame error",
-        unit="dev, %",
-        value=lambda row: row.group.frame_error,
-        shown=percent,
-        lowest_is_best=True,
-        on=(GROUPS, RESULTS, FRAMES, SEEDS, TERMINAL),
-    ),
-    column(
-        "cross_entropy_dev",
-        title="Cross-entropy",
-        unit="dev, nats",
-        value=lambda row: mean_known([dev.frames.cross_entropy for dev in row.group.splits("dev")]),
-        shown=fixed(3),
-        lowest_is_best=True,
-        on=(GROUPS, RESULTS, FRAMES),
-    ),
-    *(
-        column(
-            f"phone_error_{split}",
-            title="Phone error",
-            unit=f"{split}, %, no LM",
-            value=lambda row, split=split: row.group.phone_error_rate(split),  # type: ignore[misc]
-            shown=percent,
-            lowest_is_best=True,
-            is_optional=True,
-            on=(GROUPS, RESULTS, FRAMES),
-        )
-        for split in ("dev", "test")
-    ),
-    column(
-        "calibration_error",
-        title="ECE",
-        unit="dev, %",
-        value=lambda row: expected_error(row.group),
-        shown=percent,
-        lowest_is_best=True,
-        on=(GROUPS, RESULTS, FRAMES),
-    ),
-    column(
-        "agreement",
-        title="Agreement",
-        unit="with teacher, %",
-        value=lambda row: agreement(row.group),
-        shown=percent,
-        on=(GROUPS, RESULTS, FRAMES),
-    ),
-    column(
-        "divergence",
-        title="KL",
-        unit="from teacher, nats",
-        # The ensemble is the teacher: its distance from itself would be the best of the column.
-        value=lambda row: None if row.group.role == "ensemble" else divergence(row.group),
-        shown=fixed(3),
-        lowest_is_best=True,
-        on=(GROUPS, RESULTS, FRAMES),
-    ),
-    column(
-        "real_time_factor",
-        title="Real-time factor",
-        unit="one thread",
-        value=lambda row: real_time_factor(row.group),
-        shown=lambda factor: f"{factor:.2g}",
-        on=(TERMINAL,),  # a stopwatch's figure: the page is twice the same bytes
-    ),
+    *FRAME_COLUMNS,
     column(
         "latency_frames",
         value=lambda row: _finite(row, lambda latency: latency.frames),
@@ -201,6 +159,37 @@ COLUMNS: tuple[Column[Row], ...] = (
     ),
     *comparison_columns(
         "hard", title="vs. hard labels", found=lambda row: row.to_hard, on=(SYSTEMS, TERMINAL)
+    ),
+    column(
+        "hard_p_holm",
+        title="p",
+        unit="vs. hard, Holm",
+        value=lambda row: row.holm_to_hard,
+        shown=p_value,
+        is_optional=True,
+        on=(GROUPS, SYSTEMS),
+    ),
+    column(
+        "recovery",
+        value=lambda row: None if row.recovery is None else row.recovery.share,
+        on=(GROUPS,),
+    ),
+    *(
+        column(
+            f"recovery_{end}",
+            value=lambda row, end=end: _recovery_end(row, end),  # type: ignore[misc]
+            on=(GROUPS,),
+        )
+        for end in ("low", "high")
+    ),
+    column(
+        "recovery_interval",
+        title="Recovery",
+        unit="of WER, %",
+        value=lambda row: row.recovery,
+        shown=_recovery_cell,
+        is_optional=True,
+        on=(SYSTEMS, TERMINAL),
     ),
     *comparison_columns(
         "ensemble", title="vs. ensemble", found=lambda row: row.to_ensemble, on=(SYSTEMS,)

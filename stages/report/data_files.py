@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from stages.report.column import make_records
 from stages.report.columns import columns_on
+from stages.report.comparisons_json import as_json
 from stages.report.places import GROUPS, RESULTS
 from stages.report.rows import Row, group_rows, seed_rows
-from stages.report.statistics.comparisons import Comparisons, as_json
+from stages.report.statistics.comparisons import Comparisons
 from stages.report.word_analysis import Slice, by_speaker, by_word_class, confusions
 
 MOST_CONFUSIONS = 1000  # of a group

@@ -8,9 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.contract.results import SplitSummary
-from stages.report.formats import p_equals, percent, percent_range, points, points_range
-from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
+from stages.report.formats import (
+    MINUS,
+    fixed,
+    p_equals,
+    percent,
+    percent_range,
+    points,
+    points_range,
+)
+from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup, eligible, of_role
+from stages.report.statistics.margin import Margin, judge
 
 FEW_SPEAKERS = 20  # with fewer, intervals are rough
 HINT_SEEDS = 3  # with fewer, a difference is a hint
@@ -24,10 +33,13 @@ class Headline:
     figures: tuple[str, ...]
 
 
-def write_headline(comparisons: Comparisons, *, train: SplitSummary) -> Headline:
+def write_headline(
+    comparisons: Comparisons, *, train: SplitSummary, margin: Margin | None = None
+) -> Headline:
     """Compare the chosen students with hard labels and ensemble, on test.
 
     If a part of `train` has no hard labels, the figures say how much: hard labels learn from less.
+    With a `margin` they say whether the students are non-inferior to the ensemble.
     """
     chosen = comparisons.chosen
     if chosen is None:
@@ -46,7 +58,13 @@ def write_headline(comparisons: Comparisons, *, train: SplitSummary) -> Headline
         verdict = "There is nothing to compare the student on soft labels with."
     else:
         verdict = " ".join(_verdict(name, comparison) for name, comparison in found)
-    return Headline(verdict, (*_figures(comparisons, chosen), *_transcribed(train)))
+    figures = (
+        *_figures(comparisons, chosen),
+        *_recovery(comparisons.recoveries.get(chosen.key)),
+        *_non_inferiority(comparisons.to_ensemble.get(chosen.key), margin),
+        *_transcribed(train),
+    )
+    return Headline(verdict, figures)
 
 
 def _verdict(name: str, comparison: Comparison) -> str:
@@ -73,6 +91,9 @@ def _few_seeds(comparison: Comparison) -> bool:
 
 
 def _seeds(comparison: Comparison) -> str:
+    if comparison.group.is_of_ensembles:
+        design = comparison.group.design
+        return f"{design.num_runs} runs of {design.num_ensembles} ensembles"
     num, num_rival = len(comparison.group.results), len(comparison.rival.results)
     if num == num_rival or comparison.rival.role == "ensemble":
         return f"{num} seed{'s' if num > 1 else ''}"
@@ -124,6 +145,40 @@ def _second_opinion(name: str, comparison: Comparison) -> str:
     if (segments.p < LEVEL) != (found.p < LEVEL):
         text += ", which disagrees with the bootstrap: neither is a proof"
     return f"{text}."
+
+
+def _recovery(recovery: Recovery | None) -> Iterator[str]:
+    if recovery is None:
+        return
+    share, interval = fixed(0, scale=100), recovery.interval
+    bounds = "no bounds: all transcripts do not clearly gain anything"
+    if interval is not None:
+        bounds = f"95 % {share(interval.low)} to {share(interval.high)}"
+    text = (
+        f"It recovers {share(recovery.share)} % of what transcripts of all speech would gain "
+        f"({bounds}): from {recovery.partly.name} to {recovery.fully.name}."
+    )
+    yield text.replace("-", MINUS)
+
+
+def _non_inferiority(comparison: Comparison | None, margin: Margin | None) -> Iterator[str]:
+    """One sentence: non-inferior, inferior, or undecided."""
+    rate = comparison.rival.word_error_rate("test") if comparison else None
+    if comparison is None or margin is None or rate is None:
+        return
+    found = comparison.difference
+    width = margin.of(rate)
+    verdict = judge(found, width)
+    name = comparison.group.name
+    judged = {
+        "non-inferior": f"{name} is non-inferior to the ensemble",
+        "inferior": f"{name} is inferior to the ensemble",
+        "undecided": f"Whether {name} is non-inferior to the ensemble is undecided",
+    }[verdict]
+    yield (
+        f"{judged}, by a margin of {percent(width)} points fixed before: the 95 % interval of the "
+        f"difference is {points_range(found.interval)}."
+    )
 
 
 def _transcribed(train: SplitSummary) -> Iterator[str]:

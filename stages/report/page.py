@@ -42,6 +42,7 @@ HERE = Path(__file__).parent
 HEADINGS: dict[Role, str] = {
     "member": "Members",
     "ensemble": "Ensemble",
+    "fully transcribed student": "Students on hard labels of all speech",
     "hard-label student": "Students on hard labels",
     "soft-label student": "Students on soft labels",
 }
@@ -94,7 +95,9 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
         .render(
             title=settings.title,
             style=(HERE / "page.css").read_text(encoding="utf-8"),
-            headline=write_headline(comparisons, train=inputs.corpus.train),
+            headline=write_headline(
+                comparisons, train=inputs.corpus.train, margin=settings.margin_to_ensemble
+            ),
             pictures={name: _inline(*drawn) for name, drawn in pictures.items()},
             example=example,
             corpus=inputs.corpus,

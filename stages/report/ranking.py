@@ -6,18 +6,36 @@ from typing import Literal
 
 from stages.contract.results import SplitResult, SystemResult
 
-Role = Literal["member", "ensemble", "hard-label student", "soft-label student"]
+Role = Literal[
+    "member",
+    "ensemble",
+    "fully transcribed student",
+    "hard-label student",
+    "soft-label student",
+]
 
-ORDER: tuple[Role, ...] = ("member", "ensemble", "hard-label student", "soft-label student")
+ORDER: tuple[Role, ...] = (
+    "member",
+    "ensemble",
+    "fully transcribed student",
+    "hard-label student",
+    "soft-label student",
+)
+ON_HARD_LABELS: tuple[Role, ...] = ("fully transcribed student", "hard-label student")
 SHOWN_FACTS = ("architecture", "hard_weight", "tail", "temperature", "seed")
 PLAIN_FACTS = ("architecture",)  # shown without their name
 SOFT_FACTS = ("hard_weight", "tail", "temperature")  # without effect on a student on hard labels
 
 
 def role_of(result: SystemResult) -> Role:
-    """The role of a system. A student with hard_weight 1 learns from hard labels alone."""
+    """The role of a system. A student with hard_weight 1 learns from hard labels alone.
+
+    It is fully transcribed where it learns from hard labels that the others do not have.
+    """
     if result.system.kind != "student":
         return result.system.kind
+    if result.system.is_fully_transcribed:
+        return "fully transcribed student"
     return "hard-label student" if result.system.facts.hard_weight == 1 else "soft-label student"
 
 
@@ -42,7 +60,7 @@ def in_order(results: Sequence[SystemResult]) -> list[SystemResult]:
 def describe(result: SystemResult, facts: Sequence[str]) -> str:
     """`tdnn 5x128, hard weight 0.2, tail bucket`: those of `facts` that this system has."""
     have = asdict(result.system.facts)
-    if role_of(result) == "hard-label student":
+    if role_of(result) in ON_HARD_LABELS:
         have = {name: value for name, value in have.items() if name not in SOFT_FACTS}
     if have.get("temperature") == 1:
         del have["temperature"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stages.report.ranking import SHOWN_FACTS, describe
 from stages.report.statistics.bootstrap import Interval
-from stages.report.statistics.comparisons import Comparison, Comparisons
+from stages.report.statistics.comparisons import Comparison, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup
 
 
@@ -19,6 +19,8 @@ class Row:
     interval: Interval | None  # of the word error rate on test
     to_hard: Comparison | None = None
     to_ensemble: Comparison | None = None
+    holm_to_hard: float | None = None
+    recovery: Recovery | None = None
     is_chosen: bool = False
 
 
@@ -34,6 +36,8 @@ def group_rows(comparisons: Comparisons) -> list[Row]:
             interval=comparisons.intervals.get(group.key),
             to_hard=comparisons.to_hard.get(group.key),
             to_ensemble=comparisons.to_ensemble.get(group.key),
+            holm_to_hard=comparisons.holm_to_hard.get(group.key),
+            recovery=comparisons.recoveries.get(group.key),
             is_chosen=group.key == chosen,
         )
         for group in comparisons.groups

@@ -1,8 +1,11 @@
 """Settings of the report."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from stages.contract.settings import Settings
+from stages.report.statistics.margin import Margin
 
 PAGE_FORMAT = 9  # of what the page shows; raising it makes pages be written again
 
@@ -17,4 +20,15 @@ class ReportSettings(Settings):
     posteriorgram_classes: int = Field(default=24, ge=2, le=80)
     bootstrap_samples: int = Field(default=10_000, ge=100)  # of intervals and p-values
     seed: int = Field(default=1, ge=0)  # of the bootstrap
+    # One system: students that differ only in seed and teacher, of ensembles that differ only in
+    # seeds. Intervals then include the variation between ensembles.
+    pool_ensembles: bool = False
+    # Non-inferiority to the ensemble: points of WER (0.5: half a point), or per cent of its WER.
+    margin: float | None = Field(default=None, gt=0)
+    margin_is: Literal["absolute", "relative"] = "absolute"
     dots_per_inch: int = Field(default=144, ge=50, le=400)
+
+    @property
+    def margin_to_ensemble(self) -> Margin | None:
+        """The margin of non-inferiority; None if none was fixed."""
+        return None if self.margin is None else Margin(self.margin, self.margin_is)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from pipeline.job import Job
 from pipeline.settings.tree import PipelineSettings
-from pipeline.systems import ensemble_of, members_of, student_name, students_of
+from pipeline.systems import (
+    ensemble_of,
+    fully_transcribed_of,
+    members_of,
+    student_name,
+    students_of,
+)
 from stages.contract.progress import SilentProgress
 from stages.student.settings import StudentSettings
 
@@ -33,6 +39,49 @@ def test_students_that_differ_only_in_their_seed_are_one_group(tmp_path: Path) -
     assert groups["hard labels"] == ["hard labels", "hard labels seed=2"]
     assert groups["k=3"] == ["k=3 seed=2"]
     assert len(groups["mine"]) == 2
+
+
+def test_students_of_several_ensembles_are_one_group_where_that_is_asked(tmp_path: Path) -> None:
+    def job_with(seed: int, *, pooled: bool) -> Job:
+        tree = {
+            "work_dir": tmp_path,
+            "ensemble": {"members": [{"name": "one", "training": {"seed": seed}}]},
+            "compare": [{"training": {"seed": 2}}, {"k": 3}],
+            "report": {"pool_ensembles": pooled},
+        }
+        return Job(PipelineSettings.model_validate(tree), SilentProgress())
+
+    for seed in (1, 11, 21):
+        job = job_with(seed, pooled=False)
+        for student in job.settings.students:
+            job.shelf.make(job.recipes.student(student), lambda directory: None)
+    assert len({system.group for system in students_of(job)}) == 6
+    pooled = list(students_of(job_with(11, pooled=True)))
+    groups = {system.group_name: system.group for system in pooled}
+    assert groups.keys() == {"k=8", "k=3"}
+    assert len({system.name for system in pooled}) == 9
+    assert len({system.teacher for system in pooled if system.group == groups["k=8"]}) == 3
+
+
+def test_students_of_the_same_speech_with_all_transcripts_are_found(tmp_path: Path) -> None:
+    def job_with(share: float, **student: object) -> Job:
+        tree = {
+            "work_dir": tmp_path,
+            "corpus": {"spoken": {"labelled_share": share}},
+            "student": {"hard_weight": 1.0, **student},
+        }
+        return Job(PipelineSettings.model_validate(tree), SilentProgress())
+
+    for job in (job_with(1.0), job_with(1.0, k=3, hard_weight=0.5), job_with(0.5)):
+        job.shelf.make(job.recipes.student(job.settings.student), lambda directory: None)
+    partly, full = job_with(0.3), job_with(1.0)
+    assert list(fully_transcribed_of(full)) == []
+    (found,) = fully_transcribed_of(partly)
+    assert found.name == found.group_name == "hard labels, all speech"
+    assert found.full_corpus == full.recipes.corpus.fingerprint
+    (same,) = [system for system in students_of(full) if system.facts.hard_weight == 1]
+    ours, theirs = partly.recipes.evaluation(found), full.recipes.evaluation(same)
+    assert ours.fingerprint == theirs.fingerprint
 
 
 def test_latency_is_that_of_model_and_front_end_and_the_slowest_member_counts(

@@ -6,7 +6,7 @@ name: ensemble, baseline and the chosen group. All others are dots in the colour
 
 from dataclasses import dataclass
 
-from stages.report.drawing import BLACK, BLUE, GREEN, ORANGE, SKY
+from stages.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, SKY
 from stages.report.ranking import Role
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
@@ -24,6 +24,7 @@ class Look:
 LOOKS: dict[Role, Look] = {
     "member": Look(GREEN, "^", "members"),
     "ensemble": Look(ORANGE, "D", "ensemble"),
+    "fully transcribed student": Look(GREY, "P", "students on hard labels of all speech"),
     "hard-label student": Look(BLACK, "s", "students on hard labels"),
     "soft-label student": Look(SKY, "o", "students on soft labels"),
 }

@@ -4,10 +4,11 @@ Speakers are resampled, since the utterances of a speaker are not independent (B
 and seeds, since another training gives another student. Both are drawn at once, each with
 replacement, and each pair of a drawn speaker and a drawn seed counts: Owen's "pigeonhole" bootstrap
 (2007), whose intervals are conservative. All systems are measured on the same draws of speakers,
-so that the difficulty of a speaker cancels in a difference. It is the one source of intervals: the
-terminal, the page and the data files read them here.
+so that the difficulty of a speaker cancels in a difference. Students of several ensembles add a
+third factor: ensembles are drawn as well, since one teacher for all seeds is one draw. It is the
+one source of intervals: the terminal, the page and the data files read them here.
 
-Shapes: B draws, N seeds, S speakers.
+Shapes: B draws, N runs (one for each seed, or each seed of each ensemble), S speakers.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,12 @@ from numpy.typing import NDArray
 
 from stages.contract.errors import BadInput
 from stages.contract.results import SplitResult, UtteranceResult
+from stages.report.statistics.design import Design
 
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+# Streams of random numbers: 0 speakers, 1 and 2 seeds, from here on ensembles, seeds within each.
+ENSEMBLES = 1 << 40
+WITHIN = 1 << 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,20 @@ class Difference:
     improvement: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveredShare:
+    """Share of a gain; `interval` is None where it has no bounds."""
+
+    share: float
+    interval: Interval | None
+
+
 @dataclass(frozen=True, slots=True)
 class PooledErrors:
-    """Errors of each seed on each speaker, in the order of the `Bootstrap`'s speakers."""
+    """Errors of each run on each speaker, in the order of the `Bootstrap`'s speakers."""
 
     errors_NS: NDArray[np.float64]
-
-    @property
-    def num_seeds(self) -> int:
-        """N."""
-        return len(self.errors_NS)
+    design: Design
 
 
 class Bootstrap:
@@ -74,8 +83,8 @@ class Bootstrap:
         self._drawn_BS = self._draw(self.num_units, stream=0)
         self._words_B = np.maximum(self._drawn_BS @ self._words_S, 1.0)
 
-    def pool(self, splits: Sequence[SplitResult]) -> PooledErrors:
-        """The errors of one system's seeds.
+    def pool(self, splits: Sequence[SplitResult], design: Design | None = None) -> PooledErrors:
+        """The errors of one system's runs; without a design each is a seed of its own.
 
         Raises:
             BadInput: if these are not the utterances that the draws were made from.
@@ -83,7 +92,7 @@ class Bootstrap:
         for split in splits:
             refuse_other_utterances(self._rows, split.utterances)
         errors = [self._sum([item.words.errors for item in part.utterances]) for part in splits]
-        return PooledErrors(np.array(errors))
+        return PooledErrors(np.array(errors), design or Design.of_seeds(len(splits)))
 
     def rate(self, pooled: PooledErrors) -> float:
         """The word error rate, mean over the seeds."""
@@ -94,8 +103,11 @@ class Bootstrap:
         return _interval(self._rates(pooled, stream=1))
 
     def difference(self, system: PooledErrors, rival: PooledErrors, *, paired: bool) -> Difference:
-        """System minus rival. If `paired`, seed i of both is drawn together."""
-        assert not paired or system.num_seeds == rival.num_seeds
+        """System minus rival. If `paired`, the same seeds of both are drawn together.
+
+        So are ensembles, where both have the same ones.
+        """
+        assert not paired or system.design.is_paired_with(rival.design)
         delta_B = self._rates(system, stream=1) - self._rates(rival, stream=1 if paired else 2)
         below, above = float((delta_B < 0).mean()), float((delta_B > 0).mean())
         smaller_tail = 1.0 - max(below, above)  # ties count on both sides
@@ -107,11 +119,49 @@ class Bootstrap:
             improvement=below + (1.0 - below - above) / 2,
         )
 
+    def recovery(
+        self, system: PooledErrors, partly: PooledErrors, fully: PooledErrors
+    ) -> "RecoveredShare | None":
+        """(partly - system) / (partly - fully); None if `fully` makes as many errors as `partly`.
+
+        Numerator and denominator are measured on the same draws. Without an interval where the
+        denominator is not above zero in 97.5 % of the draws: the ratio then has no bounds.
+        """
+        whole = self.rate(partly) - self.rate(fully)
+        if whole <= 0:
+            return None
+        partly_B = self._rates(partly, stream=1)
+        gained_B, whole_B = (
+            partly_B - self._rates(other, stream=1 if _may_pair(other, partly) else stream)
+            for other, stream in ((system, 2), (fully, 3))
+        )
+        known = whole_B > 0
+        is_bounded = known.mean() >= 1 - INTERVAL[0] / 100
+        return RecoveredShare(
+            share=(self.rate(partly) - self.rate(system)) / whole,
+            interval=_interval(gained_B[known] / whole_B[known]) if is_bounded else None,
+        )
+
     def _rates(self, pooled: PooledErrors, *, stream: int) -> NDArray[np.float64]:
-        by_seed_BN = self._drawn_BS @ pooled.errors_NS.T
-        seeds_BN = self._draw(pooled.num_seeds, stream=stream) / pooled.num_seeds
-        rates_B: NDArray[np.float64] = (by_seed_BN * seeds_BN).sum(axis=1) / self._words_B
+        by_run_BN = self._drawn_BS @ pooled.errors_NS.T
+        runs_BN = self._draw_runs(pooled.design, stream=stream)
+        rates_B: NDArray[np.float64] = (by_run_BN * runs_BN).sum(axis=1) / self._words_B
         return rates_B
+
+    def _draw_runs(self, design: Design, *, stream: int) -> NDArray[np.float64]:
+        """The weight of each run in each draw; their sum is 1."""
+        if design.num_ensembles == 1:
+            return self._draw(design.num_runs, stream=stream) / design.num_runs
+        ensembles_BE = self._draw(design.num_ensembles, stream=ENSEMBLES + design.key)
+        weights_BN = ensembles_BE[:, design.ensemble_N] / design.num_ensembles
+        if design.is_crossed:
+            seeds_BS = self._draw(design.num_seeds, stream=stream)
+            return weights_BN * seeds_BS[:, design.seed_N] / design.num_seeds
+        for ensemble in range(design.num_ensembles):
+            runs = np.flatnonzero(design.ensemble_N == ensemble)
+            drawn = self._draw(len(runs), stream=WITHIN * (ensemble + 1) + stream)
+            weights_BN[:, runs] *= drawn / len(runs)
+        return weights_BN
 
     def _draw(self, num: int, *, stream: int) -> NDArray[np.float64]:
         """Counts of `num` items in B draws; the same `num` and stream give the same counts."""
@@ -121,6 +171,10 @@ class Bootstrap:
     def _sum(self, counts: Sequence[int]) -> NDArray[np.float64]:
         sums_S = np.bincount(self._unit, weights=counts, minlength=self.num_units)
         return sums_S.astype(np.float64)
+
+
+def _may_pair(one: PooledErrors, other: PooledErrors) -> bool:
+    return one.design.is_paired_with(other.design)
 
 
 def refuse_other_utterances(

@@ -1,9 +1,7 @@
-"""Comparisons: each group vs. hard labels and vs. the ensemble, on test; and as JSON."""
+"""Comparisons: each group vs. hard labels and vs. the ensemble, on test."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from stages.contract.results import SplitResult
 from stages.report.ranking import word_error_rate
@@ -12,8 +10,10 @@ from stages.report.statistics.groups import (
     SystemGroup,
     baseline_of,
     best_on_dev,
+    fully_transcribed_of,
     of_role,
 )
+from stages.report.statistics.holm import holm
 from stages.report.statistics.matched_pairs import (
     MarkedSystem,
     MatchedPairs,
@@ -21,7 +21,6 @@ from stages.report.statistics.matched_pairs import (
     matched_pairs,
 )
 
-FORMAT = 1
 LEVEL = 0.05  # of significance
 
 
@@ -36,12 +35,29 @@ class Comparison:
     segments: MatchedPairs
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """WER recovery: the share of what transcripts of all speech would gain.
+
+    (partly - group) / (partly - fully), where both rivals learn from hard labels alone, `fully`
+    from those of all speech. `interval` is None where the ratio has no bounds.
+    """
+
+    share: float
+    interval: Interval | None
+    partly: SystemGroup
+    fully: SystemGroup
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
     """All comparisons, by the key of the group; groups that cannot be compared are missing.
 
     `system_intervals` maps the fingerprint of a system, one seed of a group, to its interval.
-    `chosen` is the group on soft labels that is best on dev: claims are about this group.
+    `holm_to_hard` has the p-values of the bootstrap vs. hard labels after Holm's correction; its
+    family are all groups on soft labels that have a baseline. `recoveries` exist if students on
+    hard labels of all speech were evaluated. `chosen` is the group on soft labels that is best on
+    dev: claims are about this group.
     """
 
     groups: tuple[SystemGroup, ...]
@@ -49,6 +65,8 @@ class Comparisons:
     system_intervals: Mapping[str, Interval] = field(default_factory=dict)
     to_hard: Mapping[str, Comparison] = field(default_factory=dict)
     to_ensemble: Mapping[str, Comparison] = field(default_factory=dict)
+    holm_to_hard: Mapping[str, float] = field(default_factory=dict)
+    recoveries: Mapping[str, Recovery] = field(default_factory=dict)
     chosen: SystemGroup | None = None
     num_units: int = 0
     units_are_speakers: bool = True
@@ -73,17 +91,26 @@ def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Compar
         BadInput: if systems were not evaluated on the same utterances.
     """
     chosen = best_on_dev(of_role(groups, "soft-label student"))
-    scored = [group for group in groups if all(map(_is_scored, group.splits("test")))]
+    scored = _comparable([g for g in groups if all(map(_is_scored, g.splits("test")))])
     if not scored:
         return Comparisons(groups=tuple(groups), chosen=chosen)
     draws = Bootstrap(scored[0].first.test.utterances, samples=samples, seed=seed)
     comparer = _Comparer(draws, scored)
+    to_hard = dict(comparer.against(lambda group: _hard_rival(group, chosen, scored)))
     return Comparisons(
         groups=tuple(groups),
         intervals={group.key: draws.interval(comparer.pooled[group.key]) for group in scored},
         system_intervals=dict(comparer.system_intervals()),
-        to_hard=dict(comparer.against(lambda group: _hard_rival(group, chosen, scored))),
+        to_hard=to_hard,
         to_ensemble=dict(comparer.against(lambda _: best_on_dev(of_role(scored, "ensemble")))),
+        holm_to_hard=holm(
+            {
+                key: found.difference.p
+                for key, found in to_hard.items()
+                if found.group.role == "soft-label student"
+            }
+        ),
+        recoveries=dict(comparer.recoveries()),
         chosen=chosen,
         num_units=draws.num_units,
         units_are_speakers=draws.are_speakers,
@@ -100,6 +127,20 @@ def _hard_rival(
     return baseline_of(own, groups) if own else None
 
 
+def _comparable(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
+    """Without students of a fully transcribed corpus whose test set is another one."""
+
+    def utterances(group: SystemGroup) -> list[tuple[str, str]]:
+        return [(item.id, item.reference) for item in group.first.test.utterances]
+
+    usual = next((utterances(g) for g in groups if not g.first.system.is_fully_transcribed), None)
+    return [
+        group
+        for group in groups
+        if not group.first.system.is_fully_transcribed or utterances(group) == usual
+    ]
+
+
 def _is_scored(split: SplitResult) -> bool:
     return bool(split.utterances) and word_error_rate(split) is not None
 
@@ -111,7 +152,7 @@ class _Comparer:
         self._draws = draws
         self._groups = groups
         self.pooled: dict[str, PooledErrors] = {
-            group.key: draws.pool(group.splits("test")) for group in groups
+            group.key: draws.pool(group.splits("test"), group.design) for group in groups
         }
         self._marked: dict[str, MarkedSystem] = {
             group.key: mark_system(group.splits("test")) for group in groups
@@ -131,8 +172,20 @@ class _Comparer:
             if rival is not None and rival.key != group.key:
                 yield group.key, self._compare(group, rival)
 
+    def recoveries(self) -> Iterator[tuple[str, Recovery]]:
+        """Key and recovery of each group on soft labels that has both baselines."""
+        for group in of_role(self._groups, "soft-label student"):
+            partly = baseline_of(group, self._groups)
+            fully = fully_transcribed_of(group, self._groups)
+            if partly is None or fully is None:
+                continue
+            pooled = (self.pooled[each.key] for each in (group, partly, fully))
+            found = self._draws.recovery(*pooled)
+            if found is not None:
+                yield group.key, Recovery(found.share, found.interval, partly, fully)
+
     def _compare(self, group: SystemGroup, rival: SystemGroup) -> Comparison:
-        paired = len(group.results) == len(rival.results) and group.seeds == rival.seeds
+        paired = group.design.is_paired_with(rival.design)
         return Comparison(
             group=group,
             rival=rival,
@@ -142,56 +195,3 @@ class _Comparer:
             ),
             segments=matched_pairs(self._marked[group.key], self._marked[rival.key]),
         )
-
-
-def as_json(comparisons: Comparisons) -> str:
-    """comparisons.json: rates are fractions, `delta` is system minus rival."""
-    document = {
-        "format": f"essence comparisons {FORMAT}",
-        "split": "test",
-        "chosen_on_dev": comparisons.chosen.name if comparisons.chosen else None,
-        "bootstrap": {
-            "samples": comparisons.samples,
-            "seed": comparisons.seed,
-            "unit": "speaker" if comparisons.units_are_speakers else "utterance",
-            "num_units": comparisons.num_units,
-        },
-        "groups": [_group_json(comparisons, group) for group in comparisons.groups],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _group_json(comparisons: Comparisons, group: SystemGroup) -> dict[str, Any]:
-    interval = comparisons.intervals.get(group.key)
-    return {
-        "group": group.name,
-        "role": group.role,
-        "key": group.key,
-        "k": group.k,
-        "seeds": list(group.seeds),
-        "fingerprints": [result.system.fingerprint for result in group.results],
-        "wer_dev": group.word_error_rate("dev"),
-        "wer_test": group.word_error_rate("test"),
-        "wer_test_interval": [interval.low, interval.high] if interval else None,
-        "wer_test_by_seed": [word_error_rate(split) for split in group.splits("test")],
-        "against_hard_labels": _comparison_json(comparisons.to_hard.get(group.key)),
-        "against_ensemble": _comparison_json(comparisons.to_ensemble.get(group.key)),
-    }
-
-
-def _comparison_json(comparison: Comparison | None) -> dict[str, Any] | None:
-    if comparison is None:
-        return None
-    found, segments = comparison.difference, comparison.segments
-    return {
-        "rival": comparison.rival.name,
-        "rival_key": comparison.rival.key,
-        "seeds_paired": comparison.paired,
-        "delta": found.delta,
-        "interval": [found.interval.low, found.interval.high],
-        "p_bootstrap": found.p,
-        "probability_of_improvement": found.improvement,
-        "p_mapsswe": segments.p,
-        "mapsswe_segments": segments.num_segments,
-        "mapsswe_z": segments.z,
-    }

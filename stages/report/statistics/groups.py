@@ -7,6 +7,7 @@ from functools import cached_property
 
 from stages.contract.results import SplitResult, SystemResult
 from stages.report.ranking import ORDER, Role, in_order, kept_of, role_of, word_error_rate
+from stages.report.statistics.design import Design
 
 CLAIM_SEEDS = 5  # seeds of a group that claims are about, or as many as any group of its role has
 
@@ -49,6 +50,18 @@ class SystemGroup:
         seeds = (result.system.facts.seed for result in self.results)
         return tuple(seed for seed in seeds if seed is not None)
 
+    @cached_property
+    def design(self) -> Design:
+        """Which results share a seed, and which an ensemble."""
+        systems = [result.system for result in self.results]
+        seeds = (s.fingerprint if s.facts.seed is None else str(s.facts.seed) for s in systems)
+        return Design(tuple(seeds), tuple(system.teacher or "" for system in systems))
+
+    @property
+    def is_of_ensembles(self) -> bool:
+        """Whether its students learnt from several ensembles."""
+        return self.design.num_ensembles > 1
+
     def splits(self, split: str) -> tuple[SplitResult, ...]:
         """A split's results of all seeds."""
         return tuple(result.dev if split == "dev" else result.test for result in self.results)
@@ -66,6 +79,12 @@ class SystemGroup:
     def frame_error(self) -> float | None:
         """Frame error on dev, mean over the seeds; None without hard labels."""
         return mean_known([result.dev.frames.frame_error for result in self.results])
+
+
+def fully_transcribed_of(group: SystemGroup, groups: Sequence[SystemGroup]) -> SystemGroup | None:
+    """The students on hard labels of all speech, of the same architecture, best on dev."""
+    full = of_role(groups, "fully transcribed student")
+    return best_on_dev([rival for rival in full if rival.architecture == group.architecture])
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:

@@ -119,7 +119,10 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     ),
     "report": (
         ReportSettings(),
-        "bootstrap_samples dots_per_inch posteriorgram_classes seed title utterance",
+        """
+        bootstrap_samples dots_per_inch margin margin_is pool_ensembles posteriorgram_classes seed
+        title utterance
+        """,
     ),
 }
 

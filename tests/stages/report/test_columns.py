@@ -117,7 +117,7 @@ def test_metric_is_in_three_files_where_it_is_measured_stored_and_shown() -> Non
     assert found == {
         "stages/evaluate/frames.py",
         "stages/contract/results.py",
-        "stages/report/columns.py",
+        "stages/report/frame_columns.py",
     }
 
 
@@ -198,3 +198,27 @@ def test_data_files_hold_every_system_and_group() -> None:
     total = sum(float(row["errors"]) for row in speakers) / sum(int(r["words"]) for r in speakers)
     (hard,) = (row for row in read["groups.csv"] if row["group"] == "hard labels")
     assert total == pytest.approx(float(hard["wer_test"]))
+
+
+def test_recovery_margin_and_holm_are_on_the_page_with_the_systems_that_they_need(
+    tmp_path: Path,
+) -> None:
+    full = [
+        replace(
+            r, system=replace(r.system, full_corpus="f" * 64, fingerprint=f"full {n}", group="f")
+        )
+        for n, r in enumerate([make_hard(errors=120, seed=1), make_hard(errors=125, seed=2)])
+    ]
+    essence = [make_essence(8, errors=200), make_essence(4, errors=210)]
+    results = [make_hard(errors=300), *essence, *full, make_result("ensemble", kind="ensemble")]
+    place = tmp_path / "report"
+    text = parse(write(only(make_inputs(tmp_path), *results), place, margin=0.5)).text
+    assert "Students on hard labels of all speech" in text
+    assert "of what transcripts of all speech would gain" in text
+    assert "after Holm's correction over the family of all 2 rows" in text
+    rows = [r for r in json.loads((place / "groups.json").read_text()) if r["recovery"] is not None]
+    assert "k=8 is non-inferior to the ensemble, by a margin of 0.50 points" in text
+    assert [row["kind"] for row in rows] == ["soft-label student"] * 2
+    full_errors = (120 + 125) / 2
+    assert rows[0]["recovery"] == pytest.approx((300 - 210) / (300 - full_errors))
+    assert all(row["hard_p_holm"] >= row["hard_p"] for row in rows)

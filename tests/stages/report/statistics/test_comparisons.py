@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from stages.report.statistics.comparisons import as_json, compare
+from stages.report.comparisons_json import as_json
+from stages.report.statistics.comparisons import compare
 from stages.report.statistics.groups import baseline_of, best_on_dev, group_results, of_role
 from tests.support.makers.scores import make_scored, make_speakers, with_splits
 
