@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.errors import SettingsError
 from pipeline.settings.wording import shortened
+from storage.files.regular_file import open_regular
 
 
 class _OneKeyLoader(yaml.SafeLoader):
@@ -48,7 +49,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingsError: naming the file.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8-sig")
     except OSError as cause:
         raise SettingsError(f"{path} cannot be read: {cause.strerror}") from cause
     except UnicodeDecodeError as cause:

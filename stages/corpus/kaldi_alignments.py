@@ -5,8 +5,10 @@ without it are read whole: 4 bytes per frame, 1.4 MB per hour.
 """
 
 import gzip
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,6 +20,7 @@ from stages.acoustic.kaldi.archive import read_id
 from stages.acoustic.kaldi.objects import Location, read_int_vector, read_int_vector_here
 from stages.acoustic.kaldi.tables import read_scp
 from stages.contract.errors import BadInput
+from storage.files.regular_file import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,16 @@ class Alignments:
 
 def alignment_files(directory: Path) -> list[Path]:
     """The files with a split's alignments: ali.scp if it exists, otherwise all archives."""
-    scp = directory / "ali.scp"
-    if scp.is_file():
+    scp, archive = directory / "ali.scp", directory / "ali.ark"
+    if os.path.lexists(scp):
         return [scp]
-    plain = [directory / "ali.ark"] if (directory / "ali.ark").is_file() else []
-    return plain + sorted(directory.glob("ali*.gz"))
+    return ([archive] if os.path.lexists(archive) else []) + sorted(directory.glob("ali*.gz"))
 
 
-def open_alignments(directory: Path) -> Alignments | None:
+def open_alignments(directory: Path, *, wanted: Container[str]) -> Alignments | None:
     """The alignments in a split's directory, or None if it has none.
+
+    Archives may hold more utterances than the split has: only the `wanted` ones are kept in memory.
 
     Raises:
         BadInput: if a file is damaged or an utterance occurs twice.
@@ -60,15 +64,17 @@ def open_alignments(directory: Path) -> Alignments | None:
         for id, labels_T in _read_archive(path):
             if id in held:
                 raise BadInput(f"{path}: utterance {id!r} occurs twice: keep one alignment")
-            held[id] = labels_T
+            if id in wanted:
+                held[id] = labels_T
     return Alignments({}, held)
 
 
 def _read_archive(path: Path) -> Iterator[tuple[str, NDArray[np.int32]]]:
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
-            stream = cast(BinaryIO, file)
+        with ExitStack() as opened:
+            stream = opened.enter_context(open_regular(path))
+            if path.suffix == ".gz":
+                stream = cast(BinaryIO, opened.enter_context(gzip.GzipFile(fileobj=stream)))
             while id := read_id(stream, path):
                 yield id, read_int_vector_here(stream, where=f"{path}, utterance {id!r}")
     except (OSError, EOFError, zlib.error) as cause:

@@ -5,6 +5,7 @@ and of Kaldi's HCLG.fst. An edit of an archive that keeps its size and lies betw
 not detected: remove the corpus directory after such an edit.
 """
 
+import os
 from pathlib import Path
 
 from stages.acoustic.kaldi.tables import read_scp
@@ -24,22 +25,31 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
     """The fingerprint of everything that `KaldiSource` reads.
 
     Raises:
-        BadInput: if a file is missing or an scp is invalid.
+        BadInput: if a file is missing or cannot be read, or an scp is invalid.
     """
+    try:
+        return fingerprint(_content(settings, path))
+    except OSError as cause:
+        raise BadInput(
+            f"{cause.filename or path} cannot be read ({cause.strerror}): wanted a regular file"
+        ) from cause
+
+
+def _content(settings: KaldiSettings, path: Path) -> dict[str, object]:
     lang = path / settings.lang
-    content = {
+    content: dict[str, object] = {
         "lang": _lang(lang),
         "num_pdfs": [
             file_digest(place / "num_pdfs")
             for place in (lang, path)
-            if (place / "num_pdfs").exists()
+            if os.path.lexists(place / "num_pdfs")
         ],
     }
     for name in (settings.train, settings.dev, settings.test):
         content[f"split {len(content)}"] = _split(path / name)
     for number, name in enumerate(settings.unlabelled):
         content[f"unlabelled {number}"] = _unlabelled(path / name)
-    return fingerprint(content)
+    return content
 
 
 def _lang(directory: Path) -> list[str]:
@@ -70,6 +80,6 @@ def _archives(scp: Path) -> list[Path]:
 
 
 def _text(path: Path, *, wanted: str = "is corpus.path a Kaldi data directory?") -> str:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise BadInput(f"{path} is missing: {wanted}")
     return file_digest(path)

@@ -46,7 +46,7 @@ def plan_split(split: str, directory: Path) -> FolderPlan:
     located = read_scp(directory / "feats.scp")
     texts = read_table(directory / "text")
     speakers = read_table(directory / "utt2spk")
-    alignments = open_alignments(directory)
+    alignments = open_alignments(directory, wanted=located)
     if alignments is None and split != "test":
         raise BadInput(
             f"{directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz with pdf ids"

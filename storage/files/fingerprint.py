@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.files.regular_file import open_regular
+
 SHORT = 12  # hex digits in the name of a directory: 48 bits
 READ_BYTES = 1 << 20
 SAMPLED_BLOCKS = 16
@@ -37,7 +39,7 @@ def array_digest(*arrays: NDArray[np.generic]) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, read in blocks."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return handle_digest(file.fileno())
 
 
@@ -55,10 +57,10 @@ def sampled_digest(path: Path) -> str:
 
     Cheap on any size; an edit that keeps the size and misses every block is not seen.
     """
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    last = max(0, size - SAMPLED_BYTES)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(str(size).encode())
+        last = max(0, size - SAMPLED_BYTES)
         for start in sorted({last * i // (SAMPLED_BLOCKS - 1) for i in range(SAMPLED_BLOCKS)}):
             file.seek(start)
             digest.update(file.read(SAMPLED_BYTES))

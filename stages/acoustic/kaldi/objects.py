@@ -6,16 +6,17 @@
     vector, text     1 2 3 \\n
 
 Declared sizes are compared with the size of the file before memory is allocated. kaldiio decodes
-the matrices; its general reader is never called, since it also loads pickles and audio.
+the binary matrices; its general reader is never called, since it also loads pickles and audio.
 """
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from kaldiio.matio import read_ascii_mat, read_matrix_or_vector
+from kaldiio.matio import read_matrix_or_vector
 from numpy.typing import NDArray
 
 from stages.contract.errors import BadInput
@@ -27,6 +28,7 @@ RANGE_BYTES = 8  # minimum and range of a compressed matrix, before its sizes
 COLUMN_BYTES = 8  # four quantiles of a CM column
 MAX_FRAMES = 1 << 24  # 46 hours at 10 ms: a larger length is damaged
 BLOCK_BYTES = 1 << 20
+MAX_TEXT_BYTES = 1 << 28  # of a matrix in text form: two hours of 40 dims at 10 ms
 # Exceptions of kaldiio and numpy for damaged bytes.
 DAMAGE = (ValueError, RuntimeError, AssertionError, struct.error, IndexError, EOFError, OSError)
 
@@ -122,9 +124,28 @@ def _decode_matrix(file: BinaryIO, location: Location, size: int) -> NDArray[np.
     head = file.read(HEAD_BYTES)
     file.seek(location.offset)
     if not _is_binary(head, location):
-        return np.asarray(read_ascii_mat(file))
+        return _read_text_matrix(file, location)
     _end_of_matrix(head, location, size)
     return np.asarray(read_matrix_or_vector(file))
+
+
+def _read_text_matrix(file: BinaryIO, location: Location) -> NDArray[np.float32]:
+    """The matrix between brackets, a line for each row. kaldiio would read any number of bytes."""
+    content = bytearray()
+    while b"]" not in content[-BLOCK_BYTES:]:
+        line = file.readline(BLOCK_BYTES)
+        if not line:
+            raise BadInput(f"{location}: the text ends within a matrix: copy it again")
+        content += line
+        if len(content) > MAX_TEXT_BYTES:
+            raise BadInput(
+                f"{location}: a matrix of more than {MAX_TEXT_BYTES:,} bytes of text: "
+                "write it in binary form"
+            )
+    text = bytes(content[content.index(b"[") + 1 : content.index(b"]")])
+    if not text.strip():
+        return np.zeros((0, 0), np.float32)
+    return np.loadtxt(io.BytesIO(text), dtype=np.float32, ndmin=2)
 
 
 def _is_binary(head: bytes, location: Location) -> bool:

@@ -1,8 +1,10 @@
 """Text file: the whole text of an input file, or an error that names it."""
 
+import io
 from pathlib import Path
 
 from stages.contract.errors import BadInput
+from storage.files.regular_file import open_regular
 
 
 def read_text(path: Path, *, wanted: str) -> str:
@@ -11,11 +13,12 @@ def read_text(path: Path, *, wanted: str) -> str:
     Raises:
         BadInput: if it is missing, unreadable or not UTF-8.
     """
-    if not path.is_file():
-        raise BadInput(f"{path} is missing: {wanted}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
+            return file.read()
+    except FileNotFoundError as cause:
+        raise BadInput(f"{path} is missing: {wanted}") from cause
     except UnicodeDecodeError as cause:
         raise BadInput(f"{path} is not UTF-8 text ({cause}): convert it") from cause
     except OSError as cause:
-        raise BadInput(f"{path} cannot be read ({cause})") from cause
+        raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause

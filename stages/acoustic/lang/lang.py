@@ -7,6 +7,7 @@
 Units include their context, so that no context transducer is needed. SIL is optional silence.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def read_num_classes(directory: Path, *, largest_pdf: int) -> int:
         BadInput: if the file does not contain a valid number.
     """
     for path in (directory / "num_pdfs", directory.parent / "num_pdfs"):
-        if path.is_file():
+        if os.path.lexists(path):
             text = _text(path).strip()
             if not text.isdecimal() or len(text) > len(str(MAX_CLASSES)):
                 raise BadInput(f"{path}: wanted one number, found {text[:SHOWN]!r}")

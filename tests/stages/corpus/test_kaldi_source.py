@@ -11,10 +11,13 @@ import kaldiio
 import numpy as np
 import pytest
 
+from stages.acoustic.kaldi import objects
 from stages.acoustic.kaldi.objects import Location, read_int_vector, read_matrix
 from stages.acoustic.kaldi.tables import read_scp
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
+from stages.corpus.kaldi_alignments import open_alignments
+from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.kaldi_source import KaldiSource
 from tests.support.makers.kaldi import make_kaldi_directory, write_archive
@@ -264,6 +267,58 @@ def test_fifo_is_refused_at_once(data):
     edit(data / "train/feats.scp", lambda text: text.replace("feats.ark", "pipe.ark"))
     with pytest.raises(BadInput, match="not a regular file"):
         read(data)
+
+
+PIPES = [
+    "num_pdfs",
+    "lang/lexicon.txt",
+    "train/text",
+    "train/feats.scp",
+    "train/ali.scp",
+    "train/ali.ark",
+    "train/ali.1.gz",
+]
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_fifo_in_place_of_any_file_is_named_and_not_waited_for(data, name):
+    (data / "train" / "ali.scp").unlink()
+    (data / name).unlink(missing_ok=True)
+    os.mkfifo(data / name)
+    settings = KaldiSettings()
+    with pytest.raises(BadInput, match=rf"{name}.*not a regular file"):
+        kaldi_fingerprint(settings, data)
+    with pytest.raises(BadInput, match=rf"{name}.*not a regular file"):
+        read(data)
+
+
+def test_text_matrix_is_bounded_before_memory_is_used(tmp_path, monkeypatch):
+    """Kaldi's text form has no size: the bracket may never come."""
+    archive = tmp_path / "t.ark"
+    archive.write_text("u  [\n 1.5 2 \n -3 4e-2 ]\n")
+    np.testing.assert_array_equal(
+        read_matrix(Location(archive, 2)), np.array([[1.5, 2], [-3, 0.04]], np.float32)
+    )
+    archive.write_text("u  [\n" + "1 2 3\n" * 1000)
+    with pytest.raises(BadInput, match="text ends within a matrix"):
+        read_matrix(Location(archive, 2))
+    monkeypatch.setattr(objects, "MAX_TEXT_BYTES", 3000)
+    with pytest.raises(BadInput, match="a matrix of more than 3,000 bytes of text"):
+        read_matrix(Location(archive, 2))
+    archive.write_text("u  [\n 1 2 \n 3 ]\n")
+    with pytest.raises(BadInput, match="not a readable Kaldi matrix"):
+        read_matrix(Location(archive, 2))
+
+
+def test_only_alignments_of_the_split_are_kept(data):
+    """Millions of short vectors of other utterances take no memory."""
+    (data / "train" / "ali.scp").unlink()
+    (data / "train" / "ali.ark").unlink()
+    vectors = "".join(f"other-{n} 1\n" for n in range(1000))
+    with gzip.open(data / "train" / "ali.1.gz", "wt") as file:
+        file.write("train-s0-u0 1 2 3\n" + vectors)
+    alignments = open_alignments(data / "train", wanted={"train-s0-u0"})
+    assert list(alignments.held) == ["train-s0-u0"]
 
 
 def test_utterances_that_are_incomplete_are_left_out_with_the_reason(data):
