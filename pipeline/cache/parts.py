@@ -160,10 +160,11 @@ def _make(
 ) -> dict[str, Any]:
     from pipeline.terminal.progress import TerminalProgress
     from storage.derived.store import write_derived
+    from storage.files.publish import make_directories
 
     digest = None
     if not dry_run:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(place.parent)
         with TerminalProgress().task(
             f"write {place.name}", total=plan.num_frames, unit="frames"
         ) as task:

@@ -23,7 +23,12 @@ from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
 from storage.files.leftovers import is_leftover, remove_leftovers, unfinished
 from storage.files.lock import locked, waiting
-from storage.files.publish import publish_directory, publish_file, sync_directory
+from storage.files.publish import (
+    make_directories,
+    publish_directory,
+    publish_file,
+    sync_directory,
+)
 
 RECORD = "made.json"
 PARTIAL = ".partial"
@@ -127,7 +132,7 @@ class Shelf:
             return place
         if os.path.lexists(place):
             raise Changed(f"{place} exists without its {RECORD}: move it away, then run again")
-        partial.mkdir(parents=True, exist_ok=True)
+        make_directories(partial)
         with _locked(partial):
             if self.is_fresh(recipe):  # another process published it before the lock was taken
                 return place
@@ -139,10 +144,19 @@ class Shelf:
         return place
 
     def link(self, recipe: Recipe, *, name: str) -> Path:
-        """Let the symbolic link `name` in the work directory point to the artefact."""
+        """Let the symbolic link `name` in the work directory point to the artefact.
+
+        Raises:
+            Changed: when something else has that name.
+        """
         link = self.directory / name
         if link.is_symlink() and link.readlink() == Path(recipe.name):
             return link
+        if os.path.lexists(link) and not link.is_symlink():
+            raise Changed(
+                f"{link} is not the link to the newest {name} that this program makes: move it "
+                f"away; the {name} is in {self.place(recipe)}"
+            )
         with waiting(self.directory):
             for path in self.directory.iterdir():  # a killed process's link
                 if is_leftover(path.name):

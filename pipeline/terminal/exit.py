@@ -3,18 +3,18 @@
 0 done, 1 failed, 2 misused; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
-import errno
 from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from pipeline.errors import SettingsError
+from pipeline.terminal.plain_text import plain_text
 from stages.training.interrupts import Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
+from storage.files.full_disk import DISK_FULL
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNDER_TORCHRUN = ("student", "ensemble")
 
 
@@ -45,20 +45,25 @@ class ExitGroup(click.Group):
         except EssenceError as error:
             fail(str(error), code=1)
         except OSError as error:
-            hint = ": make room, then run the same command again" if _is_full(error) else ""
-            fail(f"the system says: {error}{hint}", code=1)
+            fail(_system_error(error), code=1)
         except MemoryError as error:
             fail(f"out of memory ({error}): make models, batches or beams smaller", code=1)
         except KeyboardInterrupt:
             fail("stopped; the same command goes on where this one was", code=ending.code)
 
 
-def _is_full(error: OSError) -> bool:
-    return error.errno in DISK_FULL
+def _system_error(error: OSError) -> str:
+    if error.errno not in DISK_FULL:
+        return f"the system says: {error}"
+    account = "".join(f": {note}" for note in getattr(error, "__notes__", ()))
+    return (
+        f"{error.filename or 'a file'} cannot be written ({error.strerror}){account}: make room, "
+        "then run the same command again"
+    )
 
 
 def fail(message: str, *, code: int) -> None:
     """Print a message to stderr and end the process; under torchrun rank 0 alone prints."""
     if own_number() == 0:
-        click.echo(f"essence: {message}", err=True)
+        click.echo(plain_text(f"essence: {message}"), err=True)
     leave(code)

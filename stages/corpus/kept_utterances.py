@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.contract.errors import BadInput
 from stages.corpus.raw import RawUtterance
+from storage.files.full_disk import naming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class KeptUtterances:
             BadInput: if a frame has no label.
         """
         rows = []
-        with self._path.open("wb") as file:
+        with naming(self._path), self._path.open("wb") as file:
             for raw in raws:
                 if raw.labels_T is None or len(raw.labels_T) != len(raw.features_TF):
                     raise BadInput(f"utterance {raw.id!r}: a frame has no label")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from storage.files.full_disk import naming
 from storage.files.leftovers import unfinished
 
 
@@ -16,13 +17,22 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def make_directories(directory: Path) -> None:
+    """Make a directory and those above it; the name of each new one survives a power loss."""
+    if directory.is_dir():
+        return
+    make_directories(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
 def write_and_sync(path: Path, content: bytes) -> None:
     """Write a file and wait until its bytes are on the disk. Not atomic: see `publish_file`."""
-    _write_pieces(path, [content])
+    _write_pieces(path, [content], needed=len(content))
 
 
-def _write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
+def _write_pieces(path: Path, pieces: Iterable[bytes], *, needed: int | None = None) -> None:
+    with naming(path, needed=needed), path.open("wb") as file:
         for piece in pieces:
             file.write(piece)
         file.flush()
@@ -31,14 +41,17 @@ def _write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
 
 def publish_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all."""
-    publish_pieces(path, [content])
+    publish_pieces(path, [content], needed=len(content))
 
 
-def publish_pieces(path: Path, pieces: Iterable[bytes]) -> None:
-    """As `publish_file`, for a content that need not be in memory at once."""
+def publish_pieces(path: Path, pieces: Iterable[bytes], *, needed: int | None = None) -> None:
+    """As `publish_file`, for a content that need not be in memory at once.
+
+    `needed`: its number of bytes, where that is known, for the error of a full disk.
+    """
     partial = unfinished(path)
     try:
-        _write_pieces(partial, pieces)
+        _write_pieces(partial, pieces, needed=needed)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.files.leftovers import is_leftover
 from storage.files.lock import locked
 from storage.files.object_file import is_there
-from storage.files.publish import publish_file, sync_directory
+from storage.files.publish import make_directories, publish_file, sync_directory
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name, record_of
 from storage.place.local_folder import LocalFolder
@@ -45,9 +45,7 @@ class LocalTarget:
         Raises:
             StoreError: when another process copies into this folder.
         """
-        if not self._root.is_dir():
-            self._root.mkdir(parents=True)
-            sync_directory(self._root.parent)
+        make_directories(self._root)
         busy = StoreError(
             f"{self._root}: another process is copying into it: wait for it, or stop it"
         )

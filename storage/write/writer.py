@@ -15,7 +15,7 @@ from storage.contents.manifest import read_head
 from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import patiently, read_whole
-from storage.files.publish import sync_directory
+from storage.files.publish import make_directories, sync_directory
 from storage.format.encoding import encode_metadata
 from storage.format.layout import (
     StoreAbout,
@@ -75,7 +75,8 @@ class StoreWriter:
                 writer._redo_installs()
             else:
                 writer._refuse_commits_without_metadata()
-                path.mkdir(parents=True, exist_ok=True)
+                make_directories(path.parent)
+                path.mkdir(exist_ok=True)
                 sync_directory(path.parent)
                 writer._publish_metadata()
         return writer

@@ -17,6 +17,7 @@ from stages.contract.errors import BadInput
 from stages.corpus.copies.original import Original
 from stages.corpus.sound.recording import Recording
 from stages.corpus.sound.wave import Wave
+from storage.files.full_disk import naming
 
 EMPTY = np.empty(0, np.float32)
 
@@ -40,7 +41,7 @@ class KeptRecordings:
 
     def keep(self, recordings: Iterable[Recording]) -> Iterator[Recording]:
         """The same recordings, each written before it is given."""
-        with self._path.open("wb") as file:
+        with naming(self._path), self._path.open("wb") as file:
             for recording in recordings:
                 labels_T = recording.labels_T
                 offset = file.tell()

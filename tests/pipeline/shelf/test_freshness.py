@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InUse, NotMadeYet
+from pipeline.errors import Changed, InUse, NotMadeYet
 from pipeline.shelf.freshness import Recipe, Shelf
 from stages.contract.version import VERSION
 
@@ -114,6 +114,15 @@ def test_second_process_making_the_same_artefact_is_refused(tmp_path: Path) -> N
         other.join()
     Shelf(tmp_path).make(RECIPE, fill)  # its lock went with it
     assert Shelf(tmp_path).is_fresh(RECIPE)
+
+
+def test_folder_with_the_name_of_the_link_is_named_and_kept(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.make(RECIPE, fill)
+    (tmp_path / "report").mkdir()
+    with pytest.raises(Changed, match=r"report is not the link .* move it away; the report is in"):
+        shelf.link(RECIPE, name="report")
+    assert (tmp_path / "report").is_dir()
 
 
 def test_link_points_to_the_newest_artefact(tmp_path: Path) -> None:
