@@ -14,6 +14,7 @@ from pipeline.sweep.run import Outcome
 from pipeline.sweep.varied import shown_settings, varied_settings, without_seed
 from pipeline.terminal.columns import aligned
 from stages.report.column import Column, column
+from stages.report.data_files import no_formula
 from stages.report.formats import percent
 
 # The keys are those of results.csv. A student that is not evaluated has its own frame error.
@@ -71,7 +72,7 @@ def as_csv(outcomes: Sequence[Outcome]) -> str:
     rows = [shown_settings(each.student, settings) | _facts(each) for each in outcomes]
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: no_formula(value) for key, value in row.items()} for row in rows)
     return text.getvalue().removesuffix("\n")
 
 

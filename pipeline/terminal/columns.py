@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+from pipeline.terminal.plain_text import plain_text
+
 
 def aligned(rows: Sequence[tuple[str, ...]], *, num_heads: int = 1) -> str:
     """Columns as wide as their widest cell; text to the left, columns of numbers to the right.
 
     The first `num_heads` rows are heads: they do not decide what a column holds.
     """
+    rows = [tuple(map(plain_text, row)) for row in rows]
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numbers = [all(_is_number(cell) for cell in column[num_heads:]) for column in columns]

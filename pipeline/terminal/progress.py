@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipeline.terminal.plain_text import plain_text
+
 LOG_SECONDS = 30.0  # a log gets a line this often
 WORTH_A_LINE_SECONDS = 3.0
 
@@ -19,7 +21,7 @@ class _Work:
     """One task: amount done, rate, and the last facts."""
 
     def __init__(self, title: str, total: float, unit: str) -> None:
-        self._title, self._total, self._unit = title, total, unit
+        self._title, self._total, self._unit = plain_text(title), total, unit
         self._done = self._shown_done = 0.0
         self._facts = ""
         self._begin = self._shown = time.monotonic()
@@ -27,7 +29,7 @@ class _Work:
     def advance(self, amount: float = 1.0, **facts: object) -> None:
         """`amount` more is done."""
         self._done += amount
-        self._facts = _in_words(facts) or self._facts
+        self._facts = plain_text(_in_words(facts)) or self._facts
 
     @property
     def rate(self) -> str:
@@ -72,7 +74,7 @@ class _DrawnWork(_Work):
     def __init__(self, bars: Progress, title: str, total: float, unit: str) -> None:
         super().__init__(title, total, unit)
         self._bars = bars
-        self._bar: TaskID = bars.add_task(title, total=max(total, 1e-9), facts="", rate="")
+        self._bar: TaskID = bars.add_task(self._title, total=max(total, 1e-9), facts="", rate="")
 
     def advance(self, amount: float = 1.0, **facts: object) -> None:
         super().advance(amount, **facts)
@@ -99,17 +101,17 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """One line on stderr."""
-        print(text, file=sys.stderr, flush=True)
+        print(plain_text(text), file=sys.stderr, flush=True)
 
 
 def _columns() -> tuple[BarColumn | TextColumn | TimeRemainingColumn, ...]:
     return (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:3.0f}%"),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TextColumn("{task.fields[facts]}", markup=False),
     )
 
 

@@ -14,6 +14,7 @@ from stages.report.statistics.comparisons import Comparisons
 from stages.report.word_analysis import Slice, by_speaker, by_word_class, confusions
 
 MOST_CONFUSIONS = 1000  # of a group
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _as_csv(place: str, rows: Sequence[Row]) -> str:
@@ -40,8 +41,16 @@ def _confusions(comparisons: Comparisons) -> str:
 def _csv(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """One line for each row; unknown values (None) are empty."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    plain = ([no_formula(value) for value in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([head, *plain])
     return text.getvalue()
+
+
+def no_formula(value: object) -> object:
+    """`value`, or text that a spreadsheet would run as a formula after an apostrophe (OWASP)."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return value
 
 
 DATA_FILES: dict[str, Callable[[Comparisons], str]] = {

@@ -17,7 +17,7 @@ from stages.contract.results import SystemResult
 from stages.report import columns
 from stages.report.column import Cell, column, make_records, make_table
 from stages.report.columns import COLUMNS
-from stages.report.data_files import DATA_FILES
+from stages.report.data_files import DATA_FILES, _csv
 from stages.report.formats import fixed, p_value, percent
 from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
 from stages.report.rows import Row, group_rows
@@ -222,3 +222,9 @@ def test_recovery_margin_and_holm_are_on_the_page_with_the_systems_that_they_nee
     full_errors = (120 + 125) / 2
     assert rows[0]["recovery"] == pytest.approx((300 - 210) / (300 - full_errors))
     assert all(row["hard_p_holm"] >= row["hard_p"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1+1", "-x", "@sum", "\tx"])
+def test_csv_cell_is_never_a_formula(name: str) -> None:
+    text = _csv(["student", "wer"], [(name, 0.5), ("a", -0.5)])
+    assert list(csv.reader(text.splitlines()))[1:] == [[f"'{name}", "0.5"], ["a", "-0.5"]]
