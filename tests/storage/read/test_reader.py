@@ -245,6 +245,7 @@ def test_few_objects_are_open_at_once(
     path: Path, everything: SoftLabels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_handles, "MAX_OPEN", 3)
+    gc.collect()  # stores of earlier tests
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     store = open_store(path, cache_bytes=0)
     for frames in (range(50), range(7000, 7050), range(50)):
