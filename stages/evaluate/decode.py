@@ -8,9 +8,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.acoustic.lang.beam_search import BestPath
 from stages.contract.errors import StageError
 from stages.evaluate import decode_worker
-from stages.evaluate.decode_worker import BestPath, DecodeJob
+from stages.evaluate.decode_worker import DecodeJob
 
 JOBS_AT_ONCE = 4  # sent to a process in one message
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from stages.acoustic.lang.graph import read_words
 from stages.acoustic.lang.lang_folder import read_lang_folder
 from stages.acoustic.lang.phones import phones_of
+from stages.acoustic.lang.priors import log_priors
 from stages.contract.progress import Progress
 from stages.contract.results import Evaluation, System
 from stages.evaluate.decode import decoding_pool
-from stages.evaluate.frames import log_priors
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder

@@ -38,10 +38,3 @@ class FrameTally:
             frame_error=self.num_wrong / self.num_labelled if known else None,
             cross_entropy=self.nats / self.num_labelled if known else None,
         )
-
-
-def log_priors(label_counts_C: NDArray[np.int64], *, smoothing: float) -> NDArray[np.float32]:
-    """Natural log of each class's share of frames, with `smoothing` added to each count."""
-    smoothed_C = label_counts_C + smoothing
-    log_prior_C = np.log(smoothed_C / smoothed_C.sum())
-    return np.asarray(log_prior_C, dtype=np.float32)

@@ -10,7 +10,7 @@ Shapes: T frames, C classes.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,7 @@ from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
 from stages.evaluate.phone_errors import PhoneTally
 from stages.members.batches import Piece
-from stages.members.ensemble_posteriors import (
-    average_log_posteriors,
-    raise_to_floor,
-    restore_small_means,
-)
+from stages.members.ensemble_posteriors import average_without_floor, raise_to_floor
 from stages.members.kinds import open_member
 from stages.members.run import compute_posteriors, refuse_other_corpus
 from storage.corpus.corpus_file import CorpusFile
@@ -94,17 +90,7 @@ def average_members(
     for row in corpus.utterances:
         rows = slice(row.first_frame, row.first_frame + row.num_frames)
         blocks = [np.asarray(member[rows]) for member in members]
-        yield _average(blocks, system)
-
-
-def _average(members: Sequence[NDArray[np.float32]], system: System) -> NDArray[np.float32]:
-    """The teacher's average, without its floor: a single member stays as it is."""
-    if len(members) == 1:
-        return members[0]
-    mean_TC = average_log_posteriors(members, system.weights, system.combine)
-    if system.combine == "arithmetic":
-        restore_small_means(mean_TC, members, system.weights)
-    return mean_TC
+        yield average_without_floor(blocks, system.weights, system.combine)
 
 
 def write_likelihoods(

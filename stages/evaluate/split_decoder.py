@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.acoustic.lang.beam_search import BestPath, SearchLimits
 from stages.contract.progress import Progress
 from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
-from stages.evaluate.decode_worker import BestPath, DecodeJob, SearchLimits
+from stages.evaluate.decode_worker import DecodeJob
 from stages.evaluate.frames import FrameTally
 from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance

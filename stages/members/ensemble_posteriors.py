@@ -118,6 +118,18 @@ def restore_small_means(
     mean_TC[frames, classes] = np.logaddexp.reduce(terms)
 
 
+def average_without_floor(
+    members: Sequence[NDArray[np.float32]], weights: Sequence[float], combine: Combine
+) -> NDArray[np.float32]:
+    """`average_log_posteriors` for decoding: without LOG_FLOOR. A single member stays as it is."""
+    if len(members) == 1:
+        return members[0]
+    mean_TC = average_log_posteriors(members, weights, combine)
+    if combine == "arithmetic":
+        restore_small_means(mean_TC, members, weights)
+    return mean_TC
+
+
 def soften(logp_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Posteriors at a temperature: p^(1/temperature), renormalised. 1 changes nothing."""
     if temperature == 1:

@@ -11,8 +11,8 @@ from stages.contract.errors import BadPosterior
 from stages.contract.progress import Progress
 from stages.contract.results import TeacherSummary
 from stages.contract.version import VERSION
+from stages.members.shares import Share, order_members, refuse_other_corpus
 from stages.teacher.left_out import leave_out, read_left_out
-from stages.teacher.members import Share, order_members, refuse_other_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Ensemble, MemberPlace, ShardWork, Versions, store_digest
 from stages.teacher.summary import SUMMARY_FILE, describe

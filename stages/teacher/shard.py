@@ -16,8 +16,8 @@ from stages.contract.errors import BadPosterior
 from stages.contract.progress import Task
 from stages.members.batches import Batch, Piece, plan_batches, read_batch
 from stages.members.run import check_piece, run_member
+from stages.members.shares import LoadedShares, Share
 from stages.teacher.block_mean import BlockMean, NumpyMean
-from stages.teacher.members import LoadedShares, Share
 from stages.teacher.torch_mean import TorchMean
 from storage.corpus.corpus_file import CorpusFile
 from storage.format.layout import StoreAbout

@@ -18,9 +18,9 @@ from stages.contract.errors import MissingPart, WorkerMismatch
 from stages.contract.progress import Task
 from stages.contract.version import VERSION
 from stages.members.kinds import open_member
-from stages.teacher.members import LoadedShares, Share, load_members
+from stages.members.shares import LoadedShares, Share, load_members
+from stages.members.torch_threads import fixed_threads
 from stages.teacher.shard import BadUtterances, label_shard
-from stages.teacher.torch_threads import fixed_threads
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT, file_digest
 from storage.format.layout import StoreAbout

@@ -8,11 +8,12 @@ import kaldifst
 import numpy as np
 import pytest
 
+from stages.acoustic.lang.beam_search import BestPath, SearchLimits, decode_matrix
 from stages.acoustic.lang.graph import build_graph, read_graph, read_words
 from stages.acoustic.lang.lang import read_lang
 from stages.acoustic.lang.openfst_file import read_fst
 from stages.evaluate.decode import decoding_pool
-from stages.evaluate.decode_worker import BestPath, DecodeJob, SearchLimits, decode_matrix
+from stages.evaluate.decode_worker import DecodeJob
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
 from tests.support.makers.hclg import write_fst

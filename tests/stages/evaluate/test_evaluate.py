@@ -7,6 +7,7 @@ import kaldiio
 import numpy as np
 import pytest
 
+from stages.acoustic.lang.beam_search import SearchLimits, decode_matrix
 from stages.acoustic.lang.graph import build_graph, read_graph, read_words
 from stages.acoustic.lang.lang import read_lang
 from stages.acoustic.models.model_file import ABOUT_FILE
@@ -16,7 +17,6 @@ from stages.contract.results import Evaluation, System
 from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.evaluate.decode import DecodingPool
-from stages.evaluate.decode_worker import SearchLimits, decode_matrix
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors

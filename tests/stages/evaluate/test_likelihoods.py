@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.beam_search import SearchLimits, decode_matrix
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
-from stages.evaluate.decode_worker import SearchLimits, decode_matrix
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.members.ensemble_posteriors import LOG_FLOOR

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluate.frames import FrameTally, log_priors
+from stages.acoustic.lang.priors import log_priors
+from stages.evaluate.frames import FrameTally
 from stages.evaluate.score import word_errors
 from stages.evaluate.tune import Point, describe_edges, search
 from storage.corpus.corpus_file import NO_LABEL

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.acoustic.lang import openfst_file
+from stages.acoustic.lang.beam_search import SearchLimits, decode_matrix
 from stages.acoustic.lang.graph import build_graph, read_graph, read_words
 from stages.acoustic.lang.kaldi_graph import KaldiGraph, read_kaldi_graph
 from stages.acoustic.lang.lang import read_lang
@@ -31,7 +32,7 @@ from stages.corpus.build import build_corpus, source_fingerprint
 from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.summary import summary_lines
-from stages.evaluate.decode_worker import GraphShelf, SearchLimits, decode_matrix
+from stages.evaluate.decode_worker import GraphShelf
 from tests.support.makers.hclg import (
     an4_with_kaldi_graph,
     make_kaldi_graph,

@@ -1,4 +1,4 @@
-"""Members of the teacher, in the order of their fingerprints, fit for one corpus."""
+"""Shares: members of an ensemble in the order of their fingerprints, fit for one corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
