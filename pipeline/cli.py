@@ -120,6 +120,25 @@ def teacher(job: "Job") -> None:
 
 @main.command()
 @with_job
+def labels(job: "Job") -> None:
+    """members -> hard labels of train: the ensemble's best paths.
+
+    Reads work/corpus-*/ and work/member-*/, and decodes dev to choose the acoustic scale. Writes
+    work/labels-*/: classes.npy, utterances.json. Transcribed utterances are aligned along their
+    transcripts, untranscribed ones are decoded. Students with student.labels.transcribed=realigned
+    or student.labels.untranscribed=decoded train on them (docs/rivals.md). After Ctrl-C the same
+    command goes on.
+
+    \b
+    Example: essence labels
+    """
+    from pipeline import flow
+
+    click.echo(flow.labels(job))
+
+
+@main.command()
+@with_job
 def student(job: "Job") -> None:
     """soft labels and hard labels -> one small model.
 

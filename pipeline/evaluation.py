@@ -61,7 +61,7 @@ def evaluate_one(job: Job, system: System) -> SystemResult:
     recipe = job.recipes.frames(system)
     is_here = job.shelf.is_fresh(recipe) or why_not(system) is None
     measurable = is_here and not system.is_fully_transcribed
-    evaluation = _decode(job, system)
+    evaluation = decode_system(job, system)
     place = _measure(job, system, recipe) if measurable else None
     return SystemResult(
         system=system,
@@ -76,7 +76,8 @@ def _real_time_factor(path: Path) -> float | None:
     return read_json(Speed, path).real_time_factor if path.is_file() else None
 
 
-def _decode(job: Job, system: System) -> Evaluation:
+def decode_system(job: Job, system: System) -> Evaluation:
+    """One system's words on dev and test, decoded if they are not there."""
     place = job.make(
         job.recipes.evaluation(system),
         lambda: partial(
@@ -84,7 +85,7 @@ def _decode(job: Job, system: System) -> Evaluation:
             job.settings.evaluate,
             system=system,
             corpus_directory=job.need(job.recipes.corpus),
-            graph_directory=_graph(job),
+            graph_directory=decoding_graph(job),
             device=job.device,
             progress=job.progress,
         ),
@@ -92,7 +93,8 @@ def _decode(job: Job, system: System) -> Evaluation:
     return read_json(Evaluation, place / RESULT_FILE)
 
 
-def _graph(job: Job) -> Path:
+def decoding_graph(job: Job) -> Path:
+    """The decoding graph of the corpus, made if it is not there."""
     lang = job.need(job.recipes.corpus) / "lang"
     return job.make(
         job.recipes.graph, lambda: partial(build_decoding_graph, read_lang_folder(lang))

@@ -1,6 +1,7 @@
 """The flow: every stage once, as one plain call. Read this page and you know the program.
 
     corpus -> ensemble -> teacher -> student -> evaluate -> report
+                       -> labels  ->
 
 `job.make` returns the directory of an artefact. If there is none yet, it looks up what the stage
 reads, and calls the stage to fill a new directory. The ensemble runs once: when the teacher's
@@ -11,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.cluster.workers import label_with_workers
-from pipeline.evaluation import evaluate_one, systems_to_evaluate
+from pipeline.evaluation import decoding_graph, evaluate_one, systems_to_evaluate
+from pipeline.hard_labels import path_settings, train_labels
 from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.shelf.freshness import Recipe
@@ -20,6 +22,7 @@ from pipeline.trunk import made_trunk, shortest_first
 from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
+from stages.labels.label import label_train
 from stages.members.kind import MemberSettings
 from stages.report.page import write_report
 from stages.student.settings import StudentSettings
@@ -71,6 +74,22 @@ def teacher(job: Job) -> Path:
     )
 
 
+def labels(job: Job) -> Path:
+    """members and corpus -> hard labels of train, for students that ask for them."""
+    return job.make(
+        job.recipes.labels,
+        lambda: partial(
+            label_train,
+            path_settings(job),
+            members=[job.need(member) for member in job.recipes.members],
+            corpus_directory=job.need(job.recipes.corpus),
+            graph_directory=decoding_graph(job),
+            device=job.device,
+            progress=job.progress,
+        ),
+    )
+
+
 def student(job: Job, settings: StudentSettings) -> Path:
     """soft labels and hard labels -> one small model."""
     return job.make(
@@ -80,6 +99,7 @@ def student(job: Job, settings: StudentSettings) -> Path:
             settings,
             corpus_directory=job.need(job.recipes.corpus),
             store=train_store(job, settings),
+            hard_labels=train_labels(job, settings),
             device=job.device,
             progress=job.progress,
             ranks=job.ranks,
@@ -107,6 +127,9 @@ def run(job: Job) -> list[SystemResult]:
     if job.settings.needs_teacher and not job.is_fresh(job.recipes.teacher):
         ensemble(job)
         teacher(job)
+    if job.settings.needs_labels and not job.is_fresh(job.recipes.labels):
+        ensemble(job)
+        labels(job)
     for settings in shortest_first(job.settings.students):
         student(job, settings)
     results = evaluate(job)

@@ -56,6 +56,7 @@ def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:
     """Records of corpus, teacher, members, each group of students, and evaluation."""
     yield from _made(job, job.recipes.corpus, "corpus")
     yield from _made(job, job.recipes.teacher, "teacher")
+    yield from _made(job, job.recipes.labels, "labels")
     for group in group_results(results):
         yield from _made_models(group)
     yield from _made_together(job, "evaluation", results, job.recipes.evaluation)

@@ -96,21 +96,23 @@ def fully_transcribed_of(job: Job) -> Iterator[System]:
 
 def _usual_inputs(job: Job) -> Set[tuple[str, str]]:
     """Inputs of the student of the settings. A student's name tells inputs other than these."""
+    labels = ("labels", job.recipes.labels.fingerprint)
     if job.settings.student.store is not None:
-        return job.recipes.student(job.settings.student).inputs.items()
+        return {*job.recipes.student(job.settings.student).inputs.items(), labels}
     return {
         ("corpus", job.recipes.corpus.fingerprint),
         ("teacher", job.recipes.teacher.fingerprint),
+        labels,
     }
 
 
 def _group(recipe: Recipe, default: dict[str, Any], *, are_pooled: bool = False) -> str:
     """The same for students that differ in their seed alone: the report pools them.
 
-    With `are_pooled` also for those that differ in their teacher.
+    With `are_pooled` also for those that differ in their ensemble: its soft and hard labels.
     """
     settings = _with_one_seed(recipe.settings, default)
-    left_out = {"teacher"} if are_pooled else set()
+    left_out = {"teacher", "labels"} if are_pooled else set()
     inputs = {key: value for key, value in recipe.inputs.items() if key not in left_out}
     return fingerprint({"settings": settings, "inputs": inputs})
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from pipeline.hard_labels import train_labels
 from pipeline.job import Job
 from pipeline.soft_labels import train_store
 from stages.student.settings import StudentSettings
@@ -30,6 +31,7 @@ def made_trunk(job: Job, student: StudentSettings) -> Path | None:
             student,
             corpus_directory=job.need(job.recipes.corpus),
             store=train_store(job, student),
+            hard_labels=train_labels(job, student),
             device=job.device,
             progress=job.progress,
             ranks=job.ranks,

@@ -51,6 +51,11 @@ class PipelineSettings(Settings):
         is_named = [student.store is not None for student in taught]
         return not is_named or not all(is_named)
 
+    @property
+    def needs_labels(self) -> bool:
+        """Does a student ask for hard labels by the ensemble?"""
+        return not all(student.labels.are_given for student in self.students)
+
 
 def with_changes(student: StudentSettings, changes: Mapping[str, Any]) -> StudentSettings:
     """`student` with some settings changed. A nested mapping changes only the keys it has.

@@ -13,6 +13,7 @@ from pipeline.settings.tree import PipelineSettings
 from pipeline.shelf.freshness import Recipe, Shelf
 from pipeline.shelf.named_stores import NamedStores
 from stages.acoustic.lang.graph import GRAPH_FORMAT
+from stages.contract.ensemble_labels import LABELS_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
 from stages.corpus.build import source_fingerprint
 from stages.members.kind import MemberSettings
@@ -107,16 +108,36 @@ class Recipes:
             inputs={"corpus": self.corpus.fingerprint, **members},
         )
 
+    @cached_property
+    def labels(self) -> Recipe:
+        """Hard labels by the ensemble: the members, their average, and how paths are found.
+
+        The scale and the penalty that are chosen on dev follow from these.
+        """
+        teacher = self._settings.teacher
+        average = teacher.model_dump(
+            mode="json", include={"combine", "weights", "input", "on_bad_posterior"}
+        )
+        formats = {"format": LABELS_FORMAT, "graph_format": GRAPH_FORMAT}
+        return Recipe(
+            stage="labels",
+            settings={**formats, **average, **self._settings.evaluate.identity()},
+            inputs=self.teacher.inputs,
+        )
+
     def student(self, student: StudentSettings) -> Recipe:
         """A student. It depends on a store by its digest, or on the teacher, or on neither.
 
-        Neither: on hard labels alone. By its digest: a store that the settings name.
+        Neither: on hard labels alone. By its digest: a store that the settings name. And on the
+        ensemble's hard labels, if it is trained on some.
         """
         inputs = {"corpus": self.corpus.fingerprint}
         if student.hard_weight < 1 and student.store is not None:
             inputs["store"] = self.stores.digest(student.store)
         elif student.hard_weight < 1:
             inputs["teacher"] = self.teacher.fingerprint
+        if not student.labels.are_given:
+            inputs["labels"] = self.labels.fingerprint
         return Recipe(
             stage="student",
             settings=student.identity(),

@@ -72,8 +72,12 @@ def _train_summary(job: Job) -> SplitSummary:
 
 
 def _epoch_frames(train: SplitSummary, student: StudentSettings) -> int:
-    """Frames that are read in an epoch; on hard labels alone untranscribed speech is not."""
-    if train.labelled is not None and student.hard_weight == 1:
+    """Frames that are read in an epoch; on hard labels alone untranscribed speech is not.
+
+    Utterances that the ensemble could not align or decode are counted here: they are few.
+    """
+    reads_all = student.hard_weight < 1 or student.labels.untranscribed == "decoded"
+    if train.labelled is not None and not reads_all:
         return train.labelled.num_frames
     return train.num_frames
 

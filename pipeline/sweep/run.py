@@ -41,13 +41,15 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     Raises:
         SettingsError: when the teacher keeps too few ranks or lacks a temperature, or the device
             does not exist.
-        NotMadeYet: when the corpus or the teacher's stores are not made.
+        NotMadeYet: when the corpus, the teacher's stores or the ensemble's hard labels are missing.
     """
     students = plan_sweep(job, grid)
     refuse_misfits(job.settings, students)
     job.need(job.recipes.corpus)
     if any(student.hard_weight < 1 and student.store is None for student in students):
         job.need(job.recipes.teacher)
+    if not all(student.labels.are_given for student in students):
+        job.need(job.recipes.labels)
     job.progress.note(f"sweep: {len(students)} students on {job.device}")
     if num_jobs == 1:
         failures = _train_in_turn(job, students)

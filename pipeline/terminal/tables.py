@@ -43,7 +43,10 @@ def status_table(job: Job) -> str:
 
 def _recipes(job: Job) -> Iterator[Recipe]:
     recipes = job.recipes
-    yield from (recipes.corpus, *recipes.members, recipes.teacher, *recipes.students)
+    yield from (recipes.corpus, *recipes.members, recipes.teacher)
+    if job.settings.needs_labels:
+        yield recipes.labels
+    yield from recipes.students
     systems = [*members_of(job), ensemble_of(job), *students_of(job)]
     yield from map(recipes.evaluation, systems)
     yield from map(recipes.frames, systems)

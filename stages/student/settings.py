@@ -10,7 +10,21 @@ from stages.student.loss.definition import TailPolicy
 from stages.training.settings import TrainingSettings
 
 OF_SOFT_LABELS = {"k", "tail", "temperature", "trust", "ranks"}
-LEFT_OUT_AT_DEFAULT = ("trust", "ranks")  # students from before they existed stay fresh
+LEFT_OUT_AT_DEFAULT = ("labels", "trust", "ranks")  # students from before they existed stay fresh
+
+
+class LabelSettings(Settings):
+    """Which hard labels of train a student has: the corpus's, or the ensemble's (labels-*/)."""
+
+    # realigned: the ensemble's best path along the transcript. Where there is none, no labels.
+    transcribed: Literal["given", "realigned"] = "given"
+    # decoded: the classes of the ensemble's best path through the decoding graph.
+    untranscribed: Literal["none", "decoded"] = "none"
+
+    @property
+    def are_given(self) -> bool:
+        """Are all of them the corpus's?"""
+        return self == LabelSettings()
 
 
 class StudentSettings(Settings):
@@ -20,6 +34,7 @@ class StudentSettings(Settings):
     k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
     hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
+    labels: LabelSettings = LabelSettings()  # hard labels of train; dev keeps the corpus's
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)  # share of all classes; hard labels alone
     temperature: Temperature = 1.0  # one that the store has: see teacher.temperatures
     # where_right: soft labels count only where rank 1 is the hard label (trust.py).
@@ -62,10 +77,10 @@ class StudentSettings(Settings):
 
 def with_defaults(counted: dict[str, Any]) -> dict[str, Any]:
     """Settings of a student's recipe, with those that a recipe leaves out at their defaults."""
-    fields = StudentSettings.model_fields
+    defaults = StudentSettings().model_dump(mode="json")
     is_taught = counted["hard_weight"] < 1
     left_out = {
-        name: fields[name].default
+        name: defaults[name]
         for name in LEFT_OUT_AT_DEFAULT
         if is_taught or name not in OF_SOFT_LABELS
     }

@@ -10,6 +10,7 @@ from stages.contract.copies import read_copies
 from stages.contract.errors import MissingPart
 from stages.contract.progress import Progress
 from stages.student.essence import Essence
+from stages.student.hard_labels import with_chosen_labels
 from stages.student.originals import match_copies
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
@@ -27,6 +28,7 @@ def train_student(
     *,
     corpus_directory: Path,
     store: Place | None,
+    hard_labels: Path | None = None,
     directory: Path,
     device: str,
     progress: Progress,
@@ -36,17 +38,20 @@ def train_student(
     """Fill `directory` with model.safetensors, model.json and metrics.jsonl.
 
     `store` may be None when hard_weight is 1: it is not read then, and utterances without any hard
-    label are left out. Continues where an interrupted run of the same settings stopped, or where
-    `trunk` ends.
+    label are left out. `hard_labels` is the directory of the ensemble's, which may be None where
+    `settings.labels` asks for none. Continues where an interrupted run of the same settings
+    stopped, or where `trunk` ends.
 
     Raises:
-        MissingPart: when soft labels are needed and no store is named.
-        StoreError, BadInput: when the store is not one of this corpus, or holds too little.
+        MissingPart: when soft labels or the ensemble's hard labels are needed and none are named.
+        StoreError, BadInput: when the store or the labels are not of this corpus, or hold too
+            little.
     """
     with _opened_inputs(
         settings,
         corpus_directory=corpus_directory,
         store=store,
+        hard_labels=hard_labels,
         device=device,
         progress=progress,
         ranks=ranks,
@@ -59,6 +64,7 @@ def train_student_trunk(
     *,
     corpus_directory: Path,
     store: Place | None,
+    hard_labels: Path | None = None,
     directory: Path,
     device: str,
     progress: Progress,
@@ -76,6 +82,7 @@ def train_student_trunk(
         settings,
         corpus_directory=corpus_directory,
         store=store,
+        hard_labels=hard_labels,
         device=device,
         progress=progress,
         ranks=ranks,
@@ -90,6 +97,7 @@ def _opened_inputs(
     *,
     corpus_directory: Path,
     store: Place | None,
+    hard_labels: Path | None,
     device: str,
     progress: Progress,
     ranks: Ranks,
@@ -97,9 +105,10 @@ def _opened_inputs(
     """What the student is trained on and towards; checked."""
     with open_training_corpus(
         corpus_directory,
-        needs_labels=settings.hard_weight > 0,
+        needs_labels=settings.hard_weight > 0 and settings.labels.are_given,
         utterances=settings.training.utterances,
-    ) as corpus:
+    ) as opened:
+        corpus, of_labels = with_chosen_labels(opened, settings, hard_labels)
         objective: Objective = HardLabels(smoothing=settings.label_smoothing)
         facts: dict[str, Any] = {"objective": "hard labels"}
         if settings.label_smoothing:
@@ -126,7 +135,7 @@ def _opened_inputs(
             corpus=corpus,
             device=device,
             progress=progress,
-            facts=facts,
+            facts={**facts, **of_labels},
             ranks=ranks,
         )
 

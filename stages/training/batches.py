@@ -11,10 +11,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
@@ -25,6 +26,16 @@ PATIENCE_SECONDS = 5.0  # for a read that is under way when nobody wants it any 
 
 Planned = TypeVar("Planned")
 Ready = TypeVar("Ready")
+
+
+class LabelSource(Protocol):
+    """Hard labels of a split's utterances, by their index: a corpus file's own, or others."""
+
+    def labels(self, index: int, *, span: tuple[int, int] | None = None) -> NDArray[np.int32]:
+        """Hard labels of the utterance, or of its frames [start, end); NO_LABEL where unknown."""
+
+    def labelled_frames(self) -> NDArray[np.int64]:
+        """How many frames of each utterance have a hard label, (utterances,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +139,21 @@ def _cut(order: Iterable[int], lengths: Sequence[int], most_frames: int) -> list
     return groups
 
 
-def read_batch(corpus: CorpusFile, pieces: Sequence[Piece]) -> Batch:
-    """The features and labels of some pieces. None of them is empty."""
+def read_batch(
+    corpus: CorpusFile, pieces: Sequence[Piece], *, labels: LabelSource | None = None
+) -> Batch:
+    """The features and labels of some pieces. None of them is empty.
+
+    `labels` are read in place of the corpus file's own.
+    """
+    source = corpus if labels is None else labels
     longest = max(piece.num_frames for piece in pieces)
     features_BTF = np.zeros((len(pieces), longest, corpus.about.feature_dim), np.float32)
     labels_BT = np.full((len(pieces), longest), NO_LABEL, np.int64)
     for row, piece in enumerate(pieces):
         span = (piece.start, piece.start + piece.num_frames)
         features_BTF[row, : piece.num_frames] = corpus.features(piece.index, span=span)
-        labels_BT[row, : piece.num_frames] = corpus.labels(piece.index, span=span)
+        labels_BT[row, : piece.num_frames] = source.labels(piece.index, span=span)
     return Batch(
         pieces=tuple(pieces),
         ids=tuple(corpus.utterances[piece.index].id for piece in pieces),

@@ -9,7 +9,7 @@ from typing import Self
 
 from stages.contract.copies import DEV_ORIGINALS, copy_ids, read_copies
 from stages.contract.errors import BadInput
-from stages.training.batches import Piece, cut_pieces
+from stages.training.batches import LabelSource, Piece, cut_pieces
 from stages.training.settings import Utterances
 from storage.corpus.corpus_file import CorpusFile
 
@@ -18,12 +18,14 @@ from storage.corpus.corpus_file import CorpusFile
 class TrainingCorpus:
     """Two open splits with the same features and classes.
 
-    Utterances of train whose ids are in `left_out` are not trained on.
+    Utterances of train whose ids are in `left_out` are not trained on. `labels` are hard labels of
+    train in place of those in its file; dev has its own.
     """
 
     train: CorpusFile
     dev: CorpusFile
     left_out: frozenset[str] = frozenset()
+    labels: LabelSource | None = None
 
     @property
     def num_frames(self) -> int:
@@ -36,7 +38,7 @@ class TrainingCorpus:
 
         All that learns from hard labels alone leaves them out.
         """
-        counts = self.train.labelled_frames()
+        counts = (self.train if self.labels is None else self.labels).labelled_frames()
         rows = zip(self.train.utterances, counts, strict=True)
         return frozenset(row.id for row, count in rows if row.num_frames and not count)
 

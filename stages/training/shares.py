@@ -65,7 +65,8 @@ def read_shares(
         places = range(ranks.rank, len(chosen), ranks.size)
         if not places:
             return Share(num_frames=num_frames, batch=None)
-        batch = read_batch(corpus.train, [pieces[chosen[place]] for place in places])
+        chosen_pieces = [pieces[chosen[place]] for place in places]
+        batch = read_batch(corpus.train, chosen_pieces, labels=corpus.labels)
         targets = objective.read(batch)
         if settings.augmentation.is_on:
             changed_BTF = augment(

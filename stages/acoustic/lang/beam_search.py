@@ -31,12 +31,14 @@ class SearchLimits:
 class BestPath:
     """The words of the best path, its cost in nats, and whether it ends in a final state.
 
-    The cost sums the graph's and the scaled acoustic costs; it is inf if no path was found.
+    `classes` has the class of every frame of the path. The cost sums the graph's and the
+    scaled acoustic costs; it is inf if no path was found.
     """
 
     words: tuple[int, ...]
     cost: float
     reached_final: bool
+    classes: tuple[int, ...] = ()
 
 
 def decode_matrix(
@@ -56,9 +58,10 @@ def decode_matrix(
     found, path = decoder.get_best_path()
     if not found:
         return BestPath(words=(), cost=math.inf, reached_final=False)
-    _, _, words, weight = kaldifst.get_linear_symbol_sequence(path)
+    _, labels, words, weight = kaldifst.get_linear_symbol_sequence(path)
     return BestPath(
         words=tuple(words),
         cost=weight.value1 + weight.value2,  # of the graph, and acoustic
         reached_final=decoder.reached_final(),
+        classes=tuple(label - 1 for label in labels),  # input label c + 1 is class c
     )

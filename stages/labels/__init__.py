@@ -1,0 +1,1 @@
+"""labels: members and corpus -> hard labels of train: best paths of the ensemble."""
