@@ -101,6 +101,11 @@ def decoding_graph(job: Job) -> Path:
     )
 
 
+def transcript_graph(job: Job) -> Path | None:
+    """The graph for posteriors given the transcript; None for plain ones."""
+    return None if job.settings.teacher.posteriors == "plain" else decoding_graph(job)
+
+
 def _measure(job: Job, system: System, recipe: Recipe) -> Path:
     return job.make(
         recipe,

@@ -12,7 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.cluster.workers import label_with_workers
-from pipeline.evaluation import decoding_graph, evaluate_one, systems_to_evaluate
+from pipeline.evaluation import (
+    decoding_graph,
+    evaluate_one,
+    systems_to_evaluate,
+    transcript_graph,
+)
 from pipeline.hard_labels import path_settings, train_labels
 from pipeline.job import Job
 from pipeline.report_inputs import collect
@@ -67,6 +72,7 @@ def teacher(job: Job) -> Path:
             job.settings.teacher,
             members=[job.need(member) for member in job.recipes.members],
             corpus_directory=job.need(job.recipes.corpus),
+            graph_directory=transcript_graph(job),
             device=job.teacher_device,
             progress=job.progress,
             workers=job.workers,

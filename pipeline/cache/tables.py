@@ -69,7 +69,7 @@ def describe_info(facts: dict[str, Any]) -> str:
             (f"member, weight {weight:.4g}", member)
             for member, weight in zip(about["members"], about["weights"], strict=False)
         ],
-        ("combined", f"{about['combine']} mean, temperature {about['temperature']:g}"),
+        ("combined", f"{_mean(about['combine'])}, temperature {about['temperature']:g}"),
         ("temperatures", ", ".join(f"{t:g}" for t in about["temperatures"]) or "no other"),
         ("left out", f"{len(about['left_out'])} utterances"),
         *_origin_rows(about["origin"]),
@@ -89,6 +89,12 @@ def describe_info(facts: dict[str, Any]) -> str:
     left = max(len(name) for name, _ in rows)
     lines = [_plain(f"{name.ljust(left)}  {text}") for name, text in rows]
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
+
+
+def _mean(combine: str) -> str:
+    """geometric, given transcript -> geometric mean, given transcript."""
+    rule, comma, given = combine.partition(",")
+    return f"{rule} mean{comma}{given}"
 
 
 def _plain(text: str) -> str:

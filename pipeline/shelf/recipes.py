@@ -102,9 +102,11 @@ class Recipes:
     def teacher(self) -> Recipe:
         """The soft-label stores: the members, in the settings' order, and how they combine."""
         members = {f"member {n}": member.fingerprint for n, member in enumerate(self.members)}
+        teacher = self._settings.teacher
+        of_graph = {} if teacher.posteriors == "plain" else {"graph_format": GRAPH_FORMAT}
         return Recipe(
             stage="teacher",
-            settings=self._settings.teacher.identity(),
+            settings={**teacher.identity(), **of_graph},
             inputs={"corpus": self.corpus.fingerprint, **members},
         )
 

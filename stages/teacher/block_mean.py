@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.members.ensemble_posteriors import (
@@ -37,6 +38,9 @@ class BlockMean(Protocol):
 
     def keep(self) -> Iterator[KeptBlock]:
         """What is kept of all frames, in order. Ends the use of the mean: it works in place."""
+
+    def log_posteriors(self) -> NDArray[np.float32]:
+        """The mean of all frames (T, C), on the host. Ends the use of the mean, as `keep` does."""
 
 
 class NumpyMean:
@@ -69,18 +73,31 @@ class NumpyMean:
             return
         for start in range(0, len(total_TC), BLOCK_FRAMES):
             block_TC = total_TC[start : start + BLOCK_FRAMES]
-            logp_TC = finish_average(block_TC, combine=combine_of(about))
-            yield NUMPY.keep_top_k(
-                soften(logp_TC, about.temperature),
-                about.kept,
-                tiers=about.tiers,
-                temperatures=about.temperatures,
-            )
+            yield _keep(finish_average(block_TC, combine=combine_of(about)), about)
+
+    def log_posteriors(self) -> NDArray[np.float32]:
+        """See BlockMean."""
+        return finish_average(self._total_TC, combine=combine_of(self._about))
+
+
+def keep_changed(logp_TC: NDArray[np.float32], about: StoreAbout) -> Iterator[KeptBlock]:
+    """What is kept of log-posteriors that were changed after averaging."""
+    for start in range(0, len(logp_TC), BLOCK_FRAMES):
+        yield _keep(logp_TC[start : start + BLOCK_FRAMES], about)
+
+
+def _keep(logp_TC: NDArray[np.float32], about: StoreAbout) -> KeptBlock:
+    return NUMPY.keep_top_k(
+        soften(logp_TC, about.temperature),
+        about.kept,
+        tiers=about.tiers,
+        temperatures=about.temperatures,
+    )
 
 
 def combine_of(about: StoreAbout) -> Combine:
-    """The rule of a store, which is a plain string there."""
-    return "geometric" if about.combine == "geometric" else "arithmetic"
+    """The rule of a store, which is a plain string there: `geometric, given transcript`."""
+    return "geometric" if about.combine.split(",")[0] == "geometric" else "arithmetic"
 
 
 def keeps_probabilities(about: StoreAbout) -> bool:

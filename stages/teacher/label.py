@@ -7,11 +7,12 @@ from pathlib import Path
 from time import perf_counter
 
 from stages.contract.copies import originals_in_time, read_copies
-from stages.contract.errors import BadPosterior
+from stages.contract.errors import BadPosterior, MissingPart
 from stages.contract.progress import Progress
 from stages.contract.results import TeacherSummary
 from stages.contract.version import VERSION
 from stages.members.shares import Share, order_members, refuse_other_corpus
+from stages.teacher.given_transcript import SPLIT, TranscriptPlace
 from stages.teacher.left_out import leave_out, read_left_out
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.shard_work import Ensemble, MemberPlace, ShardWork, Versions, store_digest
@@ -26,18 +27,23 @@ from storage.format.shard_plan import fit_shard_frames
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
 
+GIVEN_TRANSCRIPT = ", given transcript"  # follows the rule in a store's `combine`
+
 
 def label_corpus(
     settings: TeacherSettings,
     *,
     members: Sequence[Path],
     corpus_directory: Path,
+    graph_directory: Path | None = None,
     directory: Path,
     device: str,
     progress: Progress,
     workforce: Workforce,
 ) -> TeacherSummary:
     """Write <split>.zarr for each split, and summary.json. Shards already written are kept.
+
+    `graph_directory` holds the decoding graph, for posteriors given the transcript.
 
     Raises:
         BadInput, MissingPart: if members do not fit each other or the corpus.
@@ -53,6 +59,7 @@ def label_corpus(
                 settings=settings,
                 shares=ordered,
                 corpus=corpus,
+                transcripts=_transcripts(settings, graph_directory, split),
                 skipped_copies=_skipped_copies(settings, corpus_directory, corpus),
                 device=device,
                 progress=progress,
@@ -73,6 +80,7 @@ class _Teacher:
     settings: TeacherSettings
     shares: Sequence[Share]
     corpus: CorpusFile
+    transcripts: TranscriptPlace | None
     skipped_copies: frozenset[str]
     device: str
     progress: Progress
@@ -141,14 +149,22 @@ class _Teacher:
         title = f"teacher, {self.corpus.about.split}"
         total = num_frames * len(self.shares)
         bad: dict[str, str] = {}
+        plain: dict[str, str] = {}
         with (
             self.progress.task(title, total=total, unit="frames") as task,
             closing(self.workforce.do(works, task=task)) as each_done,
         ):
             for done in each_done:
                 bad |= done.bad
+                plain |= done.plain
                 if bad and self.settings.on_bad_posterior == "fail":
                     raise BadPosterior(next(iter(bad.values())))
+        if plain:
+            id, why = next(iter(plain.items()))
+            self.progress.note(
+                f"{self.corpus.about.split}: {len(plain)} transcribed utterances have plain "
+                f"posteriors: {id!r}: {why}"
+            )
         return num_frames, bad
 
     def _plan(self, writer: StoreWriter, indices: Sequence[int]) -> list[ShardWork]:
@@ -171,6 +187,7 @@ class _Teacher:
             threads=self.settings.threads,
             batch_frames=self.settings.batch_frames,
             most_loaded_bytes=self.settings.loaded_megabytes << 20,
+            transcripts=self.transcripts,
         )
         return [
             _shard_work(ensemble, writer, indices, shard=shard) for shard in writer.missing_shards()
@@ -186,7 +203,7 @@ class _Teacher:
             kept=settings.kept,
             members=tuple(share.member.about.fingerprint for share in self.shares),
             weights=tuple(share.weight for share in self.shares),
-            combine=settings.combine,
+            combine=settings.combine + ("" if self.transcripts is None else GIVEN_TRANSCRIPT),
             temperature=settings.temperature,
             temperatures=settings.temperatures,
             shard_frames=fit_shard_frames(
@@ -198,6 +215,17 @@ class _Teacher:
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
             program_version=VERSION,
         )
+
+
+def _transcripts(
+    settings: TeacherSettings, graph_directory: Path | None, split: str
+) -> TranscriptPlace | None:
+    """What posteriors given the transcript need; None for plain ones, which dev and test have."""
+    if settings.posteriors == "plain" or split != SPLIT:
+        return None
+    if graph_directory is None:
+        raise MissingPart("posteriors given the transcript need a decoding graph: name its folder")
+    return TranscriptPlace.of(graph_directory, scale=settings.transcript_scale)
 
 
 def _skipped_copies(

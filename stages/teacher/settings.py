@@ -35,14 +35,18 @@ class TeacherSettings(Settings):
     chunk_frames: int = Field(8192, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
     input: Literal["copy", "original"] = "copy"
+    # given_transcript: of transcribed utterances of train, those of all paths that spell them.
+    posteriors: Literal["plain", "given_transcript"] = "plain"
+    transcript_scale: Positive = 0.5  # of log-likelihoods along the transcript
     on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
     batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(8192, ge=1)
     threads: Annotated[int, NOT_IN_IDENTITY] = Field(1, ge=1, le=1024)
     loaded_megabytes: Annotated[int, NOT_IN_IDENTITY] = Field(4096, ge=0)
 
     def not_in_identity(self) -> set[str]:
-        """The default of `input` does not count: stores from before it existed stay fresh."""
-        return super().not_in_identity() | self.at_default("input")
+        """The defaults of `input` and `posteriors` do not count: earlier stores stay fresh."""
+        of_transcripts = {"transcript_scale"} if self.posteriors == "plain" else set()
+        return super().not_in_identity() | self.at_default("input", "posteriors") | of_transcripts
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

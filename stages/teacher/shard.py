@@ -17,7 +17,8 @@ from stages.contract.progress import Task
 from stages.members.batches import Batch, Piece, plan_batches, read_batch
 from stages.members.run import check_piece, run_member
 from stages.members.shares import LoadedShares, Share
-from stages.teacher.block_mean import BlockMean, NumpyMean
+from stages.teacher.block_mean import BlockMean, NumpyMean, keep_changed
+from stages.teacher.given_transcript import GivenTranscript, whole_utterances
 from stages.teacher.torch_mean import TorchMean
 from storage.corpus.corpus_file import CorpusFile
 from storage.format.layout import StoreAbout
@@ -38,11 +39,14 @@ def label_shard(
     corpus: CorpusFile,
     indices: Sequence[int],
     *,
+    transcripts: GivenTranscript | None = None,
     batch_frames: int,
     device: str,
     task: Task,
 ) -> Iterator[KeptBlock]:
     """What is kept of the utterances at `indices` of the corpus, one after the other, in blocks.
+
+    With `transcripts`, of posteriors given the transcript.
 
     Raises:
         BadUtterances: at the end, if a member's output was no distribution; all are named.
@@ -50,6 +54,8 @@ def label_shard(
     """
     plan = list(plan_batches(corpus.utterances, indices, batch_frames=batch_frames))
     blocks = [[pieces] for pieces in plan] if loaded.all_at_once and plan else [plan]
+    if transcripts is not None and loaded.all_at_once:
+        blocks = list(whole_utterances(plan))  # a path goes through all pieces of an utterance
     bad: dict[str, str] = {}
     for block in blocks:
         batches = _read(loaded, corpus, block, device=device)
@@ -58,9 +64,23 @@ def label_shard(
         for share in loaded.shares:
             bad = _add_share(mean, share, batches, task=task) | bad
         if not bad:
-            yield from mean.keep()
+            yield from _kept(mean, block, about, transcripts)
     if bad:
         raise BadUtterances(bad)
+
+
+def _kept(
+    mean: BlockMean,
+    block: Sequence[tuple[Piece, ...]],
+    about: StoreAbout,
+    transcripts: GivenTranscript | None,
+) -> Iterator[KeptBlock]:
+    if transcripts is None:
+        yield from mean.keep()
+        return
+    logp_TC = mean.log_posteriors()
+    transcripts.replace(logp_TC, [piece for pieces in block for piece in pieces])
+    yield from keep_changed(logp_TC, about)
 
 
 def mean_on(device: str, about: StoreAbout, num_frames: int) -> BlockMean:

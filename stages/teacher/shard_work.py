@@ -7,7 +7,7 @@ the work.
 
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
 
@@ -20,6 +20,7 @@ from stages.contract.version import VERSION
 from stages.members.kinds import open_member
 from stages.members.shares import LoadedShares, Share, load_members
 from stages.members.torch_threads import fixed_threads
+from stages.teacher.given_transcript import GivenTranscript, TranscriptPlace, graph_digest
 from stages.teacher.shard import BadUtterances, label_shard
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT, file_digest
@@ -67,6 +68,7 @@ class Ensemble:
     threads: int
     batch_frames: int
     most_loaded_bytes: int
+    transcripts: TranscriptPlace | None  # None: plain posteriors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +84,14 @@ class ShardWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardDone:
-    """A shard that is committed; or, if it is not, `bad`: utterance id -> reason."""
+    """A shard that is committed; or, if it is not, `bad`: utterance id -> reason.
+
+    `plain`: utterances that have plain posteriors although they have a transcript, with reasons.
+    """
 
     shard: int
     bad: dict[str, str]
+    plain: dict[str, str] = field(default_factory=dict)
 
 
 def store_digest(store: Path) -> str:
@@ -102,6 +108,7 @@ class Labeller:
         self._ensemble: Ensemble | None = None
         self._corpus: CorpusFile | None = None
         self._loaded = LoadedShares(shares=(), all_at_once=False)
+        self._transcripts: GivenTranscript | None = None
 
     def do(self, work: ShardWork, *, task: Task) -> ShardDone:
         """Label and commit one shard, unless it is committed already.
@@ -121,6 +128,7 @@ class Labeller:
                 self._loaded,
                 corpus,
                 work.indices,
+                transcripts=self._transcripts,
                 batch_frames=work.ensemble.batch_frames,
                 device=work.ensemble.device,
                 task=task,
@@ -135,7 +143,15 @@ class Labeller:
                 )
             except BadUtterances as found:
                 return ShardDone(shard=work.shard, bad=found.found)
-            return done
+            return replace(done, plain=self._take_plain())
+
+    def _take_plain(self) -> dict[str, str]:
+        """Utterances of the last shard that no path spells; each is returned once."""
+        if self._transcripts is None:
+            return {}
+        plain = dict(self._transcripts.without_path)
+        self._transcripts.without_path.clear()
+        return plain
 
     def probe(self, ensemble: Ensemble) -> str:
         """Check that this process can do such work. Returns the name of its processor or GPU."""
@@ -154,6 +170,7 @@ class Labeller:
             shares = _open_members(ensemble)
             corpus = _open_corpus(ensemble)
             self._loaded = load_members(shares, most_bytes=ensemble.most_loaded_bytes)
+            self._transcripts = _open_transcripts(ensemble, corpus)
             self._ensemble, self._corpus = ensemble, corpus
         return self._corpus
 
@@ -161,17 +178,17 @@ class Labeller:
         """Close the corpus and free the members."""
         if self._corpus is not None:
             self._corpus.close()
-        self._ensemble, self._corpus = None, None
+        self._ensemble, self._corpus, self._transcripts = None, None, None
         self._loaded = LoadedShares(shares=(), all_at_once=False)
 
 
 def _refuse_other_versions(ensemble: Ensemble) -> None:
     found = Versions.here()
-    for field in fields(Versions):
-        here, wanted = getattr(found, field.name), getattr(ensemble.versions, field.name)
+    for name in (each.name for each in fields(Versions)):
+        here, wanted = getattr(found, name), getattr(ensemble.versions, name)
         if here != wanted:
             raise WorkerMismatch(
-                f"{platform.node()} has {field.name} {here}, wanted {wanted}: "
+                f"{platform.node()} has {name} {here}, wanted {wanted}: "
                 "install the same versions on every machine"
             )
     if ensemble.device.startswith("cuda") and not torch.cuda.is_available():
@@ -210,6 +227,15 @@ def _open_corpus(ensemble: Ensemble) -> CorpusFile:
     corpus = CorpusFile(ensemble.corpus)
     _refuse_other(ensemble.corpus, corpus.fingerprint, ensemble.corpus_fingerprint)
     return corpus
+
+
+def _open_transcripts(ensemble: Ensemble, corpus: CorpusFile) -> GivenTranscript | None:
+    place = ensemble.transcripts
+    if place is None:
+        return None
+    found = graph_digest(place.graph_directory)
+    _refuse_other(place.graph_directory, found, place.graph_digest)
+    return GivenTranscript.open(place, corpus)
 
 
 def _refuse_other(path: Path, found: str, wanted: str) -> None:

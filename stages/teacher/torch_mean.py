@@ -7,7 +7,9 @@ Shapes: T frames, C classes.
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.members.ensemble_posteriors import SMALLEST_PROB
@@ -59,6 +61,10 @@ class TorchMean:
                 tiers=about.tiers,
                 temperatures=about.temperatures,
             )
+
+    def log_posteriors(self) -> NDArray[np.float32]:
+        """See BlockMean."""
+        return np.asarray(self._finish(self._total_TC).cpu().numpy())
 
     def _finish(self, total_TC: Tensor) -> Tensor:
         """Log-posteriors from the sum over the members; works in place."""

@@ -51,6 +51,7 @@ KALDI = """
     kaldi.dev kaldi.frame_shift_ms kaldi.lang kaldi.max_length_difference kaldi.test kaldi.train
     kaldi.unknown_words
 """
+LABELS = "labels.transcribed labels.untranscribed"
 STUDENT = "chunk_above hard_weight label_smoothing"
 
 COUNTS: dict[str, tuple[Settings, str]] = {
@@ -91,6 +92,17 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         chunk_frames combine input kept on_bad_posterior shard_frames splits temperature
         temperatures weights
         """,
+    ),
+    "teacher, given the transcript": (
+        TeacherSettings(posteriors="given_transcript"),
+        """
+        chunk_frames combine kept on_bad_posterior posteriors shard_frames splits temperature
+        temperatures transcript_scale weights
+        """,
+    ),
+    "student, labels by the ensemble": (
+        StudentSettings.model_validate({"labels": {"transcribed": "realigned"}}),
+        f"{LABELS} k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING}",
     ),
     "student, of copies": (
         StudentSettings.model_validate({"training": {"utterances": "copies"}}),
