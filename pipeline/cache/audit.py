@@ -12,6 +12,21 @@ from storage.place.place import Place
 from storage.read.reader import open_store
 
 
+def dev_audit(store: Place | Path, corpus: Path | None) -> StoreAudit | None:
+    """The audit of dev that belongs to a train store: dev.zarr next to it, or None.
+
+    `corpus` is the train store's corpus file; dev's lies next to it.
+    """
+    folder = open_store(store).place.folder
+    if folder is None or folder.name != "train.zarr":
+        return None
+    dev = folder.with_name("dev.zarr")
+    labels = corpus.with_name("dev.h5") if corpus is not None else None
+    if not dev.is_dir() or not (labels is None or labels.is_file()):
+        return None
+    return read_or_measure(dev, labels)
+
+
 def read_or_measure(store: Place | Path, corpus: Path | None) -> StoreAudit:
     """The audit of the store.
 

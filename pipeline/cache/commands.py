@@ -173,21 +173,27 @@ def audit(store: "Place", *, as_json: bool, corpus: Path | None, out: Path) -> N
     """Print what each k keeps and costs, before a student is trained.
 
     Prints a line for each k and draws the same: probability kept and left out, entropy, bytes to
-    read, and how often the hard label is among the k. Of a store that 'essence teacher' made,
-    these figures are in summary.json. Of any other store, or with --corpus, the whole store is
-    read.
+    read, and how often the hard label is among the k. Of frames with a hard label also: how often
+    rank 1 is another class, entropy, -ln q(label); the same of dev, if dev.zarr is next to
+    train.zarr. Of a store that 'essence teacher' made, these figures are in summary.json. Of any
+    other store, or with --corpus, the whole store is read.
 
     \b
     Example: essence cache audit --corpus work/corpus-da37a61b1938/train.h5 \\
                  work/teacher-5a7227487ef6/train.zarr
     """
-    from pipeline.cache.audit import read_or_measure
-    from pipeline.cache.tables import describe_audit
+    from pipeline.cache.audit import dev_audit, read_or_measure
+    from pipeline.cache.tables import describe_audit, describe_labelled
     from stages.report.audit_figure import draw_audit
 
     found = read_or_measure(store, corpus)
     _save(out, lambda: draw_audit(found))
-    click.echo(_json(found) if as_json else describe_audit(found))
+    if as_json:
+        click.echo(_json(found))
+    else:
+        click.echo(describe_audit(found))
+        if found.num_labelled:
+            click.echo(describe_labelled(found, dev_audit(store, corpus)))
     click.echo(f"picture: {out}", err=True)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # matplotlib would be loaded with it
 
 NAMED_SHARDS = 10
 NAMED_ORIGINS = 10
+# A teacher repeats its labels: wrong on transcribed train in less than this share of dev's errors.
+REPEATS = 1 / 3
+SELDOM = 0.01  # the same where dev has no soft labels: share of the frames
 
 
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
@@ -147,11 +150,46 @@ def describe_audit(audit: StoreAudit) -> str:
         f"K = {audit.kept} of {audit.num_classes:,} classes"
     )
     lines = [title, aligned([tuple(head), *(_audit_row(audit, k) for k in audit.kept_mass)])]
-    if audit.agreement is not None:
+    return "\n".join(lines)
+
+
+def describe_labelled(train: StoreAudit, dev: StoreAudit | None) -> str:
+    """Soft against hard labels: a line for either split, and whether soft ones only repeat them."""
+    known = [audit for audit in (train, dev) if audit is not None and audit.num_labelled]
+    lines = [_labelled_line(audit) for audit in known]
+    if repeats_labels(train, dev):
+        than_dev = f", of dev in {dev.teacher_frame_error:.2%}" if dev is not None else ""
         lines.append(
-            f"rank 1 is the hard label in {audit.agreement:.2%} of {audit.num_labelled:,} frames"
+            f"{train.split}: on transcribed speech the soft labels mostly repeat the hard labels: "
+            f"rank 1 is another class in {train.teacher_frame_error:.2%} of its frames{than_dev}; "
+            "members with folds label speech that they were not trained on"
         )
     return "\n".join(lines)
+
+
+def repeats_labels(train: StoreAudit, dev: StoreAudit | None) -> bool:
+    """Is rank 1 of transcribed speech the hard label, much more often than on dev?
+
+    Without labels of dev: in more than all but SELDOM of the frames.
+    """
+    error = train.teacher_frame_error
+    if error is None or train.split != "train":
+        return False
+    on_dev = dev.teacher_frame_error if dev is not None else None
+    return error < (SELDOM if on_dev is None else REPEATS * on_dev)
+
+
+def _labelled_line(audit: StoreAudit) -> str:
+    line = (
+        f"{audit.split}: rank 1 is not the hard label in {audit.teacher_frame_error:.2%} of "
+        f"{audit.num_labelled:,} labelled frames"
+    )
+    if audit.label_nats is None:  # a summary of an earlier version
+        return line
+    return (
+        f"{line}; mean entropy {audit.labelled_entropy:.3f} nats, "
+        f"mean -ln q(label) {audit.label_nats:.3f} nats"
+    )
 
 
 def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:

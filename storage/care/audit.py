@@ -15,6 +15,7 @@ from storage.care.match import match_corpus
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile
 from storage.format.tiers import ranks_to_show, tier_of
+from storage.format.value_code import FLOOR
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels
 
@@ -29,6 +30,15 @@ class _Tally:
     entropy: float = 0.0
     num_inside: int = 0
     frames_by_mass: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS + 1, np.int64))
+
+
+@dataclass(slots=True)
+class _LabelledTally:
+    """Sums over frames with a hard label."""
+
+    num_frames: int = 0
+    entropy: float = 0.0
+    nats: float = 0.0  # -ln q(label)
 
 
 def audit_store(
@@ -49,7 +59,7 @@ def audit_store(
         match_corpus(store, corpus)
     about = store.about
     tallies = {k: _Tally() for k in ranks_to_show(about.kept)}
-    num_labelled = 0
+    labelled = _LabelledTally()
     # Shard by shard, since the ranks of a shard lie in the same objects.
     for row in (
         store.utterances[i] for shard in range(store.num_shards) for i in store.shard(shard)
@@ -58,9 +68,10 @@ def audit_store(
         _add(tallies, labels, num_classes=about.num_classes)
         if corpus is not None and row.id in corpus:
             hard_T = corpus.labels(corpus.index_of(row.id))
-            num_labelled += _add_hard_labels(tallies, labels, hard_T)
+            _add_hard_labels(tallies, labels, hard_T)
+            _add_to_labelled(labelled, labels, hard_T, num_classes=about.num_classes)
         advance(row.num_frames)
-    return _finish(store, tallies, num_labelled)
+    return _finish(store, tallies, labelled)
 
 
 def _add(tallies: dict[int, _Tally], labels: SoftLabels, *, num_classes: int) -> None:
@@ -79,19 +90,33 @@ def _surprise(prob: NDArray[np.float64]) -> NDArray[np.float64]:
     return -prob * np.log(np.where(prob > 0, prob, 1.0))
 
 
+def _add_to_labelled(
+    tally: _LabelledTally, labels: SoftLabels, hard_T: NDArray[np.int32], *, num_classes: int
+) -> None:
+    """A label outside the kept ranks has an equal share of the tail, at least e^FLOOR."""
+    known_T = hard_T != NO_LABEL
+    prob_TK, tail_T = (part[known_T] for part in labels.distribution(num_classes=num_classes))
+    is_label_TK = labels.ids_TK[known_T] == hard_T[known_T].astype(np.int64)[:, None]
+    outside_T = tail_T / max(1, num_classes - labels.k)
+    q_T = np.where(is_label_TK.any(axis=1), (prob_TK * is_label_TK).sum(axis=1), outside_T)
+    tally.num_frames += int(known_T.sum())
+    tally.nats -= float(np.log(np.maximum(q_T, np.exp(FLOOR))).sum())
+    tally.entropy += float(_surprise(prob_TK).sum() + _surprise(tail_T).sum())
+
+
 def _add_hard_labels(
     tallies: dict[int, _Tally], labels: SoftLabels, hard_T: NDArray[np.int32]
-) -> int:
-    """Returns the number of frames whose hard label is known."""
+) -> None:
     known_T = hard_T != NO_LABEL
     found_TK = labels.ids_TK[known_T] == hard_T[known_T].astype(np.int64)[:, None]
     for k, tally in tallies.items():
         tally.num_inside += int(found_TK[:, :k].any(axis=1).sum())
-    return int(known_T.sum())
 
 
-def _finish(store: SoftLabelStore, tallies: dict[int, _Tally], num_labelled: int) -> StoreAudit:
-    about, frames = store.about, max(1, store.num_frames)
+def _finish(
+    store: SoftLabelStore, tallies: dict[int, _Tally], labelled: _LabelledTally
+) -> StoreAudit:
+    about, frames, num_labelled = store.about, max(1, store.num_frames), labelled.num_frames
     opened = store.bytes_by_tier()
     inside = {k: tally.num_inside / max(1, num_labelled) for k, tally in tallies.items()}
     return StoreAudit(
@@ -106,6 +131,8 @@ def _finish(store: SoftLabelStore, tallies: dict[int, _Tally], num_labelled: int
         entropy={k: tally.entropy / frames for k, tally in tallies.items()},
         hard_label_inside=inside if num_labelled else {},
         num_labelled=num_labelled,
+        labelled_entropy=labelled.entropy / num_labelled if num_labelled else None,
+        label_nats=labelled.nats / num_labelled if num_labelled else None,
         # A tier is opened whole: k ranks cost what the last rank of their tier costs.
         bytes_per_frame={
             k: opened[about.tiers[tier_of(about.tiers, k)].last] / frames for k in tallies

@@ -17,6 +17,9 @@ class StoreAudit:
         entropy of the teacher's posteriors.
     hard_label_inside: share of the labelled frames whose hard label is among the k ranks; empty if
         no hard label is known.
+    labelled_entropy: nats per labelled frame, of the kept ranks and the tail as one more event.
+    label_nats: mean -ln q(label) over labelled frames. A label outside the kept ranks has an equal
+        share of the tail.
     bytes_per_frame: what a reader of k ranks opens.
 
     The fields with a default are missing in the summaries that earlier versions wrote.
@@ -34,6 +37,8 @@ class StoreAudit:
     entropy: dict[int, float] = field(default_factory=dict)
     hard_label_inside: dict[int, float] = field(default_factory=dict)
     num_labelled: int = 0
+    labelled_entropy: float | None = None
+    label_nats: float | None = None
     left_out: tuple[str, ...] = ()  # utterances whose posteriors were refused
 
     @property

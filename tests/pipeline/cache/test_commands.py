@@ -275,7 +275,8 @@ def test_audit_prints_kept_mass_and_hard_labels_for_each_k(
     result = cache("audit", sound, "--corpus", corpus, "--out", picture)
     assert result.exit_code == 0
     assert "hard label inside" in result.stdout
-    assert "rank 1 is the hard label in" in result.stdout
+    assert "train: rank 1 is not the hard label in" in result.stdout
+    assert "mean -ln q(label)" in result.stdout
     assert picture.read_bytes().startswith(PNG)
     words = ["audit", sound, "--json", "--out", picture]
     found = json.loads(cache(*words).stdout)

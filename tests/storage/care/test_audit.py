@@ -89,6 +89,17 @@ def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> Non
     assert audit.num_labelled == known_T.sum()
     assert audit.agreement == (best_TC[known_T, 0] == hard_T[known_T]).mean()
     assert audit.teacher_frame_error == pytest.approx(1 - audit.agreement)
+    # A label outside the kept ranks: an equal share of what is outside.
+    tail_T = 1 - sorted_TC[:, :KEPT].sum(axis=1)
+    is_kept_T = (best_TC[:, :KEPT] == hard_T[:, None]).any(axis=1)
+    q_T = np.where(
+        is_kept_T, prob_TC[np.arange(len(hard_T)), hard_T], tail_T / (NUM_CLASSES - KEPT)
+    )
+    assert audit.label_nats == pytest.approx(-np.log(q_T[known_T]).mean(), abs=0.02)
+    events_TE = np.concatenate([sorted_TC[:, :KEPT], tail_T[:, None]], axis=1)[known_T]
+    labelled_entropy = -(events_TE * np.log(events_TE)).sum(axis=1).mean()
+    assert audit.labelled_entropy == pytest.approx(labelled_entropy, abs=0.02)
+    assert audit.labelled_entropy != pytest.approx(audit.entropy[KEPT], abs=1e-6)
     for k in (1, 2, 4, 7):
         kept_T = sorted_TC[:, :k].sum(axis=1)
         events_TE = np.concatenate([sorted_TC[:, :k], 1 - kept_T[:, None]], axis=1)
@@ -123,6 +134,28 @@ def test_audit_without_a_corpus_has_no_hard_labels(tmp_path: Path, corpus: Path)
     audit = audit_store(open_store(tmp_path / "a.zarr"))
     assert audit.agreement is None
     assert audit.num_labelled == 0
+    assert (audit.label_nats, audit.labelled_entropy) == (None, None)
+
+
+def test_label_without_any_mass_counts_as_the_floor_of_the_code(
+    tmp_path: Path, corpus: Path
+) -> None:
+    """The teacher is sure of another class: -ln q is bounded, not infinite."""
+    with CorpusFile(corpus) as opened:
+        rows = utterances_of(opened)
+        about = make_about(
+            corpus_fingerprint=opened.fingerprint, kept=1, shard_frames=132, chunk_frames=33
+        )
+        writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=rows)
+        for shard in writer.missing_shards():
+            hard_T = np.concatenate([hard_labels(index) for index in writer.shard(shard)])
+            logp_TC = np.full((len(hard_T), NUM_CLASSES), -np.inf, np.float32)
+            logp_TC[np.arange(len(hard_T)), (hard_T + 1) % NUM_CLASSES] = 0.0
+            writer.write_shard(shard, keep_top_k(logp_TC, 1, tiers=about.tiers))
+        writer.seal()
+        audit = audit_store(open_store(tmp_path / "a.zarr"), corpus=opened)
+    assert audit.teacher_frame_error == 1.0
+    assert audit.label_nats == pytest.approx(16.0)
 
 
 def test_audit_refuses_hard_labels_of_another_corpus(tmp_path: Path, corpus: Path) -> None:
