@@ -186,5 +186,6 @@ def _facts(student: dict[str, Any]) -> SystemFacts:
         hard_weight=student.get("hard_weight"),
         tail=student.get("tail"),
         temperature=student.get("temperature"),
+        has_given_labels="labels" not in student,  # a recipe has them if they are others
         right_context=right_context_of(student["architecture"]),
     )

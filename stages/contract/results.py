@@ -27,6 +27,7 @@ class SystemFacts:
     hard_weight: float | None = None
     tail: str | None = None
     temperature: float | None = None
+    has_given_labels: bool = True  # its hard labels are the corpus's, not the ensemble's
     right_context: float | None = None  # rows that it sees ahead; infinite: all of the utterance
 
 

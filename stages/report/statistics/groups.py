@@ -150,6 +150,16 @@ def _dev_order(group: SystemGroup) -> tuple[float, float]:
 
 
 def baseline_of(group: SystemGroup, groups: Sequence[SystemGroup]) -> SystemGroup | None:
-    """The hard-label students of the same architecture that are best on dev."""
+    """The hard-label students of the same architecture that are best on dev.
+
+    Those on hard labels by the ensemble are rivals, not baselines: they need the ensemble too.
+    """
     hard = of_role(groups, "hard-label student")
-    return best_on_dev([rival for rival in hard if rival.architecture == group.architecture])
+    return best_on_dev(
+        [
+            rival
+            for rival in hard
+            if rival.architecture == group.architecture
+            and rival.first.system.facts.has_given_labels
+        ]
+    )

@@ -81,6 +81,18 @@ def test_baseline_is_the_best_of_the_same_architecture():
     assert rivals == {student.system.name: long.system.name, short.system.name: long.system.name}
 
 
+def test_students_on_hard_labels_by_the_ensemble_are_no_baseline():
+    given = hard([4, 4])
+    decoded = hard([2, 2], name="hard labels untranscribed=decoded", has_given_labels=False)
+    groups = group_results([given, decoded, essence(8, [2, 2])])
+    for group in groups:
+        assert baseline_of(group, groups).results == (given,)
+    alone = group_results([decoded])
+    assert baseline_of(alone[0], alone) is None
+    rivals = {c.rival.first.system.name for c in run([given, decoded]).to_hard.values()}
+    assert rivals == {given.system.name}
+
+
 def test_members_and_ensemble_are_compared_with_the_baseline_of_the_claim():
     member = make_scored("gru", make_speakers([2, 2]), kind="member", architecture="gru 2x128")
     found = run([member, ensemble([1, 1]), hard([3, 3]), essence(8, [2, 2])])
