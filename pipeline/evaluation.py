@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
 from pipeline.shelf.contents import read_json
-from pipeline.shelf.freshness import Recipe
+from pipeline.shelf.record import Recipe
 from pipeline.soft_labels import dev_store
 from pipeline.systems import ensemble_of, fully_transcribed_of, members_of, students_of
 from stages.acoustic.lang.lang_folder import build_decoding_graph, read_lang_folder

@@ -21,7 +21,7 @@ from pipeline.evaluation import (
 from pipeline.hard_labels import path_settings, train_labels
 from pipeline.job import Job
 from pipeline.report_inputs import collect
-from pipeline.shelf.freshness import Recipe
+from pipeline.shelf.record import Recipe
 from pipeline.soft_labels import train_store
 from pipeline.trunk import made_trunk, shortest_first
 from stages.contract.results import SystemResult

@@ -10,8 +10,9 @@ import torch
 from pipeline.cluster.workers import Workers
 from pipeline.errors import SettingsError
 from pipeline.settings.tree import PipelineSettings
-from pipeline.shelf.freshness import Fill, Recipe, Shelf
+from pipeline.shelf.freshness import Fill, Shelf
 from pipeline.shelf.recipes import Recipes
+from pipeline.shelf.record import Recipe
 from pipeline.shelf.together import make_together
 from stages.contract.progress import Progress
 from stages.training.launched import own_device

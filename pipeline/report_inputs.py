@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.job import Job
 from pipeline.shelf.contents import read_json
-from pipeline.shelf.freshness import RECORD, Recipe, read_record
+from pipeline.shelf.record import RECORD, Recipe, read_record
 from stages.contract.results import CorpusSummary, System, SystemResult, TeacherSummary
 from stages.contract.version import VERSION
 from stages.report.inputs import Made, ReportInputs

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pipeline.job import Job
-from pipeline.shelf.freshness import Recipe
+from pipeline.shelf.record import Recipe
 from stages.acoustic.models.architectures import BUILT_IN
 from stages.acoustic.models.description import describe_architecture, right_context_of
 from stages.contract.latency import Latency

@@ -8,19 +8,15 @@ another name: nothing is overwritten, and with the old setting the old artefact 
 contents.py checks that the files of an artefact are still as they were written.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.errors import Changed, InUse, NotMadeYet
 from pipeline.shelf.contents import list_contents, refuse_changed
-from stages.contract.version import VERSION
-from storage.files.fingerprint import SHORT, fingerprint
+from pipeline.shelf.record import RECORD, Recipe, encode_record, read_record
 from storage.files.leftovers import is_leftover, remove_leftovers, unfinished
 from storage.files.lock import locked, waiting
 from storage.files.publish import (
@@ -30,29 +26,7 @@ from storage.files.publish import (
     sync_directory,
 )
 
-RECORD = "made.json"
 PARTIAL = ".partial"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What an artefact is made of. `shown_as` and `remarks` are for display and do not count."""
-
-    stage: str
-    settings: dict[str, Any]
-    inputs: dict[str, str] = field(default_factory=dict)
-    shown_as: str = ""
-    remarks: dict[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The same recipe gives the same 64 hex digits."""
-        return fingerprint({"stage": self.stage, "settings": self.settings, "inputs": self.inputs})
-
-    @property
-    def name(self) -> str:
-        """Name of the artefact's directory."""
-        return f"{self.stage}-{self.fingerprint[:SHORT]}"
 
 
 class Fill(Protocol):
@@ -138,7 +112,7 @@ class Shelf:
                 return place
             remove_leftovers(partial)  # of a killed run; nothing of it is published
             fill(directory=partial)
-            publish_file(partial / RECORD, _record(recipe))
+            publish_file(partial / RECORD, encode_record(recipe))
             list_contents(partial)
             publish_directory(partial, place)
         return place
@@ -170,40 +144,6 @@ class Shelf:
     def partial(self, recipe: Recipe) -> Path:
         """Directory in which the artefact is made."""
         return self.directory / (recipe.name + PARTIAL)
-
-
-def read_record(directory: Path) -> dict[str, Any]:
-    """made.json of an artefact.
-
-    Raises:
-        Changed: when it is not as it was written.
-    """
-    path = directory / RECORD
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        recipe = Recipe(stage=made["stage"], settings=made["settings"], inputs=made["inputs"])
-        is_whole = made["fingerprint"] == recipe.fingerprint and isinstance(made["remarks"], dict)
-    except (ValueError, KeyError, TypeError) as cause:
-        raise Changed(
-            f"{path} is damaged ({cause}): remove {directory} and make it again"
-        ) from cause
-    if not is_whole:
-        raise Changed(
-            f"{path}: recipe and fingerprint differ: remove {directory} and make it again"
-        )
-    return dict(made)
-
-
-def _record(recipe: Recipe) -> bytes:
-    made = {
-        "program": f"essence {VERSION}",
-        "stage": recipe.stage,
-        "settings": recipe.settings,
-        "inputs": recipe.inputs,
-        "remarks": recipe.remarks,
-        "fingerprint": recipe.fingerprint,
-    }
-    return (json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _locked(directory: Path) -> AbstractContextManager[None]:

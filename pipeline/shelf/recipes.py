@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from pipeline.settings.tree import PipelineSettings
-from pipeline.shelf.freshness import Recipe, Shelf
+from pipeline.shelf.freshness import Shelf
 from pipeline.shelf.named_stores import NamedStores
+from pipeline.shelf.record import Recipe
 from stages.acoustic.lang.graph import GRAPH_FORMAT
 from stages.contract.ensemble_labels import LABELS_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.shelf.freshness import Fill, Recipe, Shelf
+from pipeline.shelf.freshness import Fill, Shelf
+from pipeline.shelf.record import Recipe
 from stages.training.ranks import Ranks
 
 FILL, MADE = b"fill", b"made"

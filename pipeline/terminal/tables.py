@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from pipeline.job import Job
-from pipeline.shelf.freshness import Recipe
+from pipeline.shelf.record import Recipe
 from pipeline.systems import ensemble_of, members_of, students_of
 from pipeline.terminal.columns import aligned
 from stages.contract.results import SystemResult

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Changed
-from pipeline.shelf.freshness import Recipe, Shelf
+from pipeline.shelf.freshness import Shelf
+from pipeline.shelf.record import Recipe
 
 RECIPE = Recipe(stage="member", settings={"layers": 2}, inputs={"corpus": "c"})
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Changed, InUse, NotMadeYet
-from pipeline.shelf.freshness import Recipe, Shelf
+from pipeline.errors import InUse, NotMadeYet
+from pipeline.shelf.freshness import Shelf
+from pipeline.shelf.record import Recipe
 from stages.contract.version import VERSION
 
 RECIPE = Recipe(stage="member", settings={"hidden": 7, "name": "a"}, inputs={"corpus": "c0"})

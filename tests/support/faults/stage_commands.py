@@ -6,7 +6,8 @@ Artefacts are made as the command line makes them: by a stage, below a work dire
 from functools import cache, partial
 from pathlib import Path
 
-from pipeline.shelf.freshness import Fill, Recipe, Shelf
+from pipeline.shelf.freshness import Fill, Shelf
+from pipeline.shelf.record import Recipe
 from stages.acoustic.lang.graph import build_graph
 from stages.acoustic.lang.lang import read_lang
 from stages.contract.progress import SilentProgress
