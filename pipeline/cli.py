@@ -4,12 +4,13 @@ Results go to stdout; progress, notes and errors to stderr. Exit 0 done, 1 faile
 The stages are imported inside the commands: `essence --help` must not wait for torch.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cache.commands import cache
+from pipeline.cache.commands import DAMAGED, cache
 from pipeline.sweep.grid import SweepGrid, with_grid
 from pipeline.terminal.exit import ExitGroup, fail
 from pipeline.terminal.options import with_job, with_workers
@@ -230,15 +231,67 @@ def report(job: "Job") -> None:
 
 @main.command()
 @with_job
-def status(job: "Job") -> None:
-    """List artefacts as fresh, begun or to do. Changes nothing.
+@click.option("--check", "is_thorough", is_flag=True, help="Compare all files with their digests.")
+def status(job: "Job", *, is_thorough: bool) -> None:
+    """List artefacts as fresh, begun, to do or damaged. Changes nothing.
+
+    An artefact is damaged if its record is missing or that of another one; with --check also if
+    one of its files is missing or changed. What is inside corpus files and stores is compared by
+    'essence verify'. With --check the exit code is 3 if something is damaged.
 
     \b
     Example: essence status --set student.k=4
+    Example: essence status --check
     """
     from pipeline.terminal.tables import status_table
 
-    click.echo(status_table(job))
+    table, num_damaged = status_table(job, is_thorough=is_thorough)
+    click.echo(table)
+    if is_thorough and num_damaged:
+        sys.exit(DAMAGED)
+
+
+@main.command()
+@click.argument(
+    "work", type=click.Path(path_type=Path, file_okay=False), default=Path("work"), required=False
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
+def verify(work: Path, *, as_json: bool) -> None:
+    """Read everything in a work directory and compare it with its digests. Changes nothing.
+
+    WORK is the directory (default: work). Checks corpus files, stores, weights, results, records,
+    checkpoints and the cache of stores. 'essence cache verify' does this for one store.
+
+    \b
+    Exit codes: 0 sound, 1 could not be read, 2 misused, 3 damaged, 4 under construction.
+
+    \b
+    Example: essence verify
+    Example: essence verify /data/work
+    """
+    import json
+    import time
+
+    from pipeline.shelf.verify import plan_work, verify_work
+    from pipeline.terminal.progress import TerminalProgress
+    from pipeline.terminal.verified import describe_work, exit_code, work_as_json
+
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    entries = plan_work(work)
+    total = sum(num_bytes for _, num_bytes in entries)
+    with TerminalProgress().task(f"verify {work}", total=total, unit="bytes") as task:
+        found = list(verify_work(entries, advance=task.advance))
+    took = {
+        "seconds": time.perf_counter() - begun,
+        "cpu_seconds": time.process_time() - cpu_begun,
+    }
+    click.echo(
+        json.dumps(work_as_json(found, **took), indent=2)
+        if as_json
+        else describe_work(found, **took)
+    )
+    if code := exit_code(found):
+        sys.exit(code)
 
 
 def _print_once(job: "Job", directory: Path) -> None:

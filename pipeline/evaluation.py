@@ -26,6 +26,7 @@ from stages.contract.results import (
 from stages.evaluate.evaluate import RESULT_FILE, evaluate_system
 from stages.evaluate.frame_quality import QUALITY_FILE, measure_frames
 from stages.evaluate.readiness import why_not
+from storage.errors import EssenceError
 
 
 def systems_to_evaluate(job: Job) -> list[System]:
@@ -42,15 +43,34 @@ def systems_to_evaluate(job: Job) -> list[System]:
 
 def _systems_here(job: Job) -> Iterator[System]:
     for system in (*members_of(job), ensemble_of(job), *students_of(job)):
-        reason = None if job.shelf.is_fresh(job.recipes.evaluation(system)) else why_not(system)
+        reason = _damage(job, system)
+        if reason is None and not job.shelf.is_fresh(job.recipes.evaluation(system)):
+            reason = why_not(system)
         if reason is None:
             yield system
         else:
             job.progress.note(f"evaluation {system.name}: left out: {reason}")
     for system in fully_transcribed_of(job):
         # Only with its evaluation: its corpus is not the one of these settings.
-        if job.shelf.is_fresh(job.recipes.evaluation(system)):
+        if job.shelf.is_fresh(job.recipes.evaluation(system)) and not _damage(job, system):
             yield system
+
+
+def _damage(job: Job, system: System) -> str | None:
+    """Why the models of a student that no settings name cannot be used.
+
+    Raises:
+        Changed, StorageError: when models that the settings name are not as they were written.
+    """
+    named = {recipe.fingerprint for recipe in job.recipes.students}
+    try:
+        for directory in filter(Path.exists, system.model_directories):
+            job.shelf.check(directory)
+    except EssenceError as error:
+        if system.kind != "student" or system.fingerprint in named:
+            raise
+        return str(error)
+    return None
 
 
 def evaluate_one(job: Job, system: System) -> SystemResult:

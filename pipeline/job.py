@@ -39,7 +39,7 @@ class Job:
     @cached_property
     def shelf(self) -> Shelf:
         """The work directory."""
-        return Shelf(self.settings.work_dir)
+        return Shelf(self.settings.work_dir, note=self.progress.note)
 
     @cached_property
     def recipes(self) -> Recipes:
@@ -85,7 +85,7 @@ class Job:
         if not self.shelf.is_fresh(recipe):
             return False
         place = self.shelf.place(recipe)
-        self.shelf.check(place)
+        self.shelf.check(place, wanted=recipe.fingerprint)
         if place not in self._noted:
             self._noted.add(place)
             self.progress.note(f"{f'{recipe.stage} {recipe.shown_as}'.rstrip()}: fresh ({place})")

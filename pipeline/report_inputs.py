@@ -93,11 +93,11 @@ def _made_together(
 
 def _shown(directory: Path, name: str) -> Made:
     made = read_record(directory)
-    shown = {key: made[key] for key in ("program", "settings", "inputs")}
-    shown["inputs"] = {key: value[:SHORT] for key, value in made["inputs"].items()}
+    inputs = {key: value[:SHORT] for key, value in made.inputs.items()}
+    shown = {"program": made.program, "settings": made.settings, "inputs": inputs}
     return Made(
         name=name,
-        fingerprint=made["fingerprint"],
+        fingerprint=made.fingerprint,
         settings=json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False),
     )
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pipeline.job import Job
+from pipeline.shelf.recipes import student_settings
 from pipeline.shelf.record import Recipe
 from stages.acoustic.models.architectures import BUILT_IN
 from stages.acoustic.models.description import describe_architecture, right_context_of
@@ -57,36 +58,43 @@ def students_of(job: Job) -> Iterator[System]:
     given = {group_of(recipe): recipe.shown_as for recipe in recipes if recipe.shown_as}
     taken: set[str] = set()
     for recipe in recipes:
+        settings = settings_of(recipe)
         elsewhere = "".join(f" {what}={x[:6]}" for what, x in recipe.inputs.items() - usual)
-        name = recipe.shown_as or student_name(recipe.settings, default) + elsewhere
+        name = recipe.shown_as or student_name(settings, default) + elsewhere
         if name in taken:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
         group = group_of(recipe)
-        group_name = student_name(_with_one_seed(recipe.settings, default), default)
+        group_name = student_name(_with_one_seed(settings, default), default)
         if not job.settings.report.pool_ensembles:
             group_name += elsewhere
         yield replace(
-            _one_model(job, recipe, kind="student", name=name, facts=_facts(recipe.settings)),
+            _one_model(job, recipe, kind="student", name=name, facts=_facts(settings)),
             teacher=recipe.inputs.get("teacher"),
             group=group,
             group_name=given.get(group) or group_name,
         )
 
 
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a student that count; those that an earlier version had not are defaults."""
+    return student_settings(recipe).identity()
+
+
 def fully_transcribed_of(job: Job) -> Iterator[System]:
     """Students on hard labels of the same speech with all transcripts: what is there to recover."""
     default = job.settings.student.model_dump(mode="json")
     for recipe in job.recipes.fully_transcribed():
-        name = student_name(recipe.settings, default)
-        group_name = student_name(_with_one_seed(recipe.settings, default), default)
+        settings = settings_of(recipe)
+        name = student_name(settings, default)
+        group_name = student_name(_with_one_seed(settings, default), default)
         yield replace(
             _one_model(
                 job,
                 recipe,
                 kind="student",
                 name=f"{name}, all speech",
-                facts=_facts(recipe.settings),
+                facts=_facts(settings),
             ),
             full_corpus=recipe.inputs["corpus"],
             group=_group(recipe, default),
@@ -111,7 +119,7 @@ def _group(recipe: Recipe, default: dict[str, Any], *, are_pooled: bool = False)
 
     With `are_pooled` also for those that differ in their ensemble: its soft and hard labels.
     """
-    settings = _with_one_seed(recipe.settings, default)
+    settings = _with_one_seed(settings_of(recipe), default)
     left_out = {"teacher", "labels"} if are_pooled else set()
     inputs = {key: value for key, value in recipe.inputs.items() if key not in left_out}
     return fingerprint({"settings": settings, "inputs": inputs})

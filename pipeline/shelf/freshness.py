@@ -5,18 +5,28 @@
 
 A recipe is the stage, its settings and the fingerprints of its inputs. Another setting gives
 another name: nothing is overwritten, and with the old setting the old artefact is found again.
-contents.py checks that the files of an artefact are still as they were written.
+record.py has the recipe and its record; contents.py checks that the files of an artefact are still
+as they were written.
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.errors import Changed, InUse, NotMadeYet
 from pipeline.shelf.contents import list_contents, refuse_changed
-from pipeline.shelf.record import RECORD, Recipe, encode_record, read_record
+from pipeline.shelf.record import (
+    RECORD,
+    Recipe,
+    encode_record,
+    read_record,
+    refuse_other_name,
+)
+from storage.errors import EssenceError
+from storage.files.fingerprint import SHORT
 from storage.files.leftovers import is_leftover, remove_leftovers, unfinished
 from storage.files.lock import locked, waiting
 from storage.files.publish import (
@@ -27,6 +37,7 @@ from storage.files.publish import (
 )
 
 PARTIAL = ".partial"
+NAME = re.compile(rf"(?P<stage>[a-z]+)-[0-9a-f]{{{SHORT}}}")  # of an artefact's directory
 
 
 class Fill(Protocol):
@@ -39,9 +50,12 @@ class Fill(Protocol):
 class Shelf:
     """The work directory: finds artefacts, and publishes new ones."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, note: Callable[[str], None] = lambda _: None) -> None:
+        """`note` gets a line for each directory that is left out."""
         self.directory = directory
+        self._note = note
         self._checked: set[Path] = set()
+        self._left_out: set[Path] = set()
 
     def place(self, recipe: Recipe) -> Path:
         """Directory of the artefact, whether it exists or not."""
@@ -60,36 +74,76 @@ class Shelf:
 
         Raises:
             NotMadeYet: naming the command that makes it.
-            Changed: when one of its files is not as it was written.
+            Changed, StorageError: when one of its files is not as it was written.
         """
+        place = self.place(recipe)
         if not self.is_fresh(recipe):
-            raise NotMadeYet(f"{self.place(recipe)} is not there: run 'essence {command}' first")
-        self.check(self.place(recipe))
-        return self.place(recipe)
+            self._refuse_unrecorded(place)
+            raise NotMadeYet(f"{place} is not there: run 'essence {command}' first")
+        self.check(place, wanted=recipe.fingerprint)
+        return place
 
-    def check(self, place: Path) -> None:
-        """Compare an artefact's files with their digests, once: it never changes.
+    def check(self, place: Path, *, wanted: str | None = None) -> None:
+        """Compare an artefact with its name, record and digests, once: it never changes.
+
+        `wanted` is the fingerprint of the recipe that it is opened for.
 
         Raises:
-            Changed: naming the file.
+            Changed, StorageError: naming the file.
         """
         if place not in self._checked:
-            refuse_changed(place)
+            refuse_changed(place, wanted=wanted)
             self._checked.add(place)
 
+    def damage(self, recipe: Recipe, *, is_thorough: bool) -> str | None:
+        """Why the artefact that lies at the place of a recipe cannot be used; None if it can.
+
+        Its record is read; if `is_thorough`, the identity of each of its files, and its weights.
+        """
+        place = self.place(recipe)
+        try:
+            if not self.is_fresh(recipe):
+                self._refuse_unrecorded(place)
+            elif is_thorough:
+                refuse_changed(place, wanted=recipe.fingerprint, weights=True)
+            else:
+                refuse_other_name(place, read_record(place), wanted=recipe.fingerprint)
+        except EssenceError as error:
+            return str(error)
+        return None
+
+    def _refuse_unrecorded(self, place: Path) -> None:
+        if os.path.lexists(place) and not (place / RECORD).is_file():
+            raise Changed(f"{place} exists without its {RECORD}: move it away, then run again")
+
     def found(self, stage: str) -> Iterator[Recipe]:
-        """Recipes of all artefacts of a stage, ordered by name."""
-        for record in sorted(self.directory.glob(f"{stage}-*/{RECORD}")):
-            if not record.parent.name.endswith(PARTIAL):
-                made = read_record(record.parent)
-                recipe = Recipe(
-                    stage=stage,
-                    settings=made["settings"],
-                    inputs=made["inputs"],
-                    remarks=made["remarks"],
-                )
-                if recipe.name == record.parent.name:  # no copy under another name
-                    yield recipe
+        """Recipes of all artefacts of a stage, ordered by name.
+
+        Other directories of that name (of another program, damaged, renamed) are left out, with a
+        note.
+        """
+        for place in sorted(self.directory.glob(f"{stage}-*")):
+            if place.name.endswith(PARTIAL):
+                continue
+            try:
+                yield self._recorded(place, stage)
+            except EssenceError as error:
+                self.leave_out(place, str(error))
+
+    def _recorded(self, place: Path, stage: str) -> Recipe:
+        match = NAME.fullmatch(place.name)
+        if not match or match["stage"] != stage:
+            raise Changed(f"{place} has no name of an artefact")
+        self._refuse_unrecorded(place)
+        record = read_record(place)
+        refuse_other_name(place, record)
+        return record.recipe
+
+    def leave_out(self, place: Path, reason: str) -> None:
+        """Note, once, that a directory is left out."""
+        if place not in self._left_out:
+            self._left_out.add(place)
+            self._note(f"{place.name}: left out: {reason}")
 
     def make(self, recipe: Recipe, fill: Fill) -> Path:
         """The artefact's directory. If it is not fresh, `fill` fills a part, which is published.
@@ -98,22 +152,21 @@ class Shelf:
 
         Raises:
             InUse: when another process is filling it.
-            Changed: when its place is taken by a directory without a record.
+            Changed, StorageError: when its place is taken by something else, or it is damaged.
         """
         place, partial = self.place(recipe), self.partial(recipe)
         if self.is_fresh(recipe):
-            self.check(place)
+            self.check(place, wanted=recipe.fingerprint)
             return place
-        if os.path.lexists(place):
-            raise Changed(f"{place} exists without its {RECORD}: move it away, then run again")
+        self._refuse_unrecorded(place)
         make_directories(partial)
         with _locked(partial):
             if self.is_fresh(recipe):  # another process published it before the lock was taken
                 return place
             remove_leftovers(partial)  # of a killed run; nothing of it is published
             fill(directory=partial)
-            publish_file(partial / RECORD, encode_record(recipe))
-            list_contents(partial)
+            files = list_contents(partial)
+            publish_file(partial / RECORD, encode_record(recipe, files))
             publish_directory(partial, place)
         return place
 

@@ -8,11 +8,14 @@ when its inputs are removed.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from pipeline.settings.tree import PipelineSettings
 from pipeline.shelf.freshness import Shelf
 from pipeline.shelf.named_stores import NamedStores
-from pipeline.shelf.record import Recipe
+from pipeline.shelf.record import Recipe, read_record
 from stages.acoustic.lang.graph import GRAPH_FORMAT
 from stages.contract.ensemble_labels import LABELS_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
@@ -20,6 +23,17 @@ from stages.corpus.build import source_fingerprint
 from stages.members.kind import MemberSettings
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings
+
+DEV_STORE = "dev.zarr"
+
+
+def student_settings(recipe: Recipe) -> StudentSettings:
+    """Settings of a student; what an earlier version did not have gets its default.
+
+    Raises:
+        ValidationError: when they are of another version.
+    """
+    return StudentSettings.model_validate(recipe.settings)
 
 
 class Recipes:
@@ -67,8 +81,8 @@ class Recipes:
         if full is None:
             return
         for recipe in self._shelf.found("student"):
-            on_hard_labels = recipe.settings["hard_weight"] == 1
-            if on_hard_labels and recipe.inputs == {"corpus": full.fingerprint}:
+            of_full = recipe.inputs == {"corpus": full.fingerprint}
+            if of_full and self._is_readable(recipe) and recipe.settings["hard_weight"] == 1:
                 yield recipe
 
     @cached_property
@@ -174,13 +188,29 @@ class Recipes:
         return tuple({recipe.fingerprint: recipe for recipe in recipes}.values())
 
     def students_found(self) -> Iterator[Recipe]:
-        """Students that are made: those of the settings, then all others of this corpus."""
+        """Students that are made: those of the settings, then all others of this corpus.
+
+        Those whose settings this version cannot read are left out, with a note.
+        """
         names = {recipe.fingerprint for recipe in self.students}
         yield from (recipe for recipe in self.students if self._shelf.is_fresh(recipe))
         for recipe in self._shelf.found("student"):
             same_corpus = recipe.inputs.get("corpus") == self.corpus.fingerprint
-            if same_corpus and recipe.fingerprint not in names:
+            if same_corpus and recipe.fingerprint not in names and self._is_readable(recipe):
                 yield recipe
+
+    def _is_readable(self, recipe: Recipe) -> bool:
+        try:
+            student_settings(recipe)
+        except ValidationError as cause:
+            first = cause.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "settings"
+            self._shelf.leave_out(
+                self._shelf.place(recipe),
+                f"its settings are of another version ({where}: {first['msg']})",
+            )
+            return False
+        return True
 
     @cached_property
     def graph(self) -> Recipe:
@@ -212,9 +242,12 @@ class Recipes:
         wanted = system.teacher or self.teacher.fingerprint
         found = (made for made in self._shelf.found("teacher") if made.fingerprint == wanted)
         recipe = next(found, None)
-        if recipe is None or not (self._shelf.place(recipe) / "dev.zarr").is_dir():
-            return None
-        return recipe
+        return recipe if recipe and self._has_dev(self._shelf.place(recipe)) else None
+
+    def _has_dev(self, teacher: Path) -> bool:
+        """Also if it is missing now and its record names it: that is an error where it is read."""
+        files = read_record(teacher).files
+        return DEV_STORE in files.data if files else (teacher / DEV_STORE).is_dir()
 
     def frames(self, system: System) -> Recipe:
         """Calibration and speed of a system on dev, and its distance to the soft labels."""

@@ -35,10 +35,21 @@ def _cell_text(cell: Cell | None) -> str:
     return f"{cell.text} ({cell.small})" if cell.small else cell.text
 
 
-def status_table(job: Job) -> str:
-    """One line for each artefact: stage, name, state, place."""
-    rows = [(r.stage, r.shown_as, _state(job, r), str(job.shelf.place(r))) for r in _recipes(job)]
-    return aligned([("stage", "name", "state", "place"), *rows])
+def status_table(job: Job, *, is_thorough: bool) -> tuple[str, int]:
+    """One line for each artefact (stage, name, state, place), then one for each that is damaged.
+
+    Also returns the number of those. Their records are read; if `is_thorough`, all their files are
+    compared with their digests, except what is inside corpus files and stores.
+    """
+    rows, damages = [], []
+    for recipe in _recipes(job):
+        place = job.shelf.place(recipe)
+        damage = job.shelf.damage(recipe, is_thorough=is_thorough)
+        state = "damaged" if damage else _state(job, recipe)
+        rows.append((recipe.stage, recipe.shown_as, state, str(place)))
+        damages += [f"damaged: {damage}"] if damage else []
+    table = aligned([("stage", "name", "state", "place"), *rows])
+    return "\n".join([table, *dict.fromkeys(damages)]), len(damages)
 
 
 def _recipes(job: Job) -> Iterator[Recipe]:

@@ -108,11 +108,24 @@ def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, T
     head = _read_head(head_path)
     if head.run != run:
         return None
+    return head.position, load(_unchanged_tensors(directory, head).read_bytes())
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Compare a checkpoint with its digests, whichever run it is of.
+
+    Raises:
+        BadInput: naming the file, when a byte of it is not what was written.
+    """
+    _unchanged_tensors(directory, _read_head(directory / HEAD_FILE))
+
+
+def _unchanged_tensors(directory: Path, head: _Head) -> Path:
     path = directory / f"checkpoint-{head.number}.safetensors"
     found = file_digest(path) if path.is_file() else "nothing"
     if found != head.tensors:
         raise _changed(path, f"found {found[:12]}, {HEAD_FILE} names {head.tensors[:12]}")
-    return head.position, load(path.read_bytes())
+    return path
 
 
 def remove_checkpoint(directory: Path) -> None:

@@ -217,6 +217,20 @@ class CorpusFile:
         self.close()
 
 
+def read_identity(path: Path) -> tuple[str, str]:
+    """Split and fingerprint of a corpus file, as it states them: the content is not read.
+
+    Raises:
+        CorpusFileError: when it is no corpus file.
+    """
+    with _open_defensively(path) as file:
+        try:
+            about = json.loads(_attribute(file, "about"))
+            return str(about["split"]), _attribute(file, "fingerprint")
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
+            raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
+
+
 def _open_defensively(path: Path) -> h5py.File:
     if not path.is_file():
         raise CorpusFileError(f"{path} is not there: run 'essence corpus' first")

@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "status",
+    "verify",
 )
 
 

@@ -1,9 +1,14 @@
 """Systems: names, and groups of students that differ only in their seed."""
 
+import shutil
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import Changed
 from pipeline.job import Job
 from pipeline.settings.tree import PipelineSettings
+from pipeline.soft_labels import dev_store
 from pipeline.systems import (
     ensemble_of,
     fully_transcribed_of,
@@ -13,6 +18,11 @@ from pipeline.systems import (
 )
 from stages.contract.progress import SilentProgress
 from stages.student.settings import StudentSettings
+from tests.support.makers.store import fill_store, make_about
+
+
+def small_store(path: Path) -> None:
+    fill_store(path, make_about(), [5, 7])
 
 
 def test_students_that_differ_only_in_their_seed_are_one_group(tmp_path: Path) -> None:
@@ -126,7 +136,7 @@ def test_another_teacher_changes_the_recipe_of_frames_not_of_words(tmp_path: Pat
     assert first.recipes.evaluation(ours) == second.recipes.evaluation(theirs)
     assert "teacher" not in first.recipes.frames(ours).inputs  # no labels are here yet
     for job in (first, second):
-        job.shelf.make(job.recipes.teacher, lambda directory: (directory / "dev.zarr").mkdir())
+        job.shelf.make(job.recipes.teacher, lambda directory: small_store(directory / "dev.zarr"))
         wanted = job.recipes.teacher.fingerprint
         assert job.recipes.frames(ours).inputs["teacher"] == wanted
         student = job.settings.student
@@ -212,5 +222,17 @@ def test_patience_as_large_as_the_epochs_is_not_in_a_name() -> None:
 def test_missing_dev_labels_are_not_compared_with(tmp_path: Path) -> None:
     settings = PipelineSettings.model_validate({"work_dir": tmp_path})
     job = Job(settings, SilentProgress())
-    job.shelf.make(job.recipes.teacher, lambda directory: (directory / "train.zarr").mkdir())
+    job.shelf.make(job.recipes.teacher, lambda directory: small_store(directory / "train.zarr"))
     assert job.recipes.dev_labels(ensemble_of(job)) is None
+
+
+def test_removed_dev_labels_are_named_where_they_are_read(tmp_path: Path) -> None:
+    """Otherwise the frames would be measured again, without them, in silence."""
+    job = Job(PipelineSettings(work_dir=tmp_path), SilentProgress())
+    job.shelf.make(job.recipes.teacher, lambda directory: small_store(directory / "dev.zarr"))
+    system = ensemble_of(job)
+    wanted = job.recipes.frames(system)
+    shutil.rmtree(job.shelf.place(job.recipes.teacher) / "dev.zarr")
+    assert job.recipes.frames(system) == wanted
+    with pytest.raises(Changed, match=r"dev\.zarr is missing"):
+        dev_store(job, system)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Changed, InUse, NotMadeYet
-from pipeline.errors import InUse, NotMadeYet
 from pipeline.shelf.freshness import Shelf
 from pipeline.shelf.record import Recipe
 from stages.contract.version import VERSION
