@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from storage.place.address import without_secrets
+
 SHOWN_LENGTH = 60  # characters of a value that a message repeats
 Location = tuple[int | str, ...]
 
@@ -44,7 +46,7 @@ def touches(key: str, place: str) -> bool:
 
 def shortened(value: object) -> str:
     """The value as Python writes it, cut at SHOWN_LENGTH."""
-    text = repr(value)
+    text = without_secrets(repr(value))  # before it is cut: half a URL is not recognised
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 

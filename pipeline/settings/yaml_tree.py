@@ -39,7 +39,16 @@ def parse_yaml(text: str, *, where: str) -> Any:
     try:
         return _OneKeyLoader(text).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as cause:  # a date, a number; depth
-        raise SettingsError(f"{where} is not YAML: {' '.join(str(cause).split())}") from cause
+        raise SettingsError(f"{where} is not YAML: {_described(cause)}") from cause
+
+
+def _described(cause: Exception) -> str:
+    """What is wrong, and where, not the text: PyYAML quotes a piece, maybe a password."""
+    if not isinstance(cause, yaml.MarkedYAMLError):
+        return " ".join(str(cause).split())
+    mark = cause.problem_mark or cause.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return ", ".join(part for part in (cause.context, cause.problem, place) if part)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.errors import Changed
 from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
+from storage.place.address import shown
 from storage.place.find_place import find_place
 from storage.place.object_cache import ObjectCache
 from storage.place.place import Place
@@ -46,8 +47,8 @@ class NamedStores:
         found, wanted = self._request(store), self.digest(store)
         if found != wanted:
             raise Changed(
-                f"{store} was replaced while this command ran: found the store {found}, wanted "
-                f"{wanted}: run the command again for students of the new one"
+                f"{shown(store)} was replaced while this command ran: found the store {found}, "
+                f"wanted {wanted}: run the command again for students of the new one"
             )
 
     def _request(self, store: str) -> str:

@@ -17,6 +17,7 @@ from pipeline.settings.yaml_tree import parse_yaml
 from pipeline.sweep.grid import Axis, SweepGrid
 from pipeline.systems import differences, student_name
 from stages.student.settings import StudentSettings
+from storage.place.address import shown
 
 BRANCH = "student."  # of the settings: what a sweep may vary
 SEEDS = Axis("student.training.seed", "", "--seeds")
@@ -50,7 +51,7 @@ def repeat_command(student: StudentSettings, default: StudentSettings) -> str:
 
 
 def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return shown(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _settings_of(job: Job, grid: SweepGrid) -> Iterator[StudentSettings]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from stages.student.settings import StudentSettings, with_defaults
 from storage.files.fingerprint import canonical_json
+from storage.place.address import shown
 
 FIRST = ("k", "hard_weight")  # in every table
 SEED = "training.seed"
@@ -39,7 +40,7 @@ def without_seed(student: StudentSettings) -> str:
 
 def _counted(student: StudentSettings) -> dict[str, Any]:
     """The settings that count; the store by its name, which is what a sweep varies."""
-    named = {"store": student.store} if student.hard_weight < 1 else {}
+    named = {"store": student.store and shown(student.store)} if student.hard_weight < 1 else {}
     return {**with_defaults(student.identity()), **named}
 
 

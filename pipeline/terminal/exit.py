@@ -14,6 +14,7 @@ from stages.training.interrupts import Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 from storage.files.full_disk import DISK_FULL
+from storage.place.address import without_secrets
 
 UNDER_TORCHRUN = ("student", "ensemble")
 
@@ -65,5 +66,5 @@ def _system_error(error: OSError) -> str:
 def fail(message: str, *, code: int) -> None:
     """Print a message to stderr and end the process; under torchrun rank 0 alone prints."""
     if own_number() == 0:
-        click.echo(plain_text(f"essence: {message}"), err=True)
+        click.echo(plain_text(f"essence: {without_secrets(message)}"), err=True)
     leave(code)

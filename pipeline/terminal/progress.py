@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline.terminal.plain_text import plain_text
+from storage.place.address import without_secrets
 
 LOG_SECONDS = 30.0  # a log gets a line this often
 WORTH_A_LINE_SECONDS = 3.0
@@ -101,7 +102,7 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """One line on stderr."""
-        print(plain_text(text), file=sys.stderr, flush=True)
+        print(plain_text(without_secrets(text)), file=sys.stderr, flush=True)
 
 
 def _columns() -> tuple[BarColumn | TextColumn | TimeRemainingColumn, ...]:

@@ -39,11 +39,11 @@ class CachedRanges(threading.local):
     """
 
     def __init__(self, url: str, cache: ObjectCache, known: Records) -> None:
+        self._open: OrderedDict[str, int] = OrderedDict()  # before a URL is refused: see __del__
         self._server = RemoteRanges(url)
         self.name = self._server.name
         self._cache = cache
         self._known = known
-        self._open: OrderedDict[str, int] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return cached_ranges, (self._server.url, self._cache.folder, self._cache.max_bytes)

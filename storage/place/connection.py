@@ -34,7 +34,7 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
     # Imported here: it takes longer than opening a store on disk.
     from fsspec.core import url_to_fs
 
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     try:
         if scheme in ("ssh", "sftp"):
             system, folder = _ssh(url)
@@ -45,8 +45,11 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
         package = PACKAGES.get(scheme)
         hint = f" ('pip install {package}')" if package else ""
         raise StoreError(f"{shown} cannot be read here: {cause}{hint}") from cause
-    except ValueError as cause:
-        raise StoreError(f"{shown} cannot be read: {cause}") from cause
+    except ValueError as cause:  # it may quote a part of the URL
+        raise StoreError(
+            f"{shown} cannot be read: no package reads {scheme}:// here, or its host, port or "
+            "password has characters that must be written as %XX (/ is %2F, @ is %40)"
+        ) from cause
     except StoreError:
         raise
     except Exception as cause:  # every backend of fsspec has its own errors

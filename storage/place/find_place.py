@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from storage.errors import StoreError
+from storage.place.address import shown
 from storage.place.cached_ranges import CachedRanges
 from storage.place.local_folder import LocalFolder
 from storage.place.object_cache import ObjectCache
@@ -42,5 +43,5 @@ def local_path(place: Path | str) -> Path | None:
         return None
     parts = urlsplit(place)
     if parts.netloc not in ("", "localhost"):
-        raise StoreError(f"{place} names another machine: write file:///folder/train.zarr")
+        raise StoreError(f"{shown(place)} names another machine: write file:///folder/train.zarr")
     return Path(url2pathname(parts.path))

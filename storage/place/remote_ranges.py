@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
 from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
+from storage.place.address import shown
 from storage.place.byte_ranges import ByteRange
 from storage.place.connection import connect
 
@@ -52,7 +53,7 @@ class RemoteRanges(threading.local):
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self.name = re.sub(r"://[^/@]*@", "://***@", self.url)
+        self.name = shown(self.url)
         self._connection: tuple[int, Any, str] = (0, None, "")
         if "::" in url or re.match(r"https?://[^?#]*[?#]", url):
             raise StoreError(
