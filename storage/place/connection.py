@@ -13,9 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from storage.errors import StoreError, StoreUnreachable
+from storage.place import outage
+from storage.place.outage import described
 
 IDENTITY = {"Accept-Encoding": "identity"}  # ranges of the object, not of a gzip of it
 CONNECT_SECONDS = 30
+KEPT = ("ssh", "sftp")  # whose connections are kept; others make one for each request
 PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 PACKAGES |= {"ssh": "sshfs", "sftp": "sshfs"}
 
@@ -36,7 +39,7 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
 
     scheme = url.partition("://")[0]
     try:
-        if scheme in ("ssh", "sftp"):
+        if scheme in KEPT:
             system, folder = _ssh(url)
         else:
             options = _http_options() if scheme in ("http", "https") else {}
@@ -54,25 +57,40 @@ def connect(url: str, *, shown: str) -> tuple[Any, str]:
         raise
     except Exception as cause:  # every backend of fsspec has its own errors
         raise StoreUnreachable(
-            f"{shown} cannot be reached ({_words(cause)}): is the address right, the server up, "
+            f"{shown} cannot be reached ({described(cause)}): is the address right, the server up, "
             "its key in known_hosts (for ssh: 'ssh HOST' once), and may you read it?"
         ) from cause
     return system, str(folder).rstrip("/")
 
 
-def _words(cause: Exception) -> str:
-    """The error without its URL, which may contain a password."""
-    return getattr(cause, "strerror", None) or type(cause).__name__
+def forget(url: str) -> bool:
+    """Make a new connection next time. False where none is kept."""
+    parts = url.partition("://")
+    if parts[0] not in KEPT:
+        return False
+    with _lock:
+        _shared.pop((os.getpid(), urlsplit(url).netloc), None)
+    return True
 
 
 def _http_options() -> dict[str, Any]:
     """Options of fsspec's HTTP file system."""
+    from aiohttp import ClientTimeout
+
     from storage.place.http_answer import ShortAnswer
 
+    # No limit on the whole: a large object over a slow link takes what it takes.
+    patience = ClientTimeout(
+        total=None, sock_connect=CONNECT_SECONDS, sock_read=outage.SILENCE_SECONDS
+    )
     return {
         "headers": IDENTITY,
         "allow_redirects": False,
-        "client_kwargs": {"response_class": ShortAnswer, "auto_decompress": False},
+        "client_kwargs": {
+            "response_class": ShortAnswer,
+            "auto_decompress": False,
+            "timeout": patience,
+        },
     }
 
 

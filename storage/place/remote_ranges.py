@@ -1,25 +1,24 @@
 """RemoteRanges: byte ranges of objects behind a URL, requested together, through fsspec.
 
 Every thread and every process has its own connection, so that a fork shares none. Requests with
-an error that may pass are repeated; any other one becomes an error with the URL, without password.
+an error that may pass are repeated (outage.py); any other one becomes an error with the URL, as
+address.py shows it.
 """
 
 import os
 import re
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from storage.errors import StoreCorrupt, StoreError, StoreUnreachable
-from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
 from storage.place.address import shown
 from storage.place.byte_ranges import ByteRange
-from storage.place.connection import connect
+from storage.place.connection import connect, forget
+from storage.place.outage import Outage, described, may_pass, status_of
 
 GONE = 410  # HTTP: as 404, which fsspec names itself
 PAST_THE_END = 416
-PASSING_STATUS = {408, 425, 429}  # of those from 400 to 499
 
 
 class Ranges(Protocol):
@@ -76,45 +75,55 @@ class RemoteRanges(threading.local):
     def find_ranges(self, wanted: Sequence[ByteRange]) -> list[bytes | None]:
         """See `Ranges`. Only requests that failed are repeated."""
         given: dict[ByteRange, bytes | None] = {}
-        left = list(dict.fromkeys(wanted))
-        for attempt in range(ATTEMPTS):
-            if not left:
-                break
-            if attempt:
-                time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
-            again = []
+        left, outage = list(dict.fromkeys(wanted)), Outage(self.url)
+        while left:
+            failed: dict[ByteRange, Exception] = {}
             for asked, answer in zip(left, self._request(left), strict=True):
                 if not isinstance(answer, Exception):
                     given[asked] = bytes(answer)
-                elif _may_pass(answer) and attempt + 1 < ATTEMPTS:
-                    again.append(asked)
+                elif may_pass(answer):
+                    failed[asked] = answer
                 else:
                     given[asked] = self._judge(asked, answer)
-            left = again
+            if len(failed) < len(left):
+                outage.answered()
+            left = list(failed)
+            if failed and not outage.wait(next(iter(failed.values()))):
+                for asked, cause in failed.items():
+                    self._judge(asked, cause, seconds=outage.seconds)
         return [given[asked] for asked in wanted]
 
     def _request(self, wanted: Sequence[ByteRange]) -> Sequence[Any]:
         """Bytes or an exception for each, all requested at once."""
-        system, folder = self._connect()
+        try:
+            system, folder = self._connect()
+        except StoreUnreachable as cause:
+            return [cause] * len(wanted)
         names = [f"{folder}/{asked.name}" for asked in wanted]
         starts, stops = [asked.start for asked in wanted], [asked.stop for asked in wanted]
         try:
-            return list(system.cat_ranges(names, starts, stops, on_error="return"))
-        except Exception as cause:  # every backend of fsspec has its own errors
-            raise StoreUnreachable(f"{self.name} cannot be read ({_told(cause)})") from cause
+            answers = list(system.cat_ranges(names, starts, stops, on_error="return"))
+        except Exception as cause:  # noqa: BLE001  every backend of fsspec has its own errors
+            answers = [cause] * len(wanted)
+        if any(isinstance(answer, Exception) and may_pass(answer) for answer in answers):
+            self._disconnect()
+        return answers
 
-    def _judge(self, asked: ByteRange, cause: Exception) -> bytes | None:
+    def _judge(self, asked: ByteRange, cause: Exception, *, seconds: float = 0) -> bytes | None:
         """What a lasting error means: no such bytes, no such object, or no access at all."""
-        status, where = _status(cause), f"{self.name}/{asked.name}"
+        status, where = status_of(cause), f"{self.name}/{asked.name}"
         if status == PAST_THE_END:
             return b""
         if status == GONE or isinstance(cause, FileNotFoundError):
             return None
         if isinstance(cause, MemoryError):
             raise StoreError(f"{where} is larger than the memory that is free") from cause
+        if isinstance(cause, StoreUnreachable):  # of `connect`
+            raise cause
+        tried = f", for {seconds:.0f} s" if seconds >= 1 else ""
         raise StoreUnreachable(
-            f"{where} cannot be read ({_told(cause)}): is the address right, the server up, and "
-            "may you read it?"
+            f"{where} cannot be read ({described(cause)}{tried}): is the address right, the server "
+            "up, and may you read it?"
         ) from cause
 
     def _refuse_odd(self, asked: ByteRange, raw: bytes | None) -> bytes:
@@ -139,25 +148,7 @@ class RemoteRanges(threading.local):
         self._connection = os.getpid(), system, folder
         return system, folder
 
-
-def _status(cause: Exception) -> int | None:
-    """The HTTP status: aiohttp's errors have one; s3fs wraps botocore's, which have one."""
-    response = getattr(cause.__cause__, "response", None)
-    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    status = getattr(cause, "status", metadata.get("HTTPStatusCode"))
-    return status if isinstance(status, int) else None
-
-
-def _may_pass(cause: Exception) -> bool:
-    status = _status(cause)
-    if status is not None:
-        return not 400 <= status < 500 or status in PASSING_STATUS
-    return not isinstance(cause, FileNotFoundError | PermissionError | MemoryError)
-
-
-def _told(cause: Exception) -> str:
-    """The error without a URL: there may be a password in it."""
-    status = _status(cause)
-    if status is not None:
-        return f"status {status}"
-    return getattr(cause, "strerror", None) or type(cause).__name__
+    def _disconnect(self) -> None:
+        """Where a connection is kept, make a new one: the server may have been restarted."""
+        if forget(self.url):
+            self._connection = (0, None, "")

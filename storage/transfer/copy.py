@@ -28,6 +28,7 @@ from storage.transfer.source import Source
 from storage.transfer.target import Target
 
 NUM_THREADS = 8
+END_SECONDS = 2.0  # in which a thread ends that is told to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,8 @@ def _move_all(
                 yield event
     finally:
         stop.set()
-        for thread in threads:
-            thread.join()
+        for thread in threads:  # one that waits for its server writes nothing any more
+            thread.join(END_SECONDS)
 
 
 class _Stopped(BaseException):

@@ -7,7 +7,6 @@ is renamed. What was sent is compared by size, or read back where that is asked 
 import hashlib
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -17,11 +16,11 @@ from urllib.parse import urlsplit
 from storage.contents.manifest import read_head
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
-from storage.files.object_file import ATTEMPTS, PAUSE_SECONDS
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name
-from storage.place.connection import connect
+from storage.place.connection import connect, forget
 from storage.place.find_place import find_place
+from storage.place.outage import Outage, described
 
 APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 T = TypeVar("T")
@@ -143,21 +142,25 @@ class RemoteTarget:
         Raises:
             StoreUnreachable: when it cannot be done.
         """
-        for attempts_left in reversed(range(ATTEMPTS)):
+        outage = Outage(self._url)
+        while True:
             try:
-                return act(*self._link())
-            except (StoreError, FileNotFoundError):
+                done = act(*self._link())
+            except FileNotFoundError:
                 raise
             except Exception as cause:  # every backend of fsspec has its own errors
-                if attempts_left and not isinstance(cause, PermissionError):
-                    time.sleep(PAUSE_SECONDS * 2 ** (ATTEMPTS - attempts_left - 1))
+                if outage.wait(cause):
+                    if forget(self._url):
+                        self._links = threading.local()
                     continue
-                words = getattr(cause, "strerror", None) or type(cause).__name__
+                if isinstance(cause, StoreError):
+                    raise
                 raise StoreUnreachable(
-                    f"{self._place.where(name)} cannot be written ({words}): may you write there, "
-                    "and is there room? The same command goes on"
+                    f"{self._place.where(name)} cannot be written ({described(cause)}): may you "
+                    "write there, and is there room? The same command goes on"
                 ) from cause
-        raise AssertionError("the last attempt returns or raises")
+            outage.answered()
+            return done
 
     def _link(self) -> tuple[Any, str]:
         if not hasattr(self._links, "connection"):

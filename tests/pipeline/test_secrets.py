@@ -8,10 +8,9 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from storage.place import remote_ranges
 from tests.support.makers.kaldi import make_kaldi_directory
 from tests.support.makers.pipeline import TINY, essence
-from tests.support.servers.remote import http_server, read_objects
+from tests.support.servers.remote import http_server, read_objects, shorten_outages
 
 SECRET = "s3cr3t"
 USER = f"me:{SECRET}%2Fx%40y"  # as it is written in a URL that works
@@ -30,7 +29,7 @@ SMALL = {"kind": "tdnn", "hidden": 8, "layers": 1}
 
 @pytest.fixture(autouse=True)
 def short_outages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,12 @@ from pipeline.job import Job
 from pipeline.settings.read import read_settings
 from stages.contract.progress import SilentProgress
 from storage.errors import StoreError, StorePartial, StoreUnreachable
-from storage.place import remote_ranges
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
 from tests.support.makers.parts import split
 from tests.support.makers.pipeline import TINY
 from tests.support.makers.transfer import copy
-from tests.support.servers.remote import http_server, read_objects
+from tests.support.servers.remote import http_server, read_objects, shorten_outages
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 pytest.importorskip("aiohttp", reason="pip install aiohttp")
@@ -76,7 +75,7 @@ def bare(labelled: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 def has_teacher(directory: Path) -> bool:

@@ -18,14 +18,13 @@ import pytest
 
 from storage.errors import StoreCorrupt, StoreUnreachable
 from storage.format.records import HEAD
-from storage.place import remote_ranges
 from storage.place.find_place import find_place
 from storage.place.object_cache import ObjectCache
 from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
 from tests.support.makers.transfer import make_store
 from tests.support.paths import ROOT
-from tests.support.servers.remote import ObjectServer, http_server, read_objects
+from tests.support.servers.remote import ObjectServer, http_server, read_objects, shorten_outages
 
 MIB = 1 << 20
 pytestmark = pytest.mark.skipif(
@@ -55,7 +54,7 @@ def server(folder: Path) -> Iterator[ObjectServer]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 def open_far(

@@ -11,14 +11,14 @@ import pytest
 
 from storage.errors import StoreCorrupt, StoreError
 from storage.format.records import Records, record_of
-from storage.place import byte_ranges, local_folder, remote_folder, remote_ranges
+from storage.place import byte_ranges, local_folder, remote_folder
 from storage.place.byte_ranges import ByteRange
 from storage.place.cached_ranges import CachedRanges
 from storage.place.find_place import find_place, local_path
 from storage.place.object_cache import ObjectCache
 from storage.place.place import Place
 from storage.place.remote_folder import RemoteFolder
-from tests.support.servers.remote import http_server
+from tests.support.servers.remote import http_server, shorten_outages
 
 CONTENTS = {
     "HEAD": b"0123456789\n",
@@ -32,7 +32,7 @@ RECORDS: Records = {name: record_of(content) for name, content in CONTENTS.items
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
     monkeypatch.setattr(byte_ranges, "REQUEST_BYTES", 3000)
     monkeypatch.setattr("storage.place.remote_check.REQUEST_BYTES", 3000)
     for module in (local_folder, remote_folder):

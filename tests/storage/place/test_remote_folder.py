@@ -18,7 +18,6 @@ from storage.care.verify import plan_verify, verify_store
 from storage.contents.object_check import Subset
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMismatch
 from storage.errors import StoreUnreachable as Unreachable
-from storage.place import remote_ranges
 from storage.place.find_place import find_place
 from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
@@ -33,6 +32,7 @@ from tests.support.servers.remote import (
     counted_server,
     http_server,
     read_objects,
+    shorten_outages,
 )
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250, 80, 0, 300)
@@ -60,7 +60,7 @@ def here(folder: Path) -> SoftLabelStore:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 def assert_same(found: SoftLabels, wanted: SoftLabels) -> None:
@@ -210,9 +210,7 @@ class RemoteReading(Reading):
         server.failures = [503] * 100
         with pytest.raises(Unreachable, match=f"{server.url}/ids_0/.*status 503"):
             store.read(range(9), k=8)
-        assert len(server.asked) == remote_ranges.ATTEMPTS * len(
-            {name for name, *_ in server.asked}
-        )
+        assert len(server.asked) > 3 * len({name for name, *_ in server.asked})
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_refusals_are_not_retried(self, server: ObjectServer, status: int) -> None:

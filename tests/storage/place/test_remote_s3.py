@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from storage.errors import StoreCorrupt, StoreIncomplete
-from storage.place import remote_ranges
 from storage.read.reader import SoftLabelStore, open_store
 from tests.support.makers.store import fill_store, make_about
 from tests.support.servers.processes import run_processes
+from tests.support.servers.remote import shorten_outages
 from tests.support.servers.servers import s3_server
 
 LENGTHS = (70, 0, 190, 33, 400, 1, 250)
@@ -38,7 +38,7 @@ def bucket(folder: Path) -> Iterator[Any]:
     import s3fs
 
     with s3_server("shelf"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+        shorten_outages(patch)
         files = s3fs.S3FileSystem()
         files.put(str(folder), "shelf/deep/a.zarr", recursive=True)
         yield files

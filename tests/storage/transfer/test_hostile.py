@@ -19,11 +19,10 @@ import pytest
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
 from storage.files.fingerprint import canonical_json
 from storage.format.records import HEAD, manifest_name, record_of
-from storage.place import remote_ranges
 from storage.transfer.source import open_source
 from tests.support.makers.transfer import copy, files_of, make_store, same_store
 from tests.support.paths import ROOT
-from tests.support.servers.remote import served
+from tests.support.servers.remote import served, shorten_outages
 
 GIB = 1 << 30
 LIMIT = 1 * GIB  # of address space, where something endless comes
@@ -116,7 +115,7 @@ def stranger(store: Path) -> Iterator[Stranger]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 def test_honest_server_is_pulled_from(stranger: Stranger, store: Path, tmp_path: Path) -> None:

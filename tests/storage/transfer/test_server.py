@@ -26,15 +26,14 @@ from storage.errors import (
 from storage.format.partial_copy import UNFINISHED, PartialCopy
 from storage.format.records import HEAD
 from storage.place import connection as remote_connection
-from storage.place import remote_ranges
 from storage.read.reader import open_store
-from storage.transfer import remote_target
 from storage.transfer.plan import Selection
 from storage.transfer.remote_target import RemoteTarget
 from storage.transfer.source import open_source
 from storage.transfer.stores import find_stores
 from tests.support.makers.transfer import copy, make_store, same_store
 from tests.support.paths import ROOT
+from tests.support.servers.remote import shorten_outages
 from tests.support.servers.servers import link, nginx, s3_server, sshd
 
 K4 = Selection(ks=(4,))
@@ -65,8 +64,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_ranges, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(remote_target, "PAUSE_SECONDS", 0)
+    shorten_outages(monkeypatch)
 
 
 class Sharing:

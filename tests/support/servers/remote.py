@@ -1,6 +1,7 @@
 """Servers that objects of a store lie on: a folder, a counting server in memory, HTTP."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,10 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import fsspec
+import pytest
 from fsspec import AbstractFileSystem
+
+from storage.place import outage
 
 Objects = dict[str, bytes]
 
@@ -50,6 +54,8 @@ class ObjectServer:
         self.objects: Objects = {}
         self.asked: list[tuple[str, int, int]] = []
         self.failures: list[int] = []  # HTTP statuses of the next requests
+        self.headers: dict[str, str] = {}  # of answers that are failures
+        self.down_until = 0.0  # on time.monotonic: status 503 before
         self.knows_ranges = True
         self.waves: Waves | None = None
 
@@ -61,6 +67,8 @@ class ObjectServer:
         self.asked.append((name, start, stop))
         if self.waves is not None and not self.waves.wait():
             return 403, b"<html>not together</html>"
+        if time.monotonic() < self.down_until:
+            return 503, b"<html>down</html>"
         if self.failures:
             return self.failures.pop(0), b"<html>sorry</html>"
         if name not in self.objects:
@@ -148,6 +156,8 @@ def http_server() -> Iterator[ObjectServer]:
             status, content = server.give(name, int(found[1]), int(found[2]) + 1)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            for key, value in server.headers.items() if status >= 400 else ():
+                self.send_header(key, value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -176,3 +186,10 @@ def served(
         finally:
             server.shutdown()
             thread.join()
+
+
+def shorten_outages(patch: pytest.MonkeyPatch, *, seconds: float = 0.1) -> None:
+    """Wait for a server for a fraction of a second, not a minute; all pauses in proportion."""
+    share = seconds / outage.OUTAGE_SECONDS
+    for name in ("OUTAGE", "FIRST_PAUSE", "LONGEST_PAUSE"):
+        patch.setattr(outage, f"{name}_SECONDS", getattr(outage, f"{name}_SECONDS") * share)
