@@ -1,6 +1,6 @@
 """Systems: what can be evaluated, and its name in tables and report."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -65,14 +65,15 @@ def students_of(job: Job) -> Iterator[System]:
             name = f"{name} [{recipe.fingerprint[:6]}]"
         taken.add(name)
         group = group_of(recipe)
-        group_name = student_name(_with_one_seed(settings, default), default)
-        if not job.settings.report.pool_ensembles:
-            group_name += elsewhere
+        suffix = "" if job.settings.report.pool_ensembles else elsewhere
+        group_name = student_name(_with_one_seed(settings, default), default) + suffix
         yield replace(
             _one_model(job, recipe, kind="student", name=name, facts=_facts(settings)),
             teacher=recipe.inputs.get("teacher"),
             group=group,
             group_name=given.get(group) or group_name,
+            curve=_curve(recipe, default, group_of=group_of),
+            curve_name=_curve_name(recipe, default) + suffix,
         )
 
 
@@ -99,6 +100,8 @@ def fully_transcribed_of(job: Job) -> Iterator[System]:
             full_corpus=recipe.inputs["corpus"],
             group=_group(recipe, default),
             group_name=f"{group_name}, all speech",
+            curve=_curve(recipe, default, group_of=partial(_group, default=default)),
+            curve_name=f"{_curve_name(recipe, default)}, all speech",
         )
 
 
@@ -123,6 +126,23 @@ def _group(recipe: Recipe, default: dict[str, Any], *, are_pooled: bool = False)
     left_out = {"teacher", "labels"} if are_pooled else set()
     inputs = {key: value for key, value in recipe.inputs.items() if key not in left_out}
     return fingerprint({"settings": settings, "inputs": inputs})
+
+
+def _curve(recipe: Recipe, default: dict[str, Any], *, group_of: Callable[[Recipe], str]) -> str:
+    """The same for students on a trunk that differ in seed and length; empty for others."""
+    if recipe.settings["training"]["schedule"] != "trunk":
+        return ""
+    return group_of(replace(recipe, settings=_of_usual_length(recipe.settings, default)))
+
+
+def _curve_name(recipe: Recipe, default: dict[str, Any]) -> str:
+    same = _of_usual_length(_with_one_seed(settings_of(recipe), default), default)
+    return student_name(same, default)
+
+
+def _of_usual_length(student: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    epochs = default["training"]["epochs"]
+    return {**student, "training": {**student["training"], "epochs": epochs}}
 
 
 def _with_one_seed(student: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +207,7 @@ def _named(key: str, value: Any) -> str:
 
 def _facts(student: dict[str, Any]) -> SystemFacts:
     """What the report shows of a student's settings."""
+    training = student["training"]
     return SystemFacts(
         architecture=describe_architecture(student["architecture"]),
         seed=student["training"]["seed"],
@@ -195,5 +216,6 @@ def _facts(student: dict[str, Any]) -> SystemFacts:
         tail=student.get("tail"),
         temperature=student.get("temperature"),
         has_given_labels="labels" not in student,  # a recipe has them if they are others
+        epochs=training["epochs"] if training["schedule"] == "trunk" else None,
         right_context=right_context_of(student["architecture"]),
     )

@@ -28,6 +28,7 @@ class SystemFacts:
     tail: str | None = None
     temperature: float | None = None
     has_given_labels: bool = True  # its hard labels are the corpus's, not the ensemble's
+    epochs: int | None = None  # of a student on a trunk: its length
     right_context: float | None = None  # rows that it sees ahead; infinite: all of the utterance
 
 
@@ -48,6 +49,8 @@ class System:
     # Trained on the corpus whose fingerprint this is: the same speech, all of it transcribed.
     full_corpus: str = ""
     group_name: str = ""  # its name, with no seed in it
+    curve: str = ""  # the same for students on one trunk schedule that differ in seed and length
+    curve_name: str = ""  # its name, with neither in it
 
     @property
     def is_fully_transcribed(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from stages.report.accounts import ACCOUNT_COLUMNS, accounts_of, labelled_share
 from stages.report.column import Table, make_table
 from stages.report.columns import columns_on
 from stages.report.costs import count_teacher_passes
@@ -16,6 +17,7 @@ from stages.report.data_files import DATA_FILES
 from stages.report.drawing import house_style, to_png
 from stages.report.example import Example, read_example
 from stages.report.figures.calibration_figure import draw_calibration
+from stages.report.figures.curve_figure import draw_curves
 from stages.report.figures.difference_figure import MOST_ROWS, draw_differences
 from stages.report.figures.fidelity_figure import draw_fidelity, draw_gradients
 from stages.report.figures.kept_mass_figure import draw_kept_mass
@@ -50,6 +52,7 @@ PICTURES = (
     "differences.png",
     "word-errors.png",
     "pareto.png",
+    "curves.png",
     "calibration.png",
     "fidelity.png",
     "gradients.png",
@@ -77,7 +80,10 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
         BadInput: if systems were not evaluated on the same utterances.
     """
     comparisons = compare(
-        group_results(inputs.results), samples=settings.bootstrap_samples, seed=settings.seed
+        group_results(inputs.results),
+        samples=settings.bootstrap_samples,
+        seed=settings.seed,
+        labelled_share=labelled_share(inputs.corpus),
     )
     chosen = comparisons.chosen
     example = read_example(inputs, settings, student=chosen.first if chosen else None)
@@ -102,6 +108,9 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
             example=example,
             corpus=inputs.corpus,
             teacher=inputs.teacher,
+            accounts=make_table(
+                ACCOUNT_COLUMNS, accounts_of(comparisons, histories, inputs.corpus)
+            ),
             passes=count_teacher_passes(comparisons, histories),
             made=inputs.made,
             program=inputs.program,
@@ -160,6 +169,7 @@ def _draw(
             "differences.png": draw_differences(comparisons),
             "word-errors.png": draw_ranks(comparisons),
             "pareto.png": draw_pareto(comparisons, inputs.audit_of("train")),
+            "curves.png": draw_curves(comparisons, labelled_share=labelled_share(inputs.corpus)),
             "calibration.png": draw_calibration(comparisons),
             "fidelity.png": draw_fidelity(comparisons),
             "gradients.png": draw_gradients(comparisons),

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from stages.contract.results import SplitResult
 from stages.report.ranking import word_error_rate
 from stages.report.statistics.bootstrap import Bootstrap, Difference, Interval, PooledErrors
+from stages.report.statistics.curves import curves_of, equally_long
 from stages.report.statistics.groups import (
     SystemGroup,
     baseline_of,
@@ -54,6 +56,7 @@ class Comparisons:
     """All comparisons, by the key of the group; groups that cannot be compared are missing.
 
     `system_intervals` maps the fingerprint of a system, one seed of a group, to its interval.
+    `to_equally_long` compares groups on a trunk with hard labels after as many steps.
     `holm_to_hard` has the p-values of the bootstrap vs. hard labels after Holm's correction; its
     family are all groups on soft labels that have a baseline. `recoveries` exist if students on
     hard labels of all speech were evaluated. `chosen` is the group on soft labels that is best on
@@ -65,6 +68,7 @@ class Comparisons:
     system_intervals: Mapping[str, Interval] = field(default_factory=dict)
     to_hard: Mapping[str, Comparison] = field(default_factory=dict)
     to_ensemble: Mapping[str, Comparison] = field(default_factory=dict)
+    to_equally_long: Mapping[str, Comparison] = field(default_factory=dict)
     holm_to_hard: Mapping[str, float] = field(default_factory=dict)
     recoveries: Mapping[str, Recovery] = field(default_factory=dict)
     chosen: SystemGroup | None = None
@@ -84,8 +88,12 @@ class Comparisons:
         return best_on_dev(of_role(self.groups, "ensemble"))
 
 
-def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Comparisons:
+def compare(
+    groups: Sequence[SystemGroup], *, samples: int, seed: int, labelled_share: float = 1.0
+) -> Comparisons:
     """The interval of each group, and its differences vs. baseline and ensemble.
+
+    `labelled_share` of the training frames are in an epoch of students on hard labels.
 
     Raises:
         BadInput: if systems were not evaluated on the same utterances.
@@ -103,6 +111,9 @@ def compare(groups: Sequence[SystemGroup], *, samples: int, seed: int) -> Compar
         system_intervals=dict(comparer.system_intervals()),
         to_hard=to_hard,
         to_ensemble=dict(comparer.against(lambda _: best_on_dev(of_role(scored, "ensemble")))),
+        to_equally_long=dict(
+            comparer.against(partial(_equally_long, scored, labelled_share=labelled_share))
+        ),
         holm_to_hard=holm(
             {
                 key: found.difference.p
@@ -125,6 +136,15 @@ def _hard_rival(
     """The baseline of the same architecture; for members and ensemble, of the chosen group's."""
     own = group if group.first.system.kind == "student" else chosen
     return baseline_of(own, groups) if own else None
+
+
+def _equally_long(
+    groups: Sequence[SystemGroup], group: SystemGroup, *, labelled_share: float
+) -> SystemGroup | None:
+    """The baseline on a trunk after as many steps; None for groups on no curve."""
+    if group.role != "soft-label student" or not group.first.system.curve:
+        return None
+    return equally_long(group, curves_of(groups), labelled_share=labelled_share)
 
 
 def _comparable(groups: Sequence[SystemGroup]) -> list[SystemGroup]:
