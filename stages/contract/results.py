@@ -12,7 +12,7 @@ from storage.care.store_audit import StoreAudit
 
 SystemKind = Literal["member", "ensemble", "student"]
 # Raise one when its class, or what is measured for it, changes: then systems are measured again.
-RESULT_FORMAT = 4  # Evaluation, in result.json
+RESULT_FORMAT = 5  # Evaluation, in result.json
 SPEED_FILE = "speed.json"  # Speed
 QUALITY_FORMAT = 2  # FrameQuality, in frames.json; 2 keeps small posteriors of archived members
 
@@ -85,6 +85,8 @@ class UtteranceResult(Settings):
     reference: str
     hypothesis: str
     words: WordErrors
+    # Of each word of the hypothesis (stages/evaluate/word_confidence.py); None: unknown.
+    confidences: tuple[float, ...] | None = None
 
 
 class FrameErrors(Settings):

@@ -10,6 +10,7 @@ from stages.acoustic.lang.graph import read_words
 from stages.acoustic.lang.lang_folder import read_lang_folder
 from stages.acoustic.lang.phones import phones_of
 from stages.acoustic.lang.priors import log_priors
+from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.progress import Progress
 from stages.contract.results import Evaluation, System
 from stages.evaluate.decode import decoding_pool
@@ -17,6 +18,7 @@ from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
 from stages.evaluate.tune import describe_edges, search
+from stages.evaluate.word_confidence import WordConfidence
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
@@ -59,7 +61,9 @@ def evaluate_system(
         )
         pool = stack.enter_context(decoding_pool(graph_directory, processes=settings.processes))
         words = read_words(graph_directory)
-        phones = phones_of(read_lang_folder(corpus_directory / "lang"))
+        lang = read_lang_folder(corpus_directory / "lang")
+        phones = phones_of(lang)
+        confidence = WordConfidence(log_prior_C, Spellings.of(lang))
         ready = {}
         for split, corpus in corpora.items():
             path, tally, phone_tally = write_likelihoods(
@@ -71,6 +75,7 @@ def evaluate_system(
                 likelihoods=path,
                 tally=tally,
                 phone_tally=phone_tally,
+                confidence=confidence,
                 pool=pool,
                 words=words,
                 settings=settings,

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from stages.acoustic.lang.beam_search import BestPath, SearchLimits
 from stages.contract.progress import Progress
 from stages.contract.results import SplitResult, UtteranceResult, WordErrors
@@ -14,6 +16,7 @@ from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
+from stages.evaluate.word_confidence import WordConfidence
 from storage.corpus.corpus_file import CorpusFile, Utterance
 
 
@@ -40,6 +43,7 @@ class SplitDecoder:
     likelihoods: Path
     tally: FrameTally
     phone_tally: PhoneTally
+    confidence: WordConfidence
     pool: DecodingPool
     words: Sequence[str]
     settings: EvaluateSettings
@@ -88,10 +92,14 @@ class SplitDecoder:
         )
 
     def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:
-        hypothesis = " ".join(self.words[word] for word in path.words)
-        return score_utterance(
-            row.id, speaker=row.speaker, reference=row.transcript, hypothesis=hypothesis
+        words = [self.words[word] for word in path.words]
+        scored = score_utterance(
+            row.id, speaker=row.speaker, reference=row.transcript, hypothesis=" ".join(words)
         )
+        loglike_TC = np.load(self.likelihoods, mmap_mode="r")
+        rows_TC = loglike_TC[row.first_frame : row.first_frame + row.num_frames]
+        confidences = self.confidence.along(words, path.classes, rows_TC)
+        return scored.model_copy(update={"confidences": confidences})
 
     def _jobs(self, point: Point) -> list[DecodeJob]:
         limits = SearchLimits(

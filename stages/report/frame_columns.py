@@ -1,8 +1,15 @@
 """Columns of what is measured frame by frame: errors, calibration, fidelity, speed."""
 
 from stages.report.column import Column, column
-from stages.report.formats import fixed, percent
-from stages.report.frame_means import agreement, divergence, expected_error, real_time_factor
+from stages.report.formats import MINUS, fixed, percent
+from stages.report.frame_means import (
+    agreement,
+    divergence,
+    expected_error,
+    real_time_factor,
+    word_calibration_error,
+    word_nce,
+)
 from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, TERMINAL
 from stages.report.rows import Row
 from stages.report.statistics.groups import mean_known
@@ -46,6 +53,25 @@ FRAME_COLUMNS: tuple[Column[Row], ...] = (
         value=lambda row: expected_error(row.group),
         shown=percent,
         lowest_is_best=True,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "word_nce_test",
+        title="NCE",
+        unit="words of test",
+        value=lambda row: word_nce(row.group),
+        shown=lambda value: f"{value:.3f}".replace("-", MINUS),
+        is_optional=True,
+        on=(GROUPS, RESULTS, FRAMES),
+    ),
+    column(
+        "word_calibration_error_test",
+        title="ECE",
+        unit="words of test, %",
+        value=lambda row: word_calibration_error(row.group),
+        shown=percent,
+        lowest_is_best=True,
+        is_optional=True,
         on=(GROUPS, RESULTS, FRAMES),
     ),
     column(

@@ -1,7 +1,15 @@
 """Frame metrics of a group: means over its seeds, None if a seed was not measured."""
 
-from stages.contract.results import Fidelity, GradientMatch, ReliabilityBin
+from collections.abc import Callable, Sequence
+
+from stages.contract.results import Fidelity, GradientMatch, ReliabilityBin, SplitResult
 from stages.report.statistics.groups import SystemGroup, mean_known
+from stages.report.statistics.word_confidence import (
+    Judged,
+    calibration_error,
+    judged_words,
+    normalised_cross_entropy,
+)
 
 
 def fidelities(group: SystemGroup) -> list[Fidelity]:
@@ -82,3 +90,20 @@ def _mean_match(matches: list[GradientMatch]) -> GradientMatch:
         overall=sum(match.overall for match in matches) / len(matches),
         mean=sum(match.mean for match in matches) / len(matches),
     )
+
+
+def word_nce(group: SystemGroup) -> float | None:
+    """Normalised cross entropy of the words of test, mean over the seeds."""
+    return mean_known([_of_words(part, normalised_cross_entropy) for part in group.splits("test")])
+
+
+def word_calibration_error(group: SystemGroup) -> float | None:
+    """Expected calibration error of the words of test, mean over the seeds."""
+    return mean_known([_of_words(part, calibration_error) for part in group.splits("test")])
+
+
+def _of_words(
+    split: SplitResult, measure: Callable[[Sequence[Judged]], float | None]
+) -> float | None:
+    judged = judged_words(split)
+    return None if judged is None else measure(judged)

@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.contract.settings import Settings
 from stages.report.statistics.margin import Margin
 
-PAGE_FORMAT = 10  # of what the page shows; raising it makes pages be written again
+PAGE_FORMAT = 11  # of what the page shows; raising it makes pages be written again
 
 
 class ReportSettings(Settings):

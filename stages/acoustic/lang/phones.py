@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.acoustic.lang.kaldi_graph import KaldiGraph
-from stages.acoustic.lang.lang import SILENCE, Lang
+from stages.acoustic.lang.lang import Lang
 
 NO_PHONE = "?"  # of a class that no unit has
 
@@ -19,11 +19,6 @@ class Phones:
 
     of_class: tuple[str, ...]
     of_word: dict[str, tuple[tuple[str, ...], ...]]
-
-    @property
-    def silence(self) -> frozenset[int]:
-        """The classes of silence."""
-        return frozenset(c for c, phone in enumerate(self.of_class) if phone == SILENCE)
 
 
 def phones_of(lang: Lang | KaldiGraph) -> Phones | None:

@@ -53,7 +53,6 @@ def test_phones_follow_from_units_and_lexicon(tmp_path: Path) -> None:
     assert phones is not None
     assert phones.of_class == ("SIL", "a", "a", "b", "c", "c")
     assert phones.of_word["ABC"] == (("a", "b", "c"),)
-    assert phones.silence == {0}
 
 
 def test_classes_may_be_shared_by_units_of_one_phone_only() -> None:
