@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stages.contract.results import CorpusSummary
 from stages.report.column import Cell, Column, column
-from stages.report.formats import fixed, percent, points, points_range
+from stages.report.formats import percent, points, points_range
 from stages.report.frame_means import real_time_factor
 from stages.report.histories import History
 from stages.report.statistics.comparisons import Comparison, Comparisons
@@ -130,6 +130,6 @@ ACCOUNT_COLUMNS: tuple[Column[Account], ...] = (
         title="Compute",
         unit="core-hours a student",
         value=lambda account: account.hours,
-        shown=fixed(2),
+        shown=lambda hours: f"{hours:.2g}",
     ),
 )

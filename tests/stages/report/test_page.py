@@ -92,7 +92,27 @@ def only(inputs: ReportInputs, *results: SystemResult) -> ReportInputs:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every section."""
     directory = tmp_path_factory.mktemp("whole")
-    return write(make_inputs(directory), directory / "report")
+    inputs = make_inputs(directory)
+    return write(replace(inputs, results=_on_one_trunk(inputs.results)), directory / "report")
+
+
+def _on_one_trunk(results: tuple[SystemResult, ...]) -> tuple[SystemResult, ...]:
+    """The same results, of two students as of two lengths of one trunk."""
+    lengths = {"k=4": 3, "k=8": 6}
+    systems = [
+        replace(
+            result.system,
+            facts=replace(result.system.facts, epochs=lengths[result.system.name]),
+            curve="trunk",
+            curve_name="one trunk",
+        )
+        if result.system.name in lengths
+        else result.system
+        for result in results
+    ]
+    assert sum(bool(system.curve) for system in systems) == len(lengths)
+    pairs = zip(results, systems, strict=True)
+    return tuple(replace(result, system=system) for result, system in pairs)
 
 
 def test_page_needs_no_other_file(whole: Path) -> None:

@@ -20,12 +20,19 @@ SETTINGS = {
 }
 
 
-def _check(tmp_path: Path, points: list[tuple[str, int]], **changes: Any) -> dict[str, int]:
+MODEL = ["metrics.jsonl", "model.json", "model.safetensors"]
+TRUNK = ["metrics.jsonl", "state/checkpoint-0.safetensors", "state/checkpoint.json"]
+
+
+def _check(
+    tmp_path: Path, points: list[tuple[str, int]], *, is_trunk: bool = False, **changes: Any
+) -> dict[str, int]:
     corpus = make_corpus_directory(tmp_path / "corpus")
     (tmp_path / "runs").mkdir()
-    job = {"settings": {**SETTINGS, **changes}, "points": points, "seed": 1}
+    settings = {**SETTINGS, **changes}
+    job = {"settings": settings, "points": points, "seed": 1, "is_trunk": is_trunk}
     found = spoil(corpus, tmp_path / "runs", job)
-    assert sorted(found["wanted"]) == ["metrics.jsonl", "model.json", "model.safetensors"]
+    assert sorted(found["wanted"]) == (TRUNK if is_trunk else MODEL)
     assert found["differing"] == []
     kills: dict[str, int] = found["kills"]
     return kills
@@ -39,6 +46,17 @@ def test_training_killed_at_a_step_file_operation_or_time_resumes_to_the_same_by
     points = [("step", rng.randint(2, 15)), ("file", rng.randint(9, 170)), ("time", 0)]
     kills = _check(tmp_path, points)
     assert all(kills.values()), kills
+
+
+def test_trunk_killed_at_a_step_or_file_operation_resumes_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    points = [("step", 5), *(("file", number) for number in (31, 68, 72, 75, 77, 200))]
+    kills = _check(tmp_path, points, is_trunk=True, epochs=2, schedule="trunk")
+    assert kills["step 5"] > 0
+    assert kills["file 31"] > 0
+    assert kills["file 77"] > 0
+    assert kills["file 200"] == 0  # past the last
 
 
 def test_training_killed_between_checkpoints_repeats_the_steps_since_the_last(

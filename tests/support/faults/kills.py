@@ -23,7 +23,7 @@ from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.training.corpus import open_training_corpus
 from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
-from stages.training.train import train_model
+from stages.training.train import train_model, train_trunk
 from tests.support.makers.training import RecordingProgress, make_settings
 
 FILE_EVENTS = {"open", "os.rename", "os.remove"}
@@ -53,10 +53,11 @@ def spoil(corpus_directory: Path, directory: Path, job: dict[str, Any]) -> dict[
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file, by name."""
+    """SHA-256 of every file, by its path below the directory."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(directory.iterdir())
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -83,13 +84,14 @@ def _die_at_file_event(number: int, directory: Path) -> None:
 
 
 class _Runs:
-    def __init__(self, corpus_directory: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, corpus_directory: Path, settings: dict[str, Any], *, is_trunk: bool) -> None:
         self._corpus = corpus_directory
         self._settings = make_settings(**settings)
+        self._make = train_trunk if is_trunk else train_model
 
     def train(self, directory: Path, progress: RecordingProgress) -> None:
         with open_training_corpus(self._corpus, needs_labels=True) as corpus:
-            train_model(
+            self._make(
                 TrainingInputs(
                     settings=self._settings,
                     title="small",
@@ -132,7 +134,7 @@ def _prepare(directory: Path, kind: str, number: int) -> RecordingProgress:
 
 def main(corpus_directory: Path, directory: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Points are (kind, number): a training is killed there, gone on with, killed there again."""
-    runs = _Runs(corpus_directory, job["settings"])
+    runs = _Runs(corpus_directory, job["settings"], is_trunk=job.get("is_trunk", False))
     rng = random.Random(job["seed"])
     whole = directory / "whole"
     whole.mkdir()
