@@ -131,8 +131,8 @@ class _Check:
         wanted = {name: data.digest for name, data in files.data.items()} if files else {}
         here = {path.relative_to(self.directory).as_posix() for path in data_files(self.directory)}
         for name in sorted(wanted.keys() | here):
-            if Path(name).match(CHECKPOINT):
-                continue  # see `unfinished`
+            if name not in wanted and Path(name).match(CHECKPOINT):
+                continue  # see `unfinished`; a finished trunk has one, and its digest
             with _Noted(self.found):
                 self._data_file(name, wanted.get(name))
 

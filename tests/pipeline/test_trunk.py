@@ -9,6 +9,7 @@ import yaml
 from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
+from pipeline.shelf.verify import plan_work, verify_work
 from pipeline.sweep.run import sweep
 from pipeline.trunk import shortest_first
 from tests.support.makers.kaldi import make_kaldi_directory
@@ -87,6 +88,23 @@ def test_student_stays_fresh_without_its_trunk_and_a_longer_one_makes_it_again(
     flow.student(longer, longer.settings.student)
     assert len(made(tmp_path, "trunk")) == 1
     assert made(tmp_path, "student").items() > student.items()
+
+
+def test_changed_byte_of_a_trunk_is_found_by_verify(data: Path, tmp_path: Path) -> None:
+    job = job_in(tmp_path, data, "student.training.epochs=2")
+    flow.student(job, job.settings.student)
+    (path,) = (tmp_path / "work").glob("trunk-*/state/*.safetensors")
+
+    def damaged() -> list[str]:
+        entries = plan_work(tmp_path / "work")
+        found = verify_work(entries, advance=lambda num_bytes: None)
+        return [entry.name for entry in found if entry.problems]
+
+    assert damaged() == []
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert damaged() == [path.parent.parent.name]
 
 
 def test_trunk_is_shared_by_one_recipe_only(data: Path, tmp_path: Path) -> None:

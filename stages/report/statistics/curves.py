@@ -83,7 +83,9 @@ def equally_long(
         rival
         for curve in curves
         for rival in curve.groups
-        if rival.role == "hard-label student" and rival.architecture == group.architecture
+        if rival.role == "hard-label student"
+        and rival.architecture == group.architecture
+        and rival.first.system.facts.has_given_labels
     ]
     near = [
         rival

@@ -121,6 +121,7 @@ def test_trunk_has_the_same_bytes_whatever_it_starts_from(
 def test_interrupted_trunk_and_branch_resume_exactly(
     corpus_directory: Path, tmp_path: Path, is_trunk: bool, stops: tuple[int, ...]
 ) -> None:
+    """RELIABILITY 27."""
     settings, start = _settings(3, **RICH), tmp_path / "start"
     _train(corpus_directory, start, _settings(2 if is_trunk else 3, **RICH), is_trunk=True)
     given = {"is_trunk": is_trunk, "start": start}
