@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stages.student.loss.chunked import essence_linear_loss
 from stages.student.loss.definition import LossOptions, SoftTargets
 from stages.student.loss.fused import essence_loss
-from stages.student.null_ranks import Ids, permuted_ranks
+from stages.student.null_ranks import Ids, permuted_ranks, redrawn_ranks
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temper
 from stages.student.trust import trust_where_right
@@ -63,22 +63,19 @@ class Essence:
         return (*stored, torch.from_numpy(np.concatenate(log_norms)))
 
     def _classes(self, ids_NK: Ids, spans: Sequence[Span]) -> Ids:
-        """The classes of the ranks; drawn at random where the student's `ranks` are permuted."""
+        """The classes of the ranks, as stored or as a null arm has them (null_ranks.py)."""
         if self.settings.ranks == "as_stored":
             return ids_NK
         ends = np.cumsum([span.stop - span.start for span in spans])
         pieces = zip(np.split(ids_NK, ends[:-1]), spans, strict=True)
-        return np.concatenate(
-            [
-                permuted_ranks(
-                    ids_TK,
-                    num_classes=self.store.about.num_classes,
-                    id=span.id,
-                    start=span.start,
-                    seed=self.settings.training.seed,
-                )
-                for ids_TK, span in pieces
-            ]
+        return np.concatenate([self._null(ids_TK, span) for ids_TK, span in pieces])
+
+    def _null(self, ids_TK: Ids, span: Span) -> Ids:
+        seed, num_classes = self.settings.training.seed, self.store.about.num_classes
+        if self.settings.ranks == "permuted":
+            return permuted_ranks(ids_TK, id=span.id, start=span.start, seed=seed)
+        return redrawn_ranks(
+            ids_TK, num_classes=num_classes, id=span.id, start=span.start, seed=seed
         )
 
     @property

@@ -1,13 +1,14 @@
-"""Null ranks: what a student learns from ranks 2 to k, without which classes they are.
+"""Null ranks: what a student learns from ranks 2 to k, with a part of their information removed.
 
 Rank 1, all probabilities and the tail stay as they are stored. The classes of ranks 2 to k of a
-frame are replaced by k - 1 distinct classes, drawn uniformly, in random order, from the C - 1
-classes that are not rank 1. A draw follows from the student's seed, the utterance's id and the
-first frame of the piece that is read: it is the same in every epoch, after a resume, and on any
-number of processes.
+frame are
 
-So a student trained on these differs from one trained on the stored ranks by the information which
-classes besides the first are likely, and by nothing else.
+    permuted   put in random order: which classes are likely stays, how likely each is does not
+    redrawn    replaced by k - 1 distinct classes, drawn uniformly, in random order, from the C - 1
+               classes that are not rank 1: nothing is left of them
+
+A draw follows from the student's seed, the utterance's id and the first frame of the piece that is
+read: it is the same in every epoch, after a resume, and on any number of processes.
 
 Shapes: T frames, B frames of a block, C classes, K kept ranks.
 """
@@ -20,14 +21,20 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.unsignedinteger[Any]]
 BLOCK_VALUES = 1 << 20  # random numbers in memory at once
-PERMUTED = 3  # a stream of random numbers; see shares.py and step.py of training
+NULL_RANKS = 3  # a stream of random numbers; see shares.py and step.py of training
 
 
-def permuted_ranks(ids_TK: Ids, *, num_classes: int, id: str, start: int, seed: int) -> Ids:
+def permuted_ranks(ids_TK: Ids, *, id: str, start: int, seed: int) -> Ids:
+    """Ids with ranks 2 to K in random order, of frames [start, start + T) of an utterance."""
+    rng = _generator(id, start=start, seed=seed)
+    permuted_TK = ids_TK.copy()
+    rng.permuted(ids_TK[:, 1:], axis=1, out=permuted_TK[:, 1:])
+    return permuted_TK
+
+
+def redrawn_ranks(ids_TK: Ids, *, num_classes: int, id: str, start: int, seed: int) -> Ids:
     """Ids with other classes in ranks 2 to K, of frames [start, start + T) of an utterance."""
-    # A digest, not `hash`, which differs from process to process.
-    name = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "little")
-    rng = np.random.default_rng([seed, PERMUTED, name, start])
+    rng = _generator(id, start=start, seed=seed)
     drawn_TK, count = ids_TK.copy(), ids_TK.shape[1] - 1
     if not count:
         return drawn_TK
@@ -36,6 +43,12 @@ def permuted_ranks(ids_TK: Ids, *, num_classes: int, id: str, start: int, seed: 
         block_BK = drawn_TK[begin : begin + step]
         block_BK[:, 1:] = _draw(rng, block_BK[:, :1], num_classes=num_classes, count=count)
     return drawn_TK
+
+
+def _generator(id: str, *, start: int, seed: int) -> np.random.Generator:
+    # A digest, not `hash`, which differs from process to process.
+    name = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "little")
+    return np.random.default_rng([seed, NULL_RANKS, name, start])
 
 
 def _draw(

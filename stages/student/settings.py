@@ -39,8 +39,8 @@ class StudentSettings(Settings):
     temperature: Temperature = 1.0  # one that the store has: see teacher.temperatures
     # where_right: soft labels count only where rank 1 is the hard label (trust.py).
     trust: Literal["always", "where_right"] = "always"
-    # permuted: ranks 2 to k have classes drawn at random (null_ranks.py), for a null arm.
-    ranks: Literal["as_stored", "permuted"] = "as_stored"
+    # Null arms: the classes of ranks 2 to k in random order, or drawn at random (null_ranks.py).
+    ranks: Literal["as_stored", "permuted", "redrawn"] = "as_stored"
     # A batch of more logits (frames times classes) never holds them all: output layer and loss are
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)

@@ -251,7 +251,13 @@ def test_batch_is_read_in_one_call_without_frames_outside_its_pieces(
 
 
 @pytest.mark.parametrize(
-    "rival", [{"trust": "where_right"}, {"ranks": "permuted"}, {"trust": "where_right", "k": 1}]
+    "rival",
+    [
+        {"trust": "where_right"},
+        {"ranks": "permuted"},
+        {"ranks": "redrawn"},
+        {"trust": "where_right", "k": 1},
+    ],
 )
 def test_rivals_train_and_are_recorded(
     corpus_directory: Path, store: Path, tmp_path: Path, rival: dict[str, Any]
@@ -265,10 +271,11 @@ def test_rivals_train_and_are_recorded(
     assert rival.items() <= facts[1].items()
 
 
-def test_permuted_ranks_do_not_depend_on_how_batches_are_shared(
-    corpus_directory: Path, store: Path
+@pytest.mark.parametrize("ranks", ["permuted", "redrawn"])
+def test_null_ranks_do_not_depend_on_how_batches_are_shared(
+    corpus_directory: Path, store: Path, ranks: str
 ) -> None:
-    essence = Essence(_settings(k=3, ranks="permuted"), open_store(store))
+    essence = Essence(_settings(k=3, ranks=ranks), open_store(store))
     pieces = [
         Piece(index=11, start=7, num_frames=19),
         Piece(index=0, start=0, num_frames=31),
