@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
-from pipeline.shelf.contents import read_json
+from pipeline.shelf.contents import read_json, refuse_changed
 from pipeline.shelf.record import Recipe
 from pipeline.soft_labels import dev_store
 from pipeline.systems import ensemble_of, fully_transcribed_of, members_of, students_of
@@ -43,34 +43,36 @@ def systems_to_evaluate(job: Job) -> list[System]:
 
 def _systems_here(job: Job) -> Iterator[System]:
     for system in (*members_of(job), ensemble_of(job), *students_of(job)):
-        reason = _damage(job, system)
-        if reason is None and not job.shelf.is_fresh(job.recipes.evaluation(system)):
-            reason = why_not(system)
-        if reason is None:
+        if (reason := _why_left_out(job, system)) is None:
             yield system
         else:
             job.progress.note(f"evaluation {system.name}: left out: {reason}")
     for system in fully_transcribed_of(job):
         # Only with its evaluation: its corpus is not the one of these settings.
-        if job.shelf.is_fresh(job.recipes.evaluation(system)) and not _damage(job, system):
+        is_evaluated = job.shelf.is_fresh(job.recipes.evaluation(system))
+        if is_evaluated and _why_left_out(job, system) is None:
             yield system
 
 
-def _damage(job: Job, system: System) -> str | None:
-    """Why the models of a student that no settings name cannot be used.
+def _why_left_out(job: Job, system: System) -> str | None:
+    """Why a system is not in the tables: its models are not here, or cannot be used.
 
     Raises:
-        Changed, StorageError: when models that the settings name are not as they were written.
+        EssenceError: when models that the settings name are not as they were written.
     """
+    is_evaluated = job.shelf.is_fresh(job.recipes.evaluation(system))
     named = {recipe.fingerprint for recipe in job.recipes.students}
+    is_found = system.kind == "student" and system.fingerprint not in named
     try:
         for directory in filter(Path.exists, system.model_directories):
             job.shelf.check(directory)
+            if is_found and not job.shelf.is_fresh(job.recipes.frames(system)):
+                refuse_changed(directory, weights=True)  # they are going to be read
+        return None if is_evaluated else why_not(system)
     except EssenceError as error:
-        if system.kind != "student" or system.fingerprint in named:
+        if not is_found:
             raise
         return str(error)
-    return None
 
 
 def evaluate_one(job: Job, system: System) -> SystemResult:

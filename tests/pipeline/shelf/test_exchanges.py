@@ -193,6 +193,9 @@ GARBAGE: dict[str, Callable[[Path], object]] = {
         (place / "made.json").mkdir(),
     ),
     "changed file": lambda place: (place / "metrics.jsonl").write_text("{}"),
+    "changed weights": lambda place: (place / "model.safetensors").write_bytes(
+        (place / "model.safetensors").read_bytes()[:-1] + b"!"
+    ),
     "no weights": lambda place: (place / "model.safetensors").unlink(),
     "cut list": lambda place: (place / "files.sha256").write_text(""),
     "renamed": lambda place: place.rename(place.with_name("student-" + "0" * 12)),
