@@ -1,6 +1,6 @@
 """SplitDecoder: decodes and scores one split of one system, at any scale and penalty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,12 @@ class DecodedSplit:
 
     point: Point
     utterances: tuple[UtteranceResult, ...]
-    num_partial: int  # utterances whose best path reaches no final state
+    paths: tuple[BestPath, ...]
+
+    @property
+    def num_partial(self) -> int:
+        """Utterances whose best path reaches no final state."""
+        return sum(not path.reached_final for path in self.paths)
 
     @property
     def words(self) -> WordErrors:
@@ -59,7 +64,7 @@ class SplitDecoder:
 
     def decode(self, point: Point) -> DecodedSplit:
         """Decode and score every utterance at `point`."""
-        results, num_partial = [], 0
+        results, found = [], []
         title = (
             f"{self.name}: decode {self.corpus.about.split}, scale {point.acoustic_scale:g}, "
             f"penalty {point.insertion_penalty:g}"
@@ -68,9 +73,9 @@ class SplitDecoder:
             paths = self.pool.decode(self._jobs(point))
             for row, path in zip(self.corpus.utterances, paths, strict=True):
                 results.append(self._score(row, path))
-                num_partial += not path.reached_final
+                found.append(path)
                 task.advance(row.num_frames)
-        return DecodedSplit(point=point, utterances=tuple(results), num_partial=num_partial)
+        return DecodedSplit(point=point, utterances=tuple(results), paths=tuple(found))
 
     def result(self, point: Point) -> SplitResult:
         """Errors of the split at `point`."""
@@ -87,19 +92,25 @@ class SplitDecoder:
             split=self.corpus.about.split,
             frames=self.tally.result(),
             words=decoded.words,
-            utterances=decoded.utterances,
+            utterances=tuple(self._with_confidences(decoded)),
             phones=self.phone_tally.result(),
         )
 
     def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:
-        words = [self.words[word] for word in path.words]
-        scored = score_utterance(
-            row.id, speaker=row.speaker, reference=row.transcript, hypothesis=" ".join(words)
+        hypothesis = " ".join(self.words[word] for word in path.words)
+        return score_utterance(
+            row.id, speaker=row.speaker, reference=row.transcript, hypothesis=hypothesis
         )
+
+    def _with_confidences(self, decoded: DecodedSplit) -> Iterator[UtteranceResult]:
+        """The utterances of the chosen point; at the others no confidence is needed."""
         loglike_TC = np.load(self.likelihoods, mmap_mode="r")
-        rows_TC = loglike_TC[row.first_frame : row.first_frame + row.num_frames]
-        confidences = self.confidence.along(words, path.classes, rows_TC)
-        return scored.model_copy(update={"confidences": confidences})
+        several = zip(self.corpus.utterances, decoded.utterances, decoded.paths, strict=True)
+        for row, utterance, path in several:
+            rows_TC = loglike_TC[row.first_frame : row.first_frame + row.num_frames]
+            words = [self.words[word] for word in path.words]
+            confidences = self.confidence.along(words, path.classes, rows_TC)
+            yield utterance.model_copy(update={"confidences": confidences})
 
     def _jobs(self, point: Point) -> list[DecodeJob]:
         limits = SearchLimits(
