@@ -284,6 +284,20 @@ def test_paths_that_do_not_exist_are_told_apart(
     assert "the best path does not reach a final state" in whys
 
 
+def test_decoded_path_pays_the_penalty_for_each_word(house: Path) -> None:
+    scaled_TC = np.random.default_rng(3).normal(size=(60, 6)).astype(np.float32)
+    found = []
+    for penalty in (-20.0, 20.0):
+        finder = PathFinder(house / "graph", limits=LIMITS, penalty=penalty)
+        path = finder.find(PathJob(scaled_TC=scaled_TC, words=None))
+        graph = read_graph(house / "graph", word_cost=penalty)
+        wanted = decode_matrix(graph, scaled_TC, limits=LIMITS)
+        np.testing.assert_array_equal(path.classes_T, wanted.classes)
+        found.append(wanted)
+    assert len(found[0].words) > len(found[1].words)
+    assert found[0].classes != found[1].classes
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 400), max_size=30),
