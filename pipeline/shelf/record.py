@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import Changed
 from stages.contract.version import VERSION
 from storage.files.fingerprint import SHORT, fingerprint
+from storage.files.regular_file import open_regular
 
 RECORD = "made.json"
 
@@ -107,7 +108,8 @@ def read_record(directory: Path) -> Record:
     path = directory / RECORD
     remedy = f"remove {directory} and make it again"
     try:
-        made = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            made = json.load(file)
         digest = made.pop("digest", None)
         record = Record.model_validate(made)
         is_whole = record.fingerprint == record.recipe.fingerprint

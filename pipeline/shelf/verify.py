@@ -5,6 +5,7 @@ they read. Here all content is read: of artefacts, of what is under construction
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from storage.care.verify import plan_verify, verify_store
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import EssenceError, StoreUnreachable
 from storage.files.fingerprint import SHORT, file_digest
+from storage.files.regular_file import open_regular
 from storage.place.find_place import find_place
 
 CHECKPOINT = "checkpoint-*.safetensors"
@@ -80,7 +82,7 @@ def verify_work(entries: Iterable[tuple[Path, int]], *, advance: Advance) -> Ite
             advance(read)
 
         _verify_entry(path, found, count)
-        advance(num_bytes - found.num_bytes)  # what was not read, so that the bar ends
+        advance(max(0, num_bytes - found.num_bytes))  # what was not read, so that the bar ends
         yield found
 
 
@@ -175,13 +177,13 @@ class _Check:
                 f"{path} is the store {plan.digest[:SHORT]}, wanted {(wanted or '')[:SHORT]}"
             )
         verified = verify_store(plan, data=True, advance=self.advance)
-        self.found.problems += [f"{path}: {problem}" for problem in verified.problems]
+        self.found.problems += [f"{path}/{each.name}: {each.text}" for each in verified.problems]
 
     def unfinished(self) -> None:
         """What an interrupted run left to go on from: stores, checkpoints, finished files."""
         self.found.is_unfinished = True
         self._data(None)
-        for head in self.directory.rglob("checkpoint.json"):
+        for head in filter(Path.is_file, self.directory.rglob("checkpoint.json")):
             # Here, not at the top: it loads torch, and there is seldom a checkpoint.
             from stages.training.checkpoint import check_checkpoint
 
@@ -191,7 +193,8 @@ class _Check:
 
     def cache(self) -> None:
         """Objects are named by their digests; a damaged one is fetched again when it is read."""
-        objects = [path for path in self.directory.iterdir() if _is_digest(path.name)]
+        entries = [path for path in self.directory.iterdir() if path.is_file()]
+        objects = [path for path in entries if _is_digest(path.name)]
         damaged = 0
         for path in objects:
             with _Noted(self.found):
@@ -223,14 +226,15 @@ class _Noted:
 def _weights_digest(path: Path) -> str | None:
     """What the model's description states; None if there is none yet."""
     try:
-        return str(json.loads((path.parent / "model.json").read_bytes())["fingerprint"])
+        with open_regular(path.parent / "model.json") as file:
+            return str(json.load(file)["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _is_pointer(path: Path) -> bool:
     """A link to an artefact of the same work directory, as `report` is."""
-    return path.is_symlink() and path.resolve().parent == path.parent.resolve()
+    return path.is_symlink() and os.sep not in str(path.readlink())
 
 
 def _below(path: Path) -> Iterator[Path]:

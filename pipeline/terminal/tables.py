@@ -6,6 +6,7 @@ from pipeline.job import Job
 from pipeline.shelf.record import Recipe
 from pipeline.systems import ensemble_of, members_of, students_of
 from pipeline.terminal.columns import aligned
+from pipeline.terminal.plain_text import plain_text
 from stages.contract.results import SystemResult
 from stages.report.column import Cell, make_table
 from stages.report.columns import columns_on
@@ -49,7 +50,8 @@ def status_table(job: Job, *, is_thorough: bool) -> tuple[str, int]:
         rows.append((recipe.stage, recipe.shown_as, state, str(place)))
         damages += [f"damaged: {damage}"] if damage else []
     table = aligned([("stage", "name", "state", "place"), *rows])
-    return "\n".join([table, *dict.fromkeys(damages)]), len(damages)
+    lines = map(plain_text, dict.fromkeys(damages))
+    return "\n".join([table, *lines]), len(damages)
 
 
 def _recipes(job: Job) -> Iterator[Recipe]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.shelf.verify import Checked
 from pipeline.terminal.columns import aligned
+from pipeline.terminal.plain_text import plain_text
 
 # The worst one counts: those of 'essence cache verify', and 1 for what could not be read.
 EXIT_CODES = {"damaged": 3, "unreadable": 1, "under construction": 4}
@@ -27,7 +28,7 @@ def describe_work(found: Sequence[Checked], *, seconds: float, cpu_seconds: floa
     total = sum(each.num_bytes for each in found)
     states = ", ".join(f"{number} {state}" for state, number in counts.items()) or "nothing"
     times = f"{seconds:.1f} s ({cpu_seconds:.1f} s of processor time)"
-    return "\n".join([*lines, f"{states}; read {total:,} bytes in {times}"])
+    return plain_text("\n".join([*lines, f"{states}; read {total:,} bytes in {times}"]))
 
 
 def work_as_json(found: Sequence[Checked], *, seconds: float, cpu_seconds: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Verify: every byte in a work directory is read, and what is not as it was written is named."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,24 @@ def test_unlisted_files_and_other_entries_are_no_damage(house: House) -> None:
     assert done.exit_code == 0
     assert "not listed: notes.txt" in done.stdout
     assert any(line.split()[:3] == ["notes", "not", "checked"] for line in done.stdout.splitlines())
+
+
+def test_odd_entries_are_named_and_not_waited_for(house: House) -> None:
+    """Pipes, loops of links, a file where a folder should be, names that are no text."""
+    (place, other) = house.all("student")
+    (place / "made.json").unlink()
+    os.mkfifo(place / "made.json")
+    shutil.rmtree(other)
+    other.write_text("no folder")
+    (house.work / "loop").symlink_to("loop")
+    Path(os.fsdecode(os.fsencode(house.work) + b"/odd-\xff\x1b[31m")).mkdir()
+    done = verify(house.work)
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 3
+    assert f"{place}/made.json cannot be read (not a regular file)" in done.stdout
+    assert f"{other}/made.json cannot be read (Not a directory)" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert verify(house.work, "--json").exit_code == 3
 
 
 def test_what_is_under_construction_is_checked(house: House) -> None:
