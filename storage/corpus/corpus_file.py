@@ -16,6 +16,7 @@ Shapes: T frames, F feature dims, U utterances.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,14 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.corpus.content_check import ContentCheck
+from storage.corpus.layout_check import TEXT_COLUMNS, refuse_foreign_layout
 from storage.errors import CorpusFileError
 from storage.files.fingerprint import canonical_json
 
 FORMAT = "essence corpus 1"
 NO_LABEL = -1
-# Nothing has a variable length: HDF5 keeps such data in its global heap, and libhdf5 (2.0.0) reads
-# endlessly if a size is damaged there.
-TEXT_COLUMNS = ("id", "speaker", "transcript", "digest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +74,16 @@ class CorpusFile:
         self.path = path
         self._file = _open_defensively(path)
         try:
-            _refuse_foreign_data(self._file, path)
+            refuse_foreign_layout(self._file, path)
             self.about = CorpusAbout(**json.loads(_attribute(self._file, "about")))
             self.fingerprint = _attribute(self._file, "fingerprint")
             self.utterances = _read_table(self._file)
             self._refuse_changed_table()
             has_digest = "labels" in self._file.attrs
             labels_digest = _attribute(self._file, "labels") if has_digest else None
+        except CorpusFileError:
+            self._file.close()
+            raise
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as cause:
             self._file.close()
             raise CorpusFileError(
@@ -95,7 +97,7 @@ class CorpusFile:
             path=path,
             rows=self.utterances,
             read_features=partial(self._read, self._features),
-            read_labels=partial(self._read, self._labels),
+            read_labels=self._read_labels,
             labels_digest=labels_digest,
         )
 
@@ -147,7 +149,7 @@ class CorpusFile:
         """Hard labels (T,) of the same frames; NO_LABEL where unknown. Raises as `features`."""
         frames, id = self._frames_of(index, span)
         self._content.labels_of(index)
-        return np.asarray(self._read(self._labels, frames, id), dtype=np.int32)
+        return np.asarray(self._read_labels(frames, id), dtype=np.int32)
 
     def _frames_of(self, index: int, span: tuple[int, int] | None) -> tuple[slice, str]:
         row = self.utterances[index]
@@ -170,7 +172,7 @@ class CorpusFile:
     def label_counts(self) -> NDArray[np.int64]:
         """How many frames carry each class, (num_classes,). Unlabelled frames do not count."""
         self._content.labels()
-        labels_T = self._read(self._labels, slice(None), "all")
+        labels_T = self._read_labels(slice(None), "all")
         known_T = labels_T[labels_T != NO_LABEL]
         return np.bincount(known_T, minlength=self.about.num_classes).astype(np.int64)
 
@@ -181,7 +183,7 @@ class CorpusFile:
         ends_U = np.array([row.first_frame + row.num_frames for row in self.utterances], np.int64)
         counts_U = np.zeros(len(ends_U), np.int64)
         for start in range(0, self.num_frames, frames):
-            labels_T = self._read(self._labels, slice(start, start + frames), "all")
+            labels_T = self._read_labels(slice(start, start + frames), "all")
             known = start + np.flatnonzero(labels_T != NO_LABEL)
             counts_U += np.bincount(
                 np.searchsorted(ends_U, known, side="right"), minlength=len(ends_U)
@@ -205,6 +207,18 @@ class CorpusFile:
                 f"{self.path}, utterance {id!r}: cannot be read ({cause}): "
                 "remove the corpus directory and run 'essence corpus' again"
             ) from cause
+
+    def _read_labels(self, frames: slice, id: str) -> NDArray[Any]:
+        labels_T = self._read(self._labels, frames, id)
+        out_T = (labels_T < NO_LABEL) | (labels_T >= self.about.num_classes)
+        if out_T.any():
+            frame = (frames.start or 0) + int(np.argmax(out_T))
+            raise CorpusFileError(
+                f"{self.path}, utterance {id!r}, frame {frame} of the file: hard label "
+                f"{labels_T[out_T][0]}, wanted {NO_LABEL} to {self.about.num_classes - 1}: "
+                "remove the corpus directory and run 'essence corpus' again"
+            )
+        return labels_T
 
     def close(self) -> None:
         """Close the file."""
@@ -232,8 +246,10 @@ def read_identity(path: Path) -> tuple[str, str]:
 
 
 def _open_defensively(path: Path) -> h5py.File:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise CorpusFileError(f"{path} is not there: run 'essence corpus' first")
+    if not path.is_file():
+        raise CorpusFileError(f"{path} is not a regular file: move it away, run 'essence corpus'")
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as cause:
@@ -250,17 +266,6 @@ def _open_defensively(path: Path) -> h5py.File:
         file.close()
         raise CorpusFileError(f"{path}: found {found!r}, wanted {FORMAT!r}")
     return file
-
-
-def _refuse_foreign_data(file: h5py.File, path: Path) -> None:
-    for name in ("features", "labels", "utterances"):
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            file.close()
-            raise CorpusFileError(f"{path}: {name!r} is missing or a link; links are refused")
-    for name in ("features", "labels"):
-        if file[name].external or file[name].is_virtual:
-            file.close()
-            raise CorpusFileError(f"{path}: {name!r} lies in another file; that is refused")
 
 
 def _read_table(file: h5py.File) -> list[Utterance]:

@@ -1,0 +1,70 @@
+"""Layout check: the objects of an HDF5 file are those of a corpus file, before one is read.
+
+No link is followed, no data lie in another file, and no object declares more bytes than it has on
+the disk: HDF5 would allocate them. The writer compresses nothing, so that declared and stored bytes
+of a dataset differ by padding and checksums alone.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from storage.errors import CorpusFileError
+
+# Nothing has a variable length: HDF5 keeps such data in its global heap, and libhdf5 (2.0.0) reads
+# endlessly if a size is damaged there.
+TEXT_COLUMNS = ("id", "speaker", "transcript", "digest")
+TYPES: dict[str, tuple[tuple[str, ...], int]] = {  # dtypes and number of axes
+    "features": (("float32", "float16"), 2),
+    "labels": (("int32",), 1),
+    "utterances/first_frame": (("int64",), 1),
+    "utterances/num_frames": (("int64",), 1),
+    **{f"utterances/{name}": (("uint8",), 1) for name in TEXT_COLUMNS},
+    **{f"utterances/{name}_offsets": (("int64",), 1) for name in TEXT_COLUMNS},
+}
+MAX_CHUNK_BYTES = 1 << 28
+MAX_COLUMN_BYTES = 1 << 32  # of the utterance table, which is read whole: 10 million utterances
+
+
+def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
+    """Make sure that all objects of a corpus file may be opened and read.
+
+    Raises:
+        CorpusFileError: naming the first that is missing or not what the writer writes.
+    """
+    num_bytes = path.stat().st_size
+    _refuse_link(file, "utterances", path)
+    if not isinstance(file["utterances"], h5py.Group):
+        raise CorpusFileError(f"{path}: 'utterances' is not a group")
+    for name, (dtypes, num_axes) in TYPES.items():
+        _refuse_link(file, name, path)
+        for wrong in _wrong_with(file[name], dtypes, num_axes, file_bytes=num_bytes):
+            raise CorpusFileError(f"{path}: {name!r} {wrong}; that is refused")
+        if name not in ("features", "labels") and file[name].nbytes > MAX_COLUMN_BYTES:
+            raise CorpusFileError(f"{path}: {name!r} declares {file[name].nbytes:,} bytes")
+
+
+def _refuse_link(file: h5py.File, name: str, path: Path) -> None:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise CorpusFileError(f"{path}: {name!r} is missing or a link; links are refused")
+
+
+def _wrong_with(
+    data: Any, dtypes: tuple[str, ...], num_axes: int, *, file_bytes: int
+) -> Iterator[str]:
+    if not isinstance(data, h5py.Dataset):
+        yield f"is a {type(data).__name__}, wanted a dataset"
+        return
+    if data.external or data.is_virtual:
+        yield "lies in another file"
+    if data.dtype.name not in dtypes or data.ndim != num_axes:
+        yield f"has {data.ndim} axes of {data.dtype}, wanted {num_axes} of {' or '.join(dtypes)}"
+    stored = min(data.id.get_storage_size(), file_bytes)
+    if data.nbytes > stored:
+        yield f"declares {data.nbytes:,} bytes and has {stored:,}"
+    chunk = int(np.prod(data.chunks or (0,), dtype=np.int64)) * data.dtype.itemsize
+    if chunk > MAX_CHUNK_BYTES:
+        yield f"has chunks of {chunk:,} bytes"
