@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stages.acoustic.kaldi.tables import read_scp
 from stages.acoustic.lang.graph import WORDS_FILE
-from stages.acoustic.lang.kaldi_graph import HCLG_FILE, TRANSITIONS_FILE, refuse_missing_files
+from stages.acoustic.lang.kaldi_graph import HCLG_FILE, PHONES_FILE, TRANSITIONS_FILE
+from stages.acoustic.lang.kaldi_graph import WANTED as WANTED_GRAPH
 from stages.acoustic.lang.lang import FILES as LEXICON_FILES
 from stages.acoustic.lang.lang import WANTED
 from stages.acoustic.lang.lang_folder import holds_kaldi_graph
@@ -38,32 +39,42 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
 def _content(settings: KaldiSettings, path: Path) -> dict[str, object]:
     lang = path / settings.lang
     content: dict[str, object] = {
-        "lang": _lang(lang),
+        "lang": _lang(lang, model=settings.model is not None),
         "num_pdfs": [
             file_digest(place / "num_pdfs")
             for place in (lang, path)
             if os.path.lexists(place / "num_pdfs")
         ],
     }
-    for name in (settings.train, settings.dev, settings.test):
-        content[f"split {len(content)}"] = _split(path / name)
+    for split, name in settings.folders.items():
+        folder = getattr(settings.alignments, split)
+        alignments = path / folder if folder else path / name
+        content[f"split {len(content)}"] = _split(path / name, alignments)
     for number, name in enumerate(settings.unlabelled):
         content[f"unlabelled {number}"] = _unlabelled(path / name)
+    if settings.model:
+        content["model"] = sampled_digest(path / settings.model)
     return content
 
 
-def _lang(directory: Path) -> list[str]:
+def _lang(directory: Path, *, model: bool) -> list[str]:
     if holds_kaldi_graph(directory):
-        refuse_missing_files(directory)
-        tables = [file_digest(directory / name) for name in (WORDS_FILE, TRANSITIONS_FILE)]
+        names = [WORDS_FILE]
+        if not model:
+            names.append(TRANSITIONS_FILE)
+        elif (directory / PHONES_FILE).is_file():
+            names.append(PHONES_FILE)
+        for name in (HCLG_FILE, *names):
+            _refuse_missing(directory / name, wanted=WANTED_GRAPH)
+        tables = [file_digest(directory / name) for name in names]
         return [sampled_digest(directory / HCLG_FILE), *tables]
     return [_text(directory / name, wanted=WANTED) for name in LEXICON_FILES]
 
 
-def _split(directory: Path) -> list[str]:
+def _split(directory: Path, alignments: Path) -> list[str]:
     digests = [_text(directory / name) for name in ("feats.scp", "text", "utt2spk")]
     archives = _archives(directory / "feats.scp")
-    for path in alignment_files(directory):
+    for path in alignment_files(alignments):
         digests.append(_text(path) if path.suffix == ".scp" else sampled_digest(path))
         archives += _archives(path) if path.suffix == ".scp" else []
     return digests + [sampled_digest(path) for path in dict.fromkeys(archives)]
@@ -80,6 +91,10 @@ def _archives(scp: Path) -> list[Path]:
 
 
 def _text(path: Path, *, wanted: str = "is corpus.path a Kaldi data directory?") -> str:
+    _refuse_missing(path, wanted=wanted)
+    return file_digest(path)
+
+
+def _refuse_missing(path: Path, *, wanted: str) -> None:
     if not os.path.lexists(path):
         raise BadInput(f"{path} is missing: {wanted}")
-    return file_digest(path)

@@ -36,8 +36,10 @@ class FolderPlan:
     left_out: dict[str, list[str]]
 
 
-def plan_split(split: str, directory: Path) -> FolderPlan:
+def plan_split(split: str, directory: Path, *, alignments_in: Path | None = None) -> FolderPlan:
     """Read the tables of a split and plan which utterances are read.
+
+    `alignments_in` is the folder of its alignments, if that is not `directory`.
 
     Raises:
         BadInput: if a table is missing or damaged, no utterance is left, or train or dev has no
@@ -46,10 +48,10 @@ def plan_split(split: str, directory: Path) -> FolderPlan:
     located = read_scp(directory / "feats.scp")
     texts = read_table(directory / "text")
     speakers = read_table(directory / "utt2spk")
-    alignments = open_alignments(directory, wanted=located)
-    if alignments is None and split != "test":
+    alignments = open_alignments(alignments_in or directory, wanted=located)
+    if alignments is None and (split != "test" or alignments_in):
         raise BadInput(
-            f"{directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz with pdf ids"
+            f"{alignments_in or directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz"
         )
     missing = {
         "no transcript": [id for id in located if id not in texts],

@@ -3,6 +3,7 @@
     DIR/train, dev, test   feats.scp  text  utt2spk  ali.scp | ali.ark | ali.*.gz (pdf ids)
     DIR/lang               HCLG.fst  words.txt  transitions.txt: Kaldi's own decoding graph,
                            or lexicon.txt  units.txt  lm.arpa
+    DIR/<model>            final.mdl instead of transitions.txt; alignments are its transition-ids
     DIR/num_pdfs           or DIR/lang/num_pdfs
     DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read after that of train
 
@@ -31,7 +32,9 @@ from stages.corpus.kaldi_plan import (
     refuse_shared,
 )
 from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.kaldi_shares import share_out
 from stages.corpus.raw import RawUtterance
+from storage.corpus.corpus_file import NO_LABEL
 
 FITTING = 0.99  # share of HMM steps in an alignment; 1 if it was made with the graph's tree
 SHOWN = 5  # words that a message lists
@@ -45,19 +48,22 @@ class KaldiSource:
             raise BadInput(f"{path} is not a directory: set corpus.path to a Kaldi data directory")
         self._settings = settings
         self._progress = progress
-        self.lang: AnyLang = read_lang_folder(path / settings.lang)
-        names = {"train": settings.train, "dev": settings.dev, "test": settings.test}
-        self._plans = {split: [plan_split(split, path / name)] for split, name in names.items()}
+        model = path / settings.model if settings.model else None
+        self.lang: AnyLang = read_lang_folder(path / settings.lang, model=model)
+        self._plans = {split: [plan] for split, plan in _plan_splits(settings, path).items()}
         for name in settings.unlabelled:
             plan = plan_unlabelled(path / name)
             refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
             self._plans["train"].append(plan)
-        self._remarks: dict[str, list[str]] = {split: [] for split in names}
-        self._trimmed: dict[str, set[str]] = {split: set() for split in names}
+        self._remarks: dict[str, list[str]] = {split: [] for split in self._plans}
+        self._trimmed: dict[str, set[str]] = {split: set() for split in self._plans}
         self._steps: dict[str, HmmSteps] = {}
+        self._pdf_of_label: NDArray[np.int32] | None = None  # by transition-id, from 1
         if isinstance(self.lang, KaldiGraph):
             transitions, num_classes = self.lang.transitions, self.lang.num_classes
-            self._steps = {s: HmmSteps(transitions, num_classes=num_classes) for s in names}
+            self._steps = {s: HmmSteps(transitions, num_classes=num_classes) for s in self._plans}
+            if model:
+                self._pdf_of_label = np.array([NO_LABEL, *transitions.pdfs], np.int32)
         self._check_unknown_words()
 
     def has_labels(self, split: str) -> bool:
@@ -92,11 +98,15 @@ class KaldiSource:
         if split in self._steps and self._steps[split].share < FITTING:
             remarks.append(
                 f"{self._steps[split].share:.0%} of the changes of pdf in the alignment are "
-                f"transitions of the HMMs in {self._settings.lang}/transitions.txt, wanted all: "
+                f"transitions of the HMMs in {self._transitions_file}, wanted all: "
                 "alignment and graph were made with different trees, and all decoded words will be "
                 "wrong: make both with the same final.mdl"
             )
         return self._remarks[split] + remarks
+
+    @property
+    def _transitions_file(self) -> str:
+        return self._settings.model or f"{self._settings.lang}/transitions.txt"
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, in the order of feats.scp, folder by folder.
@@ -117,7 +127,7 @@ class KaldiSource:
         _refuse_not_finite(features_TF, entry)
         labels_T = None
         if plan.alignments is not None and entry.id in plan.alignments:
-            labels_T = plan.alignments.read(entry.id)
+            labels_T = self._as_pdfs(plan.alignments.read(entry.id), entry, plan)
             _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
             if split in self._steps:
                 self._steps[split].count(labels_T)
@@ -133,6 +143,24 @@ class KaldiSource:
             labels_T=labels_T,
             frame_shift_ms=self._settings.frame_shift_ms,
         )
+
+    def _as_pdfs(
+        self, labels_T: NDArray[np.int32], entry: Entry, plan: FolderPlan
+    ) -> NDArray[np.int32]:
+        """The pdfs of an alignment: its transition-ids are looked up if there is a model."""
+        pdf_of = self._pdf_of_label
+        if pdf_of is None:
+            return labels_T
+        wrong_T = (labels_T < 1) | (labels_T >= len(pdf_of))
+        if wrong_T.any():
+            frame = int(np.argmax(wrong_T))
+            raise BadInput(
+                f"{plan.directory}: utterance {entry.id!r}, frame {frame}: {int(labels_T[frame])} "
+                f"is no transition-id of {self._settings.model} (1 to {len(pdf_of) - 1}): are "
+                "alignment and model of one system? Alignments of pdf ids go without "
+                "corpus.kaldi.model, with lang/transitions.txt"
+            )
+        return pdf_of[labels_T]
 
     def _check_unknown_words(self) -> None:
         known = set(self.lang.words)
@@ -160,6 +188,26 @@ class KaldiSource:
             if self._settings.unknown_words == "fail":
                 raise BadInput(f"{found}: {cure}, or set corpus.kaldi.unknown_words to keep")
             self._remarks[split].append(f"{found}: kept; they cannot be recognised")
+
+
+def _plan_splits(settings: KaldiSettings, path: Path) -> dict[str, FolderPlan]:
+    """The splits that have folders, and those that are taken from train."""
+    plans = {}
+    for split, name in settings.folders.items():
+        folder = getattr(settings.alignments, split)
+        plans[split] = plan_split(
+            split, path / name, alignments_in=path / folder if folder else None
+        )
+    for split in settings.shares:
+        if (path / getattr(settings, split)).is_dir():
+            raise BadInput(
+                f"{path / getattr(settings, split)} is there, and corpus.kaldi.{split}_share takes "
+                f"{split} from train: set the share to 0, or name another folder in "
+                f"corpus.kaldi.{split}"
+            )
+    if settings.shares:
+        plans |= share_out(plans["train"], settings.shares)
+    return {split: plans[split] for split in ("train", "dev", "test")}
 
 
 def _some(words: set[str]) -> str:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from stages.acoustic.lang.transitions import read_transitions
-from tests.support.makers.hclg import an4_with_kaldi_graph, swap_lang
+from tests.support.makers.hclg import an4_with_kaldi_graph, as_kaldi_experiment, swap_lang
 from tests.support.makers.kaldi import AN4, add_unlabelled_folder, make_kaldi_directory
 from tests.support.makers.pipeline import ROOT, TINY
 
@@ -17,14 +17,21 @@ COMMANDS = ("corpus", "ensemble", "teacher", "student", "evaluate")
 QUICK = {"epochs": 1, "batch_frames": 700}
 
 
-def write_settings(directory: Path, data: Path, **evaluate: object) -> None:
+def write_settings(
+    directory: Path, data: Path, kaldi: dict[str, object] | None = None, **evaluate: object
+) -> None:
     member = {
         "name": "one",
         "architecture": {"kind": "tdnn", "hidden": 16, "layers": 1},
         "training": {**QUICK, "seed": 1, "learning_rate": 0.01},
     }
     settings = TINY | {
-        "corpus": {"source": "kaldi", "path": str(data), "features": {"subsample": 1}},
+        "corpus": {
+            "source": "kaldi",
+            "path": str(data),
+            "kaldi": kaldi or {},
+            "features": {"subsample": 1},
+        },
         "ensemble": {"members": [member]},
         "teacher": {**TINY["teacher"], "kept": 5},
         "student": {"k": 3, **{key: member[key] for key in ("architecture", "training")}},
@@ -43,9 +50,15 @@ def results_of(directory: Path) -> dict[str, object]:
     return found
 
 
-def run(directory: Path, data: Path, *commands: str, **evaluate: object) -> dict[str, object]:
+def run(
+    directory: Path,
+    data: Path,
+    *commands: str,
+    kaldi: dict[str, object] | None = None,
+    **evaluate: object,
+) -> dict[str, object]:
     directory.mkdir()
-    write_settings(directory, data, **evaluate)
+    write_settings(directory, data, kaldi, **evaluate)
     for command in commands:
         words = [command, "--config", str(directory / "pipeline.yaml")]
         done = CliRunner().invoke(main, [*words, "--set", f"work_dir={directory / 'work'}"])
@@ -63,6 +76,22 @@ def test_kaldi_graph_gives_the_results_of_the_lexicon(tmp_path: Path) -> None:
     student = wanted["k=3"]
     assert student["test"]["words"]["reference_words"] > 20
     assert any(row["hypothesis"] for row in student["test"]["utterances"])
+
+
+def test_experiment_as_kaldi_leaves_it_gives_the_same_results(tmp_path: Path) -> None:
+    """final.mdl, graph/ and ali.*.gz of transition-ids: no program of Kaldi has to be run."""
+    grid = {"acoustic_scales": [0.1, 0.4], "insertion_penalties": [0.0, 1.5], "max_active": 1000}
+    data = swap_lang(make_kaldi_directory(tmp_path / "data", sentences=23, noise=0.8))
+    wanted = run(tmp_path / "pdfs", data, *COMMANDS, **grid)
+    kaldi = {
+        "lang": "exp/graph",
+        "model": "exp/final.mdl",
+        "alignments": {"train": "exp/ali_train", "dev": "exp/ali_dev"},
+    }
+    as_kaldi_experiment(data)
+    found = run(tmp_path / "as it lies", data, *COMMANDS, kaldi=kaldi, **grid)
+    assert found == wanted
+    assert len(wanted) == 3
 
 
 def test_example_reads_the_directory_drawn_in_the_document(tmp_path: Path) -> None:

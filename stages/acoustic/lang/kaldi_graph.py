@@ -2,7 +2,8 @@
 
     HCLG.fst         output of utils/mkgraph.sh: const or vector, input labels are transition-ids
     words.txt        its output labels
-    transitions.txt  output of `show-transitions phones.txt final.mdl`: transition-id -> pdf
+    transitions.txt  output of `show-transitions phones.txt final.mdl`: transition-id -> pdf;
+                     or the final.mdl itself, wherever it lies, and phones.txt next to HCLG.fst
 
 The graph for decoding has input labels p + 1 for pdf p, and Kaldi's costs, output labels and order
 of arcs.
@@ -22,13 +23,15 @@ from stages.acoustic.lang.graph import EPSILON, GRAPH_FILE, WORDS_FILE
 from stages.acoustic.lang.hmm_topology import find_misfit
 from stages.acoustic.lang.lang import RESERVED, read_num_classes
 from stages.acoustic.lang.openfst_file import Arcs, FstArrays, encode_const, read_fst
-from stages.acoustic.lang.transitions import Transitions, read_transitions
+from stages.acoustic.lang.transition_model import read_transition_model
+from stages.acoustic.lang.transitions import Transitions, read_transitions, transitions_text
 from stages.contract.errors import BadInput
 from storage.files.fingerprint import READ_BYTES, fingerprint
 from storage.files.publish import publish_file, publish_pieces
 
 HCLG_FILE = "HCLG.fst"
 TRANSITIONS_FILE = "transitions.txt"
+PHONES_FILE = "phones.txt"
 FILES = (HCLG_FILE, WORDS_FILE, TRANSITIONS_FILE)
 WANTED = f"Kaldi's graph needs {', '.join(FILES)}"
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
@@ -42,6 +45,7 @@ class KaldiGraph:
     symbols: tuple[str, ...]  # by number
     transitions: Transitions
     num_classes: int
+    model: Path | None = field(default=None, compare=False)  # the final.mdl of the transitions
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -58,35 +62,46 @@ class KaldiGraph:
         return fingerprint({"num_classes": self.num_classes, "states": states})
 
 
-def read_kaldi_graph(directory: Path) -> KaldiGraph:
+def read_kaldi_graph(directory: Path, *, model: Path | None = None) -> KaldiGraph:
     """Read and check the tables. `num_pdfs`, if it exists, must contain the number of classes.
+
+    `model` is the final.mdl whose transitions are read; None: those of transitions.txt.
 
     Raises:
         BadInput: naming file and line.
     """
-    refuse_missing_files(directory)
-    transitions = read_transitions(directory / TRANSITIONS_FILE)
+    refuse_missing_files(directory, model=model)
+    transitions = _read_transitions(directory, model)
     num_classes = read_num_classes(directory, largest_pdf=transitions.largest_pdf)
     if transitions.largest_pdf >= num_classes:
         raise BadInput(
-            f"{directory / TRANSITIONS_FILE}: found pdf {transitions.largest_pdf}, but num_pdfs is "
-            f"{num_classes}: are both of one model?"
+            f"{model or directory / TRANSITIONS_FILE}: found pdf {transitions.largest_pdf}, but "
+            f"num_pdfs is {num_classes}: are both of one model?"
         )
     return KaldiGraph(
         directory=directory,
         symbols=_read_symbols(directory / WORDS_FILE),
         transitions=transitions,
         num_classes=num_classes,
+        model=model,
     )
 
 
-def refuse_missing_files(directory: Path) -> None:
-    """Check that all files exist.
+def _read_transitions(directory: Path, model: Path | None) -> Transitions:
+    if model is None:
+        return read_transitions(directory / TRANSITIONS_FILE)
+    phones = directory / PHONES_FILE
+    found = read_transition_model(model, phones=phones if phones.is_file() else None)
+    return found.transitions
+
+
+def refuse_missing_files(directory: Path, *, model: Path | None = None) -> None:
+    """Check that all files exist; with a `model`, transitions.txt is not needed.
 
     Raises:
         BadInput: naming the first that is missing.
     """
-    for name in FILES:
+    for name in (HCLG_FILE, WORDS_FILE) if model else FILES:
         if not (directory / name).is_file():
             raise BadInput(f"{directory / name} is missing: {WANTED}")
 
@@ -106,8 +121,10 @@ def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
     Not a link: a later overwrite of HCLG.fst in the user's directory must not change the corpus.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in (HCLG_FILE, WORDS_FILE) if graph.model else FILES:
         publish_pieces(directory / name, _pieces(graph.directory / name))
+    if graph.model:  # its weights may be large, and its transitions are all that is needed
+        publish_file(directory / TRANSITIONS_FILE, transitions_text(graph.transitions).encode())
     publish_file(directory / "num_pdfs", f"{graph.num_classes}\n".encode())
 
 
@@ -140,7 +157,7 @@ def _read_checked(graph: KaldiGraph) -> FstArrays:
     num_ids, num_symbols = len(graph.transitions.pdfs), len(graph.symbols)
     for start, arcs in fst.chunks():
         for side, count, holder, meaning in (
-            ("input", num_ids + 1, TRANSITIONS_FILE, "transition-id"),
+            ("input", num_ids + 1, _transitions_from(graph), "transition-id"),
             ("output", num_symbols, WORDS_FILE, "word"),
         ):
             wrong = (arcs[side] < 0) | (arcs[side] >= count)
@@ -152,10 +169,14 @@ def _read_checked(graph: KaldiGraph) -> FstArrays:
                 )
     if misfit := find_misfit(fst, graph.transitions):
         raise BadInput(
-            f"{path}: {misfit}: its labels do not follow the HMMs of {TRANSITIONS_FILE}: "
+            f"{path}: {misfit}: its labels do not follow the HMMs of {_transitions_from(graph)}: "
             "take both from one model (its final.mdl, and the graph that was made with it)"
         )
     return fst
+
+
+def _transitions_from(graph: KaldiGraph) -> str:
+    return graph.model.name if graph.model else TRANSITIONS_FILE
 
 
 def _read_symbols(path: Path) -> tuple[str, ...]:

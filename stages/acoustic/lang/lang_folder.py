@@ -39,13 +39,20 @@ def holds_kaldi_graph(directory: Path) -> bool:
     return bool(kaldi)
 
 
-def read_lang_folder(directory: Path) -> AnyLang:
-    """Read and check a lang folder.
+def read_lang_folder(directory: Path, *, model: Path | None = None) -> AnyLang:
+    """Read and check a lang folder. `model`: the final.mdl of a graph without transitions.txt.
 
     Raises:
         BadInput: naming file and line.
     """
-    return read_kaldi_graph(directory) if holds_kaldi_graph(directory) else read_lang(directory)
+    if holds_kaldi_graph(directory):
+        return read_kaldi_graph(directory, model=model)
+    if model is not None:
+        raise BadInput(
+            f"{directory} has no {HCLG_FILE}, and a model ({model}) is of use with a graph only: "
+            "name the folder that mkgraph.sh made"
+        )
+    return read_lang(directory)
 
 
 def check_lang(lang: AnyLang) -> None:

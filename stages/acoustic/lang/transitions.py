@@ -95,6 +95,26 @@ def read_transitions(path: Path) -> Transitions:
     return Transitions(tuple(pdfs), tuple(owners), tuple(targets), tuple(states))
 
 
+def transitions_text(transitions: Transitions) -> str:
+    """The same transitions as `show-transitions` prints them, without probabilities (p = 0)."""
+    lines = []
+    label = 0
+    for owner, state in enumerate(transitions.states):
+        pdfs = f"pdf = {state.forward_pdf}"
+        if state.loop_pdf != state.forward_pdf:
+            pdfs = f"forward-pdf = {state.forward_pdf} self-loop-pdf = {state.loop_pdf}"
+        lines.append(
+            f"Transition-state {owner + 1}: phone = {state.phone} hmm-state = {state.hmm_state} "
+            f"{pdfs}"
+        )
+        while label < len(transitions.owners) and transitions.owners[label] == owner:
+            target = transitions.targets[label]
+            step = "self-loop" if target is None else f"{state.hmm_state} -> {target}"
+            label += 1
+            lines.append(f" Transition-id = {label} p = 0 [{step}]")
+    return "\n".join(lines) + "\n"
+
+
 def _state(found: re.Match[str], *, where: str) -> TransitionState:
     forward, loop = int(found["forward"] or found["pdf"]), int(found["loop"] or found["pdf"])
     if max(forward, loop) >= MAX_CLASSES:

@@ -4,8 +4,10 @@ import gzip
 import os
 import pickle
 import re
+import shutil
 import struct
 from contextlib import suppress
+from itertools import chain
 
 import kaldiio
 import numpy as np
@@ -20,6 +22,7 @@ from stages.corpus.kaldi_alignments import open_alignments
 from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.kaldi_source import KaldiSource
+from tests.support.makers.hclg import as_kaldi_experiment, swap_lang
 from tests.support.makers.kaldi import make_kaldi_directory, write_archive
 
 
@@ -380,3 +383,55 @@ def test_unknown_words_alone_in_one_split_may_be_kept(data):
     edit(data / "test/text", lambda text: re.sub(r" .*", " QQ", text))
     source, _ = read(data, "test", unknown_words="keep")
     assert "1 words are not in the lexicon (QQ)" in source.remarks("test")[0]
+
+
+def test_shares_of_train_become_dev_and_test_by_whole_speakers(tmp_path):
+    data = make_kaldi_directory(tmp_path / "data", sentences=40, speakers=10)
+    wanted = {utterance.id: utterance for utterance in read(data)[1]}
+    for split in ("dev", "test"):
+        shutil.rmtree(data / split)
+    settings = {"dev_share": 0.2, "test_share": 0.3}
+    parts = {split: read(data, split, **settings)[1] for split in ("train", "dev", "test")}
+    ids = {split: [utterance.id for utterance in part] for split, part in parts.items()}
+    assert sorted(chain.from_iterable(ids.values())) == sorted(wanted)
+    speakers = {split: {utterance.speaker for utterance in part} for split, part in parts.items()}
+    assert len(set().union(*speakers.values())) == sum(map(len, speakers.values())) == 10
+    assert {split: len(part) for split, part in ids.items()} == {"train": 20, "dev": 8, "test": 12}
+    for utterance in chain.from_iterable(parts.values()):
+        np.testing.assert_array_equal(utterance.labels_T, wanted[utterance.id].labels_T)
+
+
+def test_share_of_a_split_depends_on_names_of_speakers_alone(tmp_path):
+    data = make_kaldi_directory(tmp_path / "data", sentences=40, speakers=10)
+    shutil.rmtree(data / "dev")
+    first = {utterance.id for utterance in read(data, "dev", dev_share=0.2)[1]}
+    lines = (data / "train" / "feats.scp").read_text().splitlines()
+    (data / "train" / "feats.scp").write_text("\n".join(reversed(lines)) + "\n")
+    assert {utterance.id for utterance in read(data, "dev", dev_share=0.2)[1]} == first
+
+
+def test_shares_and_folders_exclude_each_other(data):
+    with pytest.raises(BadInput, match=r"dev is there, and corpus.kaldi.dev_share takes dev"):
+        read(data, dev_share=0.3)
+    shutil.rmtree(data / "dev")
+    shutil.rmtree(data / "test")
+    edit(data / "train/utt2spk", lambda text: re.sub(r" \S+", " one", text))
+    with pytest.raises(BadInput, match=r"train: 1 speakers, wanted more than 2 to take dev and"):
+        read(data, dev_share=0.3, test_share=0.1)
+
+
+def test_alignment_of_another_model_is_named(data):
+    swap_lang(data)
+    as_kaldi_experiment(data)
+    settings = {
+        "lang": "exp/graph",
+        "model": "exp/final.mdl",
+        "alignments": {"train": "exp/ali_train", "dev": "exp/ali_dev"},
+    }
+    assert len(read(data, **settings)[1]) == 11
+    with gzip.open(data / "exp" / "ali_train" / "ali.1.gz", "wt") as file:
+        file.write("train-s0-u0 1 2 900\n")
+    with pytest.raises(BadInput, match=r"frame 2: 900 is no transition-id of exp/final.mdl \(1 to"):
+        read(data, **settings)
+    with pytest.raises(BadInput, match=r"has no HCLG.fst, and a model .* is of use with a graph"):
+        read(make_kaldi_directory(data / "other"), model="../exp/final.mdl")

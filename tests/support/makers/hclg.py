@@ -3,6 +3,8 @@
 OpenFst itself (kaldifst) writes the files, so that they are no mirror of our own encoder.
 """
 
+import gzip
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import kaldifst
+import kaldiio
 
 from stages.acoustic.lang.graph import build_graph, read_graph
 from stages.acoustic.lang.lang import Lang, read_lang
+from stages.acoustic.lang.transitions import Transitions, read_transitions
 from tests.support.makers.kaldi import AN4
+from tests.support.makers.kaldi_model import Hmm, Model, write_final_mdl
 
 FstType = Literal["const", "vector"]
 Units = dict[str, tuple[int, ...]]
@@ -143,3 +148,46 @@ def an4_with_kaldi_graph(directory: Path, *, chain: bool = True) -> Path:
         (directory / name).symlink_to(AN4 / name)
     make_kaldi_graph(directory / "lang", AN4 / "lang", chain=chain)
     return directory
+
+
+def as_kaldi_experiment(data: Path) -> Path:
+    """The directory of `swap_lang` as Kaldi leaves an experiment; no program of it has to be run.
+
+    train, dev, test: feats.scp, text, utt2spk. exp/final.mdl, exp/graph/, exp/ali_train/ali.1.gz,
+    exp/ali_dev/ali.1.gz: transition-ids.
+    """
+    exp, graph = data / "exp", data / "exp" / "graph"
+    exp.mkdir()
+    (data / "lang").rename(graph)
+    (data / "num_pdfs").rename(graph / "num_pdfs")
+    transitions = read_transitions(graph / "transitions.txt")
+    (graph / "transitions.txt").unlink()
+    phones = list(dict.fromkeys(state.phone for state in transitions.states))
+    symbols = ["<eps>", *phones, "#0"]
+    (graph / "phones.txt").write_text("".join(f"{s} {n}\n" for n, s in enumerate(symbols)))
+    write_final_mdl(exp / "final.mdl", _model_of(transitions, phones), binary=True)
+    for split in ("train", "dev"):
+        folder = exp / f"ali_{split}"
+        folder.mkdir()
+        with gzip.open(folder / "ali.1.gz", "wb") as file:
+            for id, pdfs_T in kaldiio.load_ark(str(data / split / "ali.ark")):
+                labels_T = [transitions.pdfs.index(pdf) + 1 for pdf in pdfs_T]
+                file.write(f"{id} {' '.join(map(str, labels_T))} \n".encode())
+        for name in ("ali.scp", "ali.ark"):
+            (data / split / name).unlink()
+    return data
+
+
+def _model_of(transitions: Transitions, phones: list[str]) -> Model:
+    """Left-to-right HMMs with a self-loop at each state, as `show_transitions` prints them."""
+    hmms: dict[int, Hmm] = {}
+    tuples = []
+    for state in transitions.states:
+        phone = phones.index(state.phone) + 1
+        at = state.hmm_state
+        hmms.setdefault(phone, []).append((at, at, [(at, 0.75), (at + 1, 0.25)]))
+        tuples.append([phone, state.hmm_state, state.forward_pdf, state.loop_pdf])
+    for hmm in hmms.values():
+        hmm.append((-1, -1, []))  # the end emits nothing
+    log_probs = [0.0, *(math.log(0.75), math.log(0.25)) * len(tuples)]
+    return Model(hmms, tuples, log_probs, is_hmm=False)

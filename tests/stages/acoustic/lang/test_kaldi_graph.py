@@ -122,13 +122,6 @@ def test_lang_folder_is_read_as_written_and_is_a_copy(tmp_path, graph):
         check_lang(first)
 
 
-def test_build_removes_what_a_killed_build_left(tmp_path, graph):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".HLG.fst.17.partial").write_bytes(bytes(9))
-    build_decoding_graph(read_lang_folder(graph), tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"HLG.fst", "words.txt"}
-
-
 # OpenFst's files
 
 arcs = st.tuples(
