@@ -42,11 +42,19 @@ def write_settings(
 
 
 def results_of(directory: Path) -> dict[str, object]:
-    """Return scale, penalty, errors and hypotheses of every system."""
-    found = {}
+    """Return scale, penalty, errors and hypotheses of every system.
+
+    Not its phone errors and the confidences of its words: Kaldi's graph has no lexicon for them.
+    """
+    found: dict[str, object] = {}
     for path in sorted(directory.glob("work/evaluation-*/result.json")):
         made = json.loads((path.parent / "made.json").read_text())
-        found[made["remarks"]["system"]] = json.loads(path.read_text())
+        result = json.loads(path.read_text())
+        for split in ("dev", "test"):
+            result[split].pop("phones")
+            for utterance in result[split]["utterances"]:
+                utterance.pop("confidences")
+        found[made["remarks"]["system"]] = result
     return found
 
 
