@@ -14,6 +14,7 @@ from pipeline.cache.commands import DAMAGED, cache
 from pipeline.sweep.grid import SweepGrid, with_grid
 from pipeline.terminal.exit import ExitGroup, fail
 from pipeline.terminal.options import with_job, with_workers
+from pipeline.verify import verify
 from stages.contract.version import VERSION
 
 if TYPE_CHECKING:
@@ -251,49 +252,6 @@ def status(job: "Job", *, is_thorough: bool) -> None:
         sys.exit(DAMAGED)
 
 
-@main.command()
-@click.argument(
-    "work", type=click.Path(path_type=Path, file_okay=False), default=Path("work"), required=False
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
-def verify(work: Path, *, as_json: bool) -> None:
-    """Read everything in a work directory and compare it with its digests. Changes nothing.
-
-    WORK is the directory (default: work). Checks corpus files, stores, weights, results, records,
-    checkpoints and the cache of stores. 'essence cache verify' does this for one store.
-
-    \b
-    Exit codes: 0 sound, 1 could not be read, 2 misused, 3 damaged, 4 under construction.
-
-    \b
-    Example: essence verify
-    Example: essence verify /data/work
-    """
-    import json
-    import time
-
-    from pipeline.shelf.verify import plan_work, verify_work
-    from pipeline.terminal.progress import TerminalProgress
-    from pipeline.terminal.verified import describe_work, exit_code, work_as_json
-
-    begun, cpu_begun = time.perf_counter(), time.process_time()
-    entries = plan_work(work)
-    total = sum(num_bytes for _, num_bytes in entries)
-    with TerminalProgress().task(f"verify {work}", total=total, unit="bytes") as task:
-        found = list(verify_work(entries, advance=task.advance))
-    took = {
-        "seconds": time.perf_counter() - begun,
-        "cpu_seconds": time.process_time() - cpu_begun,
-    }
-    click.echo(
-        json.dumps(work_as_json(found, **took), indent=2)
-        if as_json
-        else describe_work(found, **took)
-    )
-    if code := exit_code(found):
-        sys.exit(code)
-
-
 def _print_once(job: "Job", directory: Path) -> None:
     """One line on stdout, also under torchrun."""
     if job.ranks.is_first:
@@ -301,3 +259,4 @@ def _print_once(job: "Job", directory: Path) -> None:
 
 
 main.add_command(cache)
+main.add_command(verify)
