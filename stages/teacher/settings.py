@@ -20,10 +20,11 @@ class TeacherSettings(Settings):
     `copy`, each by its own features; `original`, the original only, and students read its soft
     labels for the copy. Copies whose time is warped are labelled in any case.
 
-    The last three change speed and memory only. `threads` are those of one process: another number
-    changes the last bits of a forward pass, so it is the same in all of them; more processes
-    (--workers) are faster than more threads. Members whose weights fit into `loaded_megabytes`
-    together are loaded once a process, otherwise one at a time, once a shard.
+    `threads` are those of one process: another number changes the last bits of a forward pass, so
+    it is the same in all of them, and belongs to the store's identity; more processes (--workers)
+    are faster than more threads. The last two change speed and memory only: members whose weights
+    fit into `loaded_megabytes` together are loaded once a process, otherwise one at a time, once a
+    shard.
     """
 
     kept: int = Field(32, ge=1, le=4096)
@@ -39,14 +40,18 @@ class TeacherSettings(Settings):
     posteriors: Literal["plain", "given_transcript"] = "plain"
     transcript_scale: Positive = 0.5  # of log-likelihoods along the transcript
     on_bad_posterior: Literal["fail", "skip-utterance"] = "fail"
+    threads: int = Field(1, ge=1, le=1024)
     batch_frames: Annotated[int, NOT_IN_IDENTITY] = Field(8192, ge=1)
-    threads: Annotated[int, NOT_IN_IDENTITY] = Field(1, ge=1, le=1024)
     loaded_megabytes: Annotated[int, NOT_IN_IDENTITY] = Field(4096, ge=0)
 
     def not_in_identity(self) -> set[str]:
-        """The defaults of `input` and `posteriors` do not count: earlier stores stay fresh."""
+        """The defaults of three settings do not count: stores from before them stay fresh."""
         of_transcripts = {"transcript_scale"} if self.posteriors == "plain" else set()
-        return super().not_in_identity() | self.at_default("input", "posteriors") | of_transcripts
+        return (
+            super().not_in_identity()
+            | self.at_default("input", "posteriors", "threads")
+            | of_transcripts
+        )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

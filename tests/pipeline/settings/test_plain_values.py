@@ -74,7 +74,7 @@ except SettingsError as error:
 
 
 def test_aliases_of_aliases_cost_no_memory(tmp_path: Path) -> None:
-    """388 bytes of YAML once stood for ten million values."""
+    """RELIABILITY 23, 24: 388 bytes of YAML once stood for ten million values."""
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 8)]
     path = tmp_path / "settings.yaml"

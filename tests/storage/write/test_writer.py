@@ -385,6 +385,7 @@ def spoil(kept: KeptBlock, what: str) -> KeptBlock:
 def test_frame_that_is_no_distribution_is_refused(
     tmp_path: Path, changed: Callable[[NDArray[np.float32]], NDArray[np.float32]], mass: str
 ) -> None:
+    """RELIABILITY 39."""
     about = make_about()
     logp_TC = changed(make_logp(about.shard_frames, about.num_classes)).astype(np.float32)
     writer = StoreWriter.create(tmp_path / "a.zarr", about, utterances=make_utterances(LENGTHS))
