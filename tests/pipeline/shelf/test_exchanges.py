@@ -184,6 +184,17 @@ def test_large_weights_of_another_student_are_named_when_they_are_read(
     assert "model.safetensors: found weights" in ran.stderr
 
 
+def test_results_are_reported_without_the_members_that_were_removed(
+    sound: House, table: str, tmp_path: Path
+) -> None:
+    house = sound.copy(tmp_path / "house")
+    for place in (*house.all("member"), *house.work.glob("report-*")):
+        shutil.rmtree(place)
+    ran = house.run("run")
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.partition("report: ")[0] == table
+
+
 GARBAGE: dict[str, Callable[[Path], object]] = {
     "no record": lambda place: (place / "made.json").unlink(),
     "cut record": lambda place: (place / "made.json").write_text('{"stage": '),
