@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.shelf.freshness import reopened
 from storage.care.repair import RepairPlan, plan_repair, repair
+from storage.format.records import HEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def repair_in_place(store: Path, *, dry_run: bool) -> Repair:
     The artefact goes first: a repair that is killed leaves nothing that counts as fresh.
     """
     plan = plan_repair(store)
-    if dry_run or plan.is_empty:
+    if dry_run or (plan.is_empty and (store / HEAD).is_file()):
         return _describe(store, plan, quarantine=None, done=not dry_run)
     with reopened(store.absolute().parent) if plan.unseals else nullcontext(store.parent) as folder:
         place = folder / store.name

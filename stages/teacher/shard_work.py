@@ -24,6 +24,7 @@ from stages.teacher.given_transcript import GivenTranscript, TranscriptPlace, gr
 from stages.teacher.shard import BadUtterances, label_shard
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT, file_digest
+from storage.files.program import program_digest
 from storage.format.layout import StoreAbout
 from storage.format.records import GROUP
 from storage.write.shard_commit import is_committed, write_shard
@@ -32,16 +33,22 @@ from storage.write.top_k import KeptBlock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Versions of the programs that decide the bytes of a shard."""
+    """Versions of the programs that decide the bytes of a shard; of this one also the sources."""
 
     essence: str
+    sources: str
     torch: str
     numpy: str
 
     @classmethod
     def here(cls) -> "Versions":
         """The versions that this process runs."""
-        return cls(essence=VERSION, torch=str(torch.__version__), numpy=np.__version__)
+        return cls(
+            essence=VERSION,
+            sources=program_digest(),
+            torch=str(torch.__version__),
+            numpy=np.__version__,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from stages.training.precision import Precision
 from stages.training.ranks import Ranks
 from stages.training.run import Run
 from stages.training.state import TrainingState
+from storage.files.program import program_digest
 
 
 def begin_run(run: Run, inputs: TrainingInputs, *, start: Path | None) -> TrainingState:
@@ -21,7 +22,7 @@ def begin_run(run: Run, inputs: TrainingInputs, *, start: Path | None) -> Traini
     Without a checkpoint of the run it is that of the trunk in `start`; without that, a new model.
 
     Raises:
-        BadInput: when a checkpoint was damaged.
+        BadInput: when a checkpoint was damaged, or written by other code.
     """
     torch.manual_seed(run.settings.seed)
     about = run.corpus.train.about
@@ -48,7 +49,7 @@ def begin_run(run: Run, inputs: TrainingInputs, *, start: Path | None) -> Traini
 def _read_or_prepare(
     run: Run, inputs: TrainingInputs, state: TrainingState, *, start: Path | None
 ) -> None:
-    kept = read_checkpoint(run.directory, run=run.fingerprint)
+    kept = read_checkpoint(run.directory, run=run.fingerprint, program=program_digest())
     if kept is None and start is not None:
         kept = read_checkpoint(start, run=inputs.trunk_fingerprint)
         if kept is None:

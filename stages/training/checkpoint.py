@@ -71,24 +71,34 @@ class _Head(Settings):
     number: int
     tensors: str
     position: Position
+    program: str = ""  # that wrote it; empty in a finished state, which other code may read
     digest: str = ""
 
     def digest_of_rest(self) -> str:
         # Heads of before that field was there have the digest of one without it.
         absent = set() if self.position.epoch_part_frames else {"epoch_part_frames"}
         rest = self.model_dump(mode="json", exclude={"digest": True, "position": absent})
+        if not self.program:
+            del rest["program"]  # as above
         return fingerprint(rest)
 
 
 def write_checkpoint(
-    directory: Path, position: Position, tensors: dict[str, Tensor], *, run: str
+    directory: Path,
+    position: Position,
+    tensors: dict[str, Tensor],
+    *,
+    run: str,
+    program: str = "",
 ) -> None:
     """Replace the checkpoint in `directory`; the one before stays until this one is whole."""
     head_path = directory / HEAD_FILE
     number = _read_head(head_path).number + 1 if head_path.is_file() else 0
     path = directory / f"checkpoint-{number}.safetensors"
     publish_file(path, save({name: value.cpu() for name, value in tensors.items()}))
-    head = _Head(run=run, number=number, tensors=file_digest(path), position=position)
+    head = _Head(
+        run=run, number=number, tensors=file_digest(path), position=position, program=program
+    )
     head = head.model_copy(update={"digest": head.digest_of_rest()})
     publish_file(head_path, head.model_dump_json(indent=2).encode() + b"\n")
     for stale in directory.glob(TENSORS_PATTERN):
@@ -96,11 +106,15 @@ def write_checkpoint(
             stale.unlink()
 
 
-def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, Tensor]] | None:
+def read_checkpoint(
+    directory: Path, *, run: str, program: str = ""
+) -> tuple[Position, dict[str, Tensor]] | None:
     """The checkpoint of this run, or None where there is none, or one of another run.
 
+    With `program`, a digest of sources, other code than that may not have written it.
+
     Raises:
-        BadInput: naming the file, when a byte of it is not what was written.
+        BadInput: naming the file, when a byte of it is not what was written, or other code did.
     """
     head_path = directory / HEAD_FILE
     if not head_path.is_file():
@@ -108,6 +122,12 @@ def read_checkpoint(directory: Path, *, run: str) -> tuple[Position, dict[str, T
     head = _read_head(head_path)
     if head.run != run:
         return None
+    if program and head.program != program:
+        raise BadInput(
+            f"{head_path} was written by other code of this program, and the model would be a "
+            f"mixture: found the sources {head.program or 'none'}, wanted {program}: finish it "
+            f"with that code, or train from the start: rm -r {directory}"
+        )
     return head.position, load(_unchanged_tensors(directory, head).read_bytes())
 
 

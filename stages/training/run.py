@@ -10,6 +10,7 @@ from stages.training.objective import Objective
 from stages.training.ranks import Ranks
 from stages.training.settings import TrainingSettings
 from stages.training.state import TrainingState
+from storage.files.program import program_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,9 @@ def save_checkpoint(run: Run, state: TrainingState) -> bytes:
     """Write a checkpoint, on the first rank only."""
     if run.ranks.is_first:
         position, tensors = state.capture()
-        write_checkpoint(run.directory, position, tensors, run=run.fingerprint)
+        write_checkpoint(
+            run.directory, position, tensors, run=run.fingerprint, program=program_digest()
+        )
         run.pace.begin()
     return b"saved"
 

@@ -24,6 +24,7 @@ from storage.format.records import HEAD, Records, record_of
 from storage.format.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
 from storage.place.local_folder import LocalFolder
 from storage.place.place import Place
+from storage.write.claim import claim_again, claim_new
 from storage.write.commit import clear_stage, publish
 
 QUARANTINE = ".quarantine"
@@ -83,10 +84,19 @@ def plan_repair(root: Path) -> RepairPlan:
 def repair(root: Path, plan: RepairPlan) -> Path:
     """Do what was planned. Returns the folder of what was taken out. May be done again.
 
+    A store whose HEAD was lost or goes is continued by the code that runs here.
+
     HEAD goes first, so that no reader opens the store meanwhile; commit records before the objects
     that they promise, so that a repair that is killed leaves shards that are made again.
+
+    Raises:
+        StoreMismatch: when the store is unfinished work of other code.
     """
     quarantine = root.with_name(root.name + QUARANTINE)
+    if plan.unseals:
+        claim_again(root)  # before HEAD goes: what is under construction belongs to some code
+    elif not is_there(root, HEAD):
+        claim_new(root)
     for name in plan.out:
         quarantine.mkdir(exist_ok=True)
         os.replace(root / name, _free_place(quarantine, name))

@@ -26,6 +26,7 @@ from storage.format.layout import (
 from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
 from storage.format.shard_plan import ShardPlan, plan_shards
 from storage.place.local_folder import LocalFolder
+from storage.write.claim import check_claim, claim_new
 from storage.write.commit import clear_stage, finish_commit, publish, refuse_lost
 from storage.write.shard_commit import commit_objects, named_disk_errors, write_shard
 from storage.write.top_k import KeptBlock
@@ -51,7 +52,8 @@ class StoreWriter:
         """Begin a store, or resume one that is there and has the same metadata.
 
         Raises:
-            StoreMismatch: when another store is there, with a field-by-field difference.
+            StoreMismatch: when another store is there, with a field-by-field difference, or it was
+                begun by other code.
             StoreError: when an utterance id comes twice, holds NUL, or a disk cannot be written.
         """
         plan = plan_shards([row.num_frames for row in utterances], about.shard_frames)
@@ -72,6 +74,7 @@ class StoreWriter:
         with named_disk_errors(path, writer._metadata):
             if (path / GROUP).is_file():
                 writer._refuse_other_store()
+                check_claim(path)
                 writer._redo_installs()
             else:
                 writer._refuse_commits_without_metadata()
@@ -163,6 +166,7 @@ class StoreWriter:
 
     def _publish_metadata(self) -> None:
         try:
+            claim_new(self.path)
             publish(self.path, self._metadata)
         except FileNotFoundError:
             # Another writer has begun, filled and sealed the store, and cleared the stage.

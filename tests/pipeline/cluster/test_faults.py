@@ -23,7 +23,9 @@ from pipeline.errors import ClusterFailed
 from stages.contract.errors import MemberFailed, WorkerMismatch
 from stages.teacher.workforce import Workforce
 from storage.errors import StoreIncomplete
+from storage.files.program import program_digest, sources_digest
 from storage.read.reader import open_store
+from tests.support.faults.other_code import copy_of_the_sources
 from tests.support.makers.pipeline import essence, write_tiny
 from tests.support.makers.store import tree_digest
 from tests.support.makers.teacher import label, make_members
@@ -266,6 +268,18 @@ def test_worker_of_another_version_is_refused(
     told = r"has essence 0.0.9, wanted .*: install the same versions on every machine"
     with asked(cluster.address) as other, pytest.raises(WorkerMismatch, match=told):
         label(tmp_path / "t", corpus, members, workforce=other, splits=("train",))
+
+
+def test_worker_with_other_sources_of_the_same_version_is_refused(
+    tmp_path: Path, corpus: Path, members: list[Path], cluster: Cluster
+) -> None:
+    """RELIABILITY 35: both digests are named, and no shard is written."""
+    other = copy_of_the_sources(tmp_path / "other")
+    cluster.start_worker(path=[other])
+    told = rf"has sources {sources_digest(other)}, wanted {program_digest()}: install the same"
+    with asked(cluster.address) as both, pytest.raises(WorkerMismatch, match=told):
+        label(tmp_path / "t", corpus, members, workforce=both, splits=("train",))
+    assert not list(tmp_path.glob("t/train.zarr/commits/*"))
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from storage.errors import StoreCorrupt, StoreError
 from storage.format.records import decode_records, record_of
 from storage.format.shard_object import CRC_BYTES, decompress, index_bytes
 from storage.read.reader import open_store
+from storage.write.claim import claim_new
 from storage.write.writer import StoreWriter
 from tests.support.faults.hostile import (
     assert_only_our_errors,
@@ -234,6 +235,7 @@ def test_name_that_leads_out_of_the_store_is_refused(copied: Path, name: str, pl
             open_store(copied)
     else:
         (copied / "HEAD").unlink()
+        claim_new(copied)
         commit = json.loads((copied / "commits/00000000.json").read_bytes())
         commit["objects"][name] = record
         (copied / "commits/00000000.json").write_text(json.dumps(commit))
@@ -245,7 +247,7 @@ def test_commit_record_cannot_install_objects_of_other_shards(copied: Path) -> N
     """RELIABILITY 22: a staged HEAD stays where it is."""
     head = (copied / "HEAD").read_bytes()
     (copied / "HEAD").unlink()
-    (copied / "_stage").mkdir()
+    claim_new(copied)
     (copied / f"_stage/HEAD.{record_of(head).sha256}").write_bytes(head)
     commit = json.loads((copied / "commits/00000000.json").read_bytes())
     commit["objects"]["HEAD"] = {"bytes": len(head), "sha256": record_of(head).sha256}
@@ -332,6 +334,7 @@ def test_commit_records_that_are_mutated_raise_store_errors_only(
 
     def spoil(path: Path) -> None:
         (path / "HEAD").unlink()
+        claim_new(path)
         (path / "commits/00000000.json").write_bytes(changed)
 
     in_a_copy(whole, spoil)

@@ -18,6 +18,7 @@ from storage.files.strict_json import parse_json
 from storage.format.partial_copy import PartialCopy, decode_part, encode_part
 from storage.format.records import decode_records, record_of
 from storage.read.reader import open_store
+from storage.write.claim import claim_new
 from tests.support.faults.hostile import (
     assert_only_our_errors,
     checksummed,
@@ -230,6 +231,7 @@ def test_json_of_odd_values_raises_store_errors_only(
             (path / "part.json").write_bytes(changed)
         elif file == "commit":
             (path / "HEAD").unlink(missing_ok=True)
+            claim_new(path)
             (path / names[file]).write_bytes(changed)
         else:
             digest = record_of(changed).sha256

@@ -14,6 +14,7 @@ from storage.errors import StoreCorrupt, StoreError, StoreIncomplete, StoreMisma
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import frame_arrays
 from storage.read.reader import open_store
+from storage.write.claim import claim_new
 from storage.write.shard_encoder import encode_chunk
 from storage.write.writer import StoreWriter
 from tests.support.faults.hostile import checksummed, publish_manifest, reseal
@@ -244,6 +245,7 @@ def test_merge_resumes_a_store_under_construction(tmp_path: Path) -> None:
     assert open_store(path).num_shards == 2  # both would fit into one
     before = tree_digest(path)
     (path / "HEAD").unlink()
+    claim_new(path)
     for file in path.glob("manifest-*"):
         file.unlink()
     writer = StoreWriter.open(path)

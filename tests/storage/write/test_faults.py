@@ -132,7 +132,7 @@ def test_refusal_at_every_call_is_named_and_the_build_resumes(
 
 def test_failed_flush_costs_a_rewrite_only(tmp_path: Path, undisturbed: str) -> None:
     """RELIABILITY 4: the temporary file is dropped and written again; the build continues."""
-    outcomes = spoil(tmp_path, "error=EIO", [("fsync", 2), ("fsync", 3), ("fsync", 9)])
+    outcomes = spoil(tmp_path, "error=EIO", [("fsync", 2), ("fsync", 5), ("fsync", 11)])
     assert [outcome.status for outcome in outcomes] == [0, 0, 0]
     assert all(tree_digest(outcome.path) == undisturbed for outcome in outcomes)
 

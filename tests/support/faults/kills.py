@@ -83,13 +83,18 @@ def _die_at_file_event(number: int, directory: Path) -> None:
     sys.addaudithook(hook)
 
 
-class _Runs:
-    def __init__(self, corpus_directory: Path, settings: dict[str, Any], *, is_trunk: bool) -> None:
+class Runs:
+    """Trainings of one corpus with the same settings."""
+
+    def __init__(
+        self, corpus_directory: Path, settings: dict[str, Any], *, is_trunk: bool = False
+    ) -> None:
         self._corpus = corpus_directory
         self._settings = make_settings(**settings)
         self._make = train_trunk if is_trunk else train_model
 
     def train(self, directory: Path, progress: RecordingProgress) -> None:
+        """Train, or continue."""
         with open_training_corpus(self._corpus, needs_labels=True) as corpus:
             self._make(
                 TrainingInputs(
@@ -134,7 +139,7 @@ def _prepare(directory: Path, kind: str, number: int) -> RecordingProgress:
 
 def main(corpus_directory: Path, directory: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Points are (kind, number): a training is killed there, gone on with, killed there again."""
-    runs = _Runs(corpus_directory, job["settings"], is_trunk=job.get("is_trunk", False))
+    runs = Runs(corpus_directory, job["settings"], is_trunk=job.get("is_trunk", False))
     rng = random.Random(job["seed"])
     whole = directory / "whole"
     whole.mkdir()
