@@ -75,7 +75,7 @@ def pushed(tmp_path: Path, *, first: int, last: int) -> int:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=1500,
+            timeout=3500,
             check=False,
         )
     assert done.returncode == 0, done.stderr[-3000:]

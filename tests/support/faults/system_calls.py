@@ -129,7 +129,7 @@ def _drive(
         input=given,
         capture_output=True,
         text=True,
-        timeout=1500,
+        timeout=7200,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
