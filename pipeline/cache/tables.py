@@ -1,20 +1,18 @@
 """Cache tables: what `essence cache` prints of a store."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.terminal.columns import aligned
+from stages.report.shown_classes import Shown
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
 from storage.place.place import Place
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels
 from storage.transfer.plan import what_is_here
-
-if TYPE_CHECKING:  # matplotlib would be loaded with it
-    from stages.report.soft_label_figure import Shown
 
 NAMED_SHARDS = 10
 NAMED_ORIGINS = 10
@@ -208,7 +206,7 @@ def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:
     )
 
 
-def describe_shown(shown: "Shown", soft: SoftLabels) -> dict[str, Any]:
+def describe_shown(shown: Shown, soft: SoftLabels) -> dict[str, Any]:
     """What the picture shows, in figures."""
     return {
         "utterance": shown.utterance,
