@@ -6,6 +6,7 @@ EssenceError
     ├── NotMadeYet     what it reads is not in the work directory
     ├── ClusterFailed  the cluster is gone, or its workers die
     ├── InUse          another process is making the same thing
+    ├── NotInstalled   a package that the command needs is not installed
     └── Changed        an artefact is not as it was written
 """
 
@@ -30,6 +31,10 @@ class ClusterFailed(FlowError):
 
 class InUse(FlowError):
     """Another process is making the same thing."""
+
+
+class NotInstalled(FlowError):
+    """A package that the command needs is not installed."""
 
 
 class Changed(FlowError):

@@ -45,6 +45,27 @@ class StorePlace(click.ParamType):  # type: ignore[type-arg]  # as above
         return find_place(value)
 
 
+class StorePlaces(click.ParamType):  # type: ignore[type-arg]  # as above
+    """The path or URL of a store, or of a folder with stores, such as a teacher's."""
+
+    name = "path or URL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "tuple[Place, ...]":
+        """The text work/teacher-5a7227487ef6 -> its dev.zarr and train.zarr."""
+        from storage.place.find_place import find_place
+        from storage.transfer.stores import find_stores
+
+        return tuple(map(find_place, find_stores(str(value)).values()))
+
+
+def with_stores(command: Callable[..., None]) -> Callable[..., None]:
+    """As `with_store`, for commands that accept a folder with several."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
+    return click.argument("stores", metavar="STORE", type=StorePlaces())(command)
+
+
 def with_store(command: Callable[..., None]) -> Callable[..., None]:
     """The argument and the option that all commands have."""
     command = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
@@ -65,9 +86,7 @@ def with_out(default: str) -> Callable[[Callable[..., None]], Callable[..., None
     return click.option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
-        default=default,
-        show_default=True,
-        help="Where the picture goes.",
+        help=f"Where the picture goes; default: {default}.",
     )
 
 
@@ -76,7 +95,15 @@ def short_name(store: "Place") -> str:
     return str(store).rsplit("/", 1)[-1]
 
 
+def one_or_all(values: list[Any]) -> Any:
+    """What --json prints: a store's object, or a list of those of a folder's stores."""
+    return values[0] if len(values) == 1 else [_plain(value) for value in values]
+
+
 def to_json(value: Any) -> str:
     """A dataclass or a plain value as indented JSON."""
-    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    return json.dumps(plain, indent=2, ensure_ascii=False)
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

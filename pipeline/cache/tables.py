@@ -51,9 +51,9 @@ def describe_info(facts: dict[str, Any]) -> str:
     size, dense = facts["tiers"][-1]["bytes_per_frame"], facts["dense_float32_bytes_per_frame"]
     ratio = f", 1/{dense / size:.0f} of dense float32" if size else ""
     if facts["part"]:
-        here = "; ".join(f"k = {k} of shards {shards}" for k, shards in facts["part"]["readable"])
-        state = f"sealed, a partial copy: {here or 'no soft labels'}"
-        state += f" (the rest is at {facts['part']['source']})"
+        here = ", ".join(_served(*served) for served in facts["part"]["readable"])
+        state = f"sealed, a partial copy, which serves {here or 'no k'}"
+        state += f"; 'essence cache pull --k' adds others from {facts['part']['source']}"
     rows = [
         ("state", state),
         ("digest", facts["digest"] or "-"),
@@ -92,6 +92,26 @@ def describe_info(facts: dict[str, Any]) -> str:
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
 
 
+def _served(k: str, shards: str) -> str:
+    """("5-8", "0-3") -> k = 5 to 8 (shards 0-3): a smaller k has a tail of its own."""
+    return f"k = {k.replace('-', ' to ')} (shards {shards})"
+
+
+def gather_utterances(store: SoftLabelStore) -> list[dict[str, Any]]:
+    """Id, frames and shard of every utterance, in the store's order."""
+    shard_of = {index: shard for shard in range(store.num_shards) for index in store.shard(shard)}
+    return [
+        {"id": row.id, "frames": row.num_frames, "shard": shard_of[index]}
+        for index, row in enumerate(store.utterances)
+    ]
+
+
+def describe_utterances(rows: list[dict[str, Any]]) -> str:
+    """The same as a table."""
+    cells = [(str(row["id"]), str(row["frames"]), str(row["shard"])) for row in rows]
+    return aligned([("utterance", "frames", "shard"), *cells])
+
+
 def _mean(combine: str) -> str:
     """geometric, given transcript -> geometric mean, given transcript."""
     rule, comma, given = combine.partition(",")
@@ -116,7 +136,7 @@ def _origin_rows(origin: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 def describe_verified(place: Place, found: Verified, *, data: bool) -> str:
     """What was checked, and what was found."""
-    what = f"{found.num_bytes:,} bytes" if data else "the sizes"
+    what = f"{found.num_bytes:,} bytes" if data else "sizes only"
     lines = [f"{place}: checked {what} of {found.num_checked} of {found.num_objects} objects"]
     lines += [f"damaged: {problem.text}" for problem in found.problems]
     if found.num_left_out:
@@ -133,9 +153,16 @@ def describe_verified(place: Place, found: Verified, *, data: bool) -> str:
         cure = "run the same 'essence cache pull' again" if found.num_left_out else cure
         lines.append(f"{len(found.problems)} problems: {cure}")
     elif found.digest:
-        whole = data and found.num_checked == found.num_objects
-        lines.append(f"{'sound' if whole else 'nothing wrong with these'}: {found.digest}")
+        lines.append(f"{_verdict(found, data=data)}: {found.digest}")
     return "\n".join(lines)
+
+
+def _verdict(found: Verified, *, data: bool) -> str:
+    """What the check has shown of a sealed store without problems."""
+    if not data:
+        return "all sizes agree, and --data compares every byte"
+    whole = found.num_checked == found.num_objects
+    return "sound" if whole else "nothing wrong with these"
 
 
 def describe_audit(audit: StoreAudit) -> str:

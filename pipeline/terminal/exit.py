@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.errors import SettingsError
+from pipeline.terminal.extras import lacks
 from pipeline.terminal.plain_text import plain_text
 from stages.training.interrupts import Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
@@ -45,6 +46,10 @@ class ExitGroup(click.Group):
             fail(str(error), code=2)
         except EssenceError as error:
             fail(str(error), code=1)
+        except ModuleNotFoundError as missing:
+            if (words := lacks(missing)) is None:
+                raise
+            fail(words, code=1)
         except OSError as error:
             fail(_system_error(error), code=1)
         except MemoryError as error:

@@ -11,6 +11,8 @@ import numpy as np
 from storage.contents.metadata import StoreMetadata
 from storage.errors import StoreError, StoreIncomplete
 
+NUM_EXAMPLES = 3  # ids that a message names
+
 
 class Span(NamedTuple):
     """Frames [start, stop) of an utterance."""
@@ -125,7 +127,8 @@ class FrameMap:
         """Where one utterance lies. Raises as `find`."""
         if id not in self._index_of:
             raise StoreError(
-                f"{self._where} holds no utterance {id!r}: was it made for this split?"
+                f"{self._where} holds no utterance {id!r}{self._examples()}: was it made for this "
+                f"split? 'essence cache list' prints the utterances of a store"
             )
         index = self._index_of[id]
         start = int(self._plan.offset_U[index])
@@ -167,6 +170,10 @@ class FrameMap:
             f"{self._where}, shard {shard}, utterance {self._utterances[index].id!r}, "
             f"frame {offset - int(self._plan.offset_U[index])}"
         )
+
+    def _examples(self) -> str:
+        ids = [repr(row.id) for row in self._utterances[:NUM_EXAMPLES]]
+        return f", it has {len(self._utterances):,}, such as {', '.join(ids)}" if ids else ""
 
     def _refuse_absent(self, runs: Sequence[Rows]) -> None:
         for run in runs:

@@ -26,6 +26,7 @@ CRC_BYTES = 4
 ENTRY = struct.Struct("<2Q")  # of the index: offset, bytes
 BLOSC_HEADER_BYTES = 16
 ZSTD_MAGIC = 0xFD2FB528
+COPY_AGAIN = "take it from another copy of the store"
 
 
 def index_bytes(num_chunks: int) -> int:
@@ -38,13 +39,15 @@ def most_compressed(num_bytes: int) -> int:
     return num_bytes + num_bytes // 128 + 1024
 
 
-def read_index(raw: bytes, *, object_bytes: int, where: str) -> NDArray[np.uint64]:
+def read_index(
+    raw: bytes, *, object_bytes: int, where: str, cure: str = COPY_AGAIN
+) -> NDArray[np.uint64]:
     """(J, 2) offsets and sizes from the last bytes of a shard object.
 
     Raises:
         StoreCorrupt: when the checksum is wrong or a chunk lies outside of the object.
     """
-    body = check_crc(raw, where=f"{where}, index")
+    body = check_crc(raw, where=f"{where}, index", cure=cure)
     if len(body) % ENTRY.size:
         raise StoreCorrupt(f"{where}: the object is too small for its index")
     entries_J2 = np.frombuffer(body, dtype="<u8").reshape(-1, 2)
@@ -67,8 +70,8 @@ def chunk_checksums(shard: bytes, num_chunks: int) -> list[int | None]:
     ]
 
 
-def check_crc(raw: bytes, *, where: str) -> bytes:
-    """The bytes before the trailing crc32c.
+def check_crc(raw: bytes, *, where: str, cure: str = COPY_AGAIN) -> bytes:
+    """The bytes before the trailing crc32c. `cure` is what an error tells the user to do.
 
     Raises:
         StoreCorrupt: when it does not fit them.
@@ -76,7 +79,7 @@ def check_crc(raw: bytes, *, where: str) -> bytes:
     body, tail = raw[:-CRC_BYTES], raw[-CRC_BYTES:]
     found, wanted = google_crc32c.value(body), int.from_bytes(tail, "little")
     if len(raw) <= CRC_BYTES or found != wanted:
-        raise StoreCorrupt(f"{where}: crc32c is {found:08x}, expected {wanted:08x}")
+        raise StoreCorrupt(f"{where}: crc32c is {found:08x}, expected {wanted:08x}: {cure}")
     return body
 
 

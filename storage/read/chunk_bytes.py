@@ -7,6 +7,7 @@ store is found by the reader of its first bad chunk, even if index and checksums
 Shapes: J inner chunks of a shard.
 """
 
+import shlex
 from collections.abc import Iterable
 
 import google_crc32c
@@ -54,14 +55,22 @@ class ChunkBytes:
         _, start, stop = self._chunk_range(name, chunk, num_bytes)
         raw = self._objects.read(name, stop - start, start)
         if google_crc32c.value(raw) != SOUND:
-            check_crc(raw, where=self.where(name, chunk))  # raises, with both checksums
+            # Raises, with both checksums.
+            check_crc(raw, where=self.where(name, chunk), cure=self._cure)
         # A sound chunk may still be another one: that of another shard, or of another store.
         if int.from_bytes(raw[-CRC_BYTES:], "little") != self._records[name].chunks[chunk]:
             raise StoreCorrupt(
                 f"{self.where(name, chunk)}: crc32c is not the manifest's: this object belongs to "
-                "another place or another store"
+                f"another place or another store: {self._cure}"
             )
         return memoryview(raw)[:-CRC_BYTES]
+
+    @property
+    def _cure(self) -> str:
+        if self._place.folder is None:
+            return "check the store where it lies, and copy it there again"
+        path = shlex.quote(str(self._place.folder))
+        return f"run 'essence cache repair {path}', which removes damaged shards only"
 
     def where(self, name: str, chunk: int) -> str:
         """A chunk's name in messages."""
@@ -95,7 +104,8 @@ class ChunkBytes:
         """An object's index, checked and kept; the oldest one is dropped."""
         _, start, stop = self._index_range(name)
         raw = self._objects.read(name, stop - start, start)
-        read_index(raw, object_bytes=stop, where=self._place.where(name))
+        where = self._place.where(name)
+        read_index(raw, object_bytes=stop, where=where, cure=self._cure)
         self._indices[name] = raw
         if len(self._indices) > MAX_INDICES:
             del self._indices[next(iter(self._indices))]

@@ -55,7 +55,7 @@ def test_partial_copy_is_described_by_info_and_verify(teacher: Path, tmp_path: P
     place = tmp_path / "a.zarr"
     cache("pull", teacher / "train.zarr", place, "--k", "1,8", "--shards", "0-1,3")
     info = cache("info", place).stdout
-    assert "a partial copy: k = 1 of shards 0-1,3; k = 5-8 of shards 0-1,3" in info
+    assert "which serves k = 1 (shards 0-1,3), k = 5 to 8 (shards 0-1,3); " in info
     part = json.loads(cache("info", "--json", place).stdout)["part"]
     assert part["readable"] == [["1", "0-1,3"], ["5-8", "0-1,3"]]
     assert part["source"] == str(teacher / "train.zarr")
