@@ -68,18 +68,40 @@ def test_foreign_module_is_refused(tmp_path: Path) -> None:
     assert f"remove {tmp_path} from sys.path" in told
 
 
-def test_folder_without_init_is_refused_where_it_hides_ours(tmp_path: Path) -> None:
-    """An editable installation looks its packages up after all entries of sys.path."""
-    (tmp_path / "site" / "essence").mkdir(parents=True)
-    for name in ("__init__.py", "floors.py"):
-        content = (ROOT / "essence" / name).read_text(encoding="utf-8")
-        (tmp_path / "site" / "essence" / name).write_text(content, encoding="utf-8")
-    (tmp_path / "data" / "storage").mkdir(parents=True)
-    ran = python(
-        "-c", "import essence; essence.Span", path=[tmp_path / "site"], cwd=tmp_path / "data"
-    )
-    wanted = tmp_path / "site" / "storage" / "__init__.py"
-    assert f"found {tmp_path / 'data' / 'storage'}, wanted {wanted}: " in ran.stderr
+EDITABLE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Finder:
+    \"\"\"As setuptools installs it: asked after all entries of sys.path.\"\"\"
+
+    def find_spec(self, name, path=None, target=None):
+        return None if path else PathFinder.find_spec(name, [ROOT])
+
+ROOT = sys.argv.pop(1)
+sys.meta_path.insert(sys.meta_path.index(PathFinder) + 1, Finder())
+"""
+
+
+def test_plain_folder_does_not_hide_a_floor_of_an_editable_installation(tmp_path: Path) -> None:
+    for name in USES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recording.wav").write_bytes(b"")
+    for code in (
+        "import essence; print(essence.Span.__module__)",
+        "from essence.__main__ import main; main()",
+    ):
+        ran = python("-c", EDITABLE + code, str(ROOT), "--help", path=[], cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stderr == ""
+        assert "storage.contents.frame_map" in ran.stdout or "Usage: essence" in ran.stdout
+
+
+def test_plain_folder_that_is_already_imported_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    code = EDITABLE + "import storage, essence\nessence.Span"
+    ran = python("-c", code, str(ROOT), path=[], cwd=tmp_path)
+    assert f"found {tmp_path / 'storage'}, wanted {ROOT / 'storage' / '__init__.py'}" in ran.stderr
 
 
 def test_command_line_prints_the_conflict_in_one_line_and_exits_with_1(tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages.contract.version import VERSION
 from tests.support.paths import ROOT
 
 FLOORS = ("essence", "pipeline", "stages", "storage")
-ALSO_NEEDED = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+BESIDE_THE_FLOORS = ("docs", "tests", "examples", "benchmarks", ".ci")
 TEXTS = [
     path
     for folder in (*FLOORS, "docs", "examples", "benchmarks", ".ci")
@@ -49,16 +51,32 @@ def run(*words: str, cwd: Path, path: Path | None = None) -> subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which the program was installed from a copy of the sources.
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source distribution, built from a copy of the sources."""
+    source = tmp_path_factory.mktemp("source")
+    for name in (*FLOORS, *BESIDE_THE_FLOORS):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in filter(Path.is_file, ROOT.iterdir()):
+        shutil.copy(path, source / path.name)
+    target = tmp_path_factory.mktemp("sdist")
+    build = f"from setuptools import build_meta; build_meta.build_sdist({str(target)!r})"
+    ran = run("-c", build, cwd=source)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (archive,) = target.iterdir()
+    assert archive.name == f"essence_kd-{VERSION}.tar.gz"
+    with tarfile.open(archive) as opened:
+        opened.extractall(target, filter="data")
+    return target / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def installed(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the program was installed from its source distribution.
 
     Dependencies are those of the running environment; nothing is downloaded.
     """
-    source = tmp_path_factory.mktemp("source")
-    for name in FLOORS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ALSO_NEEDED:
-        shutil.copy(ROOT / name, source / name)
+    source = tmp_path_factory.mktemp("unpacked") / "essence"
+    shutil.copytree(sdist, source)
     target = tmp_path_factory.mktemp("installed")
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
     ran = run("-m", "pip", "install", *offline, "--target", str(target), ".", cwd=source)
@@ -79,6 +97,24 @@ def files_below(directory: Path) -> set[str]:
 def test_installation_holds_every_file_of_the_packages(installed: Path) -> None:
     assert files_below(installed) == files_below(ROOT)
     assert {"essence/py.typed", "stages/report/page.html"} <= files_below(installed)
+
+
+def test_source_distribution_holds_documents_tests_and_examples(sdist: Path) -> None:
+    for folder in (*FLOORS, *BESIDE_THE_FLOORS):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        names = {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"}
+        assert names
+        assert {name for name in names if not (sdist / name).is_file()} == set()
+    texts = ("README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "constraints.txt", "setup.cfg")
+    assert {name for name in texts if not (sdist / name).is_file()} == set()
+    assert not list(sdist.rglob("*.pyc"))
+
+
+def test_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == VERSION
+    assert citation["license"] == "Apache-2.0"
+    assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:1906.10834"
 
 
 def test_distribution_is_named_essence_kd_and_carries_the_license(installed: Path) -> None:

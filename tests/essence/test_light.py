@@ -1,0 +1,110 @@
+"""The core: what works where nothing but the core's dependencies is installed."""
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.terminal.extras import EXTRA_OF
+from tests.support.makers.store import fill_store, make_about, make_utterances
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+BLOCKED = set(sys.argv.pop(1).split(","))
+sys.meta_path.insert(0, Blocker())
+"""
+IMPORT = f"""{WITHOUT_EXTRAS}
+import essence
+for name in essence.__all__:
+    print(name, type(getattr(essence, name)))
+"""
+COMMAND = WITHOUT_EXTRAS + "from essence.__main__ import main\nmain()"
+
+
+def without_extras(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that cannot import any package of an extra."""
+    return subprocess.run(
+        [sys.executable, "-c", code, ",".join(EXTRA_OF), *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, as a teacher has it."""
+    folder = tmp_path_factory.mktemp("work") / "teacher-0123456789ab"
+    fill_store(folder / "train.zarr", make_about(), utterances=make_utterances((7, 0, 20)))
+    return folder
+
+
+def requirements(section: str, key: str) -> set[str]:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = config[section][key].split("\n")
+    return {re.split(r"[ \[<>=;]", line)[0] for line in lines if line.strip()}
+
+
+def test_library_imports_with_the_core_alone(tmp_path: Path) -> None:
+    ran = without_extras(IMPORT, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "open_store" in ran.stdout
+
+
+@pytest.mark.parametrize("words", [["info"], ["verify", "--data"], ["show"], ["audit"], ["list"]])
+def test_cache_commands_run_with_the_core_alone(
+    teacher: Path, tmp_path: Path, words: list[str]
+) -> None:
+    store = teacher / "train.zarr"
+    ran = without_extras(COMMAND, "cache", *words, store, "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)
+    assert ran.stderr == "" or re.fullmatch("no picture: needs matplotlib, .*\n", ran.stderr)
+
+
+def test_picture_that_is_asked_for_needs_its_extra(teacher: Path, tmp_path: Path) -> None:
+    words = ("cache", "show", teacher / "train.zarr", "--out", "a.png")
+    ran = without_extras(COMMAND, *words, cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("essence: needs matplotlib, which the extra 'train' installs")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["student", "run", "report"])
+def test_command_names_the_extra_that_it_lacks_in_one_line(tmp_path: Path, command: str) -> None:
+    ran = without_extras(COMMAND, command, cwd=tmp_path)
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert re.match(r"essence: needs \w+, which the extra '\w+' installs: run pip install", line)
+    assert not list(tmp_path.iterdir())
+
+
+def test_extras_of_packages_are_those_of_setup_cfg() -> None:
+    for package, extra in EXTRA_OF.items():
+        name = package.replace("_", "-")
+        assert name in requirements("options.extras_require", extra)
+        assert name not in requirements("options", "install_requires")
+
+
+def test_every_package_of_train_and_speech_has_its_message() -> None:
+    for extra in ("train", "speech", "cluster", "demo"):
+        names = {name.replace("-", "_") for name in requirements("options.extras_require", extra)}
+        assert names == {package for package, of in EXTRA_OF.items() if of == extra}
