@@ -22,7 +22,7 @@ from stages.labels.plan import Wanted, cut_parts, plan_utterances
 from stages.labels.settings import PathSettings
 from stages.labels.write import assemble, describe
 from stages.members.shares import LoadedShares, load_members, order_members, refuse_other_corpus
-from stages.members.torch_threads import fixed_threads
+from stages.training.torch_threads import fixed_threads
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import fingerprint
 

@@ -19,7 +19,7 @@ from stages.contract.progress import Task
 from stages.contract.version import VERSION
 from stages.members.kinds import open_member
 from stages.members.shares import LoadedShares, Share, load_members
-from stages.members.torch_threads import fixed_threads
+from stages.training.torch_threads import fixed_threads
 from stages.teacher.given_transcript import GivenTranscript, TranscriptPlace, graph_digest
 from stages.teacher.shard import BadUtterances, label_shard
 from storage.corpus.corpus_file import CorpusFile
