@@ -19,9 +19,9 @@ from stages.contract.progress import Task
 from stages.contract.version import VERSION
 from stages.members.kinds import open_member
 from stages.members.shares import LoadedShares, Share, load_members
-from stages.training.torch_threads import fixed_threads
 from stages.teacher.given_transcript import GivenTranscript, TranscriptPlace, graph_digest
 from stages.teacher.shard import BadUtterances, label_shard
+from stages.training.torch_threads import fixed_threads
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import SHORT, file_digest
 from storage.files.program import program_digest

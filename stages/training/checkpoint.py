@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -72,14 +73,16 @@ class _Head(Settings):
     tensors: str
     position: Position
     program: str = ""  # that wrote it; empty in a finished state, which other code may read
+    threads: int = 0  # of torch in each process; 0 in heads from before that field was there
     digest: str = ""
 
     def digest_of_rest(self) -> str:
         # Heads of before that field was there have the digest of one without it.
         absent = set() if self.position.epoch_part_frames else {"epoch_part_frames"}
         rest = self.model_dump(mode="json", exclude={"digest": True, "position": absent})
-        if not self.program:
-            del rest["program"]  # as above
+        for younger in ("program", "threads"):
+            if not getattr(self, younger):
+                del rest[younger]  # as above
         return fingerprint(rest)
 
 
@@ -97,7 +100,12 @@ def write_checkpoint(
     path = directory / f"checkpoint-{number}.safetensors"
     publish_file(path, save({name: value.cpu() for name, value in tensors.items()}))
     head = _Head(
-        run=run, number=number, tensors=file_digest(path), position=position, program=program
+        run=run,
+        number=number,
+        tensors=file_digest(path),
+        position=position,
+        program=program,
+        threads=torch.get_num_threads(),
     )
     head = head.model_copy(update={"digest": head.digest_of_rest()})
     publish_file(head_path, head.model_dump_json(indent=2).encode() + b"\n")
@@ -129,6 +137,13 @@ def read_checkpoint(
             f"with that code, or train from the start: rm -r {directory}"
         )
     return head.position, load(_unchanged_tensors(directory, head).read_bytes())
+
+
+def checkpoint_threads(directory: Path, *, run: str) -> int:
+    """How many threads took the steps of this run's checkpoint; 0 if that is not known."""
+    head_path = directory / HEAD_FILE
+    head = _read_head(head_path) if head_path.is_file() else None
+    return head.threads if head and head.run == run else 0
 
 
 def check_checkpoint(directory: Path) -> None:

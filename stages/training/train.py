@@ -23,6 +23,7 @@ from stages.training.begin import begin_run
 from stages.training.board import Show, opened_board
 from stages.training.checkpoint import (
     Pace,
+    checkpoint_threads,
     read_checkpoint,
     remove_checkpoint,
     write_checkpoint,
@@ -35,6 +36,7 @@ from stages.training.precision import refuse_precision
 from stages.training.run import Run, Stopped, TrunkEnds, save_checkpoint, stop_if_asked
 from stages.training.settings import TrainingSettings
 from stages.training.state import TrainingState
+from stages.training.torch_threads import fixed_threads
 from storage.files.leftovers import remove_leftovers
 
 STATE_FOLDER = "state"  # of a finished trunk
@@ -108,6 +110,19 @@ def train_trunk(inputs: TrainingInputs, *, directory: Path, start: Path | None =
         remove_checkpoint(directory)
 
 
+def _threads(inputs: TrainingInputs, directory: Path, *, run: str, start: Path | None) -> int:
+    """The threads that the run began with: other threads would move the last bits of its steps."""
+    here = torch.get_num_threads()
+    if inputs.ranks.size > 1:  # torchrun sets them for all ranks, on every machine
+        return here
+    began = checkpoint_threads(directory, run=run)
+    if not began and start is not None:
+        began = checkpoint_threads(start, run=inputs.trunk_fingerprint)
+    if began and began != here:
+        inputs.progress.note(f"{inputs.title}: {began} threads, as it began, not {here}")
+    return began or here
+
+
 @contextmanager
 def _opened(
     inputs: TrainingInputs,
@@ -124,6 +139,7 @@ def _opened(
     for number in devices:
         torch.cuda.set_device(number)  # nccl and the generator of dropout use it
     with (
+        fixed_threads(_threads(inputs, directory, run=run, start=start)),
         torch.random.fork_rng(devices),
         noticed_interrupts(is_alone=inputs.ranks.size == 1) as interrupt,
     ):

@@ -25,6 +25,7 @@ from stages.training.objective import BatchLoss, HardLabels
 from stages.training.settings import TrainingSettings
 from stages.training.state import TrainingState
 from stages.training.step import Step
+from stages.training.torch_threads import fixed_threads
 from stages.training.train import train_model
 from tests.support.makers.training import (
     LENGTHS,
@@ -308,6 +309,33 @@ def test_crash_costs_at_most_one_epoch(corpus_directory: Path, tmp_path: Path) -
     assert len(whole.losses) - 40 <= len(rest.losses) <= len(whole.losses) - 40 + steps_an_epoch
     assert rest.losses == whole.losses[-len(rest.losses) :]
     assert _weights(tmp_path / "r") == _weights(tmp_path / "whole")
+
+
+class _SeenThreads(HardLabels):
+    """Notes torch's number of threads at each step."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+
+    def loss(
+        self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
+    ) -> BatchLoss:
+        self.seen.add(torch.get_num_threads())
+        return super().loss(hidden_NH, output, labels_N, targets)
+
+
+def test_resumed_run_has_the_threads_that_it_began_with(
+    corpus_directory: Path, tmp_path: Path
+) -> None:
+    """Another number would move the last bits of the steps that are left."""
+    with fixed_threads(3), pytest.raises(KeyboardInterrupt):
+        _train(corpus_directory, tmp_path, progress=ctrl_c_at(20), objective=_SeenThreads())
+    objective, progress = _SeenThreads(), RecordingProgress()
+    with fixed_threads(2):
+        _train(corpus_directory, tmp_path, progress=progress, objective=objective)
+        assert torch.get_num_threads() == 2
+    assert objective.seen == {3}
+    assert "small: 3 threads, as it began, not 2" in progress.notes
 
 
 def test_nan_loss_is_named_with_epoch_and_step(corpus_directory: Path, tmp_path: Path) -> None:
