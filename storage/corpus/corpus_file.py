@@ -16,7 +16,6 @@ Shapes: T frames, F feature dims, U utterances.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,7 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.corpus.content_check import ContentCheck
-from storage.corpus.layout_check import TEXT_COLUMNS, refuse_foreign_layout
+from storage.corpus.hdf5_layout import (
+    TEXT_COLUMNS,
+    open_hdf5,
+    refuse_foreign_layout,
+    text_attribute,
+)
 from storage.errors import CorpusFileError
 from storage.files.fingerprint import canonical_json
 
@@ -72,15 +76,15 @@ class CorpusFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open_defensively(path)
+        self._file = open_hdf5(path, format=FORMAT)
         try:
             refuse_foreign_layout(self._file, path)
-            self.about = CorpusAbout(**json.loads(_attribute(self._file, "about")))
-            self.fingerprint = _attribute(self._file, "fingerprint")
+            self.about = CorpusAbout(**json.loads(text_attribute(self._file, "about")))
+            self.fingerprint = text_attribute(self._file, "fingerprint")
             self.utterances = _read_table(self._file)
             self._refuse_changed_table()
             has_digest = "labels" in self._file.attrs
-            labels_digest = _attribute(self._file, "labels") if has_digest else None
+            labels_digest = text_attribute(self._file, "labels") if has_digest else None
         except CorpusFileError:
             self._file.close()
             raise
@@ -237,35 +241,12 @@ def read_identity(path: Path) -> tuple[str, str]:
     Raises:
         CorpusFileError: when it is no corpus file.
     """
-    with _open_defensively(path) as file:
+    with open_hdf5(path, format=FORMAT) as file:
         try:
-            about = json.loads(_attribute(file, "about"))
-            return str(about["split"]), _attribute(file, "fingerprint")
+            about = json.loads(text_attribute(file, "about"))
+            return str(about["split"]), text_attribute(file, "fingerprint")
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
             raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
-
-
-def _open_defensively(path: Path) -> h5py.File:
-    if not os.path.lexists(path):
-        raise CorpusFileError(f"{path} is not there: run 'essence corpus' first")
-    if not path.is_file():
-        raise CorpusFileError(f"{path} is not a regular file: move it away, run 'essence corpus'")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as cause:
-        raise CorpusFileError(
-            f"{path} is not a readable HDF5 file ({cause}): "
-            "remove the corpus directory and run 'essence corpus' again"
-        ) from cause
-    try:
-        found = _attribute(file, "format")
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
-        file.close()
-        raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
-    if found != FORMAT:
-        file.close()
-        raise CorpusFileError(f"{path}: found {found!r}, wanted {FORMAT!r}")
-    return file
 
 
 def _read_table(file: h5py.File) -> list[Utterance]:
@@ -293,10 +274,3 @@ def _read_texts(table: h5py.Group, name: str) -> list[str]:
     if offsets[:1] != [0] or offsets[-1] != len(content) or offsets != sorted(offsets):
         raise ValueError(f"{name}_offsets do not cut {len(content)} bytes into texts")
     return [content[start:end].decode() for start, end in pairwise(offsets)]
-
-
-def _attribute(file: h5py.File, name: str) -> str:
-    value = file.attrs[name]
-    if not isinstance(value, np.bytes_):  # an attribute of variable length is not ours
-        raise TypeError(f"attribute {name!r} is a {type(value).__name__}, wanted fixed length")
-    return value.decode()

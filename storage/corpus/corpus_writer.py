@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance
-from storage.corpus.layout_check import TEXT_COLUMNS
+from storage.corpus.hdf5_layout import TEXT_COLUMNS
 from storage.errors import CorpusFileError
 from storage.files.calm_file import CalmFile
 from storage.files.fingerprint import array_digest, canonical_json

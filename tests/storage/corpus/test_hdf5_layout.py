@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from storage.corpus.corpus_file import CorpusFile
-from storage.corpus.layout_check import TYPES
+from storage.corpus.hdf5_layout import TYPES
 from storage.errors import CorpusFileError
 from tests.storage.corpus.test_corpus_file import NUM_CLASSES, write_corpus
 from tests.support.paths import ROOT

@@ -1,10 +1,11 @@
-"""Layout check: the objects of an HDF5 file are those of a corpus file, before one is read.
+"""HDF5 layout: a corpus file is opened, and its objects checked before one of them is read.
 
 No link is followed, no data lie in another file, and no object declares more bytes than it has on
 the disk: HDF5 would allocate them. The writer compresses nothing, so that declared and stored bytes
 of a dataset differ by padding and checksums alone.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,46 @@ TYPES: dict[str, tuple[tuple[str, ...], int]] = {  # dtypes and number of axes
 }
 MAX_CHUNK_BYTES = 1 << 28
 MAX_COLUMN_BYTES = 1 << 32  # of the utterance table, which is read whole: 10 million utterances
+
+
+def open_hdf5(path: Path, *, format: str) -> h5py.File:
+    """The HDF5 file at `path`, open for reading, if its attribute `format` is this one.
+
+    Raises:
+        CorpusFileError: when it is missing, no regular file, or no such file.
+    """
+    if not os.path.lexists(path):
+        raise CorpusFileError(f"{path} is not there: run 'essence corpus' first")
+    if not path.is_file():
+        raise CorpusFileError(f"{path} is not a regular file: move it away, run 'essence corpus'")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as cause:
+        raise CorpusFileError(
+            f"{path} is not a readable HDF5 file ({cause}): "
+            "remove the corpus directory and run 'essence corpus' again"
+        ) from cause
+    try:
+        found = text_attribute(file, "format")
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
+        file.close()
+        raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
+    if found != format:
+        file.close()
+        raise CorpusFileError(f"{path}: found {found!r}, wanted {format!r}")
+    return file
+
+
+def text_attribute(file: h5py.File, name: str) -> str:
+    """A text among the attributes of a file.
+
+    Raises:
+        KeyError, TypeError, OSError: when it is missing, of variable length, or damaged.
+    """
+    value = file.attrs[name]
+    if not isinstance(value, np.bytes_):
+        raise TypeError(f"attribute {name!r} is a {type(value).__name__}, wanted fixed length")
+    return value.decode()
 
 
 def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
