@@ -11,6 +11,7 @@ from stages.report.column import Cell, Column, column
 from stages.report.comparison_columns import comparison_columns
 from stages.report.formats import (
     MINUS,
+    fixed,
     p_value,
     percent,
     percent_range,
@@ -100,7 +101,16 @@ COLUMNS: tuple[Column[Row], ...] = (
         title="Parameters",
         value=lambda row: row.group.first.evaluation.num_parameters,
         shown=thousands,
-        on=(GROUPS, RESULTS, FRAMES, TERMINAL),
+        on=(GROUPS, RESULTS, SYSTEMS, TERMINAL),
+    ),
+    column(
+        "bytes_per_frame",
+        title="Bytes",
+        unit="per frame",
+        value=lambda row: row.bytes_per_frame,
+        shown=fixed(1),
+        is_optional=True,
+        on=(GROUPS, SYSTEMS),
     ),
     *FRAME_COLUMNS,
     column(
@@ -119,6 +129,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         unit="ms, frames",
         value=lambda row: row.group.first.system.latency,
         shown=_latency_cell,
+        is_optional=True,
         on=(SYSTEMS,),
     ),
     column(

@@ -1,17 +1,20 @@
-"""Data files: CSV and JSON next to the page, for other programs."""
+"""Data files: CSV, JSON and Markdown next to the page, for other programs and documents."""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from stages.report.column import make_records
+from stages.report.column import make_records, make_table
 from stages.report.columns import columns_on
 from stages.report.comparisons_json import as_json
-from stages.report.places import GROUPS, RESULTS
+from stages.report.markdown import as_markdown
+from stages.report.places import GROUPS, RESULTS, SYSTEMS
 from stages.report.rows import Row, group_rows, seed_rows
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.word_analysis import Slice, by_speaker, by_word_class, confusions
+from storage.care.store_audit import StoreAudit
 
 MOST_CONFUSIONS = 1000  # of a group
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -53,13 +56,32 @@ def no_formula(value: object) -> object:
     return value
 
 
-DATA_FILES: dict[str, Callable[[Comparisons], str]] = {
-    "results.csv": lambda found: _as_csv(RESULTS, seed_rows(found)),
-    "results.json": lambda found: _as_json(RESULTS, seed_rows(found)),
-    "groups.csv": lambda found: _as_csv(GROUPS, group_rows(found)),
-    "groups.json": lambda found: _as_json(GROUPS, group_rows(found)),
-    "comparisons.json": as_json,
-    "speakers.csv": lambda found: _slices("speaker", by_speaker(found.groups)),
-    "word-classes.csv": lambda found: _slices("class", by_word_class(found.groups)),
-    "confusions.csv": _confusions,
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What data files are made of; `store` is the audit of the train store."""
+
+    comparisons: Comparisons
+    store: StoreAudit | None = None
+
+    @property
+    def groups(self) -> list[Row]:
+        """A row for each group."""
+        return group_rows(self.comparisons, store=self.store)
+
+    @property
+    def seeds(self) -> list[Row]:
+        """A row for each seed."""
+        return seed_rows(self.comparisons)
+
+
+DATA_FILES: dict[str, Callable[[Found], str]] = {
+    "systems.md": lambda found: as_markdown(make_table(columns_on(SYSTEMS), found.groups)),
+    "results.csv": lambda found: _as_csv(RESULTS, found.seeds),
+    "results.json": lambda found: _as_json(RESULTS, found.seeds),
+    "groups.csv": lambda found: _as_csv(GROUPS, found.groups),
+    "groups.json": lambda found: _as_json(GROUPS, found.groups),
+    "comparisons.json": lambda found: as_json(found.comparisons),
+    "speakers.csv": lambda found: _slices("speaker", by_speaker(found.comparisons.groups)),
+    "word-classes.csv": lambda found: _slices("class", by_word_class(found.comparisons.groups)),
+    "confusions.csv": lambda found: _confusions(found.comparisons),
 }

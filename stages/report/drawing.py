@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import fill
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,6 +16,27 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#666666"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+GRID, PAPER, FAINT = "#e3e3e3", "#ffffff", "#cfcfcf"
+# Names of the page's variables, which have another value in dark mode (page.css).
+COLOUR_NAMES = {
+    colour.lower(): name
+    for name, colour in {
+        "ink": BLACK,
+        "orange": ORANGE,
+        "sky": SKY,
+        "green": GREEN,
+        "blue": BLUE,
+        "vermillion": VERMILLION,
+        "purple": PURPLE,
+        "grey": GREY,
+        "grid": GRID,
+        "paper": PAPER,
+        "faint": FAINT,
+    }.items()
+}
+DASHES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)))
+WIDTH = 4.9  # inches: a picture that is read on a phone without magnifying
+SHORT_LABEL, LONGEST_LINE = 22, 54  # characters: of a legend in two columns; of a line in it
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHORT_AXIS = 100  # ratio of highest to lowest value, below which ticks are more than powers of ten
 
@@ -36,7 +58,7 @@ def house_style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rc("axes", **AXES)
         mpl.rc("font", family=["DejaVu Sans"], size=10)
-        mpl.rc("grid", color="#e3e3e3")
+        mpl.rc("grid", color=GRID)
         mpl.rc("legend", frameon=False, fontsize=9)
         mpl.rc("lines", linewidth=1.8)
         mpl.rc("text", parse_math=False)  # a $ in a name is a $
@@ -47,9 +69,23 @@ def house_style() -> Iterator[None]:
 
 def new_figure(*, width: float, height: float) -> Figure:
     """An empty figure; width and height in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend of all axes under the picture, each label once; long labels have a line each."""
+    found = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if not found:
+        return
+    labels = [fill(label, LONGEST_LINE) for label in found]
+    ncols = 2 if max(map(len, labels)) <= SHORT_LABEL else 1
+    figure.legend(list(found.values()), labels, loc="outside lower center", ncols=ncols)
 
 
 def to_png(figure: Figure, *, dots_per_inch: int) -> bytes:

@@ -1,13 +1,18 @@
-"""corpus file, store, student -> Example: posteriors of teacher and student for one utterance.
+"""corpus, store, student -> Example: posteriors of teacher and student for one utterance.
 
 Shapes: T frames, F feature dims, C classes, K kept ranks, R classes shown.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.lang import Lang, read_lang
+from stages.acoustic.lang.lang_folder import holds_kaldi_graph
+from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.errors import BadInput
 from stages.contract.results import SystemResult
 from stages.members.kinds import open_member
@@ -20,6 +25,16 @@ from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
 
 USUAL_SECONDS = 3.0  # long enough to see words, short enough to see frames
+MOST_UNITS = 2  # of a class that several units share: named, before "..."
+
+
+@dataclass(frozen=True, slots=True)
+class WordSpan:
+    """A word of the transcript from frame `start` to the one before `end`, by the hard labels."""
+
+    word: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +43,8 @@ class Example:
 
     `teacher_TR` is 0 for classes that the store did not keep. `labels_T` holds row numbers, -1 if
     the hard label is unknown or not among the R classes. `student_TR` is None without a student.
+    `names_R` has unit and state of each class, or its number; `words` is empty without a lexicon,
+    or if the hard labels do not spell the transcript.
     """
 
     utterance: str
@@ -35,6 +52,8 @@ class Example:
     seconds_per_frame: float
     features_TF: NDArray[np.float32]
     classes_R: NDArray[np.int64]
+    names_R: tuple[str, ...]
+    words: tuple[WordSpan, ...]
     labels_T: NDArray[np.int64]
     teacher_TR: NDArray[np.float32]
     student_TR: NDArray[np.float32] | None
@@ -58,17 +77,50 @@ def read_example(
         prob_TC = _student_posteriors(student, corpus, index) if student else None
         teacher_TC = _dense(soft, corpus.about.num_classes)
         classes_R = most_active(teacher_TC, prob_TC, num_classes=settings.posteriorgram_classes)
+        lang = _read_lang(inputs.corpus_directory / "lang")
         return Example(
             utterance=row.id,
             transcript=row.transcript,
             seconds_per_frame=corpus.about.frame_shift_ms / 1000,
             features_TF=corpus.features(index),
             classes_R=classes_R,
+            names_R=tuple(class_names(lang, classes_R.tolist())),
+            words=word_spans(lang, row.transcript, corpus.labels(index)),
             labels_T=_rows_of(corpus.labels(index), classes_R),
             teacher_TR=teacher_TC[:, classes_R],
             student_TR=None if prob_TC is None else prob_TC[:, classes_R],
             student=student.system.name if student else None,
         )
+
+
+def _read_lang(directory: Path) -> Lang | None:
+    """None for a graph of Kaldi, which is large and names neither units nor pronunciations."""
+    if not directory.is_dir() or holds_kaldi_graph(directory):
+        return None
+    return read_lang(directory)
+
+
+def class_names(lang: Lang | None, classes: Iterable[int]) -> Iterator[str]:
+    """`AE-N.2 (17)`: a unit, the number of its state, and the class; without names the class."""
+    units: dict[int, list[str]] = {}
+    for unit, states in lang.units.items() if lang else ():
+        for number, state in enumerate(states, 1):
+            units.setdefault(state, []).append(f"{unit}.{number}")
+    for number in classes:
+        found = units.get(number, [])
+        more = "..." if len(found) > MOST_UNITS else ""
+        name = " ".join([*found[:MOST_UNITS], *([more] if more else [])])
+        yield f"{name} ({number})" if name else str(number)
+
+
+def word_spans(
+    lang: Lang | None, transcript: str, labels_T: NDArray[np.int32]
+) -> tuple[WordSpan, ...]:
+    """The words of a transcript that the hard labels spell, or nothing."""
+    spellings = Spellings.of(lang) if lang else None
+    words = transcript.split()
+    spans = spellings.spans(words, labels_T.tolist()) if spellings else None
+    return tuple(WordSpan(word, *span) for word, span in zip(words, spans or (), strict=False))
 
 
 def _choose(corpus: CorpusFile, store: SoftLabelStore, wanted: str | None) -> int | None:

@@ -16,10 +16,13 @@ from stages.report.formats import (
     percent_range,
     points,
     points_range,
+    thousands,
 )
+from stages.report.rows import bytes_per_frame
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup, eligible, of_role
 from stages.report.statistics.margin import Margin, judge
+from storage.care.store_audit import StoreAudit
 
 FEW_SPEAKERS = 20  # with fewer, intervals are rough
 HINT_SEEDS = 3  # with fewer, a difference is a hint
@@ -34,12 +37,17 @@ class Headline:
 
 
 def write_headline(
-    comparisons: Comparisons, *, train: SplitSummary, margin: Margin | None = None
+    comparisons: Comparisons,
+    *,
+    train: SplitSummary,
+    margin: Margin | None = None,
+    store: StoreAudit | None = None,
 ) -> Headline:
     """Compare the chosen students with hard labels and ensemble, on test.
 
     If a part of `train` has no hard labels, the figures say how much: hard labels learn from less.
-    With a `margin` they say whether the students are non-inferior to the ensemble.
+    With a `margin` they say whether the students are non-inferior to the ensemble. `store` is the
+    audit of the train store, which has the bytes that the student reads.
     """
     chosen = comparisons.chosen
     if chosen is None:
@@ -58,6 +66,7 @@ def write_headline(
         verdict = "There is nothing to compare the student on soft labels with."
     else:
         verdict = " ".join(_verdict(name, comparison) for name, comparison in found)
+    verdict = f"{verdict} {_cost(comparisons, chosen, store)}".rstrip()
     figures = (
         *_figures(comparisons, chosen),
         *_recovery(comparisons.recoveries.get(chosen.key)),
@@ -82,6 +91,21 @@ def _verdict(name: str, comparison: Comparison) -> str:
             f"A hint, not a proof: {ours} makes {fewer} word errors than {name} on test: {evidence}"
         )
     return f"{ours} is {'better' if found.delta < 0 else 'worse'} than {name} on test: {evidence}"
+
+
+def _cost(comparisons: Comparisons, chosen: SystemGroup, store: StoreAudit | None) -> str:
+    """Parameters of the student next to the ensemble's, and the bytes that it reads of a frame."""
+    rivals = [chosen, comparisons.ensemble]
+    sizes = [group.first.evaluation.num_parameters if group else None for group in rivals]
+    parts = []
+    if sizes[0] is not None:
+        parts.append(f"{chosen.name} has {thousands(sizes[0])} parameters")
+        if sizes[1] is not None:
+            parts[0] += f", the ensemble {thousands(sizes[1])}"
+    size = bytes_per_frame(store, chosen.k)
+    if size is not None:
+        parts.append(f"its soft labels take {size:.1f} bytes a frame")
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _few_seeds(comparison: Comparison) -> bool:

@@ -7,6 +7,7 @@ from stages.report.ranking import SHOWN_FACTS, describe
 from stages.report.statistics.bootstrap import Interval
 from stages.report.statistics.comparisons import Comparison, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup
+from storage.care.store_audit import StoreAudit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,15 @@ class Row:
     to_ensemble: Comparison | None = None
     holm_to_hard: float | None = None
     recovery: Recovery | None = None
+    bytes_per_frame: float | None = None  # of soft labels, in the train store
     is_chosen: bool = False
 
 
-def group_rows(comparisons: Comparisons) -> list[Row]:
-    """A row for each group: members, ensemble, hard-label students, soft-label students by k."""
+def group_rows(comparisons: Comparisons, *, store: StoreAudit | None = None) -> list[Row]:
+    """A row for each group: members, ensemble, hard-label students, soft-label students by k.
+
+    `store` is the audit of the train store; without it the bytes that k ranks take are unknown.
+    """
     facts = distinguishing_facts(comparisons.groups)
     chosen = comparisons.chosen.key if comparisons.chosen else None
     return [
@@ -38,10 +43,19 @@ def group_rows(comparisons: Comparisons) -> list[Row]:
             to_ensemble=comparisons.to_ensemble.get(group.key),
             holm_to_hard=comparisons.holm_to_hard.get(group.key),
             recovery=comparisons.recoveries.get(group.key),
+            bytes_per_frame=bytes_per_frame(store, group.k),
             is_chosen=group.key == chosen,
         )
         for group in comparisons.groups
     ]
+
+
+def bytes_per_frame(store: StoreAudit | None, k: int | None) -> float | None:
+    """Bytes that a reader of k ranks opens: tiers up to the one of rank k, whole."""
+    if store is None or k is None:
+        return None
+    wide = [size for rank, size in store.bytes_per_frame.items() if rank >= k]
+    return min(wide, default=None)
 
 
 def seed_rows(comparisons: Comparisons) -> list[Row]:

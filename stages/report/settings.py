@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.contract.settings import Settings
 from stages.report.statistics.margin import Margin
 
-PAGE_FORMAT = 11  # of what the page shows; raising it makes pages be written again
+PAGE_FORMAT = 12  # of what the page shows; raising it makes pages be written again
 
 
 class ReportSettings(Settings):
@@ -26,7 +26,6 @@ class ReportSettings(Settings):
     # Non-inferiority to the ensemble: points of WER (0.5: half a point), or per cent of its WER.
     margin: float | None = Field(default=None, gt=0)
     margin_is: Literal["absolute", "relative"] = "absolute"
-    dots_per_inch: int = Field(default=144, ge=50, le=400)
 
     @property
     def margin_to_ensemble(self) -> Margin | None:

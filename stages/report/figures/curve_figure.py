@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from stages.report.drawing import BLACK, MARKERS, SERIES, new_figure
+from stages.report.drawing import MARKERS, WIDTH, legend_below, new_figure
+from stages.report.figures.looks import lines_of
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.curves import Curve, curves_of, passes_of
 
-LEGEND_COLUMNS = 3
-MOST_CURVES = 2 * (len(SERIES) - 1)
+MOST_CURVES = 12
 
 
 def draw_curves(comparisons: Comparisons, *, labelled_share: float) -> Figure | None:
-    """A line for each curve with its 95 % intervals; hard labels are dashed."""
+    """A line for each curve with its 95 % intervals; each in its family's colour."""
     known = comparisons.intervals.keys()
     curves = [
         curve
@@ -23,12 +23,11 @@ def draw_curves(comparisons: Comparisons, *, labelled_share: float) -> Figure | 
     ]
     if not curves:
         return None
-    figure = new_figure(width=8.5, height=4.2 + 0.25 * -(-len(curves) // LEGEND_COLUMNS))
+    figure = new_figure(width=WIDTH, height=3.6 + 0.2 * len(curves))
     axes = figure.subplots()
-    colours = [colour for colour in SERIES if colour != BLACK]
     ticks: set[float] = set()
-    for number, curve in enumerate(curves):
-        colour, marker = colours[number % len(colours)], MARKERS[number % len(MARKERS)]
+    lines = lines_of([curve.first for curve in curves], comparisons)
+    for number, (curve, (look, dash)) in enumerate(zip(curves, lines, strict=True)):
         passes, rates = _points(curve, labelled_share)
         ticks.update(passes)
         errors = [
@@ -42,9 +41,9 @@ def draw_curves(comparisons: Comparisons, *, labelled_share: float) -> Figure | 
             passes,
             rates,
             yerr=errors,
-            color=colour,
-            marker=marker,
-            linestyle="--" if curve.first.role == "hard-label student" else "-",
+            color=look.colour,
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=dash,
             capsize=3,
             label=curve.name,
         )
@@ -54,7 +53,7 @@ def draw_curves(comparisons: Comparisons, *, labelled_share: float) -> Figure | 
     axes.set_xlabel("passes over all training speech")
     axes.set_ylabel("test WER (%)")
     axes.set_title("Error against length of training")
-    figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
+    legend_below(figure)
     return figure
 
 

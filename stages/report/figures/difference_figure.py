@@ -1,13 +1,16 @@
 """comparisons -> picture: the difference of each group vs. hard labels, with its interval."""
 
+from textwrap import fill
+
 from matplotlib.figure import Figure
 
-from stages.report.drawing import GREY, new_figure
+from stages.report.drawing import GREY, PAPER, WIDTH, new_figure
 from stages.report.figures.looks import look_of
 from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
 
 MOST_ROWS = 40  # if there are more, the best on dev are shown
-ROW_INCHES = 0.26
+LINE_INCHES = 0.24
+NAME_LINE = 20  # characters of a name in a line
 
 
 def draw_differences(comparisons: Comparisons) -> Figure | None:
@@ -15,7 +18,9 @@ def draw_differences(comparisons: Comparisons) -> Figure | None:
     shown = rows_of_figure(comparisons)
     if not shown:
         return None
-    figure = new_figure(width=8.5, height=1.3 + ROW_INCHES * len(shown))
+    names = [fill(f"{c.group.name} ({len(c.group.results)})", NAME_LINE) for c in shown]
+    most_lines = max(name.count("\n") + 1 for name in names)
+    figure = new_figure(width=WIDTH, height=1.1 + LINE_INCHES * len(shown) * most_lines)
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linewidth=1.2)
     for row, comparison in enumerate(shown):
@@ -29,13 +34,12 @@ def draw_differences(comparisons: Comparisons) -> Figure | None:
             color=look.colour,
             marker=look.marker,
             markersize=7,
-            markerfacecolor=look.colour if found.p < LEVEL else "white",
+            markerfacecolor=look.colour if found.p < LEVEL else PAPER,
         )
-    names = [f"{c.group.name}  ({len(c.group.results)})" for c in shown]
-    axes.set_yticks(range(len(shown)), names, fontsize=8)
+    axes.set_yticks(range(len(shown)), names, fontsize=9)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("points of test WER vs. hard labels of the same architecture")
+    axes.set_xlabel("test WER, points vs. hard labels")
     axes.set_title("Difference vs. hard labels: left is better")
     return figure
 

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.report.drawing import new_figure, ranks_along_x
+from stages.report.drawing import PAPER, WIDTH, legend_below, new_figure, ranks_along_x
 from stages.report.figures.looks import look_of, named_groups
 from stages.report.frame_means import agreement, divergence, gradient_curve, hard_label_match
 from stages.report.statistics.comparisons import Comparisons
@@ -14,20 +13,21 @@ from stages.report.statistics.groups import SystemGroup
 from storage.format.tiers import ranks_to_show
 
 
-def draw_fidelity(comparisons: Comparisons) -> Figure | None:
-    """Agreement and divergence, each against the dev word error rate, one dot per group."""
-    apart = [group for group in comparisons.groups if group.role != "ensemble"]
-    if not any(agreement(group) is not None for group in apart):
-        return None
-    figure = new_figure(width=10, height=4.3)
-    left, right = figure.subplots(1, 2)
-    _scatter(left, comparisons, lambda group: _percent(agreement(group)))
-    left.set_xlabel("frames with the teacher's most probable class (%)")
-    left.set_title("Agreement: right is closer to the teacher")
-    _scatter(right, comparisons, divergence)
-    right.set_xlabel("KL(teacher || system), nats per frame")
-    right.set_title("Divergence: left is closer to the teacher")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+def draw_agreement(comparisons: Comparisons) -> Figure | None:
+    """Agreement with the teacher against the dev word error rate, a dot for each group."""
+    figure = _scatter(comparisons, lambda group: _percent(agreement(group)))
+    if figure is not None:
+        figure.axes[0].set_xlabel("frames with the teacher's best class (%)")
+        figure.axes[0].set_title("Agreement: right is closer to the teacher")
+    return figure
+
+
+def draw_divergence(comparisons: Comparisons) -> Figure | None:
+    """Divergence from the teacher against the dev word error rate, a dot for each group."""
+    figure = _scatter(comparisons, divergence)
+    if figure is not None:
+        figure.axes[0].set_xlabel("KL(teacher || system), nats per frame")
+        figure.axes[0].set_title("Divergence: left is closer to the teacher")
     return figure
 
 
@@ -36,25 +36,34 @@ def _percent(value: float | None) -> float | None:
 
 
 def _scatter(
-    axes: Axes, comparisons: Comparisons, measure: Callable[[SystemGroup], float | None]
-) -> None:
-    seen = set()
-    for group in comparisons.groups:
-        value, rate = measure(group), group.word_error_rate("dev")
-        if group.role == "ensemble" or value is None or rate is None:
-            continue
+    comparisons: Comparisons, measure: Callable[[SystemGroup], float | None]
+) -> Figure | None:
+    """None if the measure of no group is known; the ensemble is the teacher, and left out."""
+    known = [
+        (group, value, rate)
+        for group in comparisons.groups
+        if group.role != "ensemble"
+        and (value := measure(group)) is not None
+        and (rate := group.word_error_rate("dev")) is not None
+    ]
+    if not known:
+        return None
+    figure = new_figure(width=WIDTH, height=4.3)
+    axes = figure.subplots()
+    for group, value, rate in known:
         look = look_of(group, comparisons)
         axes.plot(
             value,
             100 * rate,
             look.marker,
             color=look.colour,
-            markeredgecolor="white",
+            markeredgecolor=PAPER,
             markersize=8,
-            label=None if look.plural in seen else look.plural,
+            label=look.plural,
         )
-        seen.add(look.plural)
     axes.set_ylabel("dev word error rate (%)")
+    legend_below(figure)
+    return figure
 
 
 def draw_gradients(comparisons: Comparisons) -> Figure | None:
@@ -63,7 +72,7 @@ def draw_gradients(comparisons: Comparisons) -> Figure | None:
     curves = [(named, curve) for named in students if (curve := gradient_curve(named.group))]
     if not curves:
         return None
-    figure = new_figure(width=6.5, height=4.4)
+    figure = new_figure(width=WIDTH, height=4.4)
     axes = figure.subplots()
     for named, curve in curves:
         axes.plot(
@@ -87,8 +96,8 @@ def draw_gradients(comparisons: Comparisons) -> Figure | None:
     axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.set_ylim(bottom=0)
     axes.set_ylabel("angle to the full gradient (degrees)")
-    axes.set_title("Gradient of k ranks vs. all ranks and tail, dev")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    axes.set_title("Gradient of k ranks vs. all that is kept")
+    legend_below(figure)
     return figure
 
 

@@ -1,12 +1,26 @@
-"""Looks: colour and marker of each role in all pictures, and the groups that have a name there.
+"""Looks: colour and marker of each family in all pictures, and the groups that have a name there.
 
-In a picture of 150 systems no name could be read. Only the systems that claims are about have a
-name: ensemble, baseline and the chosen group. All others are dots in the colour of their role.
+A family has one colour everywhere. Systems of one family that are drawn as lines differ in their
+dashes. In a picture of 150 systems no name could be read: only the systems that claims are about
+have one, ensemble, baseline and the chosen group. All others are dots in their family's colour.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from stages.report.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, SKY
+from stages.report.drawing import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+)
 from stages.report.ranking import Role
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
@@ -14,7 +28,7 @@ from stages.report.statistics.groups import SystemGroup
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a role is drawn."""
+    """How a family is drawn."""
 
     colour: str
     marker: str
@@ -29,6 +43,9 @@ LOOKS: dict[Role, Look] = {
     "soft-label student": Look(SKY, "o", "students on soft labels"),
 }
 CHOSEN = Look(BLUE, "o", "chosen on dev")
+BY_ENSEMBLE = Look(VERMILLION, "v", "students on hard labels by the ensemble")
+NULL_ARM = Look(PURPLE, "X", "null arms: ranks permuted or redrawn")
+NULL_WORD = "ranks="  # begins the setting's word in the name of a null arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,21 @@ def named_groups(comparisons: Comparisons) -> list[Named]:
 
 
 def look_of(group: SystemGroup, comparisons: Comparisons) -> Look:
-    """The look of a group's role; the chosen group has its own."""
+    """The look of a group's family; the chosen group has its own."""
     chosen = comparisons.chosen
-    return CHOSEN if chosen and group.key == chosen.key else LOOKS[group.role]
+    if chosen and group.key == chosen.key:
+        return CHOSEN
+    if any(word.startswith(NULL_WORD) for word in group.name.split()):
+        return NULL_ARM
+    if group.role == "hard-label student" and not group.first.system.facts.has_given_labels:
+        return BY_ENSEMBLE
+    return LOOKS[group.role]
+
+
+def lines_of(groups: Sequence[SystemGroup], comparisons: Comparisons) -> Iterator[tuple[Look, Any]]:
+    """Look and dash (matplotlib's) of each group drawn as a line, in order."""
+    drawn: Counter[Look] = Counter()
+    for group in groups:
+        look = look_of(group, comparisons)
+        yield look, DASHES[drawn[look] % len(DASHES)]
+        drawn[look] += 1

@@ -1,4 +1,4 @@
-"""comparisons, store figures -> picture: word errors against bytes, and against parameters."""
+"""comparisons, store figures -> pictures: word errors against bytes, and against parameters."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from stages.report.drawing import new_figure
-from stages.report.figures.looks import LOOKS, look_of, named_groups
+from stages.report.drawing import GREY, PAPER, WIDTH, legend_below, new_figure
+from stages.report.figures.looks import CHOSEN, look_of, named_groups
+from stages.report.rows import bytes_per_frame
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup
 from storage.care.store_audit import StoreAudit
@@ -15,50 +16,26 @@ from storage.care.store_audit import StoreAudit
 Point = tuple[float, float]  # cost, word error rate in per cent
 
 
-def draw_pareto(comparisons: Comparisons, store: StoreAudit | None) -> Figure | None:
-    """Two panels: bytes per frame that k ranks open in the train store, and parameters.
-
-    The Pareto front is drawn as steps.
-    """
-    by_bytes = [
-        (group, bytes_of(store, group.k))
-        for group in comparisons.groups
-        if store is not None and group.k is not None
-    ]
-    by_size = [(group, group.first.evaluation.num_parameters) for group in comparisons.groups]
-    panels = [
-        (title, label, points)
-        for title, label, found in (
-            ("Bytes of soft labels", "bytes per frame that k ranks open (log scale)", by_bytes),
-            ("Parameters", "parameters (log scale)", by_size),
-        )
-        if (points := _points(found))
-    ]
-    if not panels:
-        return None
-    figure = new_figure(width=5 * len(panels) + 0.5, height=4.3)
-    for axes, (title, label, points) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
-        _draw_panel(axes, points, comparisons)
-        axes.set_title(title)
-        axes.set_xlabel(label)
-        axes.set_ylabel("test word error rate (%)")
-        if points is panels[0][2] and len(panels) > 1:
-            _draw_rivals(axes, comparisons)
-    handles = {
-        label: handle
-        for axes in figure.axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+def draw_bytes_cost(comparisons: Comparisons, store: StoreAudit | None) -> Figure | None:
+    """Test WER against the bytes per frame that k ranks open in the train store."""
+    known = _points([(group, bytes_per_frame(store, group.k)) for group in comparisons.groups])
+    figure = _draw(known, comparisons)
+    if figure is not None:
+        axes = figure.axes[0]
+        axes.set_title("Bytes of soft labels")
+        axes.set_xlabel("bytes per frame that k ranks open (log scale)")
+        _draw_rivals(axes, comparisons)
     return figure
 
 
-def bytes_of(store: StoreAudit, k: int) -> float | None:
-    """Bytes per frame that a reader of k ranks opens: tiers up to the one of rank k, whole."""
-    wide = [size for rank, size in store.bytes_per_frame.items() if rank >= k]
-    return min(wide, default=None)
+def draw_parameter_cost(comparisons: Comparisons) -> Figure | None:
+    """Test WER against the number of parameters."""
+    sizes = [(group, group.first.evaluation.num_parameters) for group in comparisons.groups]
+    figure = _draw(_points(sizes), comparisons)
+    if figure is not None:
+        figure.axes[0].set_title("Parameters")
+        figure.axes[0].set_xlabel("parameters (log scale)")
+    return figure
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -80,20 +57,23 @@ def _points(
     ]
 
 
-def _draw_panel(
-    axes: Axes, points: Sequence[tuple[SystemGroup, Point]], comparisons: Comparisons
-) -> None:
+def _draw(points: Sequence[tuple[SystemGroup, Point]], comparisons: Comparisons) -> Figure | None:
+    """A dot for each group, and the Pareto front as steps; None without a point."""
+    if not points:
+        return None
+    figure = new_figure(width=WIDTH, height=4.3)
+    axes = figure.subplots()
     stair = front([point for _, point in points])
-    axes.step(*zip(*stair, strict=True), where="post", color="#999999", linewidth=1, zorder=1)
+    axes.step(*zip(*stair, strict=True), where="post", color=GREY, linewidth=1, zorder=1)
     for group, (cost, rate) in points:
         look = look_of(group, comparisons)
-        is_chosen = look is not LOOKS[group.role]
+        is_chosen = look is CHOSEN
         axes.plot(
             cost,
             rate,
             look.marker,
             color=look.colour,
-            markeredgecolor="white",
+            markeredgecolor=PAPER,
             markersize=9 if is_chosen else 7,
             zorder=4 if is_chosen else 2 if group.role == "soft-label student" else 3,
             label=look.plural,
@@ -105,6 +85,9 @@ def _draw_panel(
     axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("test word error rate (%)")
+    legend_below(figure)
+    return figure
 
 
 def _draw_rivals(axes: Axes, comparisons: Comparisons) -> None:

@@ -1,56 +1,64 @@
-"""training histories -> picture: train loss and dev frame error, epoch by epoch."""
+"""training histories -> pictures: train loss and dev frame error, epoch by epoch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stages.report.drawing import BLACK, BLUE, ORANGE, SERIES, new_figure
-from stages.report.figures.looks import named_groups
+from stages.report.drawing import FAINT, WIDTH, legend_below, new_figure
+from stages.report.figures.looks import lines_of, named_groups
 from stages.report.histories import History
 from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup, best_on_dev, of_role
 
-LEGEND_COLUMNS = 3
 MOST_DOTS = 40  # epochs; dots of more would overlap
 MOST_NAMED = 8  # drawn with a name; the others are grey
-COLOURS = [colour for colour in SERIES if colour not in (BLACK, BLUE, ORANGE)]
 Line = list[tuple[int, float]]  # epoch, value
 
 
-def draw_training(comparisons: Comparisons, histories: Mapping[str, History]) -> Figure | None:
-    """Two panels, a line for each group (mean of its seeds): members dashed, hard labels black."""
+def draw_losses(comparisons: Comparisons, histories: Mapping[str, History]) -> Figure | None:
+    """Training loss of each group, the mean over its seeds; None if no history is known."""
+    figure = _draw(comparisons, histories, _loss)
+    if figure is not None:
+        figure.axes[0].set_title("Training loss")
+        figure.axes[0].set_ylabel("nats per frame")
+    return figure
+
+
+def draw_frame_errors(comparisons: Comparisons, histories: Mapping[str, History]) -> Figure | None:
+    """Frame error on dev of each group, the mean over its seeds; None if no history is known."""
+    figure = _draw(comparisons, histories, _frame_error)
+    if figure is not None:
+        figure.axes[0].set_title("Frame error on dev")
+        figure.axes[0].set_ylabel("wrong frames (%)")
+    return figure
+
+
+def _draw(
+    comparisons: Comparisons,
+    histories: Mapping[str, History],
+    line_of: Callable[[Sequence[History]], Line],
+) -> Figure | None:
     trained = [group for group in comparisons.groups if _known(group, histories)]
     if not trained:
         return None
     named = _named(trained, comparisons)
-    looks = dict(zip([group.key for group in named], _looks(named, comparisons), strict=True))
-    figure = new_figure(width=10, height=4 + 0.25 * -(-len(named) // LEGEND_COLUMNS))
-    panels = figure.subplots(1, 2)
-    for group in sorted(
-        trained, key=lambda group: group.key in looks
-    ):  # named groups are drawn on top
-        colour, dash = looks.get(group.key, ("#d0d0d0", "-"))
+    looks = dict(zip([group.key for group in named], lines_of(named, comparisons), strict=True))
+    figure = new_figure(width=WIDTH, height=3.6 + 0.2 * len(named))
+    axes = figure.subplots()
+    # Named groups are drawn on top.
+    for group in sorted(trained, key=lambda group: group.key in looks):
         known = _known(group, histories)
-        marker = "." if max(map(len, known)) < MOST_DOTS and group.key in looks else ""
-        for axes, line in zip(panels, (_loss(known), _frame_error(known)), strict=True):
-            label = _label(group) if axes is panels[0] and group.key in looks else None
-            axes.plot(
-                *zip(*line, strict=True),
-                color=colour,
-                linestyle=dash,
-                marker=marker,
-                linewidth=1.8 if group.key in looks else 0.8,
-                label=label,
-            )
-    panels[0].set_title("Training loss")
-    panels[0].set_ylabel("nats per frame")
-    panels[1].set_title("Frame error on dev")
-    panels[1].set_ylabel("wrong frames (%)")
-    for axes in panels:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
+        places = zip(*line_of(known), strict=True)
+        if group.key not in looks:
+            axes.plot(*places, color=FAINT, linewidth=0.8)
+            continue
+        look, dash = looks[group.key]
+        marker = "." if max(map(len, known)) < MOST_DOTS else ""
+        axes.plot(*places, color=look.colour, linestyle=dash, marker=marker, label=_label(group))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure)
     return figure
 
 
@@ -78,21 +86,6 @@ def _named(trained: Sequence[SystemGroup], comparisons: Comparisons) -> Sequence
         left.remove(best)
     keys = {group.key for group in picked}
     return [group for group in trained if group.key in keys]
-
-
-def _looks(named: Sequence[SystemGroup], comparisons: Comparisons) -> Iterator[tuple[str, str]]:
-    chosen, baseline = comparisons.chosen, comparisons.baseline
-    number = 0
-    for group in named:
-        if chosen and group.key == chosen.key:
-            yield BLUE, "-"
-        elif baseline and group.key == baseline.key:
-            yield BLACK, "-"
-        else:
-            colour = COLOURS[number % len(COLOURS)]
-            first = "--" if group.role == "member" else "-"
-            yield colour, first if number < len(COLOURS) else ":"
-            number += 1
 
 
 def _loss(histories: Sequence[History]) -> Line:

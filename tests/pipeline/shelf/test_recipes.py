@@ -132,7 +132,7 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "report": (
         ReportSettings(),
         """
-        bootstrap_samples dots_per_inch margin margin_is pool_ensembles posteriorgram_classes seed
+        bootstrap_samples margin margin_is pool_ensembles posteriorgram_classes seed
         title utterance
         """,
     ),

@@ -4,7 +4,7 @@ import csv
 import json
 
 from pipeline.terminal.tables import results_table
-from stages.report.data_files import DATA_FILES
+from stages.report.data_files import DATA_FILES, Found
 from stages.report.settings import ReportSettings
 from stages.report.statistics.comparisons import compare
 from stages.report.statistics.groups import group_results
@@ -17,9 +17,9 @@ def test_interval_of_a_system_is_the_same_in_terminal_csv_and_json() -> None:
     results = [*make_members(), make_hard(), make_essence(8, errors=221)]
     found = compare(group_results(results), samples=300, seed=5)
     table = results_table(results, SETTINGS)
-    seeds = list(csv.DictReader(DATA_FILES["results.csv"](found).splitlines()))
-    groups = json.loads(DATA_FILES["groups.json"](found))
-    compared = json.loads(DATA_FILES["comparisons.json"](found))["groups"]
+    seeds = list(csv.DictReader(DATA_FILES["results.csv"](Found(found)).splitlines()))
+    groups = json.loads(DATA_FILES["groups.json"](Found(found)))
+    compared = json.loads(DATA_FILES["comparisons.json"](Found(found)))["groups"]
     assert len(seeds) == len(groups) == len(compared) == len(results)
     for seed, group, comparison in zip(seeds, groups, compared, strict=True):
         low, high = group["wer_test_low"], group["wer_test_high"]

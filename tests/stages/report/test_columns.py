@@ -17,7 +17,7 @@ from stages.contract.results import SystemResult
 from stages.report import columns
 from stages.report.column import Cell, column, make_records, make_table
 from stages.report.columns import COLUMNS
-from stages.report.data_files import DATA_FILES, _csv
+from stages.report.data_files import DATA_FILES, Found, _csv
 from stages.report.formats import fixed, p_value, percent
 from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMINAL
 from stages.report.rows import Row, group_rows
@@ -84,8 +84,8 @@ def test_new_column_of_one_declaration_is_on_page_terminal_csv_and_json(
     wanted = [result.test.words.deletions / 2000 for result in results]
     assert all(wanted)
     for name in ("results", "groups"):
-        from_csv = csv.DictReader(DATA_FILES[f"{name}.csv"](found).splitlines())
-        from_json = json.loads(DATA_FILES[f"{name}.json"](found))
+        from_csv = csv.DictReader(DATA_FILES[f"{name}.csv"](Found(found)).splitlines())
+        from_json = json.loads(DATA_FILES[f"{name}.json"](Found(found)))
         assert [float(row["deletion_rate_test"]) for row in from_csv] == wanted
         assert [row["deletion_rate_test"] for row in from_json] == wanted
     head, _, *lines = results_table(results, SETTINGS).splitlines()
@@ -184,15 +184,15 @@ def test_group_records_hold_means_and_comparisons() -> None:
 def test_data_files_hold_every_system_and_group() -> None:
     found = compared(make_sweep(num_settings=7, num_seeds=2))
     read = {
-        name: list(csv.DictReader(as_text(found).splitlines()))
+        name: list(csv.DictReader(as_text(Found(found)).splitlines()))
         for name, as_text in DATA_FILES.items()
         if name.endswith(".csv")
     }
     assert len(read["results.csv"]) == 7 * 2 + 2 + 5
     assert len(read["groups.csv"]) == 7 + 1 + 5
-    assert len(json.loads(DATA_FILES["comparisons.json"](found))["groups"]) == 13
-    assert len(json.loads(DATA_FILES["groups.json"](found))) == 13
-    assert len(json.loads(DATA_FILES["results.json"](found))) == 21
+    assert len(json.loads(DATA_FILES["comparisons.json"](Found(found)))["groups"]) == 13
+    assert len(json.loads(DATA_FILES["groups.json"](Found(found)))) == 13
+    assert len(json.loads(DATA_FILES["results.json"](Found(found)))) == 21
     assert len(read["speakers.csv"]) == 9 * 13
     speakers = [row for row in read["speakers.csv"] if row["group"] == "hard labels"]
     total = sum(float(row["errors"]) for row in speakers) / sum(int(r["words"]) for r in speakers)

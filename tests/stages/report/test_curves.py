@@ -122,6 +122,6 @@ def test_accounts_add_the_share_of_the_ensemble_to_students_on_soft_labels(tmp_p
 def test_page_shows_the_curve_and_its_accounts(tmp_path: Path) -> None:
     place = tmp_path / "report"
     text = parse(write(only(make_inputs(tmp_path), *results()), place)).text
-    assert (place / "curves.png").is_file()
+    assert (place / "curves.svg").is_file()
     assert "Error against length of training" in text
     assert "2, 4, 8, 16" in text

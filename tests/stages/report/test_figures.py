@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.acoustic.lang.lang import Lang, Pronunciation, write_lang
 from stages.acoustic.models.model_file import load_model
 from stages.contract.results import LabelledPart, SystemResult
-from stages.report.example import most_active, read_example
-from stages.report.figures.rank_figures import draw_ranks, families_of
+from stages.report.example import WordSpan, class_names, most_active, read_example, word_spans
+from stages.report.figures.rank_figures import draw_ranks, families_of, seed_differences
 from stages.report.formats import points
 from stages.report.headline import Headline, write_headline
 from stages.report.ranking import in_order, role_of
@@ -28,6 +29,7 @@ from tests.support.makers.report import (
     make_hard,
     make_inputs,
     make_result,
+    make_teacher_summary,
 )
 from tests.support.makers.scores import with_splits
 
@@ -126,8 +128,49 @@ def test_curve_over_k_has_one_architecture_and_its_baseline() -> None:
     (axes,) = draw_ranks(found).axes
     assert "tdnn 5x128" in axes.get_title()
     (line,) = [line for line in axes.lines if line.get_label() == "hard labels"]
-    assert line.get_ydata()[0] == pytest.approx(15.0)  # 300 of 2,000 words
+    assert line.get_ydata()[0] == 0
+    curve = next(line for line in axes.lines if line.get_label() == "soft labels")
+    assert curve.get_ydata() == pytest.approx([-5.0, -5.0])  # 200 and 300 of 2,000 words
     assert [list(family) for family in families_of(compared(*best, narrow[0])).values()] == [[8]]
+
+
+def test_curve_over_k_shows_the_differences_and_intervals_of_the_table() -> None:
+    """Paired, so that the picture does not contradict the headline."""
+    hard, ours = seeds(make_hard, "hard labels", 300), seeds(essence, "k=8", 250)
+    found = compared(*hard, *ours, ENSEMBLE)
+    assert found.chosen is not None
+    difference = found.to_hard[found.chosen.key].difference
+    one, other = (found.intervals[key] for key in (found.chosen.key, found.baseline.key))
+    assert difference.interval.high < 0  # shown, though the rates' own intervals overlap
+    assert one.high > other.low
+    figure = draw_ranks(found)
+    assert figure is not None
+    heights = [list(map(float, line.get_ydata())) for line in figure.axes[0].lines]
+    low, high = 100 * difference.interval.low, 100 * difference.interval.high
+    assert [pytest.approx(low), pytest.approx(high)] in heights
+    assert [pytest.approx(100 * difference.delta)] in heights
+    found_seeds = seed_differences(found.to_hard[found.chosen.key])
+    assert found_seeds == pytest.approx([-2.5] * 3)  # each to the rival of its seed
+    assert pytest.approx(found_seeds) in heights
+
+
+def test_curve_over_k_is_vs_the_ensemble_without_hard_labels() -> None:
+    figure = draw_ranks(compared(make_essence(8, errors=200), ENSEMBLE))
+    assert figure is not None
+    assert figure.axes[0].get_ylabel() == "test WER, points vs. the ensemble"
+    assert draw_ranks(compared(make_essence(8, errors=200))) is None
+
+
+def test_headline_states_parameters_and_bytes() -> None:
+    found = compared(make_hard(errors=300), make_essence(8, errors=200), ENSEMBLE)
+    store = make_teacher_summary().stores[0]
+    verdict = write_headline(found, train=make_corpus_summary().train, store=store).verdict
+    size = store.bytes_per_frame[8]
+    assert verdict.endswith(
+        "k=8 has 820,000 parameters, the ensemble 3,280,000; its soft labels take "
+        f"{size:.1f} bytes a frame."
+    )
+    assert headline_of(found).verdict.endswith("the ensemble 3,280,000.")
 
 
 def test_headline_calls_two_seeds_a_hint_too() -> None:
@@ -178,7 +221,9 @@ def test_headline_says_what_is_missing() -> None:
         == "No student on soft labels has been evaluated."
     )
     alone = headline_of(compared(make_essence(8, errors=200)))
-    assert alone.verdict == "There is nothing to compare the student on soft labels with."
+    assert alone.verdict.startswith(
+        "There is nothing to compare the student on soft labels with. k=8 has 820,000 parameters."
+    )
     assert (
         "There are no students on hard labels with this architecture to compare with."
         in alone.figures
@@ -216,3 +261,38 @@ def test_example_shows_posteriors_of_store_and_student(tmp_path: Path) -> None:
     known = example.labels_T >= 0
     assert known.any()
     assert (example.classes_R[example.labels_T[known]] == labels_T[known]).all()
+
+
+LANG = Lang(
+    lexicon=(Pronunciation("A", ("#-A", "A-B")), Pronunciation("B", ("#-B",))),
+    units={"SIL": (0,), "#-A": (1, 2), "A-B": (3,), "#-B": (3, 4), "B-A": (3,)},
+    arpa="",
+    num_classes=6,
+)
+
+
+def test_class_names_are_units_with_the_number_of_the_state() -> None:
+    assert list(class_names(LANG, [0, 2, 3, 4, 5])) == [
+        "SIL.1 (0)",
+        "#-A.2 (2)",
+        "A-B.1 #-B.1 ... (3)",
+        "#-B.2 (4)",
+        "5",
+    ]
+    assert list(class_names(None, [3])) == ["3"]
+
+
+def test_words_lie_over_their_frames_by_the_hard_labels() -> None:
+    labels = np.array([0, 1, 1, 2, 3, 0, 3, 4, 4], np.int32)
+    assert word_spans(LANG, "A B", labels) == (WordSpan("A", 1, 5), WordSpan("B", 6, 9))
+    assert word_spans(LANG, "B A", labels) == ()
+    assert word_spans(None, "A B", labels) == ()
+
+
+def test_example_names_the_classes_by_the_lang_of_the_corpus(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    write_lang(LANG, tmp_path / "lang")
+    example = read_example(inputs, ReportSettings(), student=None)
+    assert example is not None
+    assert example.names_R == tuple(class_names(LANG, example.classes_R.tolist()))
+    assert example.words == ()  # the made-up labels spell no words

@@ -1,9 +1,11 @@
 """The page: complete, self-contained, deterministic; missing figures are named."""
 
+import csv
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,7 +13,8 @@ from stages.contract.errors import BadInput, MissingPart
 from stages.contract.results import FrameErrors, SystemResult
 from stages.report.data_files import DATA_FILES
 from stages.report.inputs import Made, ReportInputs
-from stages.report.page import PICTURES, write_report
+from stages.report.page import write_report
+from stages.report.pictures import PICTURES
 from stages.report.settings import ReportSettings
 from storage.errors import StoreMismatch
 from tests.support.makers.report import (
@@ -28,9 +31,8 @@ from tests.support.makers.scores import with_splits
 from tests.support.makers.store import tree_digest
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-PNG = b"\x89PNG\r\n\x1a\n"
 UNLABELLED = FrameErrors(num_frames=10, frame_error=None, cross_entropy=None)
-SETTINGS = ReportSettings(dots_per_inch=50, bootstrap_samples=200)
+SETTINGS = ReportSettings(bootstrap_samples=200)
 
 
 class Tags(HTMLParser):
@@ -115,31 +117,66 @@ def _on_one_trunk(results: tuple[SystemResult, ...]) -> tuple[SystemResult, ...]
     return tuple(replace(result, system=system) for result, system in pairs)
 
 
-def test_page_needs_no_other_file(whole: Path) -> None:
-    page = whole
-    tags = parse(page)
-    addresses = [
+def test_page_loads_no_other_file(whole: Path) -> None:
+    tags = parse(whole)
+    loaded = [
         value
-        for _, attributes in tags.tags
+        for tag, attributes in tags.tags
         for name, value in attributes.items()
-        if name in {"src", "href", "srcset", "action", "data"} and value
+        if name in {"src", "href", "srcset", "action", "data"} and value and tag != "a"
     ]
-    assert len(addresses) == len(PICTURES)
-    assert all(address.startswith("data:image/png;base64,") for address in addresses)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.tags}
-    text = page.read_text(encoding="utf-8")
+    assert loaded
+    for address in loaded:  # markers of lines, and the pixels of posteriors
+        assert address.startswith(("#", "data:image/png;base64,"))
+    assert not {"script", "link", "iframe", "object", "img"} & {tag for tag, _ in tags.tags}
+    text = whole.read_text(encoding="utf-8")
     assert "http://" not in text
     assert "https://" not in text
-    assert "url(" not in text
+    assert "url(" not in text.replace("url(#", "")
     assert "default-src 'none'" in text
 
 
+def test_every_link_of_the_page_has_its_target(whole: Path) -> None:
+    tags = parse(whole)
+    ids = [attributes["id"] for _, attributes in tags.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"] or "" for tag, attributes in tags.tags if tag == "a"]
+    anchors = [link[1:] for link in links if link.startswith("#")]
+    assert len(anchors) == len(set(anchors)) == sum(tag == "h2" for tag, _ in tags.tags)
+    assert set(anchors) <= set(ids)
+    used = re.findall(r'(?:href="|url\()#([^")]+)', whole.read_text(encoding="utf-8"))
+    assert set(used) <= set(ids)
+    names = {path.name for path in whole.parent.iterdir()}
+    assert {link for link in links if not link.startswith("#")} == names - {"index.html"}
+
+
 def test_page_directory_holds_pictures_and_data_files(whole: Path) -> None:
-    page = whole
-    names = {path.name for path in page.parent.iterdir()}
-    assert names == {"index.html", *DATA_FILES, *PICTURES}
+    names = {path.name for path in whole.parent.iterdir()}
+    assert names == {"index.html", *DATA_FILES, *(f"{name}.svg" for name in PICTURES)}
     for name in PICTURES:
-        assert (page.parent / name).read_bytes().startswith(PNG)
+        root = ElementTree.parse(whole.parent / f"{name}.svg").getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_line_under_the_title_names_corpus_and_program_and_no_time(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path)
+    made = (Made(name="corpus", fingerprint="cd" * 32, settings="{}"),)
+    text = parse(write(replace(inputs, made=made), tmp_path / "report")).text
+    line = "Corpus spoken cdcdcdcdcdcd: train 0.86 h, dev 0.19 h, test 0.24 h."
+    assert f"{line} Written by essence 0.1.0, commit 123." in text
+
+
+def test_markdown_has_the_rows_of_the_main_table(whole: Path) -> None:
+    lines = (whole.parent / "systems.md").read_text(encoding="utf-8").splitlines()
+    with (whole.parent / "groups.csv").open(encoding="utf-8", newline="") as file:
+        groups = list(csv.DictReader(file))
+    assert len(lines) == 2 + len(groups)
+    assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) == 1
+    for line, group in zip(lines[2:], groups, strict=True):
+        assert line.startswith(f"| {group['group']} ")
+        assert f" | {int(group['parameters']):,} | " in line
+        if group["k"]:
+            assert f" | {float(group['bytes_per_frame']):.1f} | " in line
 
 
 def test_page_of_the_same_inputs_has_the_same_bytes(tmp_path: Path) -> None:
@@ -204,9 +241,9 @@ def test_page_of_few_systems_is_written(tmp_path: Path, results: tuple[SystemRes
     inputs = only(make_inputs(tmp_path), *results)
     page = write(replace(inputs, teacher=None), tmp_path / "report")
     parse(page)
-    has_ranks = any(r.system.facts.hard_weight == 0.2 for r in results)
-    assert (page.parent / "word-errors.png").exists() == has_ranks
-    assert not (page.parent / "posteriorgram.png").exists()
+    kinds = {r.system.facts.hard_weight for r in results}
+    assert (page.parent / "word-errors.svg").exists() == (kinds >= {0.2, 1.0})
+    assert not (page.parent / "posteriorgram.svg").exists()
 
 
 def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
@@ -220,8 +257,8 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     page = write(only(make_inputs(tmp_path), *results), tmp_path / "report")
     body = page.read_text(encoding="utf-8").split("<tbody>")[1].split("</tbody>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", body)
-    # latency, dev, test, interval, both differences with their p; k of the hard-label student
-    assert cells.count("–") == 2 * 8 + 1
+    # dev, test, interval, both differences with their p; k and bytes of the hard-label student
+    assert cells.count("–") == 2 * 7 + 2
     assert "best" not in body
     assert "word error rates are unknown" in parse(page).text
 
@@ -230,8 +267,8 @@ def test_pictures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     inputs = make_inputs(tmp_path)
     write(inputs, tmp_path / "report")
     page = write(only(inputs, make_hard()), tmp_path / "report")
-    assert not (page.parent / "posteriorgram.png").exists()
-    assert not (page.parent / "training.png").exists()
+    assert not (page.parent / "posteriorgram.svg").exists()
+    assert not (page.parent / "training-loss.svg").exists()
 
 
 def test_missing_or_malformed_history_is_named(tmp_path: Path) -> None:
@@ -263,7 +300,7 @@ def test_store_of_another_corpus_is_refused(tmp_path: Path) -> None:
 
 def test_example_without_a_student_shows_the_teacher_only(tmp_path: Path) -> None:
     page = write(make_inputs(tmp_path, make_members()), tmp_path / "report")
-    assert (page.parent / "posteriorgram.png").exists()
+    assert (page.parent / "posteriorgram.svg").exists()
     assert "or student" not in parse(page).text
 
 
@@ -286,4 +323,6 @@ def test_systems_evaluated_on_other_utterances_are_refused(tmp_path: Path) -> No
 
 def test_training_curves_of_many_models_are_drawn(tmp_path: Path) -> None:
     results = [make_result(f"member {number}", kind="member") for number in range(17)]
-    assert (write(make_inputs(tmp_path, results), tmp_path / "r").parent / "training.png").exists()
+    assert (
+        write(make_inputs(tmp_path, results), tmp_path / "r").parent / "training-loss.svg"
+    ).exists()

@@ -5,8 +5,9 @@ import pytest
 from stages.report.costs import count_teacher_passes
 from stages.report.figures.difference_figure import MOST_ROWS, rows_of_figure
 from stages.report.figures.fidelity_figure import degrees
-from stages.report.figures.pareto_figure import bytes_of, front
+from stages.report.figures.pareto_figure import front
 from stages.report.figures.rank_figures import families_of
+from stages.report.rows import bytes_per_frame
 from stages.report.statistics.comparisons import compare
 from stages.report.statistics.groups import group_results
 from stages.report.word_analysis import (
@@ -138,8 +139,8 @@ def test_pareto_front_has_fewer_errors_for_more_cost():
 
 def test_bytes_of_k_ranks_are_those_of_whole_tiers():
     store = make_teacher_summary().stores[0]
-    assert [bytes_of(store, k) for k in (1, 3, 4, 5, 32)] == [2.6, 10.1, 10.1, 18.9, 62.4]
-    assert bytes_of(store, 33) is None
+    assert [bytes_per_frame(store, k) for k in (1, 3, 4, 5, 32)] == [2.6, 10.1, 10.1, 18.9, 62.4]
+    assert bytes_per_frame(store, 33) is None
 
 
 def test_angle_is_in_degrees():

@@ -103,7 +103,7 @@ def _results(folder: Path) -> ReportInputs:
 
 def _report(path: Path) -> None:
     inputs = _results(path.parent)
-    settings = ReportSettings(dots_per_inch=50, bootstrap_samples=100)
+    settings = ReportSettings(bootstrap_samples=100)
     _make(path, lambda *, directory: write_report(settings, inputs, directory=directory))
 
 

@@ -34,7 +34,7 @@ SETTINGS = {
         "insertion_penalties": [0.0],
         "processes": 1,
     },
-    "report": {"dots_per_inch": 60, "bootstrap_samples": 100},
+    "report": {"bootstrap_samples": 100},
 }
 
 

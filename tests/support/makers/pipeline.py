@@ -49,7 +49,6 @@ TINY = {
         "acoustic_scales": [0.2],
         "insertion_penalties": [0.0],
     },
-    "report": {"dots_per_inch": 60},
 }
 
 
