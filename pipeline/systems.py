@@ -175,7 +175,8 @@ def student_name(student: dict[str, Any], default: dict[str, Any]) -> str:
     first = "hard labels" if on_hard_labels else f"k={student['k']}"
     left_out = {"k", "name"} | ({"hard_weight", *OF_SOFT_LABELS} if on_hard_labels else set())
     training = student["training"]
-    if training["schedule"] == "trunk" or training["patience"] >= training["epochs"]:
+    has_no_patience = training["schedule"] == "trunk" or training.get("equal_steps")
+    if has_no_patience or training["patience"] >= training["epochs"]:
         left_out.add("training.patience")  # longer than the training: without effect
     unlike = differences(with_defaults(student), default)
     return " ".join([first, *(_named(key, x) for key, x in unlike if key not in left_out)])
@@ -202,6 +203,8 @@ def _named(key: str, value: Any) -> str:
     if key == "architecture":
         return describe_architecture(value)
     last = key.rpartition(".")[2]
+    if value is True:
+        return last.replace("_", " ")  # equal steps
     return f"{SHORT_NAMES.get(last, last)}={value}"
 
 
@@ -217,5 +220,6 @@ def _facts(student: dict[str, Any]) -> SystemFacts:
         temperature=student.get("temperature"),
         has_given_labels="labels" not in student,  # a recipe has them if they are others
         epochs=training["epochs"] if training["schedule"] == "trunk" else None,
+        has_equal_steps=training.get("equal_steps", False),
         right_context=right_context_of(student["architecture"]),
     )

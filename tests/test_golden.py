@@ -138,8 +138,21 @@ def settings_files(directory: Path) -> Iterator[tuple[str, list[str], Path]]:
                 {"name": "lstm", "architecture": {"kind": "lstm", "hidden": 33}},
             ]
         },
-        "teacher": {"kept": 6, "weights": [1, 2, 1], "temperatures": [2.0], "threads": 3},
-        "student": {"k": 3, "tail": "bucket", "temperature": 2.0, "name": "called"},
+        "teacher": {
+            "kept": 6,
+            "combine": "arithmetic",
+            "weights": [1, 2, 1],
+            "temperatures": [2.0],
+            "threads": 3,
+        },
+        "student": {
+            "k": 3,
+            "hard_weight": 0.5,
+            "tail": "bucket",
+            "temperature": 2.0,
+            "name": "called",
+            "training": {"epochs": 6, "seed": 0},
+        },
         "compare": [{"hard_weight": 1.0, "label_smoothing": 0.1}, {"k": 1, "hard_weight": 0.0}],
     }
     path = directory / "odd.yaml"

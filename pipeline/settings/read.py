@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pipeline.errors import SettingsError
 from pipeline.settings.fit import misfits
 from pipeline.settings.plain_values import oddities
+from pipeline.settings.shipped import DEFAULTS, examples
 from pipeline.settings.tree import PipelineSettings, compared
 from pipeline.settings.wording import in_one_line, touches
 from pipeline.settings.yaml_tree import apply_change, read_yaml
@@ -17,8 +18,30 @@ from stages.student.settings import StudentSettings
 DEFAULT_CONFIG = Path("pipeline.yaml")
 
 
+def find_config(config: Path | None) -> Path:
+    """The settings file that `--config` means.
+
+    None: ./pipeline.yaml; without one, the shipped file, which has the defaults. The name of an
+    example: that example, if no file of this name is here.
+
+    Raises:
+        SettingsError: if it is neither a file nor an example; the examples are listed.
+    """
+    if config is None:
+        return DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else DEFAULTS
+    if os.path.lexists(config):
+        return config
+    known = examples()
+    if str(config) not in known:
+        raise SettingsError(
+            f"{config} cannot be read: there is no such file, and no such example: "
+            f"give a file, or one of {', '.join(known)}"
+        )
+    return known[str(config)]
+
+
 def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineSettings:
-    """Read `config` (otherwise ./pipeline.yaml, or nothing) and apply `key=value` changes.
+    """Read a settings file (see `find_config`) and apply `key=value` changes.
 
     What is wrong with a student, or with two branches together, is found here, not after hours
     of a run.
@@ -26,8 +49,8 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     Raises:
         SettingsError: naming the key, what was found and what was wanted.
     """
-    source = config or DEFAULT_CONFIG
-    tree = read_yaml(source) if config or os.path.lexists(source) else {}
+    source = find_config(config)
+    tree = read_yaml(source)
     for change in changes:
         apply_change(tree, change)
 

@@ -16,6 +16,13 @@ from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
 
+# The baseline on hard labels alone, the ensemble's best class alone, all that the teacher keeps.
+DEFAULT_COMPARE: tuple[dict[str, Any], ...] = (
+    {"hard_weight": 1.0, "training": {"equal_steps": True}},
+    {"k": 1},
+    {"k": 32},
+)
+
 
 class PipelineSettings(Settings):
     """The whole of pipeline.yaml. `compare` lists changes to `student`: more students to train."""
@@ -26,7 +33,7 @@ class PipelineSettings(Settings):
     ensemble: EnsembleSettings = EnsembleSettings()
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
-    compare: tuple[dict[str, Any], ...] = ()
+    compare: tuple[dict[str, Any], ...] = DEFAULT_COMPARE
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
 

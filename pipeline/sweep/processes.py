@@ -74,9 +74,11 @@ def _train_summary(job: Job) -> SplitSummary:
 def _epoch_frames(train: SplitSummary, student: StudentSettings) -> int:
     """Frames that are read in an epoch; on hard labels alone untranscribed speech is not.
 
+    An epoch of a student with equal steps counts as one over all speech.
     Utterances that the ensemble could not align or decode are counted here: they are few.
     """
     reads_all = student.hard_weight < 1 or student.labels.untranscribed == "decoded"
+    reads_all = reads_all or student.training.equal_steps
     if train.labelled is not None and not reads_all:
         return train.labelled.num_frames
     return train.num_frames

@@ -29,6 +29,7 @@ class SystemFacts:
     temperature: float | None = None
     has_given_labels: bool = True  # its hard labels are the corpus's, not the ensemble's
     epochs: int | None = None  # of a student on a trunk: its length
+    has_equal_steps: bool = False  # its epochs are over all speech, whatever part it reads
     right_context: float | None = None  # rows that it sees ahead; infinite: all of the utterance
 
 

@@ -14,17 +14,17 @@ DEFAULT_MEMBERS = (
     TrainedMemberSettings(
         name="tdnn",
         architecture=ArchitectureSettings(kind="tdnn", hidden=192, layers=6, dropout=0.2),
-        training=TrainingSettings(seed=1),
+        training=TrainingSettings(epochs=16, seed=1),
     ),
     TrainedMemberSettings(
         name="gru",
         architecture=ArchitectureSettings(kind="gru", hidden=128, layers=2, dropout=0.2),
-        training=TrainingSettings(seed=2),
+        training=TrainingSettings(epochs=12, seed=2),
     ),
     TrainedMemberSettings(
         name="conv",
         architecture=ArchitectureSettings(kind="conv", hidden=192, layers=5, dropout=0.2),
-        training=TrainingSettings(seed=3),
+        training=TrainingSettings(epochs=12, seed=3),
     ),
 )
 

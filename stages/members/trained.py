@@ -6,6 +6,7 @@ label are left out of training; their speakers belong to folds like all others.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,13 +90,13 @@ def train_member(
             progress.note(
                 f"member {settings.name}: of {whole.describe_labels()}, learns from those"
             )
+        train = partial(_train, settings, all_frames=whole.num_frames)
         if settings.folds == 1:
-            _train(settings, corpus, directory, device=device, progress=progress, ranks=ranks)
+            train(corpus, directory, device=device, progress=progress, ranks=ranks)
             return
         fold_of = plan_folds(corpus.train.utterances, settings.folds, unlabelled=whole.unlabelled)
         for fold, part in enumerate(_without_each(corpus, fold_of, settings.folds)):
-            _train(
-                settings,
+            train(
                 part,
                 fold_directory(directory, fold),
                 device=device,
@@ -122,6 +123,7 @@ def _train(
     corpus: TrainingCorpus,
     directory: Path,
     *,
+    all_frames: int,
     device: str,
     progress: Progress,
     ranks: Ranks,
@@ -131,7 +133,9 @@ def _train(
     directory.mkdir(exist_ok=True)
     train_model(
         TrainingInputs(
-            settings=settings.training,
+            settings=settings.training.in_own_epochs(
+                all_frames=all_frames, own_frames=corpus.num_frames
+            ),
             title=f"member {settings.name}{title}",
             architecture=settings.architecture,
             objective=HardLabels(),

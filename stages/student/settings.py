@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
 from stages.student.loss.definition import TailPolicy
+from stages.training.settings import LEFT_OUT_AT_DEFAULT as OF_TRAINING_LEFT_OUT
 from stages.training.settings import TrainingSettings
 
 OF_SOFT_LABELS = {"k", "tail", "temperature", "trust", "ranks"}
@@ -27,12 +28,19 @@ class LabelSettings(Settings):
         return self == LabelSettings()
 
 
+class StudentTrainingSettings(TrainingSettings):
+    """Training of a student: longer than a member's by default, which reads less speech."""
+
+    epochs: int = Field(8, ge=1)
+    seed: int = Field(10, ge=0, lt=1 << 63)
+
+
 class StudentSettings(Settings):
     """One student. hard_weight 1 is the baseline on hard labels: k, tail, T do not matter then."""
 
     name: Annotated[str | None, NOT_IN_IDENTITY] = None
     k: int = Field(8, ge=1)  # ranks of the soft labels, at most the store's K
-    hard_weight: float = Field(0.5, ge=0.0, le=1.0)  # the rest is the soft labels'
+    hard_weight: float = Field(0.2, ge=0.0, le=1.0)  # the rest is the soft labels'
     tail: TailPolicy = "renormalize"
     labels: LabelSettings = LabelSettings()  # hard labels of train; dev keeps the corpus's
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)  # share of all classes; hard labels alone
@@ -50,7 +58,7 @@ class StudentSettings(Settings):
     # Of a store behind a URL, kept on this machine's disk.
     cache_bytes: Annotated[int, NOT_IN_IDENTITY] = Field(20 << 30, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
-    training: TrainingSettings = TrainingSettings()
+    training: StudentTrainingSettings = StudentTrainingSettings()
 
     def trunk_identity(self) -> dict[str, Any]:
         """The settings that count before the rate decays, and where it does."""
@@ -84,4 +92,7 @@ def with_defaults(counted: dict[str, Any]) -> dict[str, Any]:
         for name in LEFT_OUT_AT_DEFAULT
         if is_taught or name not in OF_SOFT_LABELS
     }
-    return {**left_out, **counted}
+    of_training = {name: defaults["training"][name] for name in OF_TRAINING_LEFT_OUT}
+    training = {**counted["training"]}
+    training |= {name: value for name, value in of_training.items() if name not in training}
+    return {**left_out, **counted, "training": training}

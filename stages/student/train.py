@@ -127,8 +127,16 @@ def _opened_inputs(
         elif corpus.unlabelled:
             progress.note(f"{_title(settings)}: of {corpus.describe_labels()}, learns from those")
             corpus = corpus.labelled_part()
+        training = settings.training.in_own_epochs(
+            all_frames=opened.num_frames, own_frames=corpus.num_frames
+        )
+        if training.epochs != settings.training.epochs:
+            progress.note(
+                f"{_title(settings)}: {training.epochs} epochs of those take the steps of "
+                f"{settings.training.epochs} epochs of all"
+            )
         yield TrainingInputs(
-            settings=settings.training,
+            settings=training,
             title=_title(settings),
             architecture=settings.architecture,
             objective=objective,

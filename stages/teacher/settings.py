@@ -28,7 +28,7 @@ class TeacherSettings(Settings):
     """
 
     kept: int = Field(32, ge=1, le=4096)
-    combine: Combine = "arithmetic"
+    combine: Combine = "geometric"
     weights: tuple[Positive, ...] | None = None
     temperature: Temperature = 1.0
     temperatures: tuple[Temperature, ...] = ()

@@ -1,6 +1,6 @@
 """Settings of training: how, how long, on which utterances and which changed features."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from stages.training.schedule import ScheduleName
 # Of train, where the corpus has copies (corpus.copies). Models trained on originals are chosen on
 # the originals of dev.
 Utterances = Literal["all", "originals", "copies"]
+
+LEFT_OUT_AT_DEFAULT = ("utterances", "equal_steps")  # models from before they existed stay fresh
 
 
 class TrunkSettings(Settings):
@@ -25,7 +27,10 @@ class TrainingSettings(Settings):
     """How a model is trained. Rates and shares are per step; the schedule counts frames."""
 
     utterances: Utterances = "all"
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1)  # over what the model reads
+    # `epochs` and trunk.warmup_epochs are over all of `utterances`, whatever part of them the model
+    # reads: hard labels of a third take as many steps as soft labels of all. No early stopping.
+    equal_steps: bool = False
     batch_frames: int = Field(1500, ge=1)  # real frames, padding apart
     chunk_frames: int = Field(4096, ge=1)  # longer utterances are cut for training
     block_frames: int = Field(0, ge=0)  # shuffle such blocks of neighbours: slow disks; 0: all
@@ -48,12 +53,32 @@ class TrainingSettings(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
 
     def not_in_identity(self) -> set[str]:
-        """All utterances do not count: models from before there were copies stay fresh.
+        """Younger settings at their defaults do not count: earlier models stay fresh.
 
-        Of the schedules each has its own settings: those of others do not count.
+        Nor do settings without effect: those of other schedules, patience if steps are equal.
         """
         other_schedules = {"warmup", "patience"} if self.schedule == "trunk" else {"trunk"}
-        return super().not_in_identity() | other_schedules | self.at_default("utterances")
+        without_effect = other_schedules | ({"patience"} if self.equal_steps else set())
+        return super().not_in_identity() | without_effect | self.at_default(*LEFT_OUT_AT_DEFAULT)
+
+    def in_own_epochs(self, *, all_frames: int, own_frames: int) -> Self:
+        """The same steps, with lengths as epochs over the `own_frames` of `all_frames` it reads.
+
+        The number of epochs is rounded: steps differ by those of half such an epoch at most.
+        """
+        if not self.equal_steps:
+            return self
+        times = all_frames / max(1, own_frames)
+        epochs = max(1, round(self.epochs * times))
+        warmup_epochs = self.trunk.warmup_epochs * times
+        return self.model_copy(
+            update={
+                "equal_steps": False,
+                "epochs": epochs,
+                "patience": epochs,  # a run that stops early has not taken as many steps
+                "trunk": self.trunk.model_copy(update={"warmup_epochs": warmup_epochs}),
+            }
+        )
 
     @property
     def decays_from(self) -> float:

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.settings.shipped import examples
 from stages.contract.version import VERSION
 from tests.support.paths import ROOT
 
 FLOORS = ("essence", "pipeline", "stages", "storage")
 BESIDE_THE_FLOORS = ("docs", "tests", "examples", "benchmarks", ".ci")
+SHIPPED = ("pipeline.yaml", *(f"examples/{path.name}" for path in examples().values()))
 TEXTS = [
     path
     for folder in (*FLOORS, "docs", "examples", "benchmarks", ".ci")
@@ -94,8 +96,14 @@ def files_below(directory: Path) -> set[str]:
     }
 
 
+def artefacts(status: str) -> list[str]:
+    """The names of directories that `essence status` lists."""
+    return re.findall(r"[a-z]+-[0-9a-f]{12}$", status, re.MULTILINE)
+
+
 def test_installation_holds_every_file_of_the_packages(installed: Path) -> None:
-    assert files_below(installed) == files_below(ROOT)
+    settings = {f"pipeline/shipped/{name}" for name in SHIPPED}
+    assert files_below(installed) == files_below(ROOT) | settings
     assert {"essence/py.typed", "stages/report/page.html"} <= files_below(installed)
 
 
@@ -115,6 +123,34 @@ def test_citation_names_this_version() -> None:
     assert citation["version"] == VERSION
     assert citation["license"] == "Apache-2.0"
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:1906.10834"
+
+
+def test_installation_holds_the_settings_files_of_the_repository(installed: Path) -> None:
+    for name in SHIPPED:
+        assert (installed / "pipeline" / "shipped" / name).read_bytes() == (
+            ROOT / name
+        ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--set", "student.training.seed=3", "--set", "ensemble.members.0.name=first"),
+        ("--config", "spoken-untranscribed"),
+    ],
+    ids=" ".join,
+)
+def test_installation_and_checkout_name_the_same_artefacts(
+    installed: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """In an empty directory and in a clean clone the same command gives the same fingerprints."""
+    own = run("-m", "essence", "status", *words, cwd=tmp_path, path=installed)
+    work = f"work_dir={tmp_path / 'elsewhere'}"  # what was made in the checkout is not listed
+    checkout = run("-m", "essence", "status", *words, "--set", work, cwd=ROOT, path=ROOT)
+    assert own.returncode == checkout.returncode == 0, own.stderr + checkout.stderr
+    assert artefacts(own.stdout) == artefacts(checkout.stdout)
+    assert len(artefacts(own.stdout)) > 10
 
 
 def test_distribution_is_named_essence_kd_and_carries_the_license(installed: Path) -> None:

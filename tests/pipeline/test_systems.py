@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,25 @@ def test_students_that_differ_only_in_their_seed_are_one_group(tmp_path: Path) -
     assert groups["hard labels"] == ["hard labels", "hard labels seed=2"]
     assert groups["k=3"] == ["k=3 seed=2"]
     assert len(groups["mine"]) == 2
+
+
+def test_students_with_equal_steps_are_named_and_apart(tmp_path: Path) -> None:
+    def names(**student: Any) -> list[str]:
+        equal, plain = {"equal_steps": True}, {"equal_steps": False}
+        compare = [{"hard_weight": 1.0, "training": training} for training in (equal, plain)]
+        tree = {"work_dir": tmp_path, "student": student, "compare": compare}
+        job = Job(PipelineSettings.model_validate(tree), SilentProgress())
+        for each in job.settings.students:
+            job.shelf.make(job.recipes.student(each), lambda directory: None)
+        return sorted(system.name for system in students_of(job))
+
+    assert names() == ["hard labels", "hard labels equal steps", "k=8"]
+    shutil.rmtree(tmp_path)
+    assert names(training={"equal_steps": True}) == [
+        "hard labels",
+        "hard labels equal_steps=False",
+        "k=8",
+    ]
 
 
 def test_students_of_several_ensembles_are_one_group_where_that_is_asked(tmp_path: Path) -> None:

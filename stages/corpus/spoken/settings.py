@@ -33,16 +33,16 @@ class DistortionSettings(Settings):
 class SpokenSettings(Settings):
     """The built-in spoken corpus. Its samples and labels follow from these settings alone."""
 
-    hours: float = Field(1.0, gt=0, le=1000)  # of training speech, with pauses
+    hours: float = Field(1.5, gt=0, le=1000)  # of training speech, with pauses
     dev_minutes: float = Field(8.0, gt=0, le=6000)
-    test_minutes: float = Field(12.0, gt=0, le=6000)
+    test_minutes: float = Field(20.0, gt=0, le=6000)
     seed: int = Field(1, ge=0)
     train_voices: int = Field(48, ge=1, le=400)
     # Of train_voices; the others are untranscribed. It does not change the speech, so that
     # CorpusSettings adds it to the identity of the corpus.
-    labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(1.0, gt=0.0, le=1.0)
+    labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(0.3333, gt=0.0, le=1.0)
     dev_voices: int = Field(8, ge=1, le=80)
-    test_voices: int = Field(12, ge=1, le=80)
+    test_voices: int = Field(20, ge=1, le=80)
     words_per_minute_low: int = Field(130, ge=80, le=300)
     words_per_minute_high: int = Field(210, ge=80, le=300)
     lm_sentences: int = Field(20_000, ge=5_000, le=10_000_000)  # text of the language model

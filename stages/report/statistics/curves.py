@@ -53,9 +53,14 @@ def epochs_of(group: SystemGroup) -> int:
 
 
 def passes_of(group: SystemGroup, *, labelled_share: float) -> float:
-    """Passes over all training speech; students on hard labels read `labelled_share` of it."""
-    share = labelled_share if group.role == "hard-label student" else 1.0
-    return epochs_of(group) * share
+    """Passes over all training speech; students on hard labels read `labelled_share` of it.
+
+    Not if they have equal steps: then their epochs are counted over all speech, too.
+    """
+    reads_a_part = group.role == "hard-label student"
+    if reads_a_part and not group.first.system.facts.has_equal_steps:
+        return epochs_of(group) * labelled_share
+    return float(epochs_of(group))
 
 
 def curves_of(groups: Sequence[SystemGroup]) -> list[Curve]:

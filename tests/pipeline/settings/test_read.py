@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.settings.read import read_settings
+from pipeline.settings.tree import PipelineSettings
 from tests.support.paths import ROOT
 
 
@@ -19,9 +20,14 @@ def test_settings_without_a_file_are_the_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = read_settings(None)
-    assert settings.corpus.source == "spoken"
-    assert settings.students == (settings.student,)
+    assert read_settings(None) == PipelineSettings()
+
+
+def test_defaults_are_those_of_the_shipped_file_key_by_key() -> None:
+    """The file repeats the classes for readers; a key that it leaves out has its default."""
+    found = read_settings(ROOT / "pipeline.yaml")
+    assert found.model_dump() == PipelineSettings().model_dump()
+    assert found.students == PipelineSettings().students
 
 
 @pytest.mark.parametrize("path", [ROOT / "pipeline.yaml", *sorted(ROOT.glob("examples/*.yaml"))])

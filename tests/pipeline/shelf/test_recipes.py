@@ -33,6 +33,7 @@ TRAINING = """
 NOT_ON_A_TRUNK = {"training.patience", "training.warmup"}
 OF_A_TRUNK = {"training.trunk.decay_share", "training.trunk.warmup_epochs"}
 TRUNK = " ".join(set(TRAINING.split()) - NOT_ON_A_TRUNK | OF_A_TRUNK)
+EQUAL_STEPS = " ".join(set(TRAINING.split()) - {"training.patience"} | {"training.equal_steps"})
 FEATURES = """
     features.cmvn features.deltas features.dtype features.norm_vars features.splice_left
     features.splice_right features.subsample
@@ -55,7 +56,10 @@ LABELS = "labels.transcribed labels.untranscribed"
 STUDENT = "chunk_above hard_weight label_smoothing"
 
 COUNTS: dict[str, tuple[Settings, str]] = {
-    "corpus, spoken": (CorpusSettings(), f"source {FEATURES} {SPOKEN}"),
+    "corpus, spoken": (
+        CorpusSettings.model_validate({"spoken": {"labelled_share": 1.0}}),
+        f"source {FEATURES} {SPOKEN}",
+    ),
     "corpus, a part transcribed": (
         CorpusSettings.model_validate({"spoken": {"labelled_share": 0.3}}),
         f"source labelled_share {FEATURES} {SPOKEN}",
@@ -72,7 +76,7 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     ),
     "corpus, with copies": (
         CorpusSettings.model_validate({"copies": [{"kind": "speed", "name": "a", "speed": 1.1}]}),
-        f"source copies {FEATURES} {SPOKEN}",
+        f"source copies labelled_share {FEATURES} {SPOKEN}",
     ),
     "member, trained": (TrainedMemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
     "member, archived": (
@@ -107,6 +111,10 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "student, of copies": (
         StudentSettings.model_validate({"training": {"utterances": "copies"}}),
         f"k tail temperature {STUDENT} {ARCHITECTURE} {TRAINING} training.utterances",
+    ),
+    "student, with equal steps": (
+        StudentSettings.model_validate({"training": {"equal_steps": True}}),
+        f"k tail temperature {STUDENT} {ARCHITECTURE} {EQUAL_STEPS}",
     ),
     "student, on a trunk": (
         StudentSettings.model_validate({"training": {"schedule": "trunk"}}),

@@ -19,7 +19,7 @@ def test_varied_settings_are_those_with_several_values() -> None:
     assert keys == ["k", "hard_weight", "tail", "training.learning_rate"]
     assert shown_settings(students[1], keys) == {
         "k": 8,
-        "hard_weight": 0.5,
+        "hard_weight": 0.2,
         "tail": "bucket",
         "training.learning_rate": 0.2,
     }
@@ -42,6 +42,14 @@ def test_varied_settings_have_those_that_a_recipe_leaves_out_at_their_default() 
         ("always", "permuted"),
         (None, None),
     ]
+
+
+def test_varied_settings_of_training_have_their_defaults_too() -> None:
+    students = [student(), student(training={"equal_steps": True})]
+    keys = varied_settings(students)
+    assert "training.equal_steps" in keys
+    shown = [shown_settings(each, ["training.equal_steps"]) for each in students]
+    assert [list(each.values()) for each in shown] == [[False], [True]]
 
 
 def test_varied_settings_have_stores_and_options_of_own_architectures() -> None:

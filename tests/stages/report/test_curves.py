@@ -10,7 +10,7 @@ from stages.report.accounts import ACCOUNT_COLUMNS, accounts_of, labelled_share
 from stages.report.column import make_table
 from stages.report.histories import read_histories
 from stages.report.statistics.comparisons import Comparisons, compare
-from stages.report.statistics.curves import curves_of, epochs_of, equally_long
+from stages.report.statistics.curves import curves_of, epochs_of, equally_long, passes_of
 from stages.report.statistics.groups import SystemGroup, group_results
 from tests.stages.report.test_page import only, parse, write
 from tests.support.makers.report import make_essence, make_frames, make_hard, make_inputs
@@ -89,6 +89,26 @@ def test_baseline_of_equal_steps_read_as_many_frames(share: float, pairs: dict[i
             wanted = (ESSENCE[epochs] - HARD[epochs_of(rival)]) / 2000
             assert found.difference.delta == pytest.approx(wanted)
     assert not any(key.startswith("hard") for key in comparisons.to_equally_long)
+
+
+def test_epochs_of_equal_steps_are_over_all_speech() -> None:
+    """Hard labels of a quarter, with equal steps: as long as soft labels of the same epochs."""
+    equal = [
+        replace(
+            result,
+            system=replace(result.system, facts=replace(result.system.facts, has_equal_steps=True)),
+        )
+        for result in results()
+    ]
+    comparisons = compare(group_results(equal), samples=200, seed=1, labelled_share=0.27)
+    curves = curves_of(comparisons.groups)
+    for epochs, wanted in {4: 4, 8: 8, 16: 16, 2: None}.items():
+        group = of(comparisons, "k=8", epochs)
+        rival = equally_long(group, curves, labelled_share=0.27)
+        assert (rival and epochs_of(rival)) == wanted
+        assert passes_of(group, labelled_share=0.27) == epochs
+        if rival:
+            assert passes_of(rival, labelled_share=0.27) == epochs
 
 
 def test_accounts_add_the_share_of_the_ensemble_to_students_on_soft_labels(tmp_path: Path) -> None:

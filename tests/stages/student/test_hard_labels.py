@@ -126,6 +126,16 @@ def test_hard_label_student_reads_decoded_speech_too(house: Path, tmp_path: Path
     )
 
 
+def test_equal_steps_count_decoded_speech_as_read(house: Path, tmp_path: Path) -> None:
+    equal = {"training": make_settings(epochs=2, equal_steps=True)}
+    decoded = student(house, tmp_path / "d", DECODED, hard_weight=1.0, **equal)
+    with CorpusFile(house / "train.h5") as corpus:
+        assert decoded.total == 2 * corpus.num_frames
+        realigned = student(house, tmp_path / "r", REALIGNED, hard_weight=1.0, **equal)
+        own = frames_of(house, "said")  # without the one that has no path
+        assert realigned.total == round(2 * corpus.num_frames / own) * own
+
+
 def test_essence_student_counts_its_own_hard_labels(house: Path, tmp_path: Path) -> None:
     given = student(house, tmp_path / "g", {}, hard_labels=None)
     decoded = student(house, tmp_path / "d", DECODED)

@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from stages.contract.errors import BadInput
+from stages.members.trained import TrainedMemberSettings, train_member
 from stages.training.corpus import open_training_corpus
 from stages.training.settings import TrainingSettings
 from tests.support.makers.copies import LENGTHS, make_copied_corpus
-from tests.support.makers.training import make_corpus, make_corpus_directory
+from tests.support.makers.training import (
+    RecordingProgress,
+    make_corpus,
+    make_corpus_directory,
+    make_settings,
+)
 
 FAST = sum(round(0.8 * length) for length in LENGTHS)
 
@@ -33,6 +39,25 @@ def test_utterances_select_originals_or_copies(
         ids = {corpus.train.utterances[piece.index].id for piece in corpus.pieces(1000)}
     is_copy = {"all": {True, False}, "originals": {False}, "copies": {True}}[utterances]
     assert {"-" in id for id in ids} == is_copy
+
+
+@pytest.mark.parametrize("utterances", ["originals", "copies"])
+def test_equal_steps_are_those_over_the_selected_utterances(
+    tmp_path: Path, utterances: str
+) -> None:
+    """All of the selection has hard labels: nothing is longer, however much is not selected."""
+    directory = make_copied_corpus(tmp_path)
+    training = make_settings(epochs=2, equal_steps=True, utterances=utterances)
+    progress = RecordingProgress()
+    train_member(
+        TrainedMemberSettings(name="m", training=training),
+        corpus_directory=directory,
+        directory=tmp_path / "member",
+        device="cpu",
+        progress=progress,
+    )
+    selected = {"originals": sum(LENGTHS), "copies": sum(LENGTHS) + FAST}[utterances]
+    assert progress.total == 2 * selected
 
 
 @pytest.mark.parametrize("utterances", ["originals", "copies"])

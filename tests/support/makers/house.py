@@ -24,8 +24,13 @@ SETTINGS = {
             for name, seed in (("one", 1), ("two", 2))
         ]
     },
-    "teacher": {"kept": 5, "shard_frames": 256, "chunk_frames": 64},
-    "student": {"k": 3, "architecture": SMALL, "training": {**QUICK, "seed": 3}},
+    "teacher": {"kept": 5, "combine": "arithmetic", "shard_frames": 256, "chunk_frames": 64},
+    "student": {
+        "k": 3,
+        "hard_weight": 0.5,
+        "architecture": SMALL,
+        "training": {**QUICK, "seed": 3},
+    },
     "compare": [{"hard_weight": 1.0}],
     "evaluate": {
         "beam": 8.0,

@@ -20,6 +20,7 @@ TINY = {
             "dev_voices": 2,
             "test_voices": 3,
             "lm_sentences": 5000,
+            "labelled_share": 1.0,
         }
     },
     "ensemble": {
@@ -36,9 +37,10 @@ TINY = {
             },
         ]
     },
-    "teacher": {"kept": 8, "shard_frames": 2048, "chunk_frames": 512},
+    "teacher": {"kept": 8, "combine": "arithmetic", "shard_frames": 2048, "chunk_frames": 512},
     "student": {
         "k": 5,
+        "hard_weight": 0.5,
         "architecture": {"kind": "tdnn", "hidden": 16, "layers": 2},
         "training": {"epochs": 2, "batch_frames": 700, "seed": 3},
     },

@@ -16,5 +16,6 @@ def tiny_spoken(**changes: Any) -> SpokenSettings:
         "test_voices": 4,
         "lm_sentences": 5_000,
         "num_mel_bins": 23,
+        "labelled_share": 1.0,
     }
     return SpokenSettings(**(settings | changes))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from stages.acoustic.models.architectures import AcousticModel, ArchitectureSettings, build_model
-from stages.training.settings import TrainingSettings
+from stages.student.settings import StudentTrainingSettings
 from storage.corpus.corpus_file import NO_LABEL, CorpusAbout
 from storage.corpus.corpus_writer import CorpusWriter
 
@@ -86,10 +86,10 @@ def make_model(
         return build_model(settings, FEATURE_DIM, NUM_CLASSES)
 
 
-def make_settings(**changes: object) -> TrainingSettings:
-    """A short training run; odd sizes."""
+def make_settings(**changes: object) -> StudentTrainingSettings:
+    """A short training run, of a student or a member; odd sizes."""
     settings = {"epochs": 5, "batch_frames": 61, "learning_rate": 0.02, "seed": 5, **changes}
-    return TrainingSettings.model_validate(settings)
+    return StudentTrainingSettings.model_validate(settings)
 
 
 class RecordingProgress:
