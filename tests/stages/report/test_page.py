@@ -95,10 +95,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every section."""
     directory = tmp_path_factory.mktemp("whole")
     inputs = make_inputs(directory)
-    return write(replace(inputs, results=_on_one_trunk(inputs.results)), directory / "report")
+    return write(replace(inputs, results=on_one_trunk(inputs.results)), directory / "report")
 
 
-def _on_one_trunk(results: tuple[SystemResult, ...]) -> tuple[SystemResult, ...]:
+def on_one_trunk(results: tuple[SystemResult, ...]) -> tuple[SystemResult, ...]:
     """The same results, of two students as of two lengths of one trunk."""
     lengths = {"k=4": 3, "k=8": 6}
     systems = [
