@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cache.commands import DAMAGED, cache
+from pipeline.settings_commands import config, init
 from pipeline.sweep.grid import SweepGrid, with_grid
 from pipeline.terminal.exit import ExitGroup, fail
 from pipeline.terminal.options import with_job, with_workers
@@ -34,7 +35,8 @@ def main() -> None:
     number of times, without the ensemble.
 
     \b
-    Begin:                  essence run
+    A first look:           essence run --config tiny
+    Begin:                  essence init, then essence run
     Another k:              essence run --set student.k=4
     Your Kaldi directory:   essence run --set corpus.source=kaldi --set corpus.path=DIR
     """
@@ -259,4 +261,6 @@ def _print_once(job: "Job", directory: Path) -> None:
 
 
 main.add_command(cache)
+main.add_command(config)
+main.add_command(init)
 main.add_command(verify)

@@ -1,6 +1,5 @@
 """pipeline.yaml, --set -> PipelineSettings, or an error that names the key."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,35 +8,10 @@ from pydantic import ValidationError
 from pipeline.errors import SettingsError
 from pipeline.settings.fit import misfits
 from pipeline.settings.plain_values import oddities
-from pipeline.settings.shipped import DEFAULTS, examples
+from pipeline.settings.sources import Sources, read_sources
 from pipeline.settings.tree import PipelineSettings, compared
-from pipeline.settings.wording import in_one_line, touches
-from pipeline.settings.yaml_tree import apply_change, read_yaml
+from pipeline.settings.wording import in_one_line
 from stages.student.settings import StudentSettings
-
-DEFAULT_CONFIG = Path("pipeline.yaml")
-
-
-def find_config(config: Path | None) -> Path:
-    """The settings file that `--config` means.
-
-    None: ./pipeline.yaml; without one, the shipped file, which has the defaults. The name of an
-    example: that example, if no file of this name is here.
-
-    Raises:
-        SettingsError: if it is neither a file nor an example; the examples are listed.
-    """
-    if config is None:
-        return DEFAULT_CONFIG if os.path.lexists(DEFAULT_CONFIG) else DEFAULTS
-    if os.path.lexists(config):
-        return config
-    known = examples()
-    if str(config) not in known:
-        raise SettingsError(
-            f"{config} cannot be read: there is no such file, and no such example: "
-            f"give a file, or one of {', '.join(known)}"
-        )
-    return known[str(config)]
 
 
 def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineSettings:
@@ -49,15 +23,12 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
     Raises:
         SettingsError: naming the key, what was found and what was wanted.
     """
-    source = find_config(config)
-    tree = read_yaml(source)
-    for change in changes:
-        apply_change(tree, change)
+    return checked(read_sources(config, changes))
 
-    def given_by(place: str) -> str:
-        keys = [change.partition("=")[0].strip() for change in changes]
-        return "--set" if any(touches(key, place) for key in keys) else str(source)
 
+def checked(sources: Sources) -> PipelineSettings:
+    """The settings that were given; see `read_settings`."""
+    tree, given_by = sources.tree, sources.given_by
     for place, wrong in oddities(tree):
         raise SettingsError(f"{given_by(place)}: {f'{place}: ' if place else ''}{wrong}")
     try:
@@ -73,5 +44,5 @@ def read_settings(config: Path | None, changes: Sequence[str] = ()) -> PipelineS
             words = in_one_line(error, model=StudentSettings, given_by=given_by, below=below)
             raise SettingsError(words) from error
     for misfit in misfits(settings):
-        raise SettingsError(f"{source}: {misfit}")
+        raise SettingsError(f"{sources.path}: {misfit}")
     return settings

@@ -13,4 +13,5 @@ DEFAULTS = ROOT / "pipeline.yaml"
 
 def examples() -> dict[str, Path]:
     """The shipped examples, by their names."""
-    return {path.stem: path for path in sorted((ROOT / "examples").glob("*.yaml"))}
+    paths = (ROOT / "examples").glob("*.yaml")
+    return dict(sorted((path.stem, path) for path in paths))

@@ -11,13 +11,14 @@ import click
 WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
 
 
-def with_job(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command --config, --set and --device; it is called with a Job made of them."""
+def _with_sources(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --config, --set and --device, which is one more change."""
 
     @click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Settings file; default: pipeline.yaml here, or the defaults.",
+        metavar="FILE|EXAMPLE",
+        help="Settings file, or a shipped example; default: pipeline.yaml here, or the defaults.",
     )
     @click.option(
         "--set",
@@ -31,6 +32,34 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(
         config: Path | None, changes: tuple[str, ...], device: str | None, **options: Any
     ) -> None:
+        changes = (*changes, f"device={device}") if device else changes
+        command(config=config, changes=changes, **options)
+
+    return wrapped
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the same options; it is called with the settings and their sources."""
+
+    @_with_sources
+    @functools.wraps(command)
+    def wrapped(config: Path | None, changes: tuple[str, ...], **options: Any) -> None:
+        # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        from pipeline.settings.read import checked
+        from pipeline.settings.sources import read_sources
+
+        sources = read_sources(config, changes)
+        command(checked(sources), sources, **options)
+
+    return wrapped
+
+
+def with_job(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --config, --set and --device; it is called with a Job made of them."""
+
+    @_with_sources
+    @functools.wraps(command)
+    def wrapped(config: Path | None, changes: tuple[str, ...], **options: Any) -> None:
         # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
         # of the speed. OpenMP reads this when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -43,8 +72,6 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
         from stages.contract.progress import SilentProgress
         from stages.training.ranks import joined_ranks
 
-        if device:
-            changes = (*changes, f"device={device}")
         workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
         with joined_ranks() as ranks:
             progress = TerminalProgress() if ranks.is_first else SilentProgress()

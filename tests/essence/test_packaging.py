@@ -137,7 +137,7 @@ def test_installation_holds_the_settings_files_of_the_repository(installed: Path
     [
         (),
         ("--set", "student.training.seed=3", "--set", "ensemble.members.0.name=first"),
-        ("--config", "spoken-untranscribed"),
+        ("--config", "tiny"),
     ],
     ids=" ".join,
 )

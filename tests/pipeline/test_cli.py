@@ -11,6 +11,8 @@ from pipeline.cli import main
 from tests.support.makers.pipeline import essence, write_tiny
 
 COMMANDS = (
+    "init",
+    "config",
     "run",
     "corpus",
     "ensemble",
