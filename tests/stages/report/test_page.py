@@ -29,6 +29,7 @@ from tests.support.makers.report import (
 )
 from tests.support.makers.scores import with_splits
 from tests.support.makers.store import tree_digest
+from tests.support.paths import ROOT
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 UNLABELLED = FrameErrors(num_frames=10, frame_error=None, cross_entropy=None)
@@ -136,18 +137,31 @@ def test_page_loads_no_other_file(whole: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_every_link_of_the_page_has_its_target(whole: Path) -> None:
-    tags = parse(whole)
+def linked_files(page: Path) -> set[str]:
+    """The files that a page links; raises if an anchor has no target or a section no link."""
+    tags = parse(page)
     ids = [attributes["id"] for _, attributes in tags.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = [attributes["href"] or "" for tag, attributes in tags.tags if tag == "a"]
     anchors = [link[1:] for link in links if link.startswith("#")]
     assert len(anchors) == len(set(anchors)) == sum(tag == "h2" for tag, _ in tags.tags)
     assert set(anchors) <= set(ids)
-    used = re.findall(r'(?:href="|url\()#([^")]+)', whole.read_text(encoding="utf-8"))
+    used = re.findall(r'(?:href="|url\()#([^")]+)', page.read_text(encoding="utf-8"))
     assert set(used) <= set(ids)
+    return {link for link in links if not link.startswith("#")}
+
+
+def test_every_link_of_the_page_has_its_target(whole: Path) -> None:
     names = {path.name for path in whole.parent.iterdir()}
-    assert {link for link in links if not link.startswith("#")} == names - {"index.html"}
+    assert linked_files(whole) == names - {"index.html"}
+
+
+def test_example_report_of_the_repository_is_whole_and_small() -> None:
+    folder = ROOT / "docs" / "example-report"
+    names = {path.name for path in folder.iterdir()}
+    own = {"index.html", "README.md", "settings.yaml"}
+    assert linked_files(folder / "index.html") == names - own
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
 
 
 def test_page_directory_holds_pictures_and_data_files(whole: Path) -> None:
