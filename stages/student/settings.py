@@ -71,7 +71,10 @@ class StudentSettings(Settings):
     def not_in_identity(self) -> set[str]:
         """A student on hard labels alone reads no soft labels: their settings do not count."""
         of_soft_labels = OF_SOFT_LABELS if self.hard_weight == 1 else set()
-        return super().not_in_identity() | of_soft_labels | self.at_default(*LEFT_OUT_AT_DEFAULT)
+        one_order = self.k <= (2 if self.ranks == "permuted" else 1)  # of ranks 2 to k
+        of_ranks = {"ranks"} if one_order else set()
+        left_out = of_soft_labels | of_ranks | self.at_default(*LEFT_OUT_AT_DEFAULT)
+        return super().not_in_identity() | left_out
 
     @model_validator(mode="after")
     def _smooth_hard_labels_alone(self) -> Self:

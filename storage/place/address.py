@@ -9,7 +9,8 @@ import re
 HIDDEN = "***"
 # Their URLs name no user, as a rule, and names of objects may contain an @.
 WITHOUT_USERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z0-9+.:-]*)?://")
+# One slash is enough: where a path is wanted, `http://` has become `http:/`.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z0-9+.:-]*)?:/{1,2}")
 _IN_TEXT = re.compile(_SCHEME.pattern + r"[^\s'\"<>]*")
 
 
@@ -27,7 +28,7 @@ def shown(address: str) -> str:
     if "@" in query:  # of a query, or the end of a password with a ? in it
         return scheme + HIDDEN
     authority = plain.partition("/")[0]
-    may_hold_user = scheme.removesuffix("://") not in WITHOUT_USERS or re.search("[@:]", authority)
+    may_hold_user = scheme.rstrip(":/") not in WITHOUT_USERS or re.search("[@:]", authority)
     if "@" in plain and may_hold_user:
         plain = f"{HIDDEN}@{plain.rpartition('@')[2]}"
     return f"{scheme}{plain}{mark and f'?{HIDDEN}'}"

@@ -56,8 +56,8 @@ class RemoteRanges(threading.local):
         self._connection: tuple[int, Any, str] = (0, None, "")
         if "::" in url or re.match(r"https?://[^?#]*[?#]", url):
             raise StoreError(
-                f"{self.name}: names of objects cannot be appended to it: wanted a plain URL, "
-                "without '::', '?' and '#'"
+                f"{self.name}: wanted a plain URL, without '::', '?' and '#': names of objects are "
+                "appended to it"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -187,3 +187,12 @@ def test_identity_has_the_options_of_custom_architectures() -> None:
     architecture = {"kind": "package.module:factory", "width": 7}
     identity = StudentSettings.model_validate({"architecture": architecture}).identity()
     assert identity["architecture"] == architecture
+
+
+@pytest.mark.parametrize("ranks", ["permuted", "redrawn"])
+def test_ranks_that_have_one_order_do_not_count(ranks: str) -> None:
+    """They would train the same student under two names."""
+    for k in (1, 2, 3):
+        plain = StudentSettings(k=k).identity()
+        other = StudentSettings.model_validate({"k": k, "ranks": ranks}).identity()
+        assert (other == plain) == (k == 1 or (ranks == "permuted" and k == 2))
