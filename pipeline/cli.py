@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cache.commands import DAMAGED, cache
+from pipeline.gc import gc
 from pipeline.settings_commands import config, init
 from pipeline.sweep.grid import SweepGrid, with_grid
 from pipeline.terminal.exit import ExitGroup, fail
@@ -57,6 +58,7 @@ def run(job: "Job") -> None:
     from pipeline import flow
     from pipeline.terminal.tables import results_table
 
+    _note_new(job)
     results = flow.run(job)
     click.echo(results_table(results, job.settings.report))
     click.echo(f"report: {job.settings.work_dir / 'report' / 'index.html'}")
@@ -236,11 +238,12 @@ def report(job: "Job") -> None:
 @with_job
 @click.option("--check", "is_thorough", is_flag=True, help="Compare all files with their digests.")
 def status(job: "Job", *, is_thorough: bool) -> None:
-    """List artefacts as fresh, begun, to do or damaged. Changes nothing.
+    """List artefacts as fresh, begun, to do or damaged, with sizes. Changes nothing.
 
     An artefact is damaged if its record is missing or that of another one; with --check also if
     one of its files is missing or changed. What is inside corpus files and stores is compared by
-    'essence verify'. With --check the exit code is 3 if something is damaged.
+    'essence verify'. If a corpus or a member would be made anew, and one that is here differs in
+    little, a line names the difference. With --check the exit code is 3 if something is damaged.
 
     \b
     Example: essence status --set student.k=4
@@ -250,8 +253,17 @@ def status(job: "Job", *, is_thorough: bool) -> None:
 
     table, num_damaged = status_table(job, is_thorough=is_thorough)
     click.echo(table)
+    _note_new(job)
     if is_thorough and num_damaged:
         sys.exit(DAMAGED)
+
+
+def _note_new(job: "Job") -> None:
+    """A line for a corpus or member that differs in little from one that is here: a slip?"""
+    from pipeline.shelf.nearest import notes_of_new
+
+    for note in notes_of_new(job.shelf, [job.recipes.corpus, *job.recipes.members]):
+        job.progress.note(note)
 
 
 def _print_once(job: "Job", directory: Path) -> None:
@@ -263,4 +275,5 @@ def _print_once(job: "Job", directory: Path) -> None:
 main.add_command(cache)
 main.add_command(config)
 main.add_command(init)
+main.add_command(gc)
 main.add_command(verify)

@@ -23,6 +23,7 @@ from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.shelf.record import Recipe
 from pipeline.soft_labels import train_store
+from pipeline.systems import student_recipe
 from pipeline.trunk import made_trunk, shortest_first
 from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
@@ -99,7 +100,7 @@ def labels(job: Job) -> Path:
 def student(job: Job, settings: StudentSettings) -> Path:
     """soft labels and hard labels -> one small model."""
     return job.make(
-        job.recipes.student(settings),
+        student_recipe(job, settings),
         lambda: partial(
             train_student,
             settings,
@@ -129,6 +130,7 @@ def report(job: Job, results: list[SystemResult]) -> Path:
 
 def run(job: Job) -> list[SystemResult]:
     """Everything that is not fresh, in order."""
+    job.check_device()  # also with a scheduler: students are trained here
     corpus(job)
     if job.settings.needs_teacher and not job.is_fresh(job.recipes.teacher):
         ensemble(job)

@@ -48,7 +48,11 @@ class Job:
 
     @cached_property
     def device(self) -> str:
-        """The device that models run on.
+        """The device that models run on. Raises as `check_device`."""
+        return self.check_device()
+
+    def check_device(self) -> str:
+        """The device of the settings, before any work begins.
 
         Raises:
             SettingsError: when this machine has no such device.

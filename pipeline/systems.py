@@ -12,7 +12,7 @@ from stages.acoustic.models.architectures import BUILT_IN
 from stages.acoustic.models.description import describe_architecture, right_context_of
 from stages.contract.latency import Latency
 from stages.contract.results import System, SystemFacts
-from stages.student.settings import OF_SOFT_LABELS, with_defaults
+from stages.student.settings import OF_SOFT_LABELS, StudentSettings, with_defaults
 from storage.files.fingerprint import fingerprint
 
 SHORT_NAMES = {"hard_weight": "hard"}  # in the name of a student
@@ -75,6 +75,13 @@ def students_of(job: Job) -> Iterator[System]:
             curve=_curve(recipe, default, group_of=group_of),
             curve_name=_curve_name(recipe, default) + suffix,
         )
+
+
+def student_recipe(job: Job, student: StudentSettings) -> Recipe:
+    """The recipe of a student, shown with the name that tables give it."""
+    default = job.settings.student.model_dump(mode="json")
+    name = student.name or student_name(student.identity(), default)
+    return replace(job.recipes.student(student), shown_as=name)
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

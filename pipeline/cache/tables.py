@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.terminal.columns import aligned
+from pipeline.terminal.columns import aligned, in_bytes
 from stages.report.shown_classes import Shown
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
@@ -228,7 +228,7 @@ def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:
         f"{audit.entropy[k]:.3f}",
         *([] if inside is None else [f"{inside:.2%}"]),
         f"{size:.2f}",
-        _size(audit.num_bytes(k)),
+        in_bytes(audit.num_bytes(k)),
         f"1/{audit.dense_bytes_per_frame / size if size else 0.0:.0f}",
     )
 
@@ -250,10 +250,3 @@ def describe_shown(shown: Shown, soft: SoftLabels) -> dict[str, Any]:
 
 def _absent(facts: dict[str, Any]) -> str:
     return f"{len(facts['absent_shards'])} of {facts['num_shards']} shards"
-
-
-def _size(num_bytes: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes} bytes"

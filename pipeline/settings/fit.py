@@ -56,7 +56,10 @@ def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[
         return
     given = temperatures_given(teacher.temperature, teacher.temperatures)
     try:
-        check_soft_labels(student, where=TEACHER, kept=teacher.kept, temperatures=given)
+        deeper = "raise teacher.kept"
+        check_soft_labels(
+            student, where=TEACHER, kept=teacher.kept, temperatures=given, deeper=deeper
+        )
     except StoreError as error:
         yield str(error)
     if "train" not in teacher.splits:

@@ -1,6 +1,7 @@
 """pipeline.yaml, --set -> PipelineSettings, or an error that names the key."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -44,5 +45,15 @@ def checked(sources: Sources) -> PipelineSettings:
             words = in_one_line(error, model=StudentSettings, given_by=given_by, below=below)
             raise SettingsError(words) from error
     for misfit in misfits(settings):
-        raise SettingsError(f"{sources.path}: {misfit}")
+        giver = "--set" if sources.changed and not _is_in_file(misfit, sources) else sources.path
+        raise SettingsError(f"{giver}: {misfit}")
     return settings
+
+
+def _is_in_file(misfit: str, sources: Sources) -> bool:
+    """Is this wrong with the file alone, without any --set?"""
+    try:
+        checked(replace(sources, tree=sources.in_file, changed=()))
+    except SettingsError as error:
+        return str(error).endswith(misfit)
+    return False

@@ -93,7 +93,7 @@ def _hint(keys: list[str], model: type[BaseModel]) -> str:
         for inner in _models_in(model.model_fields[branch].annotation):
             for field in inner.model_fields:
                 below.setdefault(field, {})[f"{branch}.{field}"] = None
-    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     further = difflib.get_close_matches(name, below, n=1, cutoff=0.8)
     near = [*below.get(name, ())] or similar or [key for each in further for key in below[each]]
     if not near:

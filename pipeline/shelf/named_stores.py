@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.errors import Changed
 from storage.contents.manifest import read_head
 from storage.errors import StoreCorrupt, StoreError
+from storage.files.fingerprint import SHORT
 from storage.place.address import shown
 from storage.place.find_place import find_place
 from storage.place.object_cache import ObjectCache
@@ -47,8 +48,9 @@ class NamedStores:
         found, wanted = self._request(store), self.digest(store)
         if found != wanted:
             raise Changed(
-                f"{shown(store)} was replaced while this command ran: found the store {found}, "
-                f"wanted {wanted}: run the command again for students of the new one"
+                f"{shown(store)} was replaced while this command ran: found the store "
+                f"{found[:SHORT]}, wanted {wanted[:SHORT]}: run the command again "
+                "for students of the new one"
             )
 
     def _request(self, store: str) -> str:

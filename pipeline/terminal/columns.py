@@ -24,5 +24,13 @@ def aligned(rows: Sequence[tuple[str, ...]], *, num_heads: int = 1) -> str:
     return "\n".join(lines)
 
 
+def in_bytes(num_bytes: int) -> str:
+    """1.2 MB: a size with its unit, in powers of ten."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"
+
+
 def _is_number(cell: str) -> bool:
     return cell == "-" or cell.lstrip("+-−<")[:1].isdigit()

@@ -77,7 +77,10 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
             progress = TerminalProgress() if ranks.is_first else SilentProgress()
             settings = read_settings(config, changes)
             allow_factories(settings.own_architectures)
-            command(Job(settings, progress, workers, ranks), **options)
+            job = Job(settings, progress, workers, ranks)
+            if not workers.scheduler:  # a cluster's workers have devices of their own
+                job.check_device()
+            command(job, **options)
 
     return wrapped
 

@@ -5,11 +5,13 @@ A bar disappears when its task is done; a task of some seconds leaves a line wit
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from pipeline.terminal.plain_text import plain_text
 from storage.place.address import without_secrets
@@ -95,7 +97,7 @@ class TerminalProgress:
             work: _Work = _LoggedWork(title, total, unit)
             yield work
         else:
-            with Progress(*_columns(), console=self._console, transient=True) as bars:
+            with _Bars(*_columns(), console=self._console, transient=True) as bars:
                 work = _DrawnWork(bars, title, total, unit)
                 yield work
         work.end()
@@ -107,17 +109,28 @@ class TerminalProgress:
 
 def _columns() -> tuple[BarColumn | TextColumn | TimeRemainingColumn, ...]:
     return (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TextColumn("{task.fields[facts]}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+        BarColumn(bar_width=24, table_column=Column(min_width=4, no_wrap=True)),
+        TextColumn("{task.percentage:3.0f}%", table_column=Column(min_width=4, no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
+        TextColumn(
+            "{task.fields[rate]}", markup=False, table_column=Column(min_width=14, no_wrap=True)
+        ),
     )
+
+
+class _Bars(Progress):
+    """Bars with their facts on a line below: next to a bar, 80 columns cut their names off."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if facts := task.fields["facts"]:
+                yield Text(f"  {facts}")
 
 
 def _in_words(facts: dict[str, object]) -> str:
     return "  ".join(
-        f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name.replace('_', ' ')} {f'{value:.4g}' if isinstance(value, float) else value}"
         for name, value in facts.items()
     )

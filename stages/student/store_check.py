@@ -34,14 +34,21 @@ def check_store(
 
 
 def check_soft_labels(
-    settings: StudentSettings, *, where: str, kept: int, temperatures: Sequence[float]
+    settings: StudentSettings,
+    *,
+    where: str,
+    kept: int,
+    temperatures: Sequence[float],
+    deeper: str = "name a store that keeps more",
 ) -> None:
     """Make sure that soft labels of `kept` ranks at these temperatures are what a student reads.
 
     The only such check: of a store that is there, and of the one that a teacher is going to make.
+    `deeper` is how to get more ranks.
 
     Raises:
         StoreError: when k or the temperature is not among them.
     """
-    refuse_more_ranks(where, k=settings.k, kept=kept)
+    cure = f"lower student.k, or {deeper}"
+    refuse_more_ranks(where, k=settings.k, kept=kept, cure=cure)
     refuse_other_temperature(where, temperature=settings.temperature, given=temperatures)

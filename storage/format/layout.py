@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from storage.errors import StoreError, StoreMismatch, shown
+from storage.files.fingerprint import SHORT
 from storage.format import value_code
-from storage.format.origin import Origin, read_origin
+from storage.format.origin import DIGEST, Origin, read_origin
 from storage.format.temperatures import refuse_bad_temperatures
 from storage.format.tiers import Tier, plan_tiers
 
@@ -222,20 +223,29 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """One line for each field in which two records differ."""
     names = sorted(found.keys() | wanted.keys())
     return [
-        f"{name}: found {shown(found.get(name))}, wanted {shown(wanted.get(name))}"
+        f"{name}: found {_in_short(found.get(name))}, wanted {_in_short(wanted.get(name))}"
         for name in names
         if found.get(name) != wanted.get(name)
     ]
 
 
-def refuse_difference(where: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise StoreMismatch with one line for each field that differs."""
+def _in_short(value: Any) -> str:
+    """The first digits of a digest, since two of them differ there; other values as they are."""
+    is_digest = isinstance(value, str) and DIGEST.fullmatch(value) is not None
+    return repr(value[:SHORT]) if is_digest else shown(value)
+
+
+def refuse_difference(
+    where: str,
+    found: dict[str, Any],
+    wanted: dict[str, Any],
+    *,
+    cure: str = "remove it, or name the right one, and run 'essence teacher' again",
+) -> None:
+    """Raise StoreMismatch with one line for each field that differs, and what to do."""
     lines = differences(found, wanted)
     if lines:
-        raise StoreMismatch(
-            f"{where} was made from something else: {'; '.join(lines)}: "
-            "remove it, or name the right one, and run 'essence teacher' again"
-        )
+        raise StoreMismatch(f"{where} was made from something else: {'; '.join(lines)}: {cure}")
 
 
 _FIELD_TYPES: dict[str, Any] = {

@@ -45,6 +45,6 @@ def refuse_other_temperature(where: str, *, temperature: float, given: Sequence[
     if temperature not in given:
         raise StoreError(
             f"{where} holds temperature {', '.join(f'{t:g}' for t in given)}, "
-            f"asked {temperature:g}: set student.temperature to one of them, or run "
-            "'essence teacher' with it among teacher.temperatures"
+            f"asked {temperature:g}: set student.temperature to one of them, or take labels "
+            "that were made with it among teacher.temperatures"
         )

@@ -50,14 +50,15 @@ def tier_of(tiers: tuple[Tier, ...], k: int) -> int:
     return next(index for index, tier in enumerate(tiers) if k <= tier.last)
 
 
-def refuse_more_ranks(where: str, *, k: int, kept: int) -> None:
+def refuse_more_ranks(
+    where: str, *, k: int, kept: int, cure: str = "ask for fewer, or name a store that keeps more"
+) -> None:
     """Make sure that a reader of k ranks finds them among the `kept` ones of `where`.
+
+    `cure` is what the error tells the user to do.
 
     Raises:
         StoreError: when k is larger, or less than 1.
     """
     if not 1 <= k <= kept:
-        raise StoreError(
-            f"{where} holds K={kept}, asked k={k}: lower student.k "
-            "or run 'essence teacher' with a larger teacher.kept"
-        )
+        raise StoreError(f"{where} holds K={kept}, asked k={k}: {cure}")

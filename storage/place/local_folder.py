@@ -100,7 +100,10 @@ class LocalFolder:
     def entries(self, folder: str = "") -> set[str]:
         """See `Place`."""
         if not self.folder.exists():
-            raise StoreError(f"{self} is not there: run 'essence teacher' first")
+            raise StoreError(
+                f"{self} is not there: name a store that is; those of a work directory are made by "
+                "'essence teacher'"
+            )
         if not self.folder.is_dir():
             raise StoreError(f"{self} is no soft-label store: name a folder such as train.zarr")
         here = self.folder / folder

@@ -20,7 +20,13 @@ from storage.contents.frame_map import FrameMap, Rows, Wanted, count_frames
 from storage.contents.object_check import check_objects, refuse_problems, strangers
 from storage.contents.part import records_here, refuse_left_out
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
-from storage.format.layout import FrameArray, log_norm_array, refuse_difference, tier_arrays
+from storage.format.layout import (
+    FrameArray,
+    differences,
+    log_norm_array,
+    refuse_difference,
+    tier_arrays,
+)
 from storage.format.tiers import refuse_more_ranks
 from storage.format.value_code import decode_logp
 from storage.place.find_place import find_place
@@ -158,7 +164,7 @@ class SoftLabelStore:
         if temperature not in self.about.temperatures:
             raise StoreError(
                 f"{self.place} holds temperatures {self.about.temperatures}, asked {temperature}: "
-                "choose one of them or run 'essence teacher' with teacher.temperatures"
+                "choose one of them, or a store that was made with it in teacher.temperatures"
             )
         array = log_norm_array(temperature)
         runs = self._map.find([id])
@@ -200,7 +206,7 @@ class SoftLabelStore:
             "class_inventory": self.about.class_inventory,
         }
         wanted = {"corpus_fingerprint": corpus_fingerprint, "class_inventory": class_inventory}
-        refuse_difference(str(self.place), found, wanted)
+        refuse_difference(str(self.place), found, wanted, cure="name a store of this corpus")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the store is opened again, and must be the same one."""
@@ -228,7 +234,6 @@ class SoftLabelStore:
 def _open_again(place: Place, cache_bytes: int, digest: str) -> SoftLabelStore:
     store = open_store(place, cache_bytes=cache_bytes)
     if store.digest != digest:
-        raise StoreMismatch(
-            f"{place} was replaced while it was in use: found {store.digest}, wanted {digest}"
-        )
+        (line,) = differences({"digest": store.digest}, {"digest": digest})
+        raise StoreMismatch(f"{place} was replaced while it was in use: {line}: open it again")
     return store

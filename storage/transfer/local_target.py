@@ -15,6 +15,7 @@ from typing import ClassVar
 from storage.contents.manifest import read_head
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.files.fingerprint import SHORT
 from storage.files.leftovers import is_leftover
 from storage.files.lock import locked
 from storage.files.object_file import is_there
@@ -70,8 +71,8 @@ class LocalTarget:
         found = self.head() or (begun.digest if begun else None)
         if found not in (None, digest):
             raise StoreMismatch(
-                f"{self._root} holds another store: found {found}, wanted {digest}: name another "
-                "folder, or remove this one"
+                f"{self._root} holds another store: found {found[:SHORT]}, wanted "
+                f"{digest[:SHORT]}: name another folder, or remove this one"
             )
         if found is None and any(self._root.iterdir()) and not self._is_hardly_begun():
             raise StoreError(

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from storage.contents.manifest import read_head
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch, StoreUnreachable
+from storage.files.fingerprint import SHORT
 from storage.format.partial_copy import PART, UNFINISHED, PartialCopy, encode_part
 from storage.format.records import HEAD, STAGE, ObjectRecord, manifest_name
 from storage.place.connection import connect, forget
@@ -58,8 +59,8 @@ class RemoteTarget:
         found = self.head() or (begun.digest if begun else None)
         if found not in (None, digest):
             raise StoreMismatch(
-                f"{self} holds another store: found {found}, wanted {digest}: name another place, "
-                "or remove this one"
+                f"{self} holds another store: found {found[:SHORT]}, wanted "
+                f"{digest[:SHORT]}: name another place, or remove this one"
             )
         if found is None and not self._is_hardly_begun():
             raise StoreError(

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from tests.support.makers.pipeline import essence, write_tiny
+from tests.support.paths import ROOT
 
 COMMANDS = (
     "init",
@@ -22,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "status",
+    "gc",
     "verify",
 )
 
@@ -51,6 +53,11 @@ def test_help_imports_no_slow_package() -> None:
     [
         (["run", "--set", "student.kk=4"], 2, "did you mean 'student.k'?"),
         (["run", "--set", "student.k=0"], 2, "found 0"),
+        (["run", "--set", "student.nope=1"], 2, "--set: student.nope is not a setting: known: "),
+        (["run", "--set", "student.k=99"], 2, "--set: the teacher of these settings holds K=8"),
+        (["run", "--device", "cuda:99"], 2, "this machine has"),
+        (["status", "--device", "cuda:99"], 2, "this machine has"),
+        (["run", "--device", "cuda:99", "--scheduler", "tcp://127.0.0.1:1"], 2, "this machine has"),
         (["run", "--config", "absent.yaml"], 2, "absent.yaml cannot be read"),
         (["run", "--device", "gpu"], 2, "device"),
         (["run", "--no-such-option"], 2, "No such option"),
@@ -69,3 +76,35 @@ def test_mistake_gives_one_line_and_an_exit_code(
     assert "Traceback" not in ran.stderr
     assert not ran.stdout
     assert not (tmp_path / "work").exists()
+
+
+def test_device_is_checked_before_anything_is_made(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    assert essence(tmp_path, "run", "--device", "cuda:99").returncode == 2
+    assert not (tmp_path / "work").exists()
+
+
+def test_file_that_does_not_fit_is_named_also_with_other_changes(tmp_path: Path) -> None:
+    write_tiny(tmp_path).write_text("teacher: {kept: 8}\nstudent: {k: 9}\ncompare: []\n")
+    for words in ([], ["--set", "device=cpu"]):
+        told = essence(tmp_path, "status", *words).stderr
+        assert told.startswith("essence: pipeline.yaml: the teacher of these settings holds K=8")
+        assert "lower student.k, or raise teacher.kept" in told
+
+
+@pytest.mark.parametrize(
+    ("shell", "variables", "wanted"),
+    [
+        ("bash", {"COMP_WORDS": "essence ca", "COMP_CWORD": "1"}, "plain,cache"),
+        ("zsh", {"COMP_WORDS": "essence cache ver", "COMP_CWORD": "2"}, "verify"),
+    ],
+)
+def test_shell_completes_commands_as_readme_tells(
+    monkeypatch: pytest.MonkeyPatch, shell: str, variables: dict[str, str], wanted: str
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert '"$(_ESSENCE_COMPLETE=bash_source essence)"' in readme
+    for name, value in {**variables, "_ESSENCE_COMPLETE": f"{shell}_complete"}.items():
+        monkeypatch.setenv(name, value)
+    ran = essence(ROOT / "docs")
+    assert wanted in ran.stdout.split(), ran.stderr

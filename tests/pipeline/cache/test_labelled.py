@@ -8,6 +8,8 @@ import pytest
 from pipeline.cache.audit import dev_audit
 from pipeline.cache.tables import describe_labelled, repeats_labels
 from storage.care.store_audit import StoreAudit
+
+pytest.importorskip("torch", reason="the core is installed without the extra 'train'")
 from tests.support.makers.teacher import label, make_member
 from tests.support.makers.training import make_corpus_directory
 

@@ -1,6 +1,9 @@
 """Progress in a log: few lines, with share, rate and the last figures."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from pipeline.terminal import progress
 from pipeline.terminal.progress import TerminalProgress
@@ -47,3 +50,22 @@ def test_failed_task_prints_no_final_line(capsys: pytest.CaptureFixture[str]) ->
     ):
         raise KeyboardInterrupt
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_narrow_terminal_cuts_no_name_and_no_figure(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    facts = {"loss": 1.25, "hard": 1.5, "soft": 1.0, "frame_error": 0.3125, "dev_loss": 2.5}
+    title = "student k=32 hard=0.2 tail=bucket: epoch 3/30"
+    with TerminalProgress().task(title, total=1000, unit="frames") as task:
+        task.advance(300, **facts, shards="1/2")
+        task._bars.refresh()  # type: ignore[attr-defined]
+        shown = " ".join(screen.getvalue().split())
+    for words in ("loss 1.25", "frame error 0.3125", "dev loss 2.5", "shards 1/2", " 30%"):
+        assert words in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert "frames/s" in shown

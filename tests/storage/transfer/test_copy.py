@@ -251,7 +251,7 @@ class TestDestination:
     def test_copy_leaves_another_store_untouched(self, store: Path, copied: Path) -> None:
         other = make_store(copied, split="dev")
         before = files_of(copied)
-        with pytest.raises(StoreMismatch, match=f"found {other}, wanted"):
+        with pytest.raises(StoreMismatch, match=f"found {other[:12]}, wanted"):
             copy(store, copied)
         assert files_of(copied) == before
 
