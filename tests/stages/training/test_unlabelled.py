@@ -296,12 +296,12 @@ def test_loss_parts_are_means_over_their_own_frames() -> None:
 
 
 def test_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    """Its head has no frame counts of the parts, and its digest covers only what it has."""
+    """Its head lacks younger fields, and its digest covers only what it has."""
     write_checkpoint(tmp_path, Position(epoch=3), {}, run="r")
     head = json.loads((tmp_path / HEAD_FILE).read_bytes())
-    del head["position"]["epoch_part_frames"]
+    del head["position"]["epoch_part_frames"], head["program"], head["threads"]
     rest = {key: value for key, value in head.items() if key != "digest"}
-    assert head["digest"] == fingerprint(rest)
+    head["digest"] = fingerprint(rest)
     (tmp_path / HEAD_FILE).write_text(json.dumps(head))
     kept = read_checkpoint(tmp_path, run="r")
     assert kept is not None
