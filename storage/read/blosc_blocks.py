@@ -19,6 +19,7 @@ from storage.format.shard_object import Buffer
 HEADER = struct.Struct("<4B3I")
 START_BYTES = 4
 STORED = 0x2  # flag: the bytes follow the header as they are
+NOT_SPLIT = 0x10  # flag: a block is one stream, not one for each byte of an item
 
 
 def num_blocks(body: Buffer, *, num_bytes: int) -> int:
@@ -57,8 +58,13 @@ def take_blocks(body: Buffer, start: int, stop: int) -> tuple[bytes, int]:
     # The blocks move forward, to right after the fewer starts.
     shift = HEADER.size + START_BYTES * count - bounds[0]
     taken = min((first + count) * block_bytes, num_bytes) - first * block_bytes
-    # Blosc refuses a block size above the total, as a short last block alone would have.
-    header = HEADER.pack(*head, taken, min(block_bytes, taken), bounds[-1] + shift)
+    # Blosc refuses a block size above the total, as a short last block alone would have. Such a
+    # block is one stream, which blosc would not expect of a block of full size.
+    version, codec_version, flags, item = head
+    if taken < block_bytes:
+        flags |= NOT_SPLIT
+    sizes = (taken, min(block_bytes, taken), bounds[-1] + shift)
+    header = HEADER.pack(version, codec_version, flags, item, *sizes)
     starts = struct.pack(f"<{count}I", *(bound + shift for bound in bounds[:-1]))
     content = body[bounds[0] : bounds[-1]]
     return b"".join([header, starts, content]), start - first * block_bytes

@@ -116,7 +116,7 @@ def test_labels_depend_on_the_search_and_not_on_the_soft_labels(here: Path) -> N
     teacher = {"kept": 2, "shard_frames": 100, "chunk_frames": 50, "temperatures": [2.0]}
     assert job(here, teacher=teacher).recipes.labels == usual
     for change in (
-        {"teacher": {"kept": 3, "combine": "geometric"}},
+        {"teacher": {"kept": 3, "combine": "arithmetic"}},
         {"evaluate": BASE["evaluate"] | {"beam": 9.0}},
         {"ensemble": {"members": BASE["ensemble"]["members"][:1]}},
     ):

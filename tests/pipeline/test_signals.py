@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 
 GONE_SECONDS = 10.0  # within which all processes must have ended
 AT_WORK_SECONDS = 0.7  # of processor time that a child has used when the parent is hit
-LONG = {"epochs": 3000, "batch_frames": 300}
+LONG = {"epochs": 3000, "patience": 3000, "batch_frames": 300}
 NAMES = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 
 

@@ -67,3 +67,13 @@ def test_mutated_buffer_gives_an_error_or_bytes() -> None:
                 assert len(decompress_part(bytes(body), 70_000, 70_100)) == 100
             except (ValueError, RuntimeError):
                 continue
+
+
+def test_short_last_block_alone_matches_the_whole() -> None:
+    """lz4 splits full blocks into streams, and a short last block never."""
+    whole = np.zeros(196_864, np.uint8)
+    body = blosc.compress(whole, b"lz4", 1, blosc.BITSHUFFLE, 0, 2)
+    assert num_blocks(body, num_bytes=len(whole)) > 1
+    for start in (196_608, 196_700, 196_863):
+        part = decompress_part(body, start, len(whole))
+        np.testing.assert_array_equal(part, whole[start:])

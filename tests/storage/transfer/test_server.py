@@ -100,7 +100,7 @@ class Sharing:
     ) -> None:
         other = make_store(tmp_path / "dev.zarr", split="dev")
         copy(tmp_path / "dev.zarr", RemoteTarget(f"{address}/c.zarr", check=False))
-        with pytest.raises(StoreMismatch, match=f"found {other}, wanted"):
+        with pytest.raises(StoreMismatch, match=f"found {other[:12]}, wanted"):
             copy(small, RemoteTarget(f"{address}/c.zarr", check=False))
         with pytest.raises(StoreError, match="no copy that was begun"):
             copy(small, RemoteTarget(f"{address}/c.zarr/commits", check=False))

@@ -11,7 +11,13 @@ from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess, Workforce
 from tests.support.makers.training import INVENTORY, NUM_CLASSES, RecordingProgress, make_model
 
-SETTINGS: dict[str, Any] = {"kept": 3, "shard_frames": 140, "chunk_frames": 20, "batch_frames": 90}
+SETTINGS: dict[str, Any] = {
+    "combine": "arithmetic",
+    "kept": 3,
+    "shard_frames": 140,
+    "chunk_frames": 20,
+    "batch_frames": 90,
+}
 
 
 def make_member(directory: Path, kind: str, *, seed: int, **changes: Any) -> Path:
