@@ -242,7 +242,7 @@ def status(job: "Job", *, is_thorough: bool) -> None:
 
     An artefact is damaged if its record is missing or that of another one; with --check also if
     one of its files is missing or changed. What is inside corpus files and stores is compared by
-    'essence verify'. If a corpus or a member would be made anew, and one that is here differs in
+    'essence verify'. If a corpus or a member would be made again, and one that is here differs in
     little, a line names the difference. With --check the exit code is 3 if something is damaged.
 
     \b

@@ -1,20 +1,15 @@
 """PathPool: finds the paths of utterances in parallel processes."""
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
 from stages.acoustic.lang.beam_search import SearchLimits
-from stages.contract.errors import StageError
+from stages.acoustic.lang.search_pool import search_each, search_processes
 from stages.labels import path_worker
 from stages.labels.path_worker import FoundPath, PathJob
 from stages.labels.settings import PathSettings
-
-JOBS_AT_ONCE = 4  # sent to a process in one message
 
 
 class PathPool:
@@ -29,31 +24,16 @@ class PathPool:
         Raises:
             StageError: if a process dies.
         """
-        try:
-            yield from self._executor.map(path_worker.find, jobs, chunksize=JOBS_AT_ONCE)
-        except BrokenProcessPool as cause:
-            raise StageError(
-                "a process that finds paths died, perhaps out of memory: lower "
-                "evaluate.processes, evaluate.beam or evaluate.max_active"
-            ) from cause
+        what = "a process that finds paths"
+        return search_each(self._executor, path_worker.find, jobs, process=what)
 
 
 @contextmanager
 def path_pool(graph_directory: Path, settings: PathSettings) -> Iterator[PathPool]:
-    """A pool for the duration of a `with` block; processes start when the first job comes.
-
-    They are spawned, since a fork of a process in which torch runs threads may hang.
-    """
+    """A pool for the duration of a `with` block."""
     limits = SearchLimits(
         beam=settings.beam, max_active=settings.max_active, min_active=settings.min_active
     )
-    executor = ProcessPoolExecutor(
-        max_workers=settings.processes or len(os.sched_getaffinity(0)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=path_worker.start,
-        initargs=(graph_directory, limits, settings.insertion_penalty),
-    )
-    try:
+    arguments = (graph_directory, limits, settings.insertion_penalty)
+    with search_processes(path_worker.start, *arguments, processes=settings.processes) as executor:
         yield PathPool(executor)
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
