@@ -50,7 +50,9 @@ def essence_linear_loss(
     gradients = _Gradients(*map(_zeros_for_gradient, inputs))
     dtype = _dtype_of_products(hidden_NH)
     with torch.no_grad(), torch.autocast(hidden_NH.device.type, enabled=False):
-        weights = make_frame_weights(labels_N, options, frame_weights_N, logits_dtype=dtype)
+        weights = make_frame_weights(
+            labels_N, options, frame_weights_N, logits_dtype=dtype, present_N=soft.present_N
+        )
         targets = make_batch_targets(labels_N, soft, options, weights, num_classes=len(weight_CH))
         layer = _Layer(
             hidden_NH=hidden_NH.to(dtype),

@@ -17,6 +17,9 @@ the probability m of all other classes together, the tail. The tail policy compl
     truth         q_j = p_j on S                 m on y; without a hard label: renormalize
     drop          q_j = p_j on S                 nothing: q sums to 1 - m
 
+A frame without a hard label has its soft loss alone, one without soft labels its hard loss alone,
+weighted as above. A frame with neither does not count.
+
 Shapes: N frames, C classes, K kept classes.
 """
 
@@ -55,12 +58,14 @@ class SoftTargets:
 
     `ids_NK` are integers, distinct within a frame (not checked). `logp_NK` are log-probabilities
     in nats. `tail_N` is the probability of all other classes together. K may be 0 when
-    hard_weight is 1.
+    hard_weight is 1. `present_N` is 1 where a frame has soft labels, otherwise 0, and its distinct
+    ids, finite log-probabilities and tail do not count; None if all frames have them.
     """
 
     ids_NK: Tensor
     logp_NK: Tensor
     tail_N: Tensor
+    present_N: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +73,8 @@ class LossParts:
     """A loss and its parts: weighted means over frames, in nats. Only `total` has a gradient.
 
     `num_frames` counts the frames that contribute: their weight is above 0, and they have a hard
-    label or hard_weight is below 1. `hard` is the mean over those with a hard label. `soft` is 0
-    when hard_weight is 1.
+    label (hard_weight above 0) or soft labels (hard_weight below 1). `hard` is the mean over all
+    with a hard label, `soft` over all with soft labels, and 0 when hard_weight is 1.
     """
 
     total: Tensor
@@ -93,15 +98,19 @@ def dense_loss(
     labelled_N = (labels_N >= 0).to(logits_NC.dtype)
     weights_N = torch.ones_like(labelled_N) if frame_weights_N is None else frame_weights_N
     hard_N = cross_entropy(logits_NC, labels_N.clamp(min=0).long(), reduction="none") * labelled_N
+    hard_weights_N = weights_N * labelled_N
+    present_N = torch.ones_like(labelled_N) if soft.present_N is None else soft.present_N
     if options.hard_weight == 1:
-        weights_N, soft_N = weights_N * labelled_N, torch.zeros_like(hard_N)
+        weights_N, soft_N = hard_weights_N, torch.zeros_like(hard_N)
     else:
         tempered_NC = logits_NC / options.temperature
         soft_N = options.temperature**2 * _soft_loss(tempered_NC, labels_N, soft, options.tail)
+        soft_N = soft_N * present_N
+        weights_N = weights_N * torch.where(labelled_N * options.hard_weight > 0, 1, present_N)
     return LossParts(
         total=_mean(options.hard_weight * hard_N + (1 - options.hard_weight) * soft_N, weights_N),
-        hard=_mean(hard_N.detach(), weights_N * labelled_N),
-        soft=_mean(soft_N.detach(), weights_N),
+        hard=_mean(hard_N.detach(), hard_weights_N),
+        soft=_mean(soft_N.detach(), weights_N * present_N),
         num_frames=int((weights_N > 0).sum()),
     )
 

@@ -15,9 +15,10 @@ from stages.student.loss.definition import LossOptions, LossParts
 class FrameWeights:
     """`mean_N` sums to 1 over the batch, `hard_mean_N` over its labelled frames.
 
-    `labelled_N` is 1 where a frame has a hard label, otherwise 0. `weights_N` are the weights as
-    they were given, 0 where a frame has nothing to learn from; `sum` is their sum. All sums are 0
-    in a batch without any such frame.
+    `soft_mean_N` sums to 1 over its frames with soft labels. `labelled_N` is 1 where a
+    frame has a hard label, otherwise 0. `weights_N` are the weights as they were given, 0 where a
+    frame has nothing to learn from; `sum` is their sum. All sums are 0 in a batch without any such
+    frame.
 
     float16 cannot hold the gradient of a mean over many frames: it underflows below 6e-8. When
     `has_gradient_of_sum`, the gradient of the weighted sum is stored instead, and divided by
@@ -29,6 +30,7 @@ class FrameWeights:
     sum: Tensor
     mean_N: Tensor
     hard_mean_N: Tensor
+    soft_mean_N: Tensor
     has_gradient_of_sum: bool
     counts_every_frame: bool
 
@@ -48,7 +50,7 @@ class FrameWeights:
         return LossParts(
             total=(total_N * self.mean_N).sum(),
             hard=(hard_N * self.hard_mean_N).sum(),
-            soft=(soft_N * self.mean_N).sum(),
+            soft=(soft_N * self.soft_mean_N).sum(),
             num_frames=self._num_frames(),
         )
 
@@ -65,8 +67,12 @@ def make_frame_weights(
     frame_weights_N: Tensor | None,
     *,
     logits_dtype: torch.dtype,
+    present_N: Tensor | None = None,
 ) -> FrameWeights:
-    """Weights of a batch; 1 for every frame when `frame_weights_N` is None."""
+    """Weights of a batch; 1 for every frame when `frame_weights_N` is None.
+
+    `present_N` is that of the soft targets.
+    """
     dtype = torch.promote_types(logits_dtype, torch.float32)
     labelled_N = (labels_N >= 0).to(dtype)
     if frame_weights_N is None:
@@ -76,15 +82,25 @@ def make_frame_weights(
         hard_weights_N = weights_N * labelled_N
     if options.hard_weight == 1:  # an unlabelled frame has nothing to learn from
         weights_N = hard_weights_N
+    elif present_N is not None:
+        counts_N = torch.where(labelled_N * options.hard_weight > 0, 1, present_N.to(dtype))
+        weights_N = weights_N * counts_N
     whole = _divisor(weights_N)
+    mean_N = soft_mean_N = weights_N / whole
+    if present_N is not None:
+        soft_weights_N = weights_N * present_N
+        soft_mean_N = soft_weights_N / _divisor(soft_weights_N)
     return FrameWeights(
         labelled_N=labelled_N,
         weights_N=weights_N,
         sum=whole,
-        mean_N=weights_N / whole,
+        mean_N=mean_N,
+        soft_mean_N=soft_mean_N,
         hard_mean_N=hard_weights_N / _divisor(hard_weights_N),
         has_gradient_of_sum=logits_dtype == torch.float16,
-        counts_every_frame=frame_weights_N is None and options.hard_weight < 1,
+        counts_every_frame=(
+            frame_weights_N is None and present_N is None and options.hard_weight < 1
+        ),
     )
 
 

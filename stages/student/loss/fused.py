@@ -35,8 +35,9 @@ def essence_loss(
     """Mean loss of frames against hard labels and soft targets, as `dense_loss` defines it.
 
     Remove padding first. A frame with label -1 has no hard loss: it has its soft loss, weighted
-    1 - hard_weight; when hard_weight is 1 it does not count. Means are weighted by
-    `frame_weights_N`. If no frame counts, loss and gradient are 0.
+    1 - hard_weight; when hard_weight is 1 it does not count. A frame without soft labels has its
+    hard loss, weighted hard_weight. Means are weighted by `frame_weights_N`. If no frame counts,
+    loss and gradient are 0.
 
     The result can be differentiated once; for second derivatives use `dense_loss`.
 
@@ -54,7 +55,11 @@ def essence_loss(
         gradient_NC = logits_NC.detach() if in_place else torch.empty_like(logits_NC)
     with torch.no_grad():
         weights = make_frame_weights(
-            labels_N, options, frame_weights_N, logits_dtype=logits_NC.dtype
+            labels_N,
+            options,
+            frame_weights_N,
+            logits_dtype=logits_NC.dtype,
+            present_N=soft.present_N,
         )
         targets = make_batch_targets(
             labels_N, soft, options, weights, num_classes=logits_NC.shape[1]

@@ -124,6 +124,8 @@ def make_batch_targets(
     if options.hard_weight < 1:
         class_ids_NJ = torch.cat([soft.ids_NK.long(), class_ids_NJ], dim=1)
         sparse = sparse_target(soft, weights.labelled_N, tail=options.tail, num_classes=num_classes)
+        if soft.present_N is not None:  # a target without mass has no loss and no gradient
+            sparse = sparse.scaled(soft.present_N.to(weights.labelled_N.dtype))
     return BatchTargets(
         class_ids_NJ=class_ids_NJ,
         labelled_N=weights.labelled_N,

@@ -1,5 +1,7 @@
 """The contract of every form of the loss: values and gradients are those of the definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy, dense_loss
 from tests.support.makers.loss import Frames, make_frames, no_soft_targets
 from tests.support.oracles.loss import (
     EVERY_TAIL,
@@ -32,6 +34,44 @@ def test_form_is_the_definition(form: Form, dtype: torch.dtype, options: LossOpt
         sizes = {"k": k, "num_classes": num_classes}
         frames = make_frames(**sizes, temperature=options.temperature, dtype=dtype)
         assert_is_definition(form, frames, options, weights_N)
+
+
+@every_form
+@pytest.mark.parametrize("options", [*OPTIONS, HARD_ALONE], ids=str)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_form_without_soft_labels_of_some_frames_is_the_definition(
+    form: Form, dtype: torch.dtype, options: LossOptions, weighted: bool
+) -> None:
+    """RELIABILITY 29."""
+    weights_N = torch.tensor([1.0, 0.25, 2.0, 0.0, 1.0, 3.0, 0.5], dtype=dtype)
+    frames = make_frames(temperature=options.temperature, dtype=dtype)
+    for present in ([1, 0, 0, 1, 0, 1, 1], [0] * 7):  # the third has no hard label either
+        soft = replace(frames.soft, present_N=torch.tensor(present))
+        masked = Frames(logits_NC=frames.logits_NC, labels_N=frames.labels_N, soft=soft)
+        assert_is_definition(form, masked, options, weights_N if weighted else None)
+
+
+def test_definition_counts_frames_that_have_a_label_or_soft_labels() -> None:
+    frames, present_N = make_frames(), torch.tensor([1, 0, 0, 1, 0, 1, 1])
+    soft = replace(frames.soft, present_N=present_N)
+    for hard_weight, num_frames in ((0.0, 4), (0.3, 6), (1.0, 6)):
+        options = LossOptions(hard_weight=hard_weight, tail="bucket")
+        parts = dense_loss(frames.logits_NC, frames.labels_N, soft, options)
+        kept = present_N.bool()
+        alone = dense_loss(
+            frames.logits_NC[kept],
+            frames.labels_N[kept],
+            SoftTargets(
+                ids_NK=soft.ids_NK[kept], logp_NK=soft.logp_NK[kept], tail_N=soft.tail_N[kept]
+            ),
+            options,
+        )
+        hard = cross_entropy(frames.logits_NC, frames.labels_N, ignore_index=-1)
+        assert parts.num_frames == num_frames
+        torch.testing.assert_close(parts.soft, alone.soft)
+        torch.testing.assert_close(parts.hard, hard)
+        total = hard_weight * 6 * hard + (1 - hard_weight) * 4 * alone.soft
+        torch.testing.assert_close(parts.total, total / num_frames)
 
 
 @every_double_form
