@@ -37,7 +37,8 @@ from store_contestants import Memmap, make_about, write_store
 from torch import Tensor
 
 from pipeline.settings.read import read_settings
-from stages.student.essence import Essence, decode
+from stages.student.codes import decode
+from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.training.batches import Batch, plan_batches, read_batch
 from stages.training.corpus import TrainingCorpus, open_training_corpus

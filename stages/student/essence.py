@@ -6,12 +6,12 @@ H hidden channels, C classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.student.codes import decode
 from stages.student.loss.chunked import essence_linear_loss
 from stages.student.loss.definition import LossOptions, SoftTargets
 from stages.student.loss.fused import essence_loss
@@ -23,7 +23,6 @@ from stages.training.batches import Batch
 from stages.training.objective import BatchLoss
 from storage.contents.frame_map import Span
 from storage.corpus.corpus_file import NO_LABEL
-from storage.format.value_code import LOGP_OF_CODE
 from storage.read.reader import SoftLabelStore
 
 
@@ -119,14 +118,3 @@ class Essence:
             temperature=self._exponent,
             num_classes=self.store.about.num_classes,
         )
-
-
-def decode(codes_NK: Tensor) -> Tensor:
-    """Log-probabilities of codes, float32, looked up on the device of the codes."""
-    table = _logp_of_code(codes_NK.device)
-    return table.index_select(0, codes_NK.int().flatten()).view(codes_NK.shape)
-
-
-@cache
-def _logp_of_code(device: torch.device) -> Tensor:
-    return torch.from_numpy(LOGP_OF_CODE).to(device)

@@ -12,7 +12,8 @@ from torch import Tensor
 from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import read_model_about
 from stages.contract.errors import MissingPart
-from stages.student.essence import Essence, decode
+from stages.student.codes import decode
+from stages.student.essence import Essence
 from stages.student.loss.chunked import essence_linear_loss
 from stages.student.loss.definition import LossOptions, LossParts, SoftTargets, TailPolicy
 from stages.student.loss.fused import essence_loss
