@@ -5,7 +5,8 @@
     store = essence.open_store("train.zarr")
     labels = store.read(["utterance-1"], k=8)
 
-`import essence` itself loads neither numpy, zarr and h5py nor torch. The names are described in
+`import essence` itself loads neither numpy, zarr and h5py nor torch. `essence.torch` has what a
+trainer in PyTorch needs, and is the only name that imports torch. The names are described in
 docs/library.md; the command line is `python -m essence`.
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from essence.floors import refuse_other_floors
 
 if TYPE_CHECKING:
+    from essence import torch as torch
     from storage.care.audit import audit_store as audit
     from storage.care.match import match_corpus
     from storage.contents.frame_map import Span
@@ -68,6 +70,8 @@ _OWNERS = {
 if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every attribute
 
     def __getattr__(name: str) -> Any:
+        if name == "torch":  # not in __all__: `from essence import *` works without torch
+            return import_module("essence.torch")
         if name not in _OWNERS:
             raise AttributeError(f"module 'essence' has no attribute {name!r}")
         refuse_other_floors()
@@ -78,4 +82,4 @@ if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every 
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *__all__, "torch"]

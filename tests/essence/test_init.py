@@ -56,6 +56,38 @@ def test_store_names_need_neither_torch_nor_h5py(name: str) -> None:
     assert loaded_by(f"import essence; essence.{name}") <= {"storage", "numpy", "zarr"}
 
 
+def test_torch_is_loaded_when_essence_torch_is_used() -> None:
+    assert loaded_by("import essence; 'torch' in dir(essence)") == set()
+    assert "torch" in loaded_by("import essence; essence.torch.SoftLabelSource")
+    assert "torch" in loaded_by("import essence.torch")
+    assert "torch" not in loaded_by("from essence import *")
+
+
+def test_essence_torch_without_torch_names_the_package() -> None:
+    code = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocker())
+import essence
+try:
+    essence.torch
+except ImportError as error:
+    assert "pip install torch" in str(error), error
+else:
+    raise AssertionError
+"""
+    assert "torch" not in loaded_by(code)
+
+
+def test_names_of_essence_torch_are_there() -> None:
+    torch = pytest.importorskip("essence.torch")
+    assert torch is essence.torch
+    assert all(hasattr(torch, name) for name in torch.__all__)
+
+
 @pytest.mark.parametrize("name", essence.__all__)
 def test_public_name_is_the_object_of_its_owner(name: str) -> None:
     found = getattr(essence, name)
