@@ -37,6 +37,7 @@ from stages.acoustic.models.layers import (
     CONV_KERNEL_FRAMES,
     TDNN_DILATIONS,
     ConvLayer,
+    Dropout,
     TdnnLayer,
     share_look_ahead,
 )
@@ -172,7 +173,7 @@ class RecurrentBody(nn.Module):
             bidirectional=not is_causal,
             dropout=between,
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """Hidden activations (B, T, 2 H), or (B, T, H) with a limit."""
