@@ -12,9 +12,9 @@ from pipeline.errors import in_words
 from pipeline.evaluation import evaluate_one
 from pipeline.job import Job
 from pipeline.settings.fit import refuse_misfits
+from pipeline.side_by_side import train_side_by_side
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.plan import plan_sweep, repeat_command
-from pipeline.sweep.processes import train_side_by_side
 from pipeline.systems import students_of
 from pipeline.trunk import shortest_first
 from stages.acoustic.models.model_file import read_model_about

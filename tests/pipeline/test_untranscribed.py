@@ -11,7 +11,7 @@ import yaml
 from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
-from pipeline.sweep.processes import train_side_by_side
+from pipeline.side_by_side import train_side_by_side
 from pipeline.terminal.tables import results_table, status_table
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
