@@ -15,7 +15,7 @@ from pipeline.gc import gc
 from pipeline.settings_commands import config, init
 from pipeline.sweep.grid import SweepGrid, with_grid
 from pipeline.terminal.exit import ExitGroup, fail
-from pipeline.terminal.options import with_job, with_workers
+from pipeline.terminal.options import with_job, with_jobs, with_workers
 from pipeline.verify import verify
 from stages.contract.version import VERSION
 
@@ -45,6 +45,7 @@ def main() -> None:
 
 @main.command()
 @with_workers
+@with_jobs
 @with_job
 def run(job: "Job") -> None:
     """Make everything that is not fresh, and print the table.
@@ -53,6 +54,7 @@ def run(job: "Job") -> None:
 
     \b
     Example: essence run --set student.k=4
+    Example: essence run --jobs 1           (one model after another)
     Example: essence run --workers 2        (the teacher's shards, in two processes)
     """
     from pipeline import flow
@@ -84,6 +86,7 @@ def corpus(job: "Job") -> None:
 
 
 @main.command()
+@with_jobs
 @with_job
 def ensemble(job: "Job") -> None:
     """corpus -> members: one acoustic model each, on hard labels.
@@ -94,6 +97,7 @@ def ensemble(job: "Job") -> None:
 
     \b
     Example: essence ensemble --device cuda
+    Example: essence ensemble --jobs 4
     """
     from pipeline import flow
 
@@ -170,7 +174,7 @@ def student(job: "Job") -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="Train N students side by side, each in a process with one thread.",
+    help="Train N students side by side, each in a process with `threads` threads.",
 )
 @click.option("--no-evaluate", is_flag=True, help="Train only: no word error rates.")
 @click.option("--json", "form", flag_value="json", help="Print JSON instead.")

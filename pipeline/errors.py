@@ -5,6 +5,7 @@ EssenceError
 └── FlowError          a stage cannot begin
     ├── NotMadeYet     what it reads is not in the work directory
     ├── ClusterFailed  the cluster is gone, or its workers die
+    ├── ModelsFailed   some of several models could not be made
     ├── InUse          another process is making the same thing
     ├── NotInstalled   a package that the command needs is not installed
     └── Changed        an artefact is not as it was written
@@ -27,6 +28,10 @@ class NotMadeYet(FlowError):
 
 class ClusterFailed(FlowError):
     """The cluster is gone, or its workers die."""
+
+
+class ModelsFailed(FlowError):
+    """Some of several models could not be made."""
 
 
 class InUse(FlowError):

@@ -22,6 +22,7 @@ from pipeline.hard_labels import path_settings, train_labels
 from pipeline.job import Job
 from pipeline.report_inputs import collect
 from pipeline.shelf.record import Recipe
+from pipeline.side_by_side import Model, make_each
 from pipeline.soft_labels import train_store
 from pipeline.systems import student_recipe
 from pipeline.trunk import made_trunk, shortest_first
@@ -46,11 +47,23 @@ def corpus(job: Job) -> Path:
 def ensemble(job: Job) -> list[Path]:
     """corpus -> members: acoustic models trained on hard labels, or archived posteriors."""
     members = zip(job.recipes.members, job.settings.ensemble.members, strict=True)
-    return [_member(job, recipe, settings) for recipe, settings in members]
+    make_each(
+        job,
+        [
+            Model(
+                recipe=recipe,
+                num_frames=settings.frames_to_train_on,
+                make=partial(member, recipe=recipe, settings=settings),
+            )
+            for recipe, settings in members
+        ],
+    )
+    return [job.shelf.place(recipe) for recipe in job.recipes.members]
 
 
-def _member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
-    return job.make(
+def member(job: Job, recipe: Recipe, settings: MemberSettings) -> Path:
+    """corpus -> one member."""
+    return job.make_trained(
         recipe,
         lambda: partial(
             make_member,
@@ -99,7 +112,7 @@ def labels(job: Job) -> Path:
 
 def student(job: Job, settings: StudentSettings) -> Path:
     """soft labels and hard labels -> one small model."""
-    return job.make(
+    return job.make_trained(
         student_recipe(job, settings),
         lambda: partial(
             train_student,
@@ -112,6 +125,15 @@ def student(job: Job, settings: StudentSettings) -> Path:
             ranks=job.ranks,
             trunk=made_trunk(job, settings),
         ),
+    )
+
+
+def student_model(job: Job, settings: StudentSettings) -> Model:
+    """A student, to be made with others."""
+    return Model(
+        recipe=student_recipe(job, settings),
+        num_frames=settings.frames_to_train_on,
+        make=partial(student, settings=settings),
     )
 
 
@@ -138,8 +160,7 @@ def run(job: Job) -> list[SystemResult]:
     if job.settings.needs_labels and not job.is_fresh(job.recipes.labels):
         ensemble(job)
         labels(job)
-    for settings in shortest_first(job.settings.students):
-        student(job, settings)
+    make_each(job, [student_model(job, each) for each in shortest_first(job.settings.students)])
     results = evaluate(job)
     report(job, results)
     return results

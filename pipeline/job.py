@@ -17,6 +17,7 @@ from pipeline.shelf.together import make_together
 from stages.contract.progress import Progress
 from stages.training.launched import own_device
 from stages.training.ranks import ALONE, Ranks
+from stages.training.torch_threads import fixed_threads
 
 COMMAND_OF = {
     "member": "ensemble",
@@ -28,12 +29,16 @@ COMMAND_OF = {
 
 @dataclass(frozen=True)
 class Job:
-    """One command's settings, shelf, recipes and progress."""
+    """One command's settings, shelf, recipes and progress.
+
+    `num_jobs` models are made side by side; None: as many as the machine has processors for.
+    """
 
     settings: PipelineSettings
     progress: Progress
     workers: Workers = field(default_factory=Workers)
     ranks: Ranks = ALONE
+    num_jobs: int | None = 1
     _noted: set[Path] = field(default_factory=set, init=False)  # fresh artefacts, noted once
 
     @cached_property
@@ -118,3 +123,16 @@ class Job:
         if self.is_fresh(recipe):
             return self.shelf.place(recipe)
         return make_together(self.shelf, self.ranks, recipe, prepare())
+
+    def make_trained(self, recipe: Recipe, prepare: Callable[[], Fill]) -> Path:
+        """`make` of a model that is trained, with the threads of the settings.
+
+        torchrun sets those of its ranks. A run that continues has those that it began with.
+
+        Raises:
+            NotMadeYet, Changed, InUse: as `make`.
+        """
+        if self.ranks.size > 1:
+            return self.make(recipe, prepare)
+        with fixed_threads(self.settings.threads):
+            return self.make(recipe, prepare)

@@ -29,6 +29,9 @@ class PipelineSettings(Settings):
 
     work_dir: Path = Path("work")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    # Of each model in training, on a CPU. Another number changes the last bits of the weights, so
+    # it depends neither on the machine nor on how many models are trained side by side.
+    threads: int = Field(1, ge=1, le=1024)
     corpus: CorpusSettings = CorpusSettings()
     ensemble: EnsembleSettings = EnsembleSettings()
     teacher: TeacherSettings = TeacherSettings()

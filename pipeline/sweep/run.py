@@ -12,7 +12,7 @@ from pipeline.errors import in_words
 from pipeline.evaluation import evaluate_one
 from pipeline.job import Job
 from pipeline.settings.fit import refuse_misfits
-from pipeline.side_by_side import train_side_by_side
+from pipeline.side_by_side import make_side_by_side
 from pipeline.sweep.grid import SweepGrid
 from pipeline.sweep.plan import plan_sweep, repeat_command
 from pipeline.systems import students_of
@@ -54,7 +54,7 @@ def sweep(job: Job, grid: SweepGrid, *, num_jobs: int, evaluate: bool) -> list[O
     if num_jobs == 1:
         failures = _train_in_turn(job, students)
     else:
-        failures = train_side_by_side(job, shortest_first(students), num_jobs=num_jobs)
+        failures = _train_side_by_side(job, students, num_jobs=num_jobs)
     results = {}
     if evaluate:
         made = [student for student in students if student not in failures]
@@ -72,6 +72,15 @@ def _train_in_turn(job: Job, students: Sequence[StudentSettings]) -> dict[Studen
             failures[student] = in_words(cause)
             job.progress.note(f"student {student.name} failed: {failures[student]}")
     return failures
+
+
+def _train_side_by_side(
+    job: Job, students: Sequence[StudentSettings], *, num_jobs: int
+) -> dict[StudentSettings, str]:
+    models = {flow.student_model(job, student): student for student in shortest_first(students)}
+    waiting = [model for model in models if not job.is_fresh(model.recipe)]
+    failures = make_side_by_side(job, waiting, num_jobs=num_jobs)
+    return {models[model]: why for model, why in failures.items()}
 
 
 def _evaluate_each(

@@ -77,12 +77,35 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
             progress = TerminalProgress() if ranks.is_first else SilentProgress()
             settings = read_settings(config, changes)
             allow_factories(settings.own_architectures)
-            job = Job(settings, progress, workers, ranks)
+            num_jobs = options.pop("jobs", 1)
+            if ranks.size > 1:
+                num_jobs = of_ranks(num_jobs)
+            job = Job(settings, progress, workers, ranks, num_jobs)
             if not workers.scheduler:  # a cluster's workers have devices of their own
                 job.check_device()
             command(job, **options)
 
     return wrapped
+
+
+def of_ranks(num_jobs: int | None) -> int:
+    """The number of models side by side under torchrun, whose ranks train one model together."""
+    from pipeline.errors import SettingsError
+
+    if num_jobs not in (None, 1):
+        raise SettingsError(f"--jobs {num_jobs}: under torchrun one model is trained at a time")
+    return 1
+
+
+def with_jobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the number of models that are trained side by side."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Train N models side by side, each in a process with `threads` threads (default: one "
+        "for each processor; on a GPU 1). The number changes no result.",
+    )(command)
 
 
 def with_workers(command: Callable[..., None]) -> Callable[..., None]:

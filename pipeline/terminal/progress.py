@@ -14,6 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pipeline.terminal.plain_text import plain_text
+from stages.contract.progress import facts_in_words
 from storage.place.address import without_secrets
 
 LOG_SECONDS = 30.0  # a log gets a line this often
@@ -32,7 +33,7 @@ class _Work:
     def advance(self, amount: float = 1.0, **facts: object) -> None:
         """`amount` more is done."""
         self._done += amount
-        self._facts = plain_text(_in_words(facts)) or self._facts
+        self._facts = plain_text(facts_in_words(facts)) or self._facts
 
     @property
     def rate(self) -> str:
@@ -127,10 +128,3 @@ class _Bars(Progress):
         for task in self.tasks:
             if facts := task.fields["facts"]:
                 yield Text(f"  {facts}")
-
-
-def _in_words(facts: dict[str, object]) -> str:
-    return "  ".join(
-        f"{name.replace('_', ' ')} {f'{value:.4g}' if isinstance(value, float) else value}"
-        for name, value in facts.items()
-    )

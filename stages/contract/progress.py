@@ -1,6 +1,6 @@
 """Progress: how a stage tells what it is doing, without knowing of terminals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -20,6 +20,14 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """One line for the person who waits."""
+
+
+def facts_in_words(facts: Mapping[str, object]) -> str:
+    """Facts of a task on one line: `epoch 3  dev error 0.41`."""
+    return "  ".join(
+        f"{name.replace('_', ' ')} {f'{value:.4g}' if isinstance(value, float) else value}"
+        for name, value in facts.items()
+    )
 
 
 class _SilentTask:

@@ -13,7 +13,7 @@ from typing import Annotated, Generic, Protocol, TypeVar
 from pydantic import Field
 
 from stages.contract.progress import Progress
-from stages.contract.results import SystemFacts
+from stages.contract.results import SplitSummary, SystemFacts
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.members.member import Member
 from stages.training.ranks import Ranks
@@ -41,6 +41,10 @@ class MemberSettings(Settings):
     def source(self) -> Source | None:
         """The files that the member is made from; None if the corpus is all it needs."""
         return None
+
+    def frames_to_train_on(self, train: SplitSummary) -> int:
+        """About how many frames of train its training reads; 0 if it is not trained."""
+        return 0
 
     def facts(self) -> SystemFacts:
         """Row of the member in tables and on the page."""

@@ -17,7 +17,7 @@ from stages.acoustic.models.description import describe_architecture, right_cont
 from stages.acoustic.models.model_file import ABOUT_FILE, read_model_about
 from stages.acoustic.models.own_architecture import is_allowed
 from stages.contract.progress import Progress
-from stages.contract.results import SystemFacts
+from stages.contract.results import SplitSummary, SystemFacts
 from stages.contract.settings import NOT_IN_IDENTITY
 from stages.members.folded_member import (
     FOLDS_FILE,
@@ -49,6 +49,12 @@ class TrainedMemberSettings(MemberSettings):
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: TrainingSettings = TrainingSettings()
     folds: int = Field(1, ge=1, le=100)
+
+    def frames_to_train_on(self, train: SplitSummary) -> int:
+        """Those with hard labels in each epoch of each fold; early stopping may save some."""
+        own_frames = train.labelled.num_frames if train.labelled else train.num_frames
+        frames = train.num_frames if self.training.equal_steps else own_frames
+        return frames * self.training.epochs * max(1, self.folds - 1)  # a fold has (n - 1) / n
 
     def facts(self) -> SystemFacts:
         """Architecture, seed and right context."""

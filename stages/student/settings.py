@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.contract.results import SplitSummary
 from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
 from stages.student.loss.definition import TailPolicy
 from stages.training.settings import LEFT_OUT_AT_DEFAULT as OF_TRAINING_LEFT_OUT
@@ -59,6 +60,17 @@ class StudentSettings(Settings):
     cache_bytes: Annotated[int, NOT_IN_IDENTITY] = Field(20 << 30, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: StudentTrainingSettings = StudentTrainingSettings()
+
+    def frames_to_train_on(self, train: SplitSummary) -> int:
+        """About how many frames of train its training reads; on hard labels alone only theirs.
+
+        An epoch of a student with equal steps counts as one over all speech. Early stopping may
+        save some, and the few utterances that the ensemble could not align or decode are counted.
+        """
+        reads_all = self.hard_weight < 1 or self.labels.untranscribed == "decoded"
+        reads_all = reads_all or self.training.equal_steps or train.labelled is None
+        part = train if reads_all else train.labelled
+        return part.num_frames * self.training.epochs if part else 0
 
     def trunk_identity(self) -> dict[str, Any]:
         """The settings that count before the rate decays, and where it does."""

@@ -118,7 +118,17 @@ def assert_gone(leader: int) -> None:
 
 HARD = ("--set", "student.hard_weight=1")
 TRAINING = "work/student-*.partial/metrics.jsonl"
+MEMBERS = "work/member-*.partial/metrics.jsonl"
+TWO = [
+    {
+        "name": f"long-{seed}",
+        "architecture": {"kind": "tdnn", "hidden": 16, "layers": 1},
+        "training": LONG | {"seed": seed},
+    }
+    for seed in (5, 6)
+]
 COMMANDS = {  # the words, and what shows that the children are at work
+    "ensemble": (["ensemble", "--jobs", "2", "--set", f"ensemble.members={TWO}"], MEMBERS, 2),
     "evaluate": (["evaluate"], "children", 2),
     "sweep": (["sweep", "--jobs", "2", "--no-evaluate", *HARD, "--seeds", "2"], TRAINING, 2),
     "teacher": (["teacher", "--workers", "2"], "work/teacher-*.partial/train.zarr/commits/*", 2),
@@ -146,6 +156,7 @@ def test_no_process_outlives_a_killed_command(house: Path, name: str) -> None:
     [
         ("evaluate", "TERM"),
         ("teacher", "TERM"),
+        ("ensemble", "TERM"),
         pytest.param("sweep", "HUP", marks=pytest.mark.slow),
     ],
 )
@@ -160,6 +171,8 @@ def test_terminated_command_ends_as_on_ctrl_c(house: Path, name: str, sent: str)
         assert "essence: stopped; the same command goes on where this one was" in errors
         assert "Traceback" not in errors
         assert_gone(command.pid)
+    if name in ("ensemble", "sweep"):  # each model goes on from here
+        assert len(list(house.glob("work/*.partial/checkpoint.json"))) == 2
     assert not [path for path in (house / "tmp").iterdir() if not path.name.startswith("torch")]
     for left in house.glob("work/*.partial"):
         shutil.rmtree(left)

@@ -11,7 +11,7 @@ import yaml
 from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
-from pipeline.side_by_side import train_side_by_side
+from pipeline.side_by_side import make_side_by_side
 from pipeline.terminal.tables import results_table, status_table
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
@@ -116,7 +116,7 @@ def test_sweep_progress_counts_the_frames_that_each_student_reads(here: Path) ->
     flow.teacher(made)
     assert 0 < frames_of(corpus, labelled=True) < frames_of(corpus, labelled=False)
     for student in made.settings.students:
-        assert train_side_by_side(made, [student], num_jobs=1) == {}
+        assert make_side_by_side(made, [flow.student_model(made, student)], num_jobs=1) == {}
         assert isinstance(made.progress, RecordingProgress)
         wanted = frames_of(corpus, labelled=student.hard_weight == 1)
         assert made.progress.done == made.progress.total == 2 * wanted
