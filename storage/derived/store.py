@@ -9,13 +9,12 @@ from pathlib import Path
 from shlex import quote
 
 from storage.contents.contents import StoreContents
-from storage.contents.manifest import holds_other_things
 from storage.derived.plan import DerivedPlan, ShardRecipe
 from storage.derived.shard import ShardRecoder, taken_objects
 from storage.errors import StoreError, StorePartial
 from storage.format.layout import frame_arrays
 from storage.format.partial_copy import in_words, joined
-from storage.format.records import GROUP, HEAD
+from storage.write.path_check import refuse_other_place
 from storage.write.writer import StoreWriter
 
 
@@ -91,8 +90,4 @@ def _refuse_other_place(path: Path, sources: Sequence[StoreContents]) -> None:
             raise StoreError(
                 f"{path} and {source.place}, which is read, lie in one another: name another place"
             )
-    for folder in ours.parents:
-        if (folder / GROUP).is_file() and (folder / HEAD).is_file():
-            raise StoreError(f"{path} lies in the store {folder}: name another place")
-    if path.is_dir() and holds_other_things({entry.name for entry in path.iterdir()}):
-        raise StoreError(f"{path} holds other things: name a folder that is not there yet")
+    refuse_other_place(path)

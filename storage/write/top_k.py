@@ -85,7 +85,7 @@ def keep_top_k_of_probabilities(
         outside_R = prob_RC.sum(axis=1).astype(np.float64)
         kept.ids_TK[rows] = ids_RK
         kept.logp_TK[rows] = np.log(np.maximum(best_RK, SMALLEST_PROB))
-        kept.tail_TG[rows] = _tail_after_each(best_RK.astype(np.float64), outside_R, tiers)
+        kept.tail_TG[rows] = tail_after_each(best_RK.astype(np.float64), outside_R, tiers)
     return kept
 
 
@@ -115,6 +115,18 @@ def log_norm(logp_TC: NDArray[np.floating[Any]], temperature: float) -> NDArray[
     scaled_TC = logp_TC.astype(np.float64) / temperature
     best_T1 = scaled_TC.max(axis=1, keepdims=True)
     return np.asarray(best_T1[:, 0] + np.log(np.exp(scaled_TC - best_T1).sum(axis=1)))
+
+
+def tail_after_each(
+    prob_RK: NDArray[np.float64], outside_R: NDArray[np.float64], tiers: Sequence[Tier]
+) -> NDArray[np.float64]:
+    """The mass after each tier's last rank: what is outside, and the ranks between."""
+    tail_RG = np.empty((len(prob_RK), len(tiers)))
+    after_R = outside_R
+    for index in reversed(range(len(tiers))):
+        tail_RG[:, index] = after_R
+        after_R = after_R + prob_RK[:, tiers[index].columns].sum(axis=1)
+    return tail_RG
 
 
 def refuse_too_many(k: int, num_classes: int) -> None:
@@ -182,16 +194,4 @@ def _tails(
     columns_RK = ids_RK.astype(np.intp)
     prob_RK = np.take_along_axis(prob_RC, columns_RK, axis=1)
     np.put_along_axis(prob_RC, columns_RK, 0.0, axis=1)
-    return _tail_after_each(prob_RK, prob_RC.sum(axis=1), tiers)
-
-
-def _tail_after_each(
-    prob_RK: NDArray[np.float64], outside_R: NDArray[np.float64], tiers: Sequence[Tier]
-) -> NDArray[np.float64]:
-    """The mass after each tier's last rank: what is outside, and the ranks between."""
-    tail_RG = np.empty((len(prob_RK), len(tiers)))
-    after_R = outside_R
-    for index in reversed(range(len(tiers))):
-        tail_RG[:, index] = after_R
-        after_R = after_R + prob_RK[:, tiers[index].columns].sum(axis=1)
-    return tail_RG
+    return tail_after_each(prob_RK, prob_RC.sum(axis=1), tiers)
