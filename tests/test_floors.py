@@ -33,6 +33,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "care": {"files", "format", "corpus", "place", "contents", "read", "write"},
         "transfer": {"files", "format", "place", "contents", "write"},
         "derived": {"files", "format", "contents", "read", "write"},
+        "exchange": {"files", "format", "corpus", "contents", "read", "write"},
     },
     "stages": {
         "contract": set(),

@@ -26,6 +26,8 @@ HEAD_BYTES = 32  # enough for every header
 ELEMENT_BYTES = {b"FM": 4, b"DM": 8, b"CM": 1, b"CM2": 2, b"CM3": 1}
 RANGE_BYTES = 8  # minimum and range of a compressed matrix, before its sizes
 COLUMN_BYTES = 8  # four quantiles of a CM column
+SIZES_BYTES = 10  # rows and columns, each with its size
+CM_HEAD_BYTES = RANGE_BYTES + 8  # and two sizes without theirs
 MAX_FRAMES = 1 << 24  # 46 hours at 10 ms: a larger length is damaged
 BLOCK_BYTES = 1 << 20
 MAX_TEXT_BYTES = 1 << 28  # of a matrix in text form: two hours of 40 dims at 10 ms
@@ -63,6 +65,23 @@ def read_matrix(location: Location) -> NDArray[np.float32]:
         ) from cause
     if matrix.ndim != 2:
         raise BadInput(f"{location}: wanted a matrix (frames x dims), found shape {matrix.shape}")
+    return np.asarray(matrix, dtype=np.float32)
+
+
+def read_matrix_here(file: BinaryIO, *, where: str, begun: bytes) -> NDArray[np.float32]:
+    """Read the binary float matrix at the position of `file`, which may be a stream.
+
+    `begun`: its first three bytes, which were read already.
+
+    Raises:
+        BadInput: if it is truncated, damaged or of another type.
+    """
+    try:
+        if not begun.startswith(BINARY):
+            raise BadInput(f"{where}: wanted a Kaldi matrix, found {begun!r}")
+        matrix = _decode_binary_stream(file, where, token=bytearray(begun[len(BINARY) :]))
+    except DAMAGE as cause:
+        raise BadInput(f"{where}: not a readable Kaldi matrix ({cause}): make it again") from cause
     return np.asarray(matrix, dtype=np.float32)
 
 
@@ -124,22 +143,43 @@ def _decode_matrix(file: BinaryIO, location: Location, size: int) -> NDArray[np.
     head = file.read(HEAD_BYTES)
     file.seek(location.offset)
     if not _is_binary(head, location):
-        return _read_text_matrix(file, location)
+        return read_text_matrix(file, where=str(location))
     _end_of_matrix(head, location, size)
     return np.asarray(read_matrix_or_vector(file))
 
 
-def _read_text_matrix(file: BinaryIO, location: Location) -> NDArray[np.float32]:
-    """The matrix between brackets, a line for each row. kaldiio would read any number of bytes."""
-    content = bytearray()
+def _decode_binary_stream(file: BinaryIO, where: str, *, token: bytearray) -> NDArray[np.generic]:
+    """The rest of a matrix. Memory grows with what is there, not with its header."""
+    while not token.endswith(b" ") and len(token) <= max(map(len, ELEMENT_BYTES)):
+        token += file.read(1) or b" "
+    name = bytes(token[:-1])
+    if name not in ELEMENT_BYTES:
+        raise BadInput(f"{where}: wanted a matrix (FM, DM, CM, CM2, CM3), found {bytes(token)!r}")
+    head = BINARY + token + file.read(SIZES_BYTES if name in (b"FM", b"DM") else CM_HEAD_BYTES)
+    wanted = _matrix_bytes(name, head) - len(head)
+    body = read_blocks(file, wanted)
+    if len(body) < wanted:
+        raise BadInput(
+            f"{where}: the file is truncated: {wanted} bytes wanted, {len(body)} found: "
+            "copy it again"
+        )
+    return np.asarray(read_matrix_or_vector(io.BytesIO(head + body)))
+
+
+def read_text_matrix(file: BinaryIO, *, where: str, begun: bytes = b"") -> NDArray[np.float32]:
+    """The matrix between brackets, a line for each row. kaldiio would read any number of bytes.
+
+    `begun`: bytes of it that were read already.
+    """
+    content = bytearray(begun)
     while b"]" not in content[-BLOCK_BYTES:]:
         line = file.readline(BLOCK_BYTES)
         if not line:
-            raise BadInput(f"{location}: the text ends within a matrix: copy it again")
+            raise BadInput(f"{where}: the text ends within a matrix: copy it again")
         content += line
         if len(content) > MAX_TEXT_BYTES:
             raise BadInput(
-                f"{location}: a matrix of more than {MAX_TEXT_BYTES:,} bytes of text: "
+                f"{where}: a matrix of more than {MAX_TEXT_BYTES:,} bytes of text: "
                 "write it in binary form"
             )
     text = bytes(content[content.index(b"[") + 1 : content.index(b"]")])
@@ -194,7 +234,7 @@ def _decode_binary_vector(file: BinaryIO, where: str) -> NDArray[np.int32]:
     (length,) = struct.unpack("<i", head[2:])
     if not 0 <= length <= MAX_FRAMES:
         raise BadInput(f"{where}: {length} frames in one utterance: the file is damaged")
-    content = _read_blocks(file, 5 * length)
+    content = read_blocks(file, 5 * length)
     if len(content) < 5 * length:
         raise BadInput(
             f"{where}: the file is truncated: {5 * length} bytes wanted, {len(content)} found"
@@ -205,7 +245,7 @@ def _decode_binary_vector(file: BinaryIO, where: str) -> NDArray[np.int32]:
     return np.array(pairs["value"], dtype=np.int32)
 
 
-def _read_blocks(file: BinaryIO, num_bytes: int) -> bytes:
+def read_blocks(file: BinaryIO, num_bytes: int) -> bytes:
     """Read up to `num_bytes` in blocks: a damaged length allocates no more than the file has."""
     content = bytearray()
     while len(content) < num_bytes:

@@ -4,15 +4,22 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from storage.derived.merge import plan_merge
 from storage.derived.split import plan_split
 from storage.derived.store import write_derived
+from storage.exchange.arrays import ArraySource
+from storage.exchange.plan import Identity, plan_import
+from storage.exchange.survey import survey
+from storage.exchange.take_in import take_in
+from storage.read.reader import open_store
 from storage.transfer.plan import EVERYTHING, Selection
-from tests.support.makers.store import fill_store, make_about, make_utterances
+from tests.support.makers.store import fill_store, make_about, make_logp, make_utterances
 from tests.support.makers.transfer import copy
 from tests.support.stores import contents_of
 
@@ -57,6 +64,37 @@ def _split(path: Path) -> None:
     write_derived(path, plan_split(source, frozenset((0, 3)), program_version="0.1.0"), [source])
 
 
+def _arrays(folder: Path) -> None:
+    (folder / "arrays").mkdir()
+    for number, length in enumerate(LENGTHS):
+        np.save(folder / f"arrays/utt-{number}.npy", make_logp(length, 7, seed=number))
+
+
+def take_in_arrays(path: Path) -> str:
+    """The arrays as a store."""
+    source = ArraySource(path.parent / "arrays")
+    identity = Identity(split="train", frame_shift_ms=10.0)
+    plan = plan_import(survey(source), identity, k=5, normalise=False, program_version="0.1.0")
+    small = replace(plan, about=replace(plan.about, shard_frames=12, chunk_frames=4))
+    return take_in(path, small, source).digest
+
+
+def export(path: Path) -> None:
+    """A store as a Kaldi archive at `path`, and its scp."""
+    # Here: the other commands need no package that reads Kaldi's files.
+    from stages.acoustic.kaldi.posterior_export import Export, export_store
+    from stages.acoustic.kaldi.specifier import ToWrite
+
+    target = ToWrite(path, path.with_name(f"{path.name}.scp"), is_text=False)
+    store = open_store(path.parent / "sources/a.zarr")
+    export_store(store, Export(target=target, k=3, is_dense=False))
+
+
+def _plain_store(folder: Path) -> None:
+    rows = [replace(row, id=f"utt-{n}") for n, row in enumerate(make_utterances(LENGTHS))]
+    fill_store(folder / "sources/a.zarr", MANY_RANKS, utterances=rows)
+
+
 def _copy(path: Path, selection: Selection = EVERYTHING) -> None:
     copy(path.parent / "sources/a.zarr", path, selection, num_threads=1)
 
@@ -65,6 +103,8 @@ COMMANDS = {
     "label": Command(lambda _: None, build),
     "merge": Command(prepare, merge),
     "split": Command(_one_store, _split),
+    "import": Command(_arrays, take_in_arrays),
+    "export": Command(_plain_store, export),
     "copy": Command(_one_store, _copy),  # a push to a folder and a pull are the same
     "copy of a part": Command(_one_store, partial(_copy, selection=Selection(ks=(1,)))),
 }
