@@ -30,8 +30,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, linear, linear_cross_entropy
 
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 
 HARD_WEIGHT = 0.2
 MOST_LOGITS = 4096 * 9000  # fewer frames where classes are more: machines are small

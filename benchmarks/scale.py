@@ -37,9 +37,11 @@ import torch
 from realistic_posteriors import realistic_posteriors
 from side_by_side import machine
 
-from pipeline.cluster.workers import Workers, workforce
-from stages.acoustic.models.architectures import ArchitectureSettings, build_model
+from pipeline.cluster.options import Workers
+from pipeline.cluster.workers import workforce
+from stages.acoustic.models.architectures import build_model
 from stages.acoustic.models.model_file import ModelAbout, save_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.progress import SilentProgress
 from stages.members.batches import plan_batches, read_batch
 from stages.members.kinds import open_member

@@ -253,7 +253,7 @@ def status(job: "Job", *, is_thorough: bool) -> None:
     Example: essence status --set student.k=4
     Example: essence status --check
     """
-    from pipeline.terminal.tables import status_table
+    from pipeline.terminal.status_table import status_table
 
     table, num_damaged = status_table(job, is_thorough=is_thorough)
     click.echo(table)

@@ -30,7 +30,7 @@ from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
 from stages.ensemble.make import make_member
 from stages.labels.label import label_train
-from stages.members.kind import MemberSettings
+from stages.members.settings import MemberSettings
 from stages.report.page import write_report
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
-from pipeline.cluster.workers import Workers
+from pipeline.cluster.options import Workers
 from pipeline.errors import SettingsError
 from pipeline.settings.tree import PipelineSettings
 from pipeline.shelf.freshness import Fill, Shelf
@@ -17,7 +15,6 @@ from pipeline.shelf.together import make_together
 from stages.contract.progress import Progress
 from stages.training.launched import own_device
 from stages.training.ranks import ALONE, Ranks
-from stages.training.torch_threads import fixed_threads
 
 COMMAND_OF = {
     "member": "ensemble",
@@ -69,7 +66,7 @@ class Job:
             )
         device = own_device(asked)
         kind, _, number = device.partition(":")
-        count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}[kind]
+        count = 1 if kind == "cpu" else _count_gpus(kind)
         if int(number or 0) >= count:
             found = f"{count} of that kind" if count else "none of that kind"
             raise SettingsError(
@@ -134,5 +131,16 @@ class Job:
         """
         if self.ranks.size > 1:
             return self.make(recipe, prepare)
+        # Here, not at the top: commands without a model start without torch.
+        from stages.training.torch_threads import fixed_threads
+
         with fixed_threads(self.settings.threads):
             return self.make(recipe, prepare)
+
+
+def _count_gpus(kind: str) -> int:
+    """The number of devices of this kind, "cuda" or "mps", on this machine."""
+    # Here, not at the top: commands without a model start without torch.
+    import torch
+
+    return torch.cuda.device_count() if kind == "cuda" else torch.mps.device_count()

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pipeline.job import Job
 from pipeline.shelf.recipes import student_settings
 from pipeline.shelf.record import Recipe
-from stages.acoustic.models.architectures import BUILT_IN
 from stages.acoustic.models.description import describe_architecture, right_context_of
+from stages.acoustic.models.settings import BUILT_IN
 from stages.contract.latency import Latency
 from stages.contract.results import System, SystemFacts
 from stages.student.settings import OF_SOFT_LABELS, StudentSettings, with_defaults

@@ -4,21 +4,18 @@ Dask's protocol is pickle without authentication: a program that reaches a port 
 the local cluster listens on loopback only, and a scheduler on another machine must use TLS.
 """
 
-import ipaddress
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import torch
 
+from pipeline.cluster.options import Workers
 from pipeline.errors import ClusterFailed, SettingsError
 from stages.contract.errors import MissingPart
 from stages.contract.progress import Progress
@@ -40,23 +37,6 @@ end_with_parent()
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """Options of the command line. `insecure` allows tcp:// to another machine."""
-
-    number: int | None = None
-    scheduler: str | None = None
-    insecure: bool = False
-
-    def __post_init__(self) -> None:
-        if self.number is not None and self.scheduler is not None:
-            raise SettingsError(
-                "--workers starts processes here, --scheduler uses others: give one"
-            )
-        if self.scheduler is not None:
-            _refuse_open_scheduler(self.scheduler, insecure=self.insecure)
 
 
 def label_with_workers(
@@ -185,25 +165,3 @@ def _own_options(number: int, *, device: str) -> list[dict[str, Any]]:
     return [
         {"env": {"CUDA_VISIBLE_DEVICES": card}, "resources": {"GPU": 1}} for card in cards[:number]
     ]
-
-
-def _refuse_open_scheduler(address: str, *, insecure: bool) -> None:
-    parts = urlsplit(address)
-    if parts.scheme not in ("tcp", "tls") or not parts.hostname:
-        raise SettingsError(
-            f"--scheduler {address}: wanted tls://HOST:PORT, or tcp://127.0.0.1:PORT"
-        )
-    if parts.scheme == "tcp" and not insecure and not _is_loopback(parts.hostname):
-        raise SettingsError(
-            f"--scheduler {address} is neither on this machine nor encrypted: any program that "
-            "reaches its port can run code as you. Use tls:// (docs/cluster.md), or --insecure on "
-            "a network that no one else can reach"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError:
-        return False  # connecting to it gives the error for an unknown host
-    return all(ipaddress.ip_address(str(ip).partition("%")[0]).is_loopback for ip in found)

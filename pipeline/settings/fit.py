@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.errors import SettingsError
 from pipeline.settings.tree import PipelineSettings
 from stages.student.settings import StudentSettings
-from stages.student.store_check import check_soft_labels
+from stages.student.soft_label_check import check_soft_labels
 from stages.teacher.settings import TeacherSettings
 from storage.errors import StoreError
 from storage.format.temperatures import temperatures_given

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from stages.acoustic.models.architectures import BUILT_IN
+from stages.acoustic.models.settings import BUILT_IN
 from stages.contract.settings import Settings
 from stages.corpus.settings import CorpusSettings
 from stages.ensemble.settings import EnsembleSettings

@@ -16,11 +16,11 @@ from pipeline.settings.tree import PipelineSettings
 from pipeline.shelf.freshness import Shelf
 from pipeline.shelf.named_stores import NamedStores
 from pipeline.shelf.record import Recipe, read_record
-from stages.acoustic.lang.graph import GRAPH_FORMAT
+from stages.acoustic.lang.graph_files import GRAPH_FORMAT
 from stages.contract.ensemble_labels import LABELS_FORMAT
 from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
-from stages.corpus.build import source_fingerprint
-from stages.members.kind import MemberSettings
+from stages.corpus.source_fingerprint import source_fingerprint
+from stages.members.settings import MemberSettings
 from stages.report.settings import PAGE_FORMAT
 from stages.student.settings import StudentSettings
 

@@ -64,13 +64,13 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
         # of the speed. OpenMP reads this when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Here, not at the top: pydantic, torch and the stages take seconds to load.
-        from pipeline.cluster.workers import Workers
+        from pipeline.cluster.options import Workers
         from pipeline.job import Job
         from pipeline.settings.read import read_settings
         from pipeline.terminal.progress import TerminalProgress
-        from stages.acoustic.models.own_architecture import allow_factories
+        from stages.acoustic.models.permission import allow_factories
         from stages.contract.progress import SilentProgress
-        from stages.training.ranks import joined_ranks
+        from stages.training.launched import joined_ranks
 
         workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
         with joined_ranks() as ranks:

@@ -21,20 +21,15 @@ from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
-from stages.corpus.front_end import (
-    FrontEndSettings,
-    row_dim,
-    to_row_labels,
-    to_rows,
-)
-from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
+from stages.corpus.front_end import row_dim, to_row_labels, to_rows
+from stages.corpus.front_end_settings import FrontEndSettings
 from stages.corpus.kaldi_source import KaldiSource
 from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim
 from stages.corpus.raw import RawUtterance
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
-from stages.corpus.spoken_source import SpokenSource, spoken_fingerprint
+from stages.corpus.spoken_source import SpokenSource
 from stages.corpus.summary import summary_lines
 from stages.corpus.tally import SplitTally
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
@@ -86,17 +81,6 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     for line in summary_lines(summary):
         progress.note(line)
     return summary
-
-
-def source_fingerprint(settings: CorpusSettings) -> str:
-    """Identity of the source's content, cheap enough to compute at every start.
-
-    Raises:
-        BadInput: if a Kaldi directory lacks a file.
-    """
-    if settings.source == "kaldi" and settings.path is not None:
-        return kaldi_fingerprint(settings.kaldi, settings.path)
-    return spoken_fingerprint(settings.spoken)
 
 
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:

@@ -5,7 +5,6 @@ without it are read whole: 4 bytes per frame, 1.4 MB per hour.
 """
 
 import gzip
-import os
 import zlib
 from collections.abc import Container, Iterator
 from contextlib import ExitStack
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.kaldi.archive import read_id
-from stages.acoustic.kaldi.objects import Location, read_int_vector, read_int_vector_here
+from stages.acoustic.kaldi.location import Location
+from stages.acoustic.kaldi.objects import read_int_vector, read_int_vector_here
 from stages.acoustic.kaldi.tables import read_scp
 from stages.contract.errors import BadInput
+from stages.corpus.kaldi_files import alignment_files
 from storage.files.regular_file import open_regular
 
 
@@ -36,14 +37,6 @@ class Alignments:
     def read(self, id: str) -> NDArray[np.int32]:
         """Pdf ids (T,) of an utterance; check with `in` that it has an alignment."""
         return self.held[id] if id in self.held else read_int_vector(self.located[id])
-
-
-def alignment_files(directory: Path) -> list[Path]:
-    """The files with a split's alignments: ali.scp if it exists, otherwise all archives."""
-    scp, archive = directory / "ali.scp", directory / "ali.ark"
-    if os.path.lexists(scp):
-        return [scp]
-    return ([archive] if os.path.lexists(archive) else []) + sorted(directory.glob("ali*.gz"))
 
 
 def open_alignments(directory: Path, *, wanted: Container[str]) -> Alignments | None:

@@ -9,15 +9,18 @@ import os
 from pathlib import Path
 
 from stages.acoustic.kaldi.tables import read_scp
-from stages.acoustic.lang.graph import WORDS_FILE
-from stages.acoustic.lang.kaldi_graph import HCLG_FILE, PHONES_FILE, TRANSITIONS_FILE
-from stages.acoustic.lang.kaldi_graph import WANTED as WANTED_GRAPH
+from stages.acoustic.lang.graph_files import (
+    HCLG_FILE,
+    PHONES_FILE,
+    TRANSITIONS_FILE,
+    WANTED_GRAPH,
+    WORDS_FILE,
+    holds_kaldi_graph,
+)
 from stages.acoustic.lang.lang import FILES as LEXICON_FILES
 from stages.acoustic.lang.lang import WANTED
-from stages.acoustic.lang.lang_folder import holds_kaldi_graph
 from stages.contract.errors import BadInput
-from stages.corpus.kaldi_alignments import alignment_files
-from stages.corpus.kaldi_plan import UNLABELLED_FILES, refuse_missing_tables
+from stages.corpus.kaldi_files import UNLABELLED_FILES, alignment_files, refuse_missing_tables
 from stages.corpus.kaldi_settings import KaldiSettings
 from storage.files.fingerprint import file_digest, fingerprint, sampled_digest
 

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.acoustic.kaldi.objects import Location
+from stages.acoustic.kaldi.location import Location
 from stages.acoustic.kaldi.tables import read_scp, read_table
 from stages.contract.errors import BadInput
 from stages.corpus.kaldi_alignments import Alignments, open_alignments
-
-UNLABELLED_FILES = ("feats.scp", "utt2spk")  # what a folder of untranscribed speech needs
+from stages.corpus.kaldi_files import refuse_missing_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +81,6 @@ def plan_unlabelled(directory: Path) -> FolderPlan:
     }
     texts = dict.fromkeys(located, "")
     return _plan(directory, located, speakers, texts, None, missing, kind="this unlabelled folder")
-
-
-def refuse_missing_tables(directory: Path) -> None:
-    """Check that a folder of untranscribed speech has the tables that it needs.
-
-    Raises:
-        BadInput: naming the first that is missing.
-    """
-    for name in UNLABELLED_FILES:
-        if not (directory / name).is_file():
-            raise BadInput(
-                f"{directory / name} is missing: a folder of corpus.kaldi.unlabelled needs "
-                f"{' and '.join(UNLABELLED_FILES)}; its name is relative to corpus.path"
-            )
 
 
 def refuse_shared(unlabelled: FolderPlan, others: Sequence[FolderPlan]) -> None:

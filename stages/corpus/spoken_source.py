@@ -1,7 +1,6 @@
 """SpokenSource: the built-in corpus and its copies, made once and kept on disk for later passes."""
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stages.acoustic.lang.lang import Lang
@@ -13,9 +12,6 @@ from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken.speak import speak_corpus
-from storage.files.fingerprint import fingerprint
-
-SYNTHESISER = "espeakng-loader"
 
 
 class SpokenSource:
@@ -83,12 +79,3 @@ class SpokenSource:
             scratch=self._scratch,
             progress=self._progress,
         )
-
-
-def spoken_fingerprint(settings: SpokenSettings) -> str:
-    """Fingerprint of the speech: its settings and the version of the synthesiser's package."""
-    try:
-        synthesiser = version(SYNTHESISER)
-    except PackageNotFoundError:
-        synthesiser = "absent"
-    return fingerprint({"spoken": settings.identity(), SYNTHESISER: synthesiser})

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from stages.contract.progress import Progress
-from stages.members.kind import MemberSettings
 from stages.members.kinds import kind_of
+from stages.members.settings import MemberSettings
 from stages.training.ranks import ALONE, Ranks
 
 

@@ -4,10 +4,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.settings import Settings
-from stages.members.kinds import AnyMemberSettings
-from stages.members.trained import TrainedMemberSettings
+from stages.members.any_settings import AnyMemberSettings
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.training.settings import TrainingSettings
 
 DEFAULT_MEMBERS = (

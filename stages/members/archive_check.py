@@ -18,15 +18,8 @@ from stages.contract.progress import Progress
 from stages.contract.settings import LengthDifference
 from stages.members.archived_posteriors import ArchiveAbout, SplitAbout
 from stages.members.ensemble_posteriors import LOG_FLOOR, raise_to_floor
-from stages.members.posterior_archive import (
-    SPLITS,
-    PosteriorsAre,
-    content_digest,
-    fit_frames,
-    locate_posteriors,
-    posterior_file,
-    read_log_posteriors,
-)
+from stages.members.posterior_archive import fit_frames, locate_posteriors, read_log_posteriors
+from stages.members.posterior_files import SPLITS, PosteriorsAre, content_digest, posterior_file
 from stages.members.posterior_gate import check_posteriors
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.files.fingerprint import array_digest

@@ -1,46 +1,16 @@
 """The archived kind of member: posteriors that another program computed, in Kaldi archives."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 from stages.contract.progress import Progress
-from stages.contract.results import SystemFacts
-from stages.contract.settings import NOT_IN_IDENTITY, LengthDifference
 from stages.members.archive_check import ArchiveCheck
 from stages.members.archived_posteriors import ABOUT_FILE, ArchivedPosteriors, read_archive_about
-from stages.members.kind import MemberKind, MemberSettings, Source
+from stages.members.archived_settings import ArchivedMemberSettings
+from stages.members.kind import MemberKind
 from stages.members.member import Member
-from stages.members.posterior_archive import PosteriorsAre, posteriors_fingerprint
 from stages.training.ranks import ALONE, Ranks
 from storage.files.publish import publish_file
-
-
-class ArchivedMemberSettings(MemberSettings):
-    """A member by its `posteriors`: a directory of Kaldi archives (posterior_archive.py)."""
-
-    # Recipes are older than kinds: a member must keep its name.
-    kind: Annotated[Literal["archived"], NOT_IN_IDENTITY] = "archived"
-    posteriors: Annotated[Path, NOT_IN_IDENTITY]  # the content of the archives counts
-    posteriors_are: PosteriorsAre = "log"  # natural logarithms, or probabilities
-    max_length_difference: LengthDifference = 0  # frames; 1: posteriors lose or repeat their last
-
-    def identity(self) -> dict[str, Any]:
-        """The settings that count, and `folds`, which recipes of this kind have always had."""
-        return {**super().identity(), "folds": 1}
-
-    def source(self) -> Source:
-        """The archives of all splits."""
-        return Source(
-            name="posteriors",
-            path=self.posteriors,
-            fingerprint=partial(posteriors_fingerprint, self.posteriors),
-        )
-
-    def facts(self) -> SystemFacts:
-        """The architecture is not known here."""
-        return SystemFacts(architecture="archived posteriors")
 
 
 def make_archived(
@@ -94,7 +64,6 @@ def why_not_archived(directory: Path, splits: Sequence[str]) -> str | None:
 
 ARCHIVED = MemberKind(
     settings=ArchivedMemberSettings,
-    key="posteriors",
     make=make_archived,
     descriptions=(ABOUT_FILE,),
     open=open_archived,

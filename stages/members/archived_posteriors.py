@@ -15,20 +15,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from stages.acoustic.kaldi.objects import Location
+from stages.acoustic.kaldi.location import Location
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput, MissingPart
 from stages.contract.settings import LengthDifference, Settings
 from stages.members.batches import Batch
 from stages.members.ensemble_posteriors import LOG_FLOOR
-from stages.members.posterior_archive import (
-    PosteriorsAre,
-    content_digest,
-    fit_frames,
-    locate_posteriors,
-    posterior_file,
-    read_log_posteriors,
-)
+from stages.members.posterior_archive import fit_frames, locate_posteriors, read_log_posteriors
+from stages.members.posterior_files import PosteriorsAre, content_digest, posterior_file
 from storage.corpus.corpus_file import Utterance
 from storage.files.fingerprint import SHORT
 

@@ -1,27 +1,25 @@
-"""KINDS: the table of all kinds of members, and the only place that tells them apart.
+"""KINDS: the table of how members of all kinds are made and opened.
 
-    settings   {name: tdnn, architecture: {...}}       kind -> make -> a directory
+    settings   TrainedMemberSettings, ...              kind -> make -> a directory
     directory  folds.json, model.json, member.json     kind -> open -> Member
 
-The table knows how members are made and how they are opened, so that a kind is one row. The
+Nothing outside this table and that of the settings (any_settings.py) tells kinds apart. The
 trained kind needs stages/training to be made: that is why this room lies above training, and not
 in stages/acoustic/, and why teacher and evaluation find it in a room that all stages share.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
-
-from pydantic import BeforeValidator, Field
+from typing import Any
 
 from stages.contract.errors import MissingPart
 from stages.members.archived import ARCHIVED
-from stages.members.kind import MemberKind, MemberSettings
+from stages.members.kind import MemberKind
 from stages.members.member import Member
+from stages.members.settings import MemberSettings
 from stages.members.trained import TRAINED
 
-KINDS: tuple[MemberKind[Any], ...] = (TRAINED, ARCHIVED)  # without a key, the first is meant
-KIND_NAMES = tuple(kind.name for kind in KINDS)
+KINDS: tuple[MemberKind[Any], ...] = (TRAINED, ARCHIVED)
 
 
 def kind_of(settings: MemberSettings) -> MemberKind[Any]:
@@ -57,43 +55,3 @@ def why_not(directory: Path, splits: Sequence[str]) -> str | None:
         return "its models are not here"
     kind = kind_in(directory)
     return kind.why_not(directory, splits) if kind else f"{directory} holds no member"
-
-
-def with_kind(value: Any) -> Any:
-    """Settings of a member as written -> the same with their `kind`.
-
-    Raises:
-        ValueError: naming an unknown kind, or a setting that belongs to another kind.
-    """
-    if not isinstance(value, dict):
-        return value
-    implied = [kind.name for kind in KINDS if value.get(kind.key) is not None]
-    name = value.get("kind", implied[-1] if implied else KIND_NAMES[0])
-    if name not in KIND_NAMES:
-        raise ValueError(f"kind {name!r}: expected {' or '.join(KIND_NAMES)}")
-    own = next(kind for kind in KINDS if kind.name == name)
-    known = own.settings.model_fields
-    # `posteriors: null` says that a trained member has none.
-    given = {key: each for key, each in value.items() if key in known or each is not None}
-    for other in KINDS:
-        strange = sorted(given.keys() & (other.settings.model_fields.keys() - known.keys()))
-        if strange:
-            chosen_by = "kind" if "kind" in given else own.key
-            cure = f"remove {chosen_by}" if other.key in strange else f"give {other.key}"
-            raise ValueError(
-                f"member {given.get('name')} is of kind {name}, found settings of kind "
-                f"{other.name}: remove {' and '.join(strange)}, or {cure}"
-            )
-    return {**given, "kind": name}
-
-
-if TYPE_CHECKING:
-    # To the type checker a member's settings are the class that all kinds share: code that needs
-    # more of one kind belongs into that kind's file.
-    AnyMemberSettings = MemberSettings
-else:
-    AnyMemberSettings = Annotated[
-        Union[tuple(kind.settings for kind in KINDS)],  # noqa: UP007  made from the table
-        Field(discriminator="kind"),
-        BeforeValidator(with_kind),
-    ]

@@ -8,17 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from stages.acoustic.models.architectures import ArchitectureSettings
-from stages.acoustic.models.description import describe_architecture, right_context_of
 from stages.acoustic.models.model_file import ABOUT_FILE, read_model_about
-from stages.acoustic.models.own_architecture import is_allowed
+from stages.acoustic.models.permission import is_allowed
 from stages.contract.progress import Progress
-from stages.contract.results import SplitSummary, SystemFacts
-from stages.contract.settings import NOT_IN_IDENTITY
 from stages.members.folded_member import (
     FOLDS_FILE,
     describe_folds,
@@ -26,48 +20,15 @@ from stages.members.folded_member import (
     open_folded,
 )
 from stages.members.folds import plan_folds
-from stages.members.kind import MemberKind, MemberSettings
+from stages.members.kind import MemberKind
 from stages.members.member import Member
 from stages.members.trained_member import TrainedMember
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.training.corpus import TrainingCorpus, open_training_corpus
 from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.ranks import ALONE, Ranks
-from stages.training.settings import TrainingSettings
 from stages.training.train import train_model
-
-
-class TrainedMemberSettings(MemberSettings):
-    """A member that is trained on the corpus's hard labels.
-
-    With `folds` above 1 it is trained that many times, each time without the speakers of one
-    fold, and the teacher labels a training utterance with the model trained without its speaker.
-    """
-
-    # Recipes are older than kinds: a member must keep its name.
-    kind: Annotated[Literal["trained"], NOT_IN_IDENTITY] = "trained"
-    architecture: ArchitectureSettings = ArchitectureSettings()
-    training: TrainingSettings = TrainingSettings()
-    folds: int = Field(1, ge=1, le=100)
-
-    def frames_to_train_on(self, train: SplitSummary) -> int:
-        """Those with hard labels in each epoch of each fold; early stopping may save some."""
-        own_frames = train.labelled.num_frames if train.labelled else train.num_frames
-        frames = train.num_frames if self.training.equal_steps else own_frames
-        return frames * self.training.epochs * max(1, self.folds - 1)  # a fold has (n - 1) / n
-
-    def facts(self) -> SystemFacts:
-        """Architecture, seed and right context."""
-        architecture = self.architecture.model_dump(mode="json")
-        return SystemFacts(
-            architecture=describe_architecture(architecture),
-            seed=self.training.seed,
-            right_context=right_context_of(architecture),
-        )
-
-    def own_architectures(self) -> frozenset[str]:
-        """The member's factory, if its architecture is the user's own."""
-        return frozenset({self.architecture.kind} if self.architecture.is_own else ())
 
 
 def train_member(
@@ -181,7 +142,6 @@ def why_not_trained(directory: Path, _splits: Sequence[str]) -> str | None:
 
 TRAINED = MemberKind(
     settings=TrainedMemberSettings,
-    key="architecture",
     make=train_member,
     descriptions=(FOLDS_FILE, ABOUT_FILE),
     open=open_trained,

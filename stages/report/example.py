@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.lang.graph_files import holds_kaldi_graph
 from stages.acoustic.lang.lang import Lang, read_lang
-from stages.acoustic.lang.lang_folder import holds_kaldi_graph
 from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.errors import BadInput
 from stages.contract.results import SystemResult

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from stages.student.codes import decode
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, SoftTargets
+from stages.student.loss.definition import SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions
 from stages.student.null_ranks import Ids, permuted_ranks, redrawn_ranks
 from stages.student.settings import StudentSettings
 from stages.student.tempering import exponent_for, temper

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.results import SplitSummary
 from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
-from stages.student.loss.definition import TailPolicy
+from stages.student.loss.options import TailPolicy
 from stages.training.settings import LEFT_OUT_AT_DEFAULT as OF_TRAINING_LEFT_OUT
 from stages.training.settings import TrainingSettings
 

@@ -4,13 +4,11 @@ What it cannot be taught with is refused by name; of what fits, utterances witho
 are left out, so that all that it learns from has both kinds of labels.
 """
 
-from collections.abc import Sequence
-
 from stages.student.settings import StudentSettings
+from stages.student.soft_label_check import check_soft_labels
 from storage.care.match import CorpusMatch, match_corpus
 from storage.corpus.corpus_file import CorpusFile
-from storage.format.temperatures import refuse_other_temperature, temperatures_given
-from storage.format.tiers import refuse_more_ranks
+from storage.format.temperatures import temperatures_given
 from storage.read.reader import SoftLabelStore
 
 
@@ -31,24 +29,3 @@ def check_store(
     # A partial copy is found out here, not in the middle of an epoch.
     store.refuse_absent([row.id for row in corpus.utterances if row.id in store], k=settings.k)
     return match
-
-
-def check_soft_labels(
-    settings: StudentSettings,
-    *,
-    where: str,
-    kept: int,
-    temperatures: Sequence[float],
-    deeper: str = "name a store that keeps more",
-) -> None:
-    """Make sure that soft labels of `kept` ranks at these temperatures are what a student reads.
-
-    The only such check: of a store that is there, and of the one that a teacher is going to make.
-    `deeper` is how to get more ranks.
-
-    Raises:
-        StoreError: when k or the temperature is not among them.
-    """
-    cure = f"lower student.k, or {deeper}"
-    refuse_more_ranks(where, k=settings.k, kept=kept, cure=cure)
-    refuse_other_temperature(where, temperature=settings.temperature, given=temperatures)

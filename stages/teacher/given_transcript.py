@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.acoustic.lang.graph import GRAPH_FILE
+from stages.acoustic.lang.graph_files import GRAPH_FILE
 from stages.acoustic.lang.priors import log_priors
 from stages.acoustic.lang.transcript_graph import TranscriptGraphs
 from stages.acoustic.lang.transcript_paths import class_posteriors

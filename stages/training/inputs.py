@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.own_architecture import source_digest
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.progress import Progress
 from stages.training.corpus import TrainingCorpus
 from stages.training.objective import Objective

@@ -2,7 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
+
+from stages.training.ranks import ALONE, Ranks
 
 SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -20,6 +24,19 @@ def own_number() -> int:
 def own_device(device: str) -> str:
     """Among several, `cuda` is the GPU of this process's number on its machine."""
     return f"cuda:{_number('LOCAL_RANK')}" if device == "cuda" and is_one_of_many() else device
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """This process alone, or among the others; an error inside is then told to all of them."""
+    if not is_one_of_many():
+        yield ALONE
+        return
+    # Here, not at the top: a process alone joins none, and its command may need no torch.
+    from stages.training.many_ranks import among_ranks
+
+    with among_ranks() as ranks:
+        yield ranks
 
 
 def leave(code: int) -> NoReturn:

@@ -5,14 +5,12 @@ gradient is taken, by a factor that halves when a gradient overflows (that step 
 doubles after GROWTH_STEPS steps without.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from stages.contract.errors import StageError
+from stages.training.settings import PrecisionName
 
-PrecisionName = Literal["fp32", "bf16", "fp16"]
 FIRST_SCALE = 65536.0
 GROWTH_STEPS = 2000
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

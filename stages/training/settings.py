@@ -6,12 +6,12 @@ from pydantic import Field
 
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.training.augmentation import AugmentationSettings
-from stages.training.precision import PrecisionName
 from stages.training.schedule import ScheduleName
 
 # Of train, where the corpus has copies (corpus.copies). Models trained on originals are chosen on
 # the originals of dev.
 Utterances = Literal["all", "originals", "copies"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 LEFT_OUT_AT_DEFAULT = ("utterances", "equal_steps")  # models from before they existed stay fresh
 

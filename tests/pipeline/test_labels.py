@@ -13,7 +13,8 @@ from pipeline.settings.read import read_settings
 from pipeline.sweep.grid import Axis, SweepGrid
 from pipeline.sweep.run import sweep
 from pipeline.sweep.table import as_table
-from pipeline.terminal.tables import results_table, status_table
+from pipeline.terminal.status_table import status_table
+from pipeline.terminal.tables import results_table
 from stages.contract.ensemble_labels import EnsembleLabels
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory

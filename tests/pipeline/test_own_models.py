@@ -13,7 +13,8 @@ from pipeline import flow
 from pipeline.errors import NotMadeYet
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
-from pipeline.terminal.tables import results_table, status_table
+from pipeline.terminal.status_table import status_table
+from pipeline.terminal.tables import results_table
 from stages.contract.errors import BadInput, MissingPart
 from stages.members.ensemble_posteriors import normalise_log
 from stages.members.kinds import open_member

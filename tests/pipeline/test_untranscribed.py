@@ -12,7 +12,8 @@ from pipeline import flow
 from pipeline.job import Job
 from pipeline.settings.read import read_settings
 from pipeline.side_by_side import make_side_by_side
-from pipeline.terminal.tables import results_table, status_table
+from pipeline.terminal.status_table import status_table
+from pipeline.terminal.tables import results_table
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory

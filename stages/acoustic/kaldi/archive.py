@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.acoustic.kaldi.objects import Location, skip_matrix
+from stages.acoustic.kaldi.location import Location
+from stages.acoustic.kaldi.objects import skip_matrix
 from stages.contract.errors import BadInput
 
 MAX_ID_BYTES = 4096

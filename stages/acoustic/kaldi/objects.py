@@ -11,14 +11,13 @@ the binary matrices; its general reader is never called, since it also loads pic
 
 import io
 import struct
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from kaldiio.matio import read_matrix_or_vector
 from numpy.typing import NDArray
 
+from stages.acoustic.kaldi.location import Location
 from stages.contract.errors import BadInput
 
 BINARY = b"\0B"
@@ -33,17 +32,6 @@ BLOCK_BYTES = 1 << 20
 MAX_TEXT_BYTES = 1 << 28  # of a matrix in text form: two hours of 40 dims at 10 ms
 # Exceptions of kaldiio and numpy for damaged bytes.
 DAMAGE = (ValueError, RuntimeError, AssertionError, struct.error, IndexError, EOFError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Start of an object: a regular file and a byte offset."""
-
-    path: Path
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.path}, byte {self.offset}"
 
 
 def read_matrix(location: Location) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stages.acoustic.kaldi.objects import Location
+from stages.acoustic.kaldi.location import Location
 from stages.acoustic.kaldi.text_file import read_text
 from stages.contract.errors import BadInput
 

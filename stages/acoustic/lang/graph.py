@@ -20,6 +20,7 @@ import kaldifst
 import numpy as np
 
 from stages.acoustic.lang.grammar import BACKOFF, compile_grammar, symbol_table
+from stages.acoustic.lang.graph_files import GRAPH_FILE, WORDS_FILE
 from stages.acoustic.lang.lang import Lang
 from stages.acoustic.lang.lexicon_fst import LexiconSymbols, lexicon_fst
 from stages.acoustic.lang.openfst_file import Arcs, encode_const, read_fst
@@ -27,9 +28,6 @@ from stages.contract.errors import BadInput
 from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
 
-GRAPH_FILE = "HLG.fst"
-GRAPH_FORMAT = 2  # 2: an OpenFst const file; 1: vector
-WORDS_FILE = "words.txt"
 EPSILON = 0
 STEP_COST = math.log(2)  # nats: of staying in a state, and of leaving it
 

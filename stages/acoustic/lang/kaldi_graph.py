@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from stages.acoustic.kaldi.text_file import read_text
 from stages.acoustic.lang.grammar import symbol_table
-from stages.acoustic.lang.graph import EPSILON, GRAPH_FILE, WORDS_FILE
+from stages.acoustic.lang.graph import EPSILON
+from stages.acoustic.lang.graph_files import (
+    GRAPH_FILE,
+    HCLG_FILE,
+    KALDI_FILES,
+    PHONES_FILE,
+    TRANSITIONS_FILE,
+    WANTED_GRAPH,
+    WORDS_FILE,
+)
 from stages.acoustic.lang.hmm_topology import find_misfit
 from stages.acoustic.lang.lang import RESERVED, read_num_classes
 from stages.acoustic.lang.openfst_file import Arcs, FstArrays, encode_const, read_fst
@@ -29,11 +38,6 @@ from stages.contract.errors import BadInput
 from storage.files.fingerprint import READ_BYTES, fingerprint
 from storage.files.publish import publish_file, publish_pieces
 
-HCLG_FILE = "HCLG.fst"
-TRANSITIONS_FILE = "transitions.txt"
-PHONES_FILE = "phones.txt"
-FILES = (HCLG_FILE, WORDS_FILE, TRANSITIONS_FILE)
-WANTED = f"Kaldi's graph needs {', '.join(FILES)}"
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -101,9 +105,9 @@ def refuse_missing_files(directory: Path, *, model: Path | None = None) -> None:
     Raises:
         BadInput: naming the first that is missing.
     """
-    for name in (HCLG_FILE, WORDS_FILE) if model else FILES:
+    for name in (HCLG_FILE, WORDS_FILE) if model else KALDI_FILES:
         if not (directory / name).is_file():
-            raise BadInput(f"{directory / name} is missing: {WANTED}")
+            raise BadInput(f"{directory / name} is missing: {WANTED_GRAPH}")
 
 
 def check_graph(graph: KaldiGraph) -> None:
@@ -121,7 +125,7 @@ def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
     Not a link: a later overwrite of HCLG.fst in the user's directory must not change the corpus.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (HCLG_FILE, WORDS_FILE) if graph.model else FILES:
+    for name in (HCLG_FILE, WORDS_FILE) if graph.model else KALDI_FILES:
         publish_pieces(directory / name, _pieces(graph.directory / name))
     if graph.model:  # its weights may be large, and its transitions are all that is needed
         publish_file(directory / TRANSITIONS_FILE, transitions_text(graph.transitions).encode())
@@ -183,7 +187,7 @@ def _read_symbols(path: Path) -> tuple[str, ...]:
     """The symbols of words.txt by number. The lines may be in any order."""
     by_number: dict[int, str] = {}
     seen: set[str] = set()
-    for number, line in enumerate(read_text(path, wanted=WANTED).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, wanted=WANTED_GRAPH).split("\n"), start=1):
         fields = re.split(r"[ \t]+", line.strip(" \t"))  # words may contain other kinds of space
         if fields == [""]:
             continue

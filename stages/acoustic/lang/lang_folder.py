@@ -6,37 +6,18 @@ Callers use both through these functions; both have words, num_classes and class
 from pathlib import Path
 
 from stages.acoustic.lang.graph import build_graph, checked_grammar
-from stages.acoustic.lang.kaldi_graph import FILES as KALDI_FILES
+from stages.acoustic.lang.graph_files import HCLG_FILE, holds_kaldi_graph
 from stages.acoustic.lang.kaldi_graph import (
-    HCLG_FILE,
-    TRANSITIONS_FILE,
     KaldiGraph,
     build_from_kaldi,
     check_graph,
     read_kaldi_graph,
     write_kaldi_graph,
 )
-from stages.acoustic.lang.lang import FILES as LEXICON_FILES
 from stages.acoustic.lang.lang import Lang, read_lang, write_lang
 from stages.contract.errors import BadInput
 
 AnyLang = Lang | KaldiGraph
-
-
-def holds_kaldi_graph(directory: Path) -> bool:
-    """Does the folder contain a graph of Kaldi, not a lexicon?
-
-    Raises:
-        BadInput: if it has files of both.
-    """
-    kaldi = [name for name in (HCLG_FILE, TRANSITIONS_FILE) if (directory / name).is_file()]
-    lexicon = [name for name in LEXICON_FILES if (directory / name).is_file()]
-    if kaldi and lexicon:
-        raise BadInput(
-            f"{directory} has {kaldi[0]} and {lexicon[0]}, wanted either {', '.join(KALDI_FILES)} "
-            f"or {', '.join(LEXICON_FILES)}: remove the files of one form"
-        )
-    return bool(kaldi)
 
 
 def read_lang_folder(directory: Path, *, model: Path | None = None) -> AnyLang:

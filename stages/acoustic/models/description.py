@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stages.acoustic.models.architectures import BUILT_IN
+from stages.acoustic.models.settings import BUILT_IN
 
 
 def describe_architecture(settings: Mapping[str, Any]) -> str:

@@ -6,28 +6,11 @@ moved into the past, and what it loses of the future it gains there.
 Shapes: B utterances, T frames of the longest, H hidden channels.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TDNN_DILATIONS = (1, 2, 4, 6, 8)  # the layers take turns
-CONV_KERNEL_FRAMES = 15
-
-
-def share_look_ahead(right_context: int, most: Sequence[int]) -> list[int]:
-    """The frames that each layer looks ahead: `right_context` in all, in proportion to `most`.
-
-    `most` has the frames that each layer looks ahead without a limit.
-    """
-    assert 0 <= right_context <= sum(most)
-    shares, done = [], 0
-    for upto in (sum(most[: number + 1]) for number in range(len(most))):
-        whole = right_context * upto // sum(most)
-        shares.append(whole - done)
-        done = whole
-    return shares
+from stages.acoustic.models.look_ahead import CONV_KERNEL_FRAMES
 
 
 class ShiftedConvolution(nn.Conv1d):

@@ -10,12 +10,8 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from stages.acoustic.models.architectures import (
-    AcousticModel,
-    ArchitectureSettings,
-    build_model,
-    without_weights,
-)
+from stages.acoustic.models.architectures import AcousticModel, build_model, without_weights
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput, MissingPart
 from stages.contract.settings import Settings

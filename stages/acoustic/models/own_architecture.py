@@ -12,8 +12,7 @@ ESSENCE_ARCHITECTURES lists it. Child processes inherit the permission.
 Shapes: B utterances, T frames, F feature dims, C classes.
 """
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from inspect import getsourcefile
@@ -24,27 +23,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from stages.acoustic.models.permission import ALLOWED, is_allowed
 from stages.contract.errors import BadInput
 from storage.files.fingerprint import file_digest
 
-ALLOWED = "ESSENCE_ARCHITECTURES"  # factories, separated by commas
 PROBE_FRAMES = (11, 7, 1)  # lengths of the utterances that a new model is tried on
 PROBE_PADDING = 3.0
 CLOSE = 1e-3  # of the largest logit: sums in another order
-
-
-def allow_factories(kinds: Iterable[str]) -> None:
-    """Permit these factories: the user's settings name them."""
-    os.environ[ALLOWED] = ",".join(sorted(_allowed() | set(kinds)))
-
-
-def is_allowed(kind: str) -> bool:
-    """Whether this factory's code may be run."""
-    return kind in _allowed()
-
-
-def _allowed() -> set[str]:
-    return {kind.strip() for kind in os.environ.get(ALLOWED, "").split(",") if kind.strip()}
 
 
 def make_own(

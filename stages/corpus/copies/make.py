@@ -15,8 +15,9 @@ from stages.corpus.copies.kept_recordings import KeptRecordings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.copies.original import Original
 from stages.corpus.raw import CopyOf, RawUtterance
-from stages.corpus.sound.filterbank import FRAME_SHIFT_MS, log_mel, warped_log_mel
+from stages.corpus.sound.filterbank import log_mel, warped_log_mel
 from stages.corpus.sound.noise import to_16_bits
+from stages.corpus.sound.rates import FRAME_SHIFT_MS
 from stages.corpus.sound.recording import Recording
 
 

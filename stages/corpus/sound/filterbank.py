@@ -10,8 +10,8 @@ import kaldi_native_fbank as knf
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-FRAME_SHIFT_MS = 10.0
+from stages.corpus.sound.rates import FRAME_SHIFT_MS, SAMPLE_RATE, num_frames_of
+
 LOW_HERTZ, HIGH_HERTZ = 20.0, 7_600.0
 NUM_FFT = 512  # the power of two above the 400 samples of a frame
 ENERGY_FLOOR = 1.0
@@ -24,12 +24,6 @@ def log_mel(samples_T: NDArray[np.float32], *, num_mel_bins: int) -> NDArray[np.
     computer.input_finished()
     frames = [computer.get_frame(t) for t in range(computer.num_frames_ready)]
     return np.array(frames, dtype=np.float32).reshape(len(frames), num_mel_bins)
-
-
-def num_frames_of(num_samples: int) -> int:
-    """Number of frames that the features of `num_samples` samples have."""
-    shift = round(SAMPLE_RATE * FRAME_SHIFT_MS / 1000)
-    return (num_samples + shift // 2) // shift
 
 
 def warped_log_mel(

@@ -16,7 +16,7 @@ class Recording:
     """One utterance at 16 kHz and, if it is aligned, the pdf id of every frame.
 
     `samples_T` are integers of 16 bits, as float32. `labels_T` has
-    `filterbank.num_frames_of(len(samples_T))` frames.
+    `rates.num_frames_of(len(samples_T))` frames.
     """
 
     id: str

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from stages.student.foreign.batch import SoftLabelBatch
 from stages.student.foreign.frames import RealFrames
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, LossParts, SoftTargets, TailPolicy
+from stages.student.loss.definition import LossParts, SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 
 Reduction = Literal["mean", "sum"]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stages.student.loss.definition import LossOptions, LossParts, SoftTargets
+from stages.student.loss.definition import LossParts, SoftTargets
 from stages.student.loss.frame_losses import frame_losses
 from stages.student.loss.frame_weights import make_frame_weights
 from stages.student.loss.fused import with_gradients
+from stages.student.loss.options import LossOptions
 from stages.student.loss.targets import BatchTargets, make_batch_targets, split_optional
 
 CHUNK_FRAMES = 512  # matrix products of fewer frames are slower, of more frames no faster

@@ -24,32 +24,13 @@ Shapes: N frames, C classes, K kept classes.
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-TailPolicy = Literal["renormalize", "bucket", "uniform", "truth", "drop"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossOptions:
-    """How hard labels and soft targets are combined.
-
-    Raises:
-        ValueError: when a value is out of range.
-    """
-
-    hard_weight: float  # 0 to 1; soft targets have the rest
-    tail: TailPolicy
-    temperature: float = 1.0  # T, of the soft loss alone
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.hard_weight <= 1:
-            raise ValueError(f"hard_weight is {self.hard_weight}: choose a value from 0 to 1")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}: choose a value above 0")
+from stages.student.loss.options import LossOptions, TailPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

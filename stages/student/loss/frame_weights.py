@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.student.loss.definition import LossOptions, LossParts
+from stages.student.loss.definition import LossParts
+from stages.student.loss.options import LossOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.student.loss.definition import LossOptions, LossParts, SoftTargets
+from stages.student.loss.definition import LossParts, SoftTargets
 from stages.student.loss.frame_losses import frame_losses
 from stages.student.loss.frame_weights import make_frame_weights
+from stages.student.loss.options import LossOptions
 from stages.student.loss.targets import make_batch_targets
 
 

@@ -13,8 +13,9 @@ from typing import Self, assert_never
 import torch
 from torch import Tensor
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import SoftTargets
 from stages.student.loss.frame_weights import FrameWeights
+from stages.student.loss.options import LossOptions, TailPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

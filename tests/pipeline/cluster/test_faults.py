@@ -18,7 +18,8 @@ import distributed
 import psutil
 import pytest
 
-from pipeline.cluster.workers import Workers, workforce
+from pipeline.cluster.options import Workers
+from pipeline.cluster.workers import workforce
 from pipeline.errors import ClusterFailed
 from stages.contract.errors import MemberFailed, WorkerMismatch
 from stages.teacher.workforce import Workforce

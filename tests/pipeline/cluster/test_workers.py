@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.cluster.workers import Workers, workforce
+from pipeline.cluster.options import Workers
+from pipeline.cluster.workers import workforce
 from pipeline.errors import ClusterFailed, SettingsError
 from stages.contract.errors import BadPosterior, MissingPart
 from stages.teacher.workforce import Workforce

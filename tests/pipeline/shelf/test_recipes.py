@@ -13,8 +13,8 @@ import pytest
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.settings import CorpusSettings
 from stages.evaluate.settings import EvaluateSettings
-from stages.members.archived import ArchivedMemberSettings
-from stages.members.trained import TrainedMemberSettings
+from stages.members.archived_settings import ArchivedMemberSettings
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings

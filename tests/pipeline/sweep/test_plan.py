@@ -13,7 +13,7 @@ from pipeline.settings.read import read_settings
 from pipeline.sweep.grid import SHORT_FORMS, SweepGrid
 from pipeline.sweep.plan import plan_sweep, repeat_command
 from stages.contract.progress import SilentProgress
-from stages.student.loss.definition import TailPolicy
+from stages.student.loss.options import TailPolicy
 from stages.student.settings import StudentSettings
 from tests.support.makers.pipeline import write_tiny
 from tests.support.makers.sweep import make_grid

@@ -11,8 +11,9 @@ from stages.acoustic.lang.lang import read_lang
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import CorpusSummary
-from stages.corpus.build import build_corpus, source_fingerprint
+from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
+from stages.corpus.source_fingerprint import source_fingerprint
 from stages.corpus.spoken_source import SpokenSource
 from stages.corpus.summary import summary_lines
 from storage.corpus.corpus_file import NO_LABEL, CorpusFile

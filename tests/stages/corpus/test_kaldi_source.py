@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from stages.acoustic.kaldi import objects
-from stages.acoustic.kaldi.objects import Location, read_int_vector, read_matrix
+from stages.acoustic.kaldi.location import Location
+from stages.acoustic.kaldi.objects import read_int_vector, read_matrix
 from stages.acoustic.kaldi.tables import read_scp
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress

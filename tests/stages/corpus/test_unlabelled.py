@@ -18,10 +18,11 @@ from pipeline.shelf.recipes import Recipes
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.contract.results import CorpusSummary, SplitSummary
-from stages.corpus.build import build_corpus, source_fingerprint
+from stages.corpus.build import build_corpus
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.labelled_share import choose_labelled
 from stages.corpus.settings import CorpusSettings
+from stages.corpus.source_fingerprint import source_fingerprint
 from stages.corpus.spoken.settings import SpokenSettings
 from stages.corpus.spoken_source import SpokenSource
 from stages.corpus.summary import summary_lines

@@ -22,7 +22,8 @@ from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.score import add_up, word_errors
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import AN4, NUM_PDFS, make_kaldi_directory
 

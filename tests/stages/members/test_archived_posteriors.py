@@ -18,10 +18,11 @@ from stages.contract.progress import SilentProgress
 from stages.contract.results import System
 from stages.ensemble.make import make_member
 from stages.evaluate.readiness import why_not
-from stages.members.archived import ArchivedMemberSettings
 from stages.members.archived_posteriors import ABOUT_FILE, read_archive_about
+from stages.members.archived_settings import ArchivedMemberSettings
 from stages.members.kinds import open_member
-from stages.members.posterior_archive import LOG_ZERO, posteriors_fingerprint
+from stages.members.posterior_archive import LOG_ZERO
+from stages.members.posterior_files import posteriors_fingerprint
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
 from stages.teacher.workforce import ThisProcess

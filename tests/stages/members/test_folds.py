@@ -9,13 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput, MissingPart
 from stages.members.folded_member import FoldedMember, fold_directory
 from stages.members.folds import plan_folds
 from stages.members.kinds import open_member
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from tests.support.makers.posteriors import model_posteriors, posteriors_of
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings

@@ -8,10 +8,13 @@ from pydantic import ValidationError
 
 from stages.contract.errors import MissingPart
 from stages.ensemble.settings import EnsembleSettings
-from stages.members.archived import ARCHIVED, ArchivedMemberSettings
-from stages.members.kind import MemberSettings
+from stages.members.any_settings import SETTINGS
+from stages.members.archived import ARCHIVED
+from stages.members.archived_settings import ArchivedMemberSettings
 from stages.members.kinds import KINDS, kind_in, kind_of, open_member, why_not
-from stages.members.trained import TRAINED, TrainedMemberSettings
+from stages.members.settings import MemberSettings
+from stages.members.trained import TRAINED
+from stages.members.trained_settings import TrainedMemberSettings
 
 
 def read(*members: Any) -> tuple[MemberSettings, ...]:
@@ -72,15 +75,19 @@ def test_settings_other_than_a_mapping_are_refused() -> None:
         read("tdnn")
 
 
+def test_both_tables_have_the_same_kinds() -> None:
+    assert {kind.name: kind.settings for kind in KINDS} == SETTINGS
+
+
 def test_kinds_have_unique_names_keys_and_descriptions() -> None:
     for values in (
         [kind.name for kind in KINDS],
-        [kind.key for kind in KINDS],
+        [kind.settings.key for kind in KINDS],
         [name for kind in KINDS for name in kind.descriptions],
     ):
         assert len(set(values)) == len(values)
     for kind in KINDS:
-        assert kind.key in kind.settings.model_fields
+        assert kind.settings.key in kind.settings.model_fields
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -13,7 +13,8 @@ from stages.members.batches import Batch, plan_batches, read_batch
 from stages.members.kinds import kind_in, open_member, why_not
 from stages.members.member import Member
 from stages.members.run import compute_posteriors
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.archives import make_archived_member
 from tests.support.makers.posteriors import posteriors_of

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput
 from stages.ensemble.settings import EnsembleSettings
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.training import (
     RecordingProgress,

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import read_model_about
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import MissingPart
 from stages.student.codes import decode
 from stages.student.essence import Essence
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, LossParts, SoftTargets, TailPolicy
+from stages.student.loss.definition import LossParts, SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student
 from stages.training.batches import Piece, read_batch

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import SoftTargets
+from stages.student.loss.options import LossOptions, TailPolicy
 from stages.student.trust import trust_where_right
 from tests.support.makers.loss import Frames, make_frames
 from tests.support.oracles.loss import (

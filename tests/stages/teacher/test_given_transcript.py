@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.cluster.workers import Workers, workforce
+from pipeline.cluster.options import Workers
+from pipeline.cluster.workers import workforce
 from stages.acoustic.lang.priors import log_priors
 from stages.acoustic.lang.transcript_graph import TranscriptGraphs
 from stages.acoustic.lang.transcript_paths import class_posteriors

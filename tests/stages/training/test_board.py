@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import MissingPart
 from stages.training import board
 from stages.training.corpus import open_training_corpus

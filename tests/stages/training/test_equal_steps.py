@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.acoustic.models.model_file import load_model, read_model_about
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student, train_student_trunk
 from stages.training.settings import TrainingSettings

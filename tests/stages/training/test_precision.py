@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import StageError
 from stages.training import precision, train
 from stages.training.corpus import open_training_corpus

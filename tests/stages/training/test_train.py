@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model, read_model_about
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput, StageError
 from stages.training import interrupts
 from stages.training.checkpoint import Position

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput
 from stages.training.corpus import open_training_corpus
 from stages.training.inputs import TrainingInputs

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import load_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput
 from stages.members.folded_member import fold_directory
 from stages.members.folds import plan_folds
 from stages.members.kinds import open_member
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.student.essence import Essence
 from stages.student.settings import StudentSettings
 from stages.student.train import train_student

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stages.contract.errors import BadInput
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.training.corpus import open_training_corpus
 from stages.training.settings import TrainingSettings
 from tests.support.makers.copies import LENGTHS, make_copied_corpus

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.training.corpus import open_training_corpus
 from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels

@@ -16,7 +16,8 @@ from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.evaluate.evaluate import evaluate_system
 from stages.evaluate.settings import EvaluateSettings
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from stages.report.inputs import ReportInputs
 from stages.report.page import write_report
 from stages.report.settings import ReportSettings

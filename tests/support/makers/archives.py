@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.contract.progress import SilentProgress
 from stages.ensemble.make import make_member
-from stages.members.archived import ArchivedMemberSettings
+from stages.members.archived_settings import ArchivedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.kaldi import write_archive
 

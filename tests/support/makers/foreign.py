@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.student.loss.definition import TailPolicy
+from stages.student.loss.options import TailPolicy
 from storage.format.layout import StoreUtterance
 from storage.format.recorded import digest_of_id
 from storage.read.reader import open_store

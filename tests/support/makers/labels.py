@@ -18,7 +18,8 @@ from stages.corpus.build import build_corpus
 from stages.corpus.settings import CorpusSettings
 from stages.labels import label, plan
 from stages.labels.settings import PathSettings
-from stages.members.trained import TrainedMemberSettings, train_member
+from stages.members.trained import train_member
+from stages.members.trained_settings import TrainedMemberSettings
 from tests.support.makers.kaldi import add_unlabelled_folder, make_kaldi_directory
 
 FEATURES = {"cmvn": "global", "splice_left": 0, "splice_right": 0, "subsample": 1}

@@ -16,13 +16,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stages.acoustic.models.architectures import ArchitectureSettings
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.training.corpus import open_training_corpus
 from stages.training.frame_loss import hard_loss
 from stages.training.inputs import TrainingInputs
-from stages.training.launched import leave
+from stages.training.launched import joined_ranks, leave
 from stages.training.objective import BatchLoss, HardLabels
-from stages.training.ranks import ALONE, Ranks, joined_ranks
+from stages.training.ranks import ALONE, Ranks
 from stages.training.train import train_model, train_trunk
 from storage.corpus.corpus_file import NO_LABEL
 from storage.errors import EssenceError

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from stages.acoustic.models.architectures import ArchitectureSettings
 from stages.acoustic.models.model_file import ModelAbout, save_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.results import TeacherSummary
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings

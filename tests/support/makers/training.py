@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.acoustic.models.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.acoustic.models.architectures import AcousticModel, build_model
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.student.settings import StudentTrainingSettings
 from storage.corpus.corpus_file import NO_LABEL, CorpusAbout
 from storage.corpus.corpus_writer import CorpusWriter

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from stages.student.loss import frame_losses
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, LossParts, TailPolicy, dense_loss
+from stages.student.loss.definition import LossParts, dense_loss
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 from tests.support.makers.loss import Frames
 
 POLICIES: tuple[TailPolicy, ...] = get_args(TailPolicy)

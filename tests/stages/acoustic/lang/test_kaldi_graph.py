@@ -28,9 +28,10 @@ from stages.acoustic.lang.openfst_file import ARC, MAGIC, encode_const, read_fst
 from stages.acoustic.lang.transitions import read_transitions
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
-from stages.corpus.build import build_corpus, source_fingerprint
+from stages.corpus.build import build_corpus
 from stages.corpus.hmm_steps import HmmSteps
 from stages.corpus.settings import CorpusSettings
+from stages.corpus.source_fingerprint import source_fingerprint
 from stages.corpus.summary import summary_lines
 from stages.evaluate.decode_worker import GraphShelf
 from tests.support.makers.hclg import (

@@ -12,9 +12,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from stages.acoustic.models.architectures import ArchitectureSettings, build_model
+from stages.acoustic.models.architectures import build_model
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.own_architecture import ALLOWED, allow_factories, source_digest
+from stages.acoustic.models.own_architecture import source_digest
+from stages.acoustic.models.permission import ALLOWED, allow_factories
+from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput
 from stages.contract.results import System
 from stages.evaluate.readiness import why_not

@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from stages.acoustic.models.architectures import AcousticModel, ArchitectureSettings, build_model
+from stages.acoustic.models.architectures import AcousticModel, build_model
 from stages.acoustic.models.description import describe_architecture, right_context_of
-from stages.acoustic.models.layers import share_look_ahead
+from stages.acoustic.models.look_ahead import share_look_ahead
+from stages.acoustic.models.settings import ArchitectureSettings
 from tests.support.makers.training import FEATURE_DIM, NUM_CLASSES
 
 NUM_FRAMES = 61

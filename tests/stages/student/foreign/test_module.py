@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stages.student.foreign import module
 from stages.student.foreign.module import EssenceLoss
 from stages.student.foreign.source import SoftLabelSource
-from stages.student.loss.definition import TailPolicy
+from stages.student.loss.options import TailPolicy
 from tests.support.makers.foreign import (
     NUM_CLASSES,
     loss_by_hand,

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from stages.student.loss.chunked import essence_linear_loss
-from stages.student.loss.definition import LossOptions, SoftTargets, dense_loss
+from stages.student.loss.definition import SoftTargets, dense_loss
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions
 from tests.support.makers.loss import Frames, make_frames
 from tests.support.oracles.loss import HARD_ALONE, MIXED, OPTIONS
 

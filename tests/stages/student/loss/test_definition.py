@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy, dense_loss
+from stages.student.loss.definition import SoftTargets, dense_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 from tests.support.makers.loss import make_frames, no_soft_targets
 
 POLICIES: tuple[TailPolicy, ...] = get_args(TailPolicy)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy, dense_loss
+from stages.student.loss.definition import SoftTargets, dense_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 from tests.support.makers.loss import Frames, make_frames, no_soft_targets
 from tests.support.oracles.loss import (
     EVERY_TAIL,

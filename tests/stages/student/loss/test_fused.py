@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import SoftTargets
 from stages.student.loss.fused import essence_loss
+from stages.student.loss.options import LossOptions, TailPolicy
 from tests.support.makers.loss import make_frames
 from tests.support.oracles.loss import POLICIES, Form, blocks_of
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.student.loss.definition import LossOptions, SoftTargets, TailPolicy
+from stages.student.loss.definition import SoftTargets
+from stages.student.loss.options import LossOptions, TailPolicy
 from tests.support.makers.loss import Frames, make_frames
 from tests.support.oracles.loss import (
     EVERY_TAIL,

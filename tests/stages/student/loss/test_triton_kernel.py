@@ -6,8 +6,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from stages.student.loss.definition import LossOptions, SoftTargets
+from stages.student.loss.definition import SoftTargets
 from stages.student.loss.frame_weights import make_frame_weights
+from stages.student.loss.options import LossOptions
 from stages.student.loss.targets import make_batch_targets
 
 

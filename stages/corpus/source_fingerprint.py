@@ -1,0 +1,16 @@
+"""Fingerprint of a corpus's source, whichever it is."""
+
+from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
+from stages.corpus.settings import CorpusSettings
+from stages.corpus.spoken.fingerprint import spoken_fingerprint
+
+
+def source_fingerprint(settings: CorpusSettings) -> str:
+    """Identity of the source's content, cheap enough to compute at every start.
+
+    Raises:
+        BadInput: if a Kaldi directory lacks a file.
+    """
+    if settings.source == "kaldi" and settings.path is not None:
+        return kaldi_fingerprint(settings.kaldi, settings.path)
+    return spoken_fingerprint(settings.spoken)
