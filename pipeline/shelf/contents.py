@@ -19,7 +19,6 @@ from pipeline.errors import Changed
 from pipeline.shelf.record import RECORD, DataFile, Files, read_record, refuse_other_name
 from stages.contract.results import SPEED_FILE
 from storage.contents.manifest import read_head
-from storage.corpus.corpus_file import read_identity
 from storage.files.fingerprint import SHORT, file_digest
 from storage.files.publish import publish_file
 from storage.place.find_place import find_place
@@ -122,7 +121,7 @@ def _short(text: str) -> str:
 
 def _refuse_other_split(directory: Path, path: Path) -> None:
     """Also of an early artefact: its corpus files state which split they hold."""
-    split, _ = read_identity(path)
+    split, _ = _identity(path)
     if split != path.stem:
         raise Changed(
             f"{path} holds the split {split}: were files exchanged? Remove {directory} and make "
@@ -142,10 +141,18 @@ def _refuse_other_data(directory: Path, name: str, *, wanted: DataFile, weights:
 
 def _digest(path: Path) -> str:
     if path.suffix == CORPUS:
-        return read_identity(path)[1]
+        return _identity(path)[1]
     if path.suffix == STORE:
         return read_head(find_place(path))
     return file_digest(path)
+
+
+def _identity(path: Path) -> tuple[str, str]:
+    """Split and digest of a corpus file."""
+    # Here, not at the top: h5py takes a while to load, and `essence status` opens no corpus file.
+    from storage.corpus.corpus_file import read_identity
+
+    return read_identity(path)
 
 
 def _bytes(path: Path) -> int | None:

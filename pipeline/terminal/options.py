@@ -44,7 +44,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     @_with_sources
     @functools.wraps(command)
     def wrapped(config: Path | None, changes: tuple[str, ...], **options: Any) -> None:
-        # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        # Here, not at the top: `essence --help` needs no settings.
         from pipeline.settings.read import checked
         from pipeline.settings.sources import read_sources
 
@@ -63,7 +63,7 @@ def with_job(command: Callable[..., None]) -> Callable[..., None]:
         # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
         # of the speed. OpenMP reads this when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # Here, not at the top: pydantic, torch and the stages take seconds to load.
+        # Here, not at the top: `essence --help` needs no settings.
         from pipeline.cluster.options import Workers
         from pipeline.job import Job
         from pipeline.settings.read import read_settings

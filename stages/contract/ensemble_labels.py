@@ -12,7 +12,7 @@ Shapes: T frames of train, or of an utterance.
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput, MissingPart
 from stages.contract.settings import Settings
-from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import array_digest
 from storage.files.publish import publish_file
+
+if TYPE_CHECKING:
+    from storage.corpus.corpus_file import CorpusFile
 
 LABELS_FORMAT = 1
 CLASSES_FILE = "classes.npy"
@@ -61,7 +63,7 @@ class EnsembleLabels:
     digest: str
 
     @classmethod
-    def open(cls, directory: Path, corpus: CorpusFile) -> Self:
+    def open(cls, directory: Path, corpus: "CorpusFile") -> Self:
         """Open the labels of `corpus` in a directory.
 
         Raises:

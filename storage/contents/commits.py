@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from storage.contents.manifest import read_object
 from storage.contents.metadata import StoreMetadata
 from storage.errors import StoreCorrupt
-from storage.format.encoding import encode_metadata
 from storage.format.layout import COMMITS, StoreAbout, commit_name, frame_arrays
 from storage.format.records import Records, decode_records, record_of
 from storage.place.place import Place
@@ -52,5 +51,8 @@ def frame_objects(about: StoreAbout, shard: int) -> Sequence[str]:
 
 def metadata_records(metadata: StoreMetadata) -> Records:
     """What a writer of the same content puts into the metadata objects."""
+    # Here, not at the top: zarr takes a quarter of a second to load, and no sealed store needs it.
+    from storage.format.encoding import encode_metadata
+
     objects = encode_metadata(metadata.about, metadata.utterances, metadata.plan)
     return {name: record_of(content) for name, content in objects.items()}

@@ -1,8 +1,7 @@
 """find_place: the place that a path or a URL names."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from storage.errors import StoreError
 from storage.place.address import shown
@@ -44,4 +43,4 @@ def local_path(place: Path | str) -> Path | None:
     parts = urlsplit(place)
     if parts.netloc not in ("", "localhost"):
         raise StoreError(f"{shown(place)} names another machine: write file:///folder/train.zarr")
-    return Path(url2pathname(parts.path))
+    return Path(unquote(parts.path))

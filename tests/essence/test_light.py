@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache.commands import cache
+from pipeline.cli import main
+from pipeline.settings.tree import PipelineSettings
+from pipeline.shelf.freshness import Shelf
+from pipeline.shelf.recipes import Recipes
 from pipeline.terminal.extras import EXTRA_OF
+from stages.teacher.settings import TeacherSettings
 from tests.support.makers.store import fill_store, make_about, make_utterances
 from tests.support.paths import ROOT
 
@@ -33,12 +39,44 @@ for name in essence.__all__:
     print(name, type(getattr(essence, name)))
 """
 COMMAND = WITHOUT_EXTRAS + "from essence.__main__ import main\nmain()"
+LOADED = """
+import atexit, sys
+from essence.__main__ import main
+
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+main()
+"""
+HELP = f"""{WITHOUT_EXTRAS}
+import json
+from pipeline.cli import main
+for words in json.loads(sys.argv[1]):
+    try:
+        main([*words, "--help"], prog_name="essence")
+    except SystemExit as end:
+        assert end.code == 0
+"""
+# Those that make nothing; also on settings of other kinds.
+LOOKS = (
+    ["status"],
+    ["status", "--set", "ensemble.members=[{name: a}, {name: b, folds: 3}]"],
+    ["config"],
+    ["gc", "--dry-run"],
+    ["status", "--check"],
+    ["status", "--config", "tiny"],
+    ["config", "--origin", "--config", "spoken-untranscribed"],
+    ["init"],
+)
 
 
 def without_extras(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a process that cannot import any package of an extra."""
+    return run_code(code, ",".join(EXTRA_OF), *words, cwd=cwd)
+
+
+def run_code(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process, with arguments."""
     return subprocess.run(
-        [sys.executable, "-c", code, ",".join(EXTRA_OF), *map(str, words)],
+        [sys.executable, "-c", code, *map(str, words)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -54,6 +92,23 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work") / "teacher-0123456789ab"
     fill_store(folder / "train.zarr", make_about(), utterances=make_utterances((7, 0, 20)))
     return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A work directory with artefacts of the default settings, and one of others."""
+    folder = tmp_path / "work"
+    for settings in (PipelineSettings(), PipelineSettings(teacher=TeacherSettings(kept=3))):
+        shelf = Shelf(folder)
+        recipes = Recipes(settings, shelf)
+        shelf.make(recipes.teacher, fill_teacher)
+        for recipe in recipes.students:
+            shelf.make(recipe, lambda directory: None)
+    return folder
+
+
+def fill_teacher(directory: Path) -> None:
+    fill_store(directory / "dev.zarr", make_about(), utterances=make_utterances((7, 0, 20)))
 
 
 def requirements(section: str, key: str) -> set[str]:
@@ -86,6 +141,42 @@ def test_picture_that_is_asked_for_needs_its_extra(teacher: Path, tmp_path: Path
     assert ran.returncode == 1
     assert ran.stderr.startswith("essence: needs matplotlib, which the extra 'train' installs")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+def test_commands_that_make_nothing_run_with_the_core_alone(work: Path, words: list[str]) -> None:
+    ran = without_extras(COMMAND, *words, cwd=work.parent)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_verify_runs_with_the_core_alone(work: Path) -> None:
+    ran = without_extras(COMMAND, "verify", cwd=work.parent)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "sound" in ran.stdout
+
+
+def test_help_of_every_command_is_printed_with_the_core_alone(tmp_path: Path) -> None:
+    commands = [(), *((name,) for name in main.commands), *(("cache", n) for n in cache.commands)]
+    ran = without_extras(HELP, json.dumps(commands), cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for words in commands:
+        assert f"Usage: {' '.join(['essence', *words])} [OPTIONS]" in ran.stdout
+
+
+@pytest.mark.parametrize("words", LOOKS[:4], ids=" ".join)
+def test_commands_that_make_nothing_load_no_extra(work: Path, words: list[str]) -> None:
+    """Also where the extras are installed: torch alone takes two seconds."""
+    ran = run_code(LOADED, *words, cwd=work.parent)
+    assert ran.returncode == 0, ran.stderr
+    modules = set(ran.stderr.split())
+    assert "click" in modules
+    assert not modules & {*EXTRA_OF, "zarr", "rich"}
+
+
+def test_gpu_that_is_asked_for_needs_torch(tmp_path: Path) -> None:
+    ran = without_extras(COMMAND, "status", "--device", "cuda", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("essence: needs torch, which the extra 'train' installs")
 
 
 @pytest.mark.parametrize("command", ["student", "run", "report"])

@@ -1,9 +1,10 @@
 """Non-inferiority: is a system at most a margin worse than another? The margin is fixed before."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from stages.report.statistics.bootstrap import Difference
+if TYPE_CHECKING:
+    from stages.report.statistics.bootstrap import Difference
 
 Verdict = Literal["non-inferior", "inferior", "undecided"]
 
@@ -20,7 +21,7 @@ class Margin:
         return self.value / 100 * (rival_rate if self.unit == "relative" else 1.0)
 
 
-def judge(difference: Difference, margin: float) -> Verdict:
+def judge(difference: "Difference", margin: float) -> Verdict:
     """Compare the 95 % interval of system minus rival with the margin, both as fractions.
 
     All of it below: non-inferior, at a one-sided level of 2.5 %. All of it above: inferior.

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from pipeline.terminal import bars
 from pipeline.terminal.columns import aligned
 from pipeline.terminal.exit import fail
 from pipeline.terminal.plain_text import plain_text
@@ -22,10 +23,9 @@ def test_control_characters_are_shown_as_escapes() -> None:
 def test_bar_takes_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """`[/red]` alone is a MarkupError of rich."""
     shown = io.StringIO()
-    progress = TerminalProgress()
     console = Console(file=shown, force_terminal=True, width=400, color_system=None)
-    monkeypatch.setattr(progress, "_console", console)
-    with progress.task(ODD, total=2, unit="frames") as task:
+    monkeypatch.setattr(bars, "terminal", lambda: console)
+    with TerminalProgress().task(ODD, total=2, unit="frames") as task:
         task.advance(1, speaker=ODD)
     assert shown.getvalue().count(SHOWN) >= 2
 
