@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from storage.format.value_code import LOGP_OF_CODE
     from storage.read.reader import open_store
     from storage.read.soft_labels import SoftLabels
+    from storage.write.recorder import record
     from storage.write.top_k import keep_top_k
     from storage.write.writer import StoreWriter
 
@@ -47,6 +48,7 @@ __all__ = [
     "keep_top_k",
     "match_corpus",
     "open_store",
+    "record",
 ]
 
 # A type checker reads the imports above, the interpreter this table; a test compares the two.
@@ -65,6 +67,7 @@ _OWNERS = {
     "keep_top_k": "storage.write.top_k.keep_top_k",
     "match_corpus": "storage.care.match.match_corpus",
     "open_store": "storage.read.reader.open_store",
+    "record": "storage.write.recorder.record",
 }
 
 if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every attribute

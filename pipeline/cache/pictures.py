@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from storage.place.place import Place
     from storage.read.reader import SoftLabelStore
 
+ASSUMED_SHIFT_MS = 10.0  # of stores whose frame shift was not recorded
+
 
 @click.command()
 @with_stores
@@ -116,10 +118,13 @@ def show(
         if labels is not None:
             match_corpus(opened, labels)
             hard = labels.labels(labels.index_of(utterance))
+    shift_ms = opened.about.frame_shift_ms
+    if not shift_ms:
+        click.echo(f"the frame shift is not recorded: {ASSUMED_SHIFT_MS:g} ms assumed", err=True)
     shown = choose_classes(
         soft,
         utterance=utterance,
-        seconds_per_frame=opened.about.frame_shift_ms / 1000,
+        seconds_per_frame=(shift_ms or ASSUMED_SHIFT_MS) / 1000,
         num_classes=classes,
         hard_labels_T=hard,
     )

@@ -59,7 +59,7 @@ def describe_info(facts: dict[str, Any]) -> str:
         ("digest", facts["digest"] or "-"),
         ("split", about["split"]),
         ("frames", f"{facts['num_frames']:,} in {facts['num_utterances']:,} utterances"),
-        ("frame", f"{about['frame_shift_ms']:g} ms (subsampling {about['subsampling']})"),
+        ("frame", f"{_shift(about['frame_shift_ms'])} (subsampling {about['subsampling']})"),
         ("classes", f"{about['num_classes']:,}, of which {about['kept']} are kept a frame"),
         ("size", f"{size:.1f} bytes a frame{ratio}"),
         ("shards", f"{facts['num_shards']} of {about['shard_frames']:,} frames"),
@@ -110,6 +110,10 @@ def describe_utterances(rows: list[dict[str, Any]]) -> str:
     """The same as a table."""
     cells = [(str(row["id"]), str(row["frames"]), str(row["shard"])) for row in rows]
     return aligned([("utterance", "frames", "shard"), *cells])
+
+
+def _shift(milliseconds: float) -> str:
+    return f"{milliseconds:g} ms" if milliseconds else "shift not recorded"
 
 
 def _mean(combine: str) -> str:

@@ -41,7 +41,8 @@ class StoreAbout:
 
     `members` are the digests of the models' weights, in the order in which they were averaged.
     `left_out` are the utterances of the corpus whose posteriors were refused. `origin` are the
-    stores that a store was merged from or cut out of; one that was labelled has none.
+    stores that a store was merged from or cut out of; one that was labelled has none. A
+    `frame_shift_ms` of 0 was not recorded.
     """
 
     split: str
@@ -81,10 +82,10 @@ class StoreAbout:
         if self.chunk_frames * self.kept * 4 > MAX_CHUNK_BYTES:
             raise StoreError(f"chunks of {self.chunk_frames} frames are too large: lower them")
         refuse_bad_temperatures(self.temperature, self.temperatures)
-        if not self.frame_shift_ms > 0 or self.subsampling < 1:
+        if not self.frame_shift_ms >= 0 or self.subsampling < 1:
             raise StoreError(
                 f"frames of {self.frame_shift_ms} ms, subsampled by {self.subsampling}: "
-                "wanted a positive shift and at least 1"
+                "wanted a positive shift, or 0 if it is not recorded, and at least 1"
             )
 
     @property

@@ -217,6 +217,15 @@ def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:
     for row in utterances:
         if row.id in seen:
             raise StoreError(f"utterance {row.id!r} comes twice")
-        if "\0" in row.id or any("\ud800" <= letter <= "\udfff" for letter in row.id):
-            raise StoreError(f"utterance {row.id!r}: its id holds NUL or is not UTF-8")
+        refuse_bad_id(row.id)
         seen.add(row.id)
+
+
+def refuse_bad_id(id: str) -> None:
+    """Make sure that a store can hold an utterance with this id.
+
+    Raises:
+        StoreError: when it cannot.
+    """
+    if "\0" in id or any("\ud800" <= letter <= "\udfff" for letter in id):
+        raise StoreError(f"utterance {id!r}: its id holds NUL or is not UTF-8")

@@ -99,7 +99,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
     ),
     "shard_frames": lambda value: type(value) is int and value in range(10, 5 << 20, 5),
     "chunk_frames": lambda value: type(value) is int and value in (1, 2, 5, 10),
-    "frame_shift_ms": lambda value: is_number(value) and value > 0,
+    "frame_shift_ms": lambda value: is_number(value) and value >= 0,
     "subsampling": lambda value: type(value) is int and value >= 1,
     "left_out": lambda value: is_list(value, is_text),
     "program_version": is_text,

@@ -19,6 +19,7 @@ from storage.exchange.survey import survey
 from storage.exchange.take_in import take_in
 from storage.read.reader import open_store
 from storage.transfer.plan import EVERYTHING, Selection
+from storage.write.recorder import record
 from tests.support.makers.store import fill_store, make_about, make_logp, make_utterances
 from tests.support.makers.transfer import copy
 from tests.support.stores import contents_of
@@ -99,7 +100,17 @@ def _copy(path: Path, selection: Selection = EVERYTHING) -> None:
     copy(path.parent / "sources/a.zarr", path, selection, num_threads=1)
 
 
+def record_all(path: Path) -> str:
+    """A recording of what is missing, one utterance after the other, the last one first."""
+    utterances = {f"utt-{at}": length for at, length in enumerate(LENGTHS)}
+    with record(path, k=2, num_classes=5, temperatures=(2.0,)) as recorder:
+        for id in reversed(recorder.missing(utterances)):
+            recorder.add(id, make_logp(utterances[id], 5, seed=int(id[-1])), inputs=id.encode())
+    return recorder.digest
+
+
 COMMANDS = {
+    "record": Command(lambda _: None, record_all),
     "label": Command(lambda _: None, build),
     "merge": Command(prepare, merge),
     "split": Command(_one_store, _split),
