@@ -12,13 +12,16 @@ import pytest
 import essence
 from storage.corpus.corpus_file import CorpusFile
 from storage.write.writer import StoreWriter
+from tests.support.makers.foreign import loss_by_hand
 from tests.support.makers.store import make_about, make_block, utterances_of
 from tests.support.makers.training import make_corpus
 from tests.support.paths import DOCS, ROOT
+from tests.support.servers.remote import http_server, read_objects
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(), flags=re.DOTALL)
-READ, MATCH, AUDIT, WRITE = EXAMPLES
+RECORD, TRAIN, DATASET, READ, MATCH, AUDIT, WRITE = EXAMPLES
 NOT_FOR_STORES = ("torch", "pipeline", "click", "pydantic", "h5py")
+TRAINS = ("pipeline", "click")
 
 
 def run(code: str, folder: Path, *, without: tuple[str, ...] = ("torch", "pipeline")) -> str:
@@ -77,6 +80,60 @@ def test_writing_example_makes_a_store_that_the_reading_example_reads(tmp_path: 
     np.testing.assert_array_equal(part.ids_TK, whole.ids_TK[100:350])
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the first example has recorded train.zarr."""
+    folder = tmp_path_factory.mktemp("recorded")
+    digest = run(RECORD, folder, without=NOT_FOR_STORES).strip()
+    assert run(RECORD, folder, without=NOT_FOR_STORES).strip() == digest  # nothing is missing
+    assert essence.open_store(folder / "train.zarr").digest == digest
+    return folder
+
+
+def test_recording_example_keeps_the_best_classes(recorded: Path) -> None:
+    store = essence.open_store(recorded / "train.zarr")
+    assert {row.id: row.num_frames for row in store.utterances} == {
+        "utt-a": 300,
+        "utt-b": 700,
+        "utt-c": 450,
+    }
+    logits = np.random.default_rng(5).normal(0, 4, (300, 500))
+    labels = store.read(["utt-a"], k=32)
+    np.testing.assert_array_equal(labels.ids_TK, np.argsort(-logits, axis=1)[:, :32])
+
+
+def test_dataset_example_prints_the_loss_of_a_uniform_student(recorded: Path) -> None:
+    assert run(DATASET, recorded, without=TRAINS).startswith("tensor(6.21")  # ln 500
+
+
+def test_training_example_learns_from_a_store_behind_http(recorded: Path, tmp_path: Path) -> None:
+    """In a folder without the store; each loss is the definition's of the same batch."""
+    saved = """
+    batch = {"logits": logits.detach().numpy(), "labels": labels.numpy()}
+    np.savez(f"{step}.npz", **batch)
+"""
+    code = "import numpy as np\n" + TRAIN.rstrip() + saved
+    with http_server() as server:
+        server.objects = read_objects(recorded / "train.zarr")
+        assert '"train.zarr"' in code
+        printed = run(code.replace("train.zarr", server.url), tmp_path, without=TRAINS)
+    totals = [float(line) for line in printed.split()]
+    assert len(totals) == 3
+    for step, total in enumerate(totals):
+        with np.load(tmp_path / f"{step}.npz") as batch:
+            summed, count = loss_by_hand(
+                batch["logits"].astype(np.float64),
+                batch["labels"],
+                recorded / "train.zarr",
+                {"utt-c": 450, "utt-a": 300},
+                k=8,
+                hard_weight=0.2,
+                tail="bucket",
+            )
+            assert total == pytest.approx(summed / count, rel=1e-5)
+            assert count == 750
+
+
 def test_match_example_prints_how_many_utterances_are_shared(labelled: Path) -> None:
     num_utterances = len(essence.open_store(labelled / "train.zarr").utterances)
     told = f"uses {num_utterances} of {num_utterances} utterances of train.zarr\n"
@@ -94,14 +151,16 @@ def test_reading_example_takes_at_most_ten_lines() -> None:
     assert len([line for line in READ.splitlines() if line.strip()]) <= 10
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["read", "match", "audit", "write"])
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=["record", "train", "dataset", "read", "match", "audit", "write"]
+)
 def test_example_imports_nothing_of_the_program_but_essence(example: str) -> None:
     tree = ast.parse(example)
     modules = {
         a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names
     }
     modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert modules <= {"essence", "hashlib", "numpy", "pathlib"}
+    assert modules <= {"essence", "hashlib", "numpy", "pathlib", "torch", "torch.utils.data"}
 
 
 def test_page_names_every_public_name_and_no_module_of_the_floors() -> None:
@@ -112,5 +171,7 @@ def test_page_names_every_public_name_and_no_module_of_the_floors() -> None:
 
 def test_readme_example_uses_public_names() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert "import essence\n" in example
-    assert set(re.findall(r"essence\.(\w+)", example)) <= set(essence.__all__)
+    ast.parse(example)
+    used = set(re.findall(r"essence\.(\w+)(?:\.(\w+))?", example))
+    assert {name for name, _ in used} <= {*essence.__all__, "torch"}
+    assert {inner for name, inner in used if name == "torch"} <= set(essence.torch.__all__)
