@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.exchange.survey import Survey
-from storage.files.fingerprint import fingerprint, inventory_digest
+from storage.files.fingerprint import fingerprint
 from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.recorded import NOT_RECORDED, digest_of_id
 from storage.format.shard_plan import fit_shard_frames
 from storage.write.top_k import refuse_too_many
 
@@ -61,8 +62,8 @@ def plan_import(
 ) -> Import:
     """The store of a source that was surveyed.
 
-    Without a corpus file, utterances have the digests of their values; the corpus is the list of
-    ids and lengths, and classes have no names. The source's digest stands for the member's.
+    Without a corpus file, utterances have the digests of their ids, the corpus is the list of ids
+    and lengths, and names of classes are not recorded. The source's digest is that of the member.
 
     Raises:
         StoreError: when k ranks cannot be kept.
@@ -72,12 +73,11 @@ def plan_import(
     refuse_too_many(kept, found.num_classes)
     rows = identity.rows
     lengths = [row.num_frames for row in found.rows]
-    names = (f"class {number}" for number in range(found.num_classes))
     about = StoreAbout(
         split=identity.split,
         corpus_fingerprint=identity.corpus_fingerprint
         or fingerprint([[row.id, row.num_frames] for row in found.rows]),
-        class_inventory=identity.class_inventory or inventory_digest(names),
+        class_inventory=identity.class_inventory or NOT_RECORDED,
         num_classes=found.num_classes,
         kept=kept,
         members=(fingerprint([found.digest, normalise]),),
@@ -94,9 +94,10 @@ def plan_import(
     )
     return Import(
         about=about,
-        utterances=found.rows
-        if rows is None
-        else tuple(replace(row, digest=rows[row.id].digest) for row in found.rows),
+        utterances=tuple(
+            replace(row, digest=rows[row.id].digest if rows else digest_of_id(row.id))
+            for row in found.rows
+        ),
         digests=tuple(row.digest for row in found.rows),
         normalise=normalise,
     )

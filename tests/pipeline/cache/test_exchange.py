@@ -6,7 +6,7 @@ import re
 import shlex
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kaldiio
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stages.acoustic.kaldi.objects import read_int_vector, read_matrix
 from stages.acoustic.kaldi.posterior import binary_posterior
+from stages.acoustic.kaldi.posterior_export import Export
 from stages.acoustic.kaldi.tables import read_scp
 from storage.care.match import match_corpus
 from storage.corpus.corpus_file import CorpusFile
@@ -24,7 +25,9 @@ from storage.exchange.frames import Advance, DenseFrames, SourceUtterance
 from storage.exchange.plan import Identity, plan_import
 from storage.exchange.survey import survey
 from storage.exchange.take_in import take_in
+from storage.format.recorded import NOT_RECORDED, digest_of_id
 from storage.read.reader import open_store
+from storage.read.soft_labels import SoftLabels
 from tests.support.makers.cache import cache
 from tests.support.makers.kaldi import AN4
 from tests.support.makers.store import make_logp, tree_digest
@@ -147,6 +150,38 @@ def test_export_again_changes_nothing_and_another_one_is_refused(archives: Path)
     done = cache("export", archives / "a.zarr", archives / "p.ark", "--k", "3")
     assert done.exit_code == 1
     assert "p.ark is there, and is not this export: remove it" in done.output
+
+
+@pytest.mark.parametrize("words", [[], ["--dense"]])
+def test_archive_with_other_values_is_not_published(
+    archives: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """What is read again is compared with the store: here one frame is written with other ids."""
+    imported(archives / "m.ark", archives / "a.zarr", "--k", "7")
+    encoded = Export.encoded
+
+    def encode_wrongly(self: Export, labels: SoftLabels, num_classes: int) -> bytes:
+        ids_TK = labels.ids_TK.copy()
+        ids_TK[0] = ids_TK[0, ::-1]
+        return encoded(self, replace(labels, ids_TK=ids_TK), num_classes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Export, "encoded", encode_wrongly)
+        done = cache("export", *words, archives / "a.zarr", archives / "p.ark")
+    assert done.exit_code == 1
+    assert "utterance 'utt-0': what is read is not what was written" in done.output
+    assert not (archives / "p.ark").exists()
+    assert cache("export", *words, archives / "a.zarr", archives / "p.ark").exit_code == 0
+
+
+def test_store_without_a_corpus_records_neither_classes_nor_inputs(archives: Path) -> None:
+    """As a store of essence.record: a trainer's `match` then compares neither."""
+    imported(archives / "m.ark", archives / "a.zarr")
+    store = open_store(archives / "a.zarr")
+    assert store.about.class_inventory == NOT_RECORDED
+    assert {row.id: row.digest for row in store.utterances} == {
+        id: digest_of_id(id) for id in GIVEN
+    }
 
 
 def test_store_of_a_corpus_fits_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -179,9 +180,12 @@ def test_damaged_archives_are_named_with_utterance_and_position(tmp_path: Path, 
     """RELIABILITY 23: declared sizes take no memory that the file does not fill."""
     content, message = BAD[name]
     (tmp_path / "p.ark").write_bytes(content)
+    tracemalloc.start()
     with pytest.raises(BadInput, match=f"p.ark.*{message}") as caught:
         read(ArchiveSource([ToRead(tmp_path / "p.ark", is_scp=False)]))
     assert "\n" not in str(caught.value)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 def test_where_names_file_and_byte(tmp_path: Path) -> None:
