@@ -86,7 +86,7 @@ class UtteranceResult(Settings):
     reference: str
     hypothesis: str
     words: WordErrors
-    # Of each word of the hypothesis (stages/evaluate/word_confidence.py); None: unknown.
+    # Of each word of the hypothesis (stages/acoustic/lang/word_confidence.py); None: unknown.
     confidences: tuple[float, ...] | None = None
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.features.front_end import row_dim, to_row_labels, to_rows
+from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
 from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
-from stages.corpus.front_end import row_dim, to_row_labels, to_rows
-from stages.corpus.front_end_settings import FrontEndSettings
 from stages.corpus.kaldi_source import KaldiSource
 from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.features.front_end import Moments, normalise
+from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.contract.errors import BadInput
-from stages.corpus.front_end import Moments, normalise
-from stages.corpus.front_end_settings import FrontEndSettings
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import Source
 

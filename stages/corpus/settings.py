@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import model_validator
 
+from stages.acoustic.features.front_end_settings import FrontEndSettings
+from stages.acoustic.features.rates import FRAME_SHIFT_MS
 from stages.contract.latency import FrontEnd
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.copies.kinds import AnyCopy
-from stages.corpus.front_end_settings import FrontEndSettings
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.corpus.sound.rates import FRAME_SHIFT_MS
 from stages.corpus.spoken.settings import SpokenSettings
 
 

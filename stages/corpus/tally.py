@@ -6,10 +6,10 @@ Shapes: T frames.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from stages.acoustic.features.front_end import count_visits
+from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.contract.copies import CopyGroup
 from stages.contract.results import LabelledPart
-from stages.corpus.front_end import count_visits
-from stages.corpus.front_end_settings import FrontEndSettings
 from stages.corpus.raw import CopyOf, RawUtterance
 
 MS_PER_HOUR = 3_600_000

@@ -10,6 +10,7 @@ from stages.acoustic.lang.graph import read_words
 from stages.acoustic.lang.lang_folder import read_lang_folder
 from stages.acoustic.lang.phones import phones_of
 from stages.acoustic.lang.priors import log_priors
+from stages.acoustic.lang.word_confidence import WordConfidence
 from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.progress import Progress
 from stages.contract.results import Evaluation, System
@@ -18,7 +19,6 @@ from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
 from stages.evaluate.tune import describe_edges, search
-from stages.evaluate.word_confidence import WordConfidence
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file

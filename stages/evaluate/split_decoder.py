@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.acoustic.lang.beam_search import BestPath, SearchLimits
+from stages.acoustic.lang.word_confidence import WordConfidence
 from stages.contract.progress import Progress
 from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
@@ -16,7 +17,6 @@ from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
-from stages.evaluate.word_confidence import WordConfidence
 from storage.corpus.corpus_file import CorpusFile, Utterance
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.features.filterbank import log_mel, warped_log_mel
+from stages.acoustic.features.rates import FRAME_SHIFT_MS
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.corpus.copies.kept_recordings import KeptRecordings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.copies.original import Original
 from stages.corpus.raw import CopyOf, RawUtterance
-from stages.corpus.sound.filterbank import log_mel, warped_log_mel
 from stages.corpus.sound.noise import to_16_bits
-from stages.corpus.sound.rates import FRAME_SHIFT_MS
 from stages.corpus.sound.recording import Recording
 
 

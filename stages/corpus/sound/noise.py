@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.sound.rates import SAMPLE_RATE
+from stages.acoustic.features.rates import SAMPLE_RATE
 from stages.corpus.sound.wave import Wave, fast_length, root_mean_square
 
 FULL_SCALE = 32_767.0

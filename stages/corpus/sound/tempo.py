@@ -11,7 +11,7 @@ Shapes: T samples, W samples of a window, D displacements.
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.sound.rates import SAMPLE_RATE
+from stages.acoustic.features.rates import SAMPLE_RATE
 from stages.corpus.sound.wave import Wave
 
 HOP = SAMPLE_RATE * 15 // 1000

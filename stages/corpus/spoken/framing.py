@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.features.rates import SAMPLE_RATE, num_frames_of
 from stages.acoustic.lang.lang import SILENCE
-from stages.corpus.sound.rates import SAMPLE_RATE, num_frames_of
 from stages.corpus.spoken.alignment import align_states, spread_states
 from stages.corpus.spoken.segments import Segment, find_segments
 from stages.corpus.spoken.settings import SpokenSettings

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stages.acoustic.features.rates import SAMPLE_RATE
 from stages.acoustic.lang.lang import SILENCE, Lang, Pronunciation
 from stages.contract.progress import Progress
 from stages.corpus.sound.noise import to_16_bits
-from stages.corpus.sound.rates import SAMPLE_RATE
 from stages.corpus.sound.recording import Recording
 from stages.corpus.sound.wave import Wave, resample
 from stages.corpus.spoken.bigram import bigram_arpa

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.acoustic.features.rates import num_frames_of
 from stages.contract.copies import CopyGroup, write_copies
 from stages.corpus.copies.original import Original
-from stages.corpus.sound.rates import num_frames_of
 from stages.corpus.sound.recording import Recording
 from stages.corpus.sound.wave import Wave
 from storage.corpus.corpus_writer import CorpusWriter

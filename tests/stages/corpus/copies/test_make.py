@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from stages.acoustic.features.filterbank import log_mel
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.copies.make import make_copy, map_labels, with_copies
 from stages.corpus.raw import RawUtterance
-from stages.corpus.sound.filterbank import log_mel
 from stages.corpus.sound.recording import Recording
 from tests.support.makers.copies import make_original, make_recording, make_recordings
 

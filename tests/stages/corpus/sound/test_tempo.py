@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.corpus.sound.rates import SAMPLE_RATE
+from stages.acoustic.features.rates import SAMPLE_RATE
 from stages.corpus.sound.tempo import SEARCH, change_tempo
 from stages.corpus.sound.wave import root_mean_square
 from tests.support.makers.sound import pitch_of, speechlike

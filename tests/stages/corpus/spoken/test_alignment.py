@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.acoustic.features.filterbank import log_mel
+from stages.acoustic.features.rates import num_frames_of
 from stages.acoustic.lang.lang import SILENCE
 from stages.contract.errors import BadInput
-from stages.corpus.sound.filterbank import log_mel
-from stages.corpus.sound.rates import num_frames_of
 from stages.corpus.spoken.alignment import align_states, spread_states
 from stages.corpus.spoken.framing import align_utterance, num_samples_of
 from stages.corpus.spoken.phones import STOPS, VOWELS

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from stages.acoustic.features.rates import SAMPLE_RATE, num_frames_of
 from stages.acoustic.lang.lang import SILENCE, read_lang, write_lang
 from stages.contract.errors import BadInput, MissingPart
 from stages.contract.progress import SilentProgress
-from stages.corpus.sound.rates import SAMPLE_RATE, num_frames_of
 from stages.corpus.sound.recording import Recording
 from stages.corpus.sound.wave import root_mean_square
 from stages.corpus.spoken import synthesis

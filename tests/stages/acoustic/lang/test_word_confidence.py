@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from stages.acoustic.lang.beam_search import SearchLimits, decode_matrix
 from stages.acoustic.lang.graph import build_graph, read_graph, read_words
 from stages.acoustic.lang.lang import read_lang
+from stages.acoustic.lang.word_confidence import WordConfidence
 from stages.acoustic.lang.word_spans import Spellings
-from stages.evaluate.word_confidence import WordConfidence
 from tests.support.makers.kaldi import LEXICON, NUM_PDFS, UNITS, make_lang, path_of
 
 LIMITS = SearchLimits(beam=50.0, max_active=5000, min_active=200)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.corpus.front_end import Moments, normalise, row_dim, to_row_labels, to_rows
-from stages.corpus.front_end_settings import FrontEndSettings
+from stages.acoustic.features.front_end import Moments, normalise, row_dim, to_row_labels, to_rows
+from stages.acoustic.features.front_end_settings import FrontEndSettings
 
 PLAIN = FrontEndSettings(cmvn="none", splice_left=0, splice_right=0, subsample=1)
 

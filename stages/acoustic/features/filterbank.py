@@ -10,7 +10,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.sound.rates import FRAME_SHIFT_MS, SAMPLE_RATE, num_frames_of
+from stages.acoustic.features.rates import FRAME_SHIFT_MS, SAMPLE_RATE, num_frames_of
 
 LOW_HERTZ, HIGH_HERTZ = 20.0, 7_600.0
 NUM_FFT = 512  # the power of two above the 400 samples of a frame

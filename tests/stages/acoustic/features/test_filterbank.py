@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.corpus.sound.filterbank import HIGH_HERTZ, LOW_HERTZ, log_mel, warped_log_mel
-from stages.corpus.sound.rates import num_frames_of
+from stages.acoustic.features.filterbank import HIGH_HERTZ, LOW_HERTZ, log_mel, warped_log_mel
+from stages.acoustic.features.rates import num_frames_of
 from tests.support.makers.sound import speechlike, tone
 
 BINS = 40

@@ -13,7 +13,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.front_end_settings import DELTA_WINDOW, FrontEndSettings
+from stages.acoustic.features.front_end_settings import DELTA_WINDOW, FrontEndSettings
 
 VARIANCE_FLOOR = 1e-6  # a constant dimension becomes zero, not nan
 
