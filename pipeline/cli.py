@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cache.commands import DAMAGED, cache
+from pipeline.deploy_commands import export, transcribe
 from pipeline.gc import gc
 from pipeline.settings_commands import config, init
 from pipeline.sweep.grid import SweepGrid, with_grid
@@ -68,7 +69,10 @@ def run(job: "Job") -> None:
 
 @main.command()
 @with_job
-def corpus(job: "Job") -> None:
+@click.option(
+    "--keep-audio", is_flag=True, help="Also write the speech of dev and test as WAV files."
+)
+def corpus(job: "Job", *, keep_audio: bool) -> None:
     """source -> corpus: features, hard labels, transcripts, lang.
 
     Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
@@ -76,13 +80,19 @@ def corpus(job: "Job") -> None:
     corpus.kaldi.unlabelled. labelled_share withholds hard labels to try that out
     (docs/untranscribed.md); train-labelled.txt lists the utterances that keep theirs.
 
+    --keep-audio writes the recordings of dev and test of the synthesised speech to work/audio-*/,
+    with a table of each for `essence transcribe` (docs/deploy.md).
+
     \b
     Example: essence corpus --set corpus.spoken.hours=0.2
+    Example: essence corpus --keep-audio
     Example: essence corpus --set corpus.spoken.labelled_share=0.3
     """
     from pipeline import flow
 
     click.echo(flow.corpus(job))
+    if keep_audio:
+        click.echo(flow.audio(job))
 
 
 @main.command()
@@ -279,5 +289,7 @@ def _print_once(job: "Job", directory: Path) -> None:
 main.add_command(cache)
 main.add_command(config)
 main.add_command(init)
+main.add_command(export)
 main.add_command(gc)
+main.add_command(transcribe)
 main.add_command(verify)

@@ -11,6 +11,7 @@ stores are there, no stage below reads a member.
 from functools import partial
 from pathlib import Path
 
+from pipeline.cards import with_card
 from pipeline.cluster.workers import label_with_workers
 from pipeline.evaluation import (
     decoding_graph,
@@ -28,6 +29,7 @@ from pipeline.systems import student_recipe
 from pipeline.trunk import made_trunk, shortest_first
 from stages.contract.results import SystemResult
 from stages.corpus.build import build_corpus
+from stages.corpus.spoken_audio import refuse_other_audio, write_audio
 from stages.ensemble.make import make_member
 from stages.labels.label import label_train
 from stages.members.settings import MemberSettings
@@ -41,6 +43,15 @@ def corpus(job: Job) -> Path:
     return job.make(
         job.recipes.corpus,
         lambda: partial(build_corpus, job.settings.corpus, progress=job.progress),
+    )
+
+
+def audio(job: Job) -> Path:
+    """spoken corpus -> its recordings of dev and test, with tables for `transcribe`."""
+    refuse_other_audio(job.settings.corpus)
+    return job.make(
+        job.recipes.audio,
+        lambda: partial(write_audio, job.settings.corpus, progress=job.progress),
     )
 
 
@@ -112,18 +123,23 @@ def labels(job: Job) -> Path:
 
 def student(job: Job, settings: StudentSettings) -> Path:
     """soft labels and hard labels -> one small model."""
+    recipe = student_recipe(job, settings)
     return job.make_trained(
-        student_recipe(job, settings),
-        lambda: partial(
-            train_student,
-            settings,
-            corpus_directory=job.need(job.recipes.corpus),
-            store=train_store(job, settings),
-            hard_labels=train_labels(job, settings),
-            device=job.device,
-            progress=job.progress,
-            ranks=job.ranks,
-            trunk=made_trunk(job, settings),
+        recipe,
+        lambda: with_card(
+            job,
+            recipe,
+            partial(
+                train_student,
+                settings,
+                corpus_directory=job.need(job.recipes.corpus),
+                store=train_store(job, settings),
+                hard_labels=train_labels(job, settings),
+                device=job.device,
+                progress=job.progress,
+                ranks=job.ranks,
+                trunk=made_trunk(job, settings),
+            ),
         ),
     )
 

@@ -92,6 +92,11 @@ def _needed(job: "Job") -> "Iterator[Recipe]":
         yield recipes.evaluation(system)
         yield recipes.frames(system)
     yield recipes.report(systems)
+    if job.settings.corpus.source == "spoken":
+        yield recipes.audio
+    for export in job.shelf.found("export"):
+        if export.inputs["student"] in wanted:
+            yield export
 
 
 def _linked(work: Path) -> set[str]:

@@ -56,6 +56,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "labels": ACOUSTIC | {"training", "members"},
         "student": ACOUSTIC | {"training"},
         "evaluate": ACOUSTIC | {"training", "members"},
+        "deploy": ACOUSTIC | {"members"},
         "report": ACOUSTIC | {"training", "members"},
     },
     "pipeline": {

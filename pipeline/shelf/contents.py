@@ -83,6 +83,16 @@ def refuse_changed(directory: Path, *, wanted: str | None = None, weights: bool 
         _refuse_other_data(directory, name, wanted=data, weights=weights)
 
 
+def refuse_changed_files(directory: Path) -> None:
+    """Compare the files of a copy of an artefact, whatever its name, with its record.
+
+    Raises:
+        Changed: naming the file.
+    """
+    for name, digest in listed_files(directory, read_record(directory).files):
+        _refuse_other_file(directory, name, wanted=digest)
+
+
 def listed_files(directory: Path, files: Files | None) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of each file in the list; nothing of an early artefact without a list.
 

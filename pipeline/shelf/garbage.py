@@ -23,7 +23,7 @@ from storage.files.open_files import open_below
 
 STAGES = (
     *("corpus", "member", "teacher", "labels", "graph", "student", "trunk"),
-    *("evaluation", "frames", "report"),
+    *("evaluation", "frames", "report", "export", "audio"),
 )
 REMOVED = "removed-"  # before the name of an artefact that is being deleted
 SHOWN_DIFFERENCES = 2

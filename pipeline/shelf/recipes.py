@@ -5,10 +5,11 @@ training produced. So all fingerprints are known before anything runs, and an ar
 when its inputs are removed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +19,13 @@ from pipeline.shelf.named_stores import NamedStores
 from pipeline.shelf.record import Recipe, read_record
 from stages.acoustic.lang.graph_files import GRAPH_FORMAT
 from stages.contract.ensemble_labels import LABELS_FORMAT
-from stages.contract.results import QUALITY_FORMAT, RESULT_FORMAT, System
+from stages.contract.results import (
+    AUDIO_FORMAT,
+    EXPORT_FORMAT,
+    QUALITY_FORMAT,
+    RESULT_FORMAT,
+    System,
+)
 from stages.corpus.source_fingerprint import source_fingerprint
 from stages.members.settings import MemberSettings
 from stages.report.settings import PAGE_FORMAT
@@ -66,6 +73,12 @@ class Recipes:
                 if (made.settings, made.remarks) == (recipe.settings, recipe.remarks):
                     return made
         return replace(recipe, inputs={"source": source_fingerprint(corpus)})
+
+    @cached_property
+    def audio(self) -> Recipe:
+        """The recordings of the corpus's dev and test, as WAV files with tables."""
+        inputs = {"corpus": self.corpus.fingerprint}
+        return Recipe(stage="audio", settings={"format": AUDIO_FORMAT}, inputs=inputs)
 
     @cached_property
     def full_corpus(self) -> Recipe | None:
@@ -232,6 +245,20 @@ class Recipes:
             },
             shown_as=system.name,
             remarks={"system": system.name},
+        )
+
+    def export(self, student: System, settings: Mapping[str, Any]) -> Recipe:
+        """A student as a folder for deployment; its card has intervals as the report has them."""
+        of_report = self._settings.report.model_dump(include={"bootstrap_samples", "seed"})
+        return Recipe(
+            stage="export",
+            settings={"format": EXPORT_FORMAT, "intervals": of_report, **settings},
+            inputs={
+                "corpus": self.corpus.fingerprint,
+                "student": student.fingerprint,
+                "evaluation": self.evaluation(student).fingerprint,
+            },
+            shown_as=student.name,
         )
 
     def dev_labels(self, system: System) -> Recipe | None:

@@ -2,17 +2,21 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
 
 WORKERS = ("number", "scheduler", "insecure")  # options that make a Workers
 
 
-def _with_sources(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command --config, --set and --device, which is one more change."""
+def with_sources(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --config, --set and --device, which is one more change: config, changes."""
 
     @click.option(
         "--config",
@@ -41,7 +45,7 @@ def _with_sources(command: Callable[..., None]) -> Callable[..., None]:
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the same options; it is called with the settings and their sources."""
 
-    @_with_sources
+    @with_sources
     @functools.wraps(command)
     def wrapped(config: Path | None, changes: tuple[str, ...], **options: Any) -> None:
         # Here, not at the top: `essence --help` needs no settings.
@@ -57,35 +61,45 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 def with_job(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command --config, --set and --device; it is called with a Job made of them."""
 
-    @_with_sources
+    @with_sources
     @functools.wraps(command)
     def wrapped(config: Path | None, changes: tuple[str, ...], **options: Any) -> None:
-        # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
-        # of the speed. OpenMP reads this when torch is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # Here, not at the top: `essence --help` needs no settings.
-        from pipeline.cluster.options import Workers
-        from pipeline.job import Job
-        from pipeline.settings.read import read_settings
-        from pipeline.terminal.progress import TerminalProgress
-        from stages.acoustic.models.permission import allow_factories
-        from stages.contract.progress import SilentProgress
-        from stages.training.launched import joined_ranks
-
-        workers = Workers(**{name: options.pop(name) for name in WORKERS if name in options})
-        with joined_ranks() as ranks:
-            progress = TerminalProgress() if ranks.is_first else SilentProgress()
-            settings = read_settings(config, changes)
-            allow_factories(settings.own_architectures)
-            num_jobs = options.pop("jobs", 1)
-            if ranks.size > 1:
-                num_jobs = of_ranks(num_jobs)
-            job = Job(settings, progress, workers, ranks, num_jobs)
-            if not workers.scheduler:  # a cluster's workers have devices of their own
-                job.check_device()
+        workers = {name: options.pop(name) for name in WORKERS if name in options}
+        num_jobs = options.pop("jobs", 1)
+        with opened_job(config, changes, num_jobs=num_jobs, **workers) as job:
             command(job, **options)
 
     return wrapped
+
+
+@contextmanager
+def opened_job(
+    config: Path | None, changes: tuple[str, ...], *, num_jobs: int | None = 1, **of_workers: Any
+) -> Iterator["Job"]:
+    """A Job made of the options of `with_sources`, `with_workers` and `with_jobs`."""
+    # Threads that wait must sleep: spinning, two of them on a busy machine train at a tenth
+    # of the speed. OpenMP reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Here, not at the top: `essence --help` needs no settings.
+    from pipeline.cluster.options import Workers
+    from pipeline.job import Job
+    from pipeline.settings.read import read_settings
+    from pipeline.terminal.progress import TerminalProgress
+    from stages.acoustic.models.permission import allow_factories
+    from stages.contract.progress import SilentProgress
+    from stages.training.launched import joined_ranks
+
+    workers = Workers(**of_workers)
+    with joined_ranks() as ranks:
+        progress = TerminalProgress() if ranks.is_first else SilentProgress()
+        settings = read_settings(config, changes)
+        allow_factories(settings.own_architectures)
+        if ranks.size > 1:
+            num_jobs = of_ranks(num_jobs)
+        job = Job(settings, progress, workers, ranks, num_jobs)
+        if not workers.scheduler:  # a cluster's workers have devices of their own
+            job.check_device()
+        yield job
 
 
 def of_ranks(num_jobs: int | None) -> int:

@@ -1,5 +1,7 @@
 """speech -> corpus files: train.h5, dev.h5, test.h5, lang/ and summary.json.
 
+cmvn.json has the sums over train that features are normalised by, for speech after the training.
+
 If a part of train has no hard labels, train-labelled.txt lists the utterances that have them.
 If there are copies of utterances, copies.json lists the original of each; if a copy stands for the
 originals of dev, these are in dev-originals.h5.
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.acoustic.features.cmvn_file import CMVN_FILE, write_moments
 from stages.acoustic.features.front_end import row_dim, to_row_labels, to_rows
 from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
@@ -58,6 +61,8 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
             written = _write_split(
                 split, source, settings, normaliser, wanted=wanted, directory=directory
             )
+            if split == "train" and (total := normaliser.total) is not None:
+                write_moments(directory / CMVN_FILE, total)
             wanted, copies[split] = written.feature_dim, written.copies
             shared = 0 if split == "train" else _count_shared_speakers(directory, split)
             splits[split] = written.figures.model_copy(update={"heard_speakers": shared})

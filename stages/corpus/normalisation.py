@@ -34,6 +34,12 @@ class Normaliser:
         if self._settings.cmvn == "speaker":
             self._gather(split)
 
+    @property
+    def total(self) -> Moments | None:
+        """Sums over all speech whose statistics are gathered now; None if none are."""
+        several = list(self._moments.values())
+        return sum(several[1:], start=several[0]) if several else None
+
     def __call__(self, raw: RawUtterance) -> NDArray[np.float32]:
         """Normalised features (T, F) of an utterance that has frames."""
         if self._settings.cmvn == "none":

@@ -3,8 +3,7 @@
 The caller plans them once and gives every member the same ones. The plan depends on the utterance
 table alone, since another batch moves the last bits of a model's output.
 
-An utterance longer than PIECE_FRAMES goes alone, in pieces with CONTEXT_FRAMES on either side, so
-that activations of a ten-hour recording stay within O(piece).
+An utterance longer than cutting.PIECE_FRAMES goes alone, in pieces with context on either side.
 
 Shapes: B pieces, T frames of the longest, F feature dims.
 """
@@ -15,10 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from stages.acoustic.models import pieces as cutting
 from storage.corpus.corpus_file import CorpusFile, Utterance
-
-PIECE_FRAMES = 8192
-CONTEXT_FRAMES = 256  # more than any convolution here sees, and seconds of a recurrence's past
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ def plan_batches(
     """
     for group in _groups(utterances, indices, batch_frames=batch_frames):
         rows = [(index, utterances[index]) for index in group]
-        if rows[0][1].num_frames > PIECE_FRAMES:
+        if rows[0][1].num_frames > cutting.PIECE_FRAMES:
             yield from ((piece,) for piece in _cut(*rows[0]))
         elif pieces := tuple(_whole(index, row) for index, row in rows if row.num_frames):
             yield pieces
@@ -96,7 +93,7 @@ def _groups(
     for index in indices:
         length = utterances[index].num_frames
         longest = max(longest, length)
-        is_long = longest > PIECE_FRAMES
+        is_long = longest > cutting.PIECE_FRAMES
         if group and (is_long or (len(group) + 1) * longest > batch_frames):
             yield group
             group, longest = [], length
@@ -114,9 +111,7 @@ def _whole(index: int, row: Utterance) -> Piece:
 
 
 def _cut(index: int, row: Utterance) -> Iterator[Piece]:
-    for start in range(0, row.num_frames, PIECE_FRAMES):
-        stop = min(start + PIECE_FRAMES, row.num_frames)
-        first, last = max(0, start - CONTEXT_FRAMES), min(row.num_frames, stop + CONTEXT_FRAMES)
+    for first, start, stop, last in cutting.cut_frames(row.num_frames):
         yield Piece(index=index, utterance=row, first=first, start=start, stop=stop, last=last)
 
 

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.acoustic.models.onnx_model import ONNX_ABOUT_FILE, read_onnx_about
 from stages.contract.errors import MissingPart
 from stages.members.archived import ARCHIVED
 from stages.members.kind import MemberKind
 from stages.members.member import Member
+from stages.members.onnx_member import OnnxMember
 from stages.members.settings import MemberSettings
 from stages.members.trained import TRAINED
 
@@ -42,6 +44,8 @@ def open_member(directory: Path, *, device: str) -> Member:
         MissingPart: if no member is there, or files that it reads are missing.
         BadInput: if its description, or a file that it reads, is not what was written.
     """
+    if (directory / ONNX_ABOUT_FILE).is_file():  # an export: evaluated, but of no settings' kind
+        return OnnxMember(directory, read_onnx_about(directory))
     kind = kind_in(directory)
     if kind is None:
         files = ", ".join(name for each in KINDS for name in each.descriptions)

@@ -52,18 +52,34 @@ class SpokenSplit:
     progress: Progress
 
     def __iter__(self) -> Iterator[Recording]:
-        distortion = self.settings.distortion
-        room = None if distortion is None else Room(distortion)
-        for spoken in speak_split(self.split, self.settings, title="Speak", progress=self.progress):
+        for spoken, recording in _record(self.split, self.settings, progress=self.progress):
             aligned = align_utterance(spoken, self.settings)
             classes_S = [self.classes.of(unit)[state] for unit, state in aligned.states]
-            yield Recording(
-                id=spoken.planned.id,
-                speaker=spoken.planned.speaker.id,
-                transcript=" ".join(spoken.planned.words),
-                samples_T=_recorded(spoken, room),
-                labels_T=np.array(classes_S, dtype=np.int32)[aligned.state_of_frame_T],
-            )
+            labels_T = np.array(classes_S, dtype=np.int32)[aligned.state_of_frame_T]
+            yield replace(recording, labels_T=labels_T)
+
+
+def record_split(
+    split: str, settings: SpokenSettings, *, progress: Progress
+) -> Iterator[Recording]:
+    """The recordings of a split without labels, which would need a pass over train before."""
+    for _, recording in _record(split, settings, progress=progress):
+        yield recording
+
+
+def _record(
+    split: str, settings: SpokenSettings, *, progress: Progress
+) -> Iterator[tuple[SpokenUtterance, Recording]]:
+    room = None if settings.distortion is None else Room(settings.distortion)
+    for spoken in speak_split(split, settings, title="Speak", progress=progress):
+        recording = Recording(
+            id=spoken.planned.id,
+            speaker=spoken.planned.speaker.id,
+            transcript=" ".join(spoken.planned.words),
+            samples_T=_recorded(spoken, room),
+            labels_T=None,
+        )
+        yield spoken, recording
 
 
 def speak_corpus(settings: SpokenSettings, *, progress: Progress) -> SpokenCorpus:

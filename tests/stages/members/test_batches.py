@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.acoustic.models import pieces as cutting
 from stages.members import batches
 from stages.members.batches import Batch, plan_batches, read_batch
 from storage.corpus.corpus_file import CorpusFile, Utterance
@@ -33,8 +34,8 @@ def test_plan_has_each_frame_once_in_the_given_order(
     rows = make_rows(lengths)
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "PIECE_FRAMES", PIECE)
-        patch.setattr(batches, "CONTEXT_FRAMES", CONTEXT)
+        patch.setattr(cutting, "PIECE_FRAMES", PIECE)
+        patch.setattr(cutting, "CONTEXT_FRAMES", CONTEXT)
         plan = list(plan_batches(rows, order, batch_frames=batch_frames))
     found = [(piece.index, t) for pieces in plan for piece in pieces for t in frames_of(piece)]
     assert found == [(index, t) for index in order for t in range(lengths[index])]
@@ -118,8 +119,8 @@ def test_posteriors_of_pieces_equal_those_of_the_whole_utterance(
     model = make_model("conv")  # two layers see 14 frames to either side
     with CorpusFile(make_corpus(tmp_path / "test.h5", lengths=(5, 97, 0, 6))) as corpus:
         whole = model_posteriors(model, corpus, batch_frames=10)
-        monkeypatch.setattr(batches, "PIECE_FRAMES", 20)
-        monkeypatch.setattr(batches, "CONTEXT_FRAMES", 14)
+        monkeypatch.setattr(cutting, "PIECE_FRAMES", 20)
+        monkeypatch.setattr(cutting, "CONTEXT_FRAMES", 14)
         pieces = model_posteriors(model, corpus, batch_frames=1000)
     for index, logp_TC in pieces.items():
         np.testing.assert_allclose(logp_TC, whole[index], atol=2e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stages.members import batches
+from stages.acoustic.models import pieces as cutting
 from stages.members.batches import Batch, plan_batches, read_batch
 from stages.members.kinds import kind_in, open_member, why_not
 from stages.members.member import Member
@@ -141,8 +141,8 @@ def test_posteriors_do_not_depend_on_the_rest_of_the_batch(
 def test_posteriors_in_pieces_have_every_frame_once(
     member: Member, train: CorpusFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "PIECE_FRAMES", 13)
-    monkeypatch.setattr(batches, "CONTEXT_FRAMES", 5)
+    monkeypatch.setattr(cutting, "PIECE_FRAMES", 13)
+    monkeypatch.setattr(cutting, "CONTEXT_FRAMES", 5)
     options = {"batch_frames": 90, "device": "cpu", "name": "m"}
     indices = range(len(train.utterances))
     found = list(compute_posteriors(member, train, indices, **options))  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.acoustic.models import pieces as cutting
 from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart
-from stages.members import batches
 from stages.members.archived_posteriors import ArchivedPosteriors
 from stages.members.batches import Batch
 from stages.members.kinds import open_member
@@ -46,8 +46,8 @@ def run_changed(
 def test_error_counts_frames_from_the_start_of_the_utterance(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "PIECE_FRAMES", 20)
-    monkeypatch.setattr(batches, "CONTEXT_FRAMES", 7)
+    monkeypatch.setattr(cutting, "PIECE_FRAMES", 20)
+    monkeypatch.setattr(cutting, "CONTEXT_FRAMES", 7)
 
     def spoil(logp_BTC: Tensor, batch: Batch) -> Tensor:
         piece = batch.pieces[0]
@@ -64,8 +64,8 @@ def test_context_frames_are_not_checked(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The posteriors of context frames come from another piece."""
-    monkeypatch.setattr(batches, "PIECE_FRAMES", 20)
-    monkeypatch.setattr(batches, "CONTEXT_FRAMES", 7)
+    monkeypatch.setattr(cutting, "PIECE_FRAMES", 20)
+    monkeypatch.setattr(cutting, "CONTEXT_FRAMES", 7)
 
     def spoil(logp_BTC: Tensor, batch: Batch) -> Tensor:
         for row, piece in enumerate(batch.pieces):
@@ -123,8 +123,8 @@ def test_archived_matrix_is_read_once_for_all_pieces(
     corpus = make_corpus_directory(tmp_path / "corpus")
     posteriors = sharp_posteriors(3, num_classes=NUM_CLASSES, floor=-50)
     directory = make_archived_member(tmp_path / "m", corpus, posteriors)
-    monkeypatch.setattr(batches, "PIECE_FRAMES", 10)
-    monkeypatch.setattr(batches, "CONTEXT_FRAMES", 3)
+    monkeypatch.setattr(cutting, "PIECE_FRAMES", 10)
+    monkeypatch.setattr(cutting, "CONTEXT_FRAMES", 3)
     reads: list[str] = []
     plain = ArchivedPosteriors._read
 

@@ -11,11 +11,11 @@ from pipeline.cluster.workers import workforce
 from stages.acoustic.lang.priors import log_priors
 from stages.acoustic.lang.transcript_graph import TranscriptGraphs
 from stages.acoustic.lang.transcript_paths import class_posteriors
+from stages.acoustic.models import pieces as cutting
 from stages.contract.errors import MissingPart, WorkerMismatch
 from stages.contract.progress import SilentProgress
 from stages.contract.results import System
 from stages.evaluate.likelihoods import average_members, run_members
-from stages.members import batches
 from stages.teacher import given_transcript
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
@@ -163,7 +163,7 @@ def test_two_workers_and_one_member_at_a_time_give_the_same_bytes(
 def test_long_utterances_are_whole_for_their_path(
     house: Path, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "PIECE_FRAMES", 11)
+    monkeypatch.setattr(cutting, "PIECE_FRAMES", 11)
     label(house, tmp_path, splits=("train",), **GIVEN)
     store, usual = (open_store(each / "train.zarr") for each in (tmp_path, given))
     for row in usual.utterances:

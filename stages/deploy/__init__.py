@@ -1,0 +1,1 @@
+"""deploy: a student -> a folder that transcribes speech without torch; audio files -> words."""

@@ -1,0 +1,57 @@
+"""Tables of speech: what they may hold, and errors that name the line."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.contract.errors import BadInput
+from stages.deploy.speech_table import SpeechRow, read_speech
+
+
+def test_tsv_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
+    tsv, lines = tmp_path / "a.tsv", tmp_path / "a.jsonl"
+    tsv.write_text("id\tpath\tspeaker\tstart\tend\ttext\nu1\tx/a.wav\tanna\t0.5\t2\tHI\n")
+    lines.write_text('{"id":"u1","path":"x/a.wav","speaker":"anna","start":0.5,"end":2}\n\n')
+    wanted = SpeechRow(id="u1", path=tmp_path / "x/a.wav", speaker="anna", start=0.5, end=2.0)
+    assert read_speech([tsv]) == read_speech([lines]) == [wanted]
+
+
+def test_path_alone_is_enough_and_absolute_paths_stay(tmp_path: Path) -> None:
+    table = tmp_path / "a.tsv"
+    table.write_text("path\na.wav\n/b.wav\n")
+    first, second = read_speech([table])
+    assert (first.id, first.speaker, first.path) == ("a.wav", "a.wav", tmp_path / "a.wav")
+    assert second.path == Path("/b.wav")
+    assert (first.start, first.end) == (0.0, None)
+
+
+def test_files_are_their_own_speakers() -> None:
+    rows = read_speech([Path("a.wav"), Path("b.flac")])
+    assert [row.speaker for row in rows] == ["a.wav", "b.flac"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.tsv", "id\nu\n", "a.tsv:1: no column 'path'"),
+        ("a.tsv", "path\tend\na.wav\tlate\n", "a.tsv:2: end"),
+        ("a.tsv", "path\tstart\tend\na.wav\t3\t2\n", "end 2 is not after start 3"),
+        ("a.tsv", "path\na.wav\tmore\n", "a.tsv:2: more fields"),
+        ("a.tsv", "id\tpath\nu\t\n", "a.tsv:2: no path"),
+        ("a.jsonl", "{\n", "a.jsonl:1: no JSON"),
+        ("a.jsonl", '"path"\n', "a.jsonl:1: wanted an object"),
+        ("a.tsv", "path\na.wav\na.wav\n", "two utterances have the id 'a.wav'"),
+    ],
+)
+def test_table_that_is_wrong_is_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_speech([tmp_path / name])
+    assert words in str(caught.value)
+
+
+def test_table_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.tsv").write_bytes(b"\xff\xfe\x00")
+    for name in ("a.tsv", "b.tsv"):
+        with pytest.raises(BadInput, match="cannot be read"):
+            read_speech([tmp_path / name])
