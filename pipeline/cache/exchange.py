@@ -44,9 +44,7 @@ NUMPY = (".npz", ".npy")
 )
 @click.option("--normalise", is_flag=True, help="Scale each frame to sum to one.")
 @click.option("--split", default="train", show_default=True, help="Recorded; not with --corpus.")
-@click.option(
-    "--frame-shift-ms", type=float, default=10.0, show_default=True, help="Likewise: of a frame."
-)
+@click.option("--frame-shift-ms", type=float, default=0.0, help="Recorded if given; likewise.")
 @DRY_RUN
 @AS_JSON
 def import_(
