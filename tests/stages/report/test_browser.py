@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.report.test_page import on_one_trunk, write
 from tests.support.browser import CHROMIUM, Browser, open_browser
+from tests.support.makers.page import on_one_trunk, write
 from tests.support.makers.report import make_inputs
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")

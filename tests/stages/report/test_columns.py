@@ -23,7 +23,7 @@ from stages.report.places import FRAMES, GROUPS, RESULTS, SEEDS, SYSTEMS, TERMIN
 from stages.report.rows import Row, group_rows
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.groups import group_results
-from tests.stages.report.test_page import SETTINGS, only, parse, write
+from tests.support.makers.page import SETTINGS, only, parse, write
 from tests.support.makers.report import (
     make_essence,
     make_hard,

@@ -12,7 +12,7 @@ from stages.report.histories import read_histories
 from stages.report.statistics.comparisons import Comparisons, compare
 from stages.report.statistics.curves import curves_of, epochs_of, equally_long, passes_of
 from stages.report.statistics.groups import SystemGroup, group_results
-from tests.stages.report.test_page import only, parse, write
+from tests.support.makers.page import only, parse, write
 from tests.support.makers.report import make_essence, make_frames, make_hard, make_inputs
 
 ESSENCE = {2: 300, 4: 240, 8: 212, 16: 209}  # errors of 2000 words; dev has as many and some more
