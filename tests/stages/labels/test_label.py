@@ -22,9 +22,6 @@ from stages.acoustic.lang.transcript_paths import best_classes
 from stages.contract.copies import originals_in_time, read_copies
 from stages.contract.ensemble_labels import CLASSES_FILE, UTTERANCES_FILE, EnsembleLabels
 from stages.contract.errors import BadInput, BadPosterior, MissingPart
-from stages.contract.progress import SilentProgress
-from stages.contract.results import System
-from stages.evaluate.likelihoods import average_members, run_members
 from stages.labels import label, likelihoods, path_worker, plan
 from stages.labels.parts import FOLDER, NO_PATH, Labelled
 from stages.labels.path_worker import PathFinder, PathJob
@@ -34,6 +31,7 @@ from tests.support.makers.copies import make_copied_corpus
 from tests.support.makers.labels import PATHS, SMALL_PARTS, label_house, make_house
 from tests.support.makers.pipeline import tree_digests
 from tests.support.makers.training import RecordingProgress, make_corpus
+from tests.support.oracles.averages import mean_posteriors
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -57,25 +55,9 @@ def train_of(house: Path) -> CorpusFile:
 
 
 def scaled_likelihoods(house: Path, scratch: Path, corpus: CorpusFile) -> list[np.ndarray]:
-    """As the evaluation computes them, in one batch, for all of train."""
-    system = System(
-        name="ensemble",
-        kind="ensemble",
-        fingerprint="f",
-        model_directories=(house / "one", house / "two"),
-        weights=(0.5, 0.5),
-        combine="geometric",
-    )
-    run_members(
-        system,
-        {"train": corpus},
-        scratch,
-        batch_frames=4000,
-        device="cpu",
-        progress=SilentProgress(),
-    )
+    """As the evaluation computes them."""
     log_prior_C = log_priors(corpus.label_counts(), smoothing=1.0)
-    means = average_members(system, "train", corpus, scratch)
+    means = mean_posteriors(house, corpus, scratch)
     return [(logp_TC - log_prior_C) * np.float32(PATHS.acoustic_scale) for logp_TC in means]
 
 

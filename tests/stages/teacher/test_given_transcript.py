@@ -13,9 +13,6 @@ from stages.acoustic.lang.transcript_graph import TranscriptGraphs
 from stages.acoustic.lang.transcript_paths import class_posteriors
 from stages.acoustic.models import pieces as cutting
 from stages.contract.errors import MissingPart, WorkerMismatch
-from stages.contract.progress import SilentProgress
-from stages.contract.results import System
-from stages.evaluate.likelihoods import average_members, run_members
 from stages.teacher import given_transcript
 from stages.teacher.label import label_corpus
 from stages.teacher.settings import TeacherSettings
@@ -27,6 +24,7 @@ from storage.read.reader import SoftLabelStore, open_store
 from tests.support.makers.labels import make_house
 from tests.support.makers.store import tree_digest
 from tests.support.makers.training import RecordingProgress
+from tests.support.oracles.averages import mean_posteriors
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 KEPT = 4
@@ -75,27 +73,6 @@ def plain(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def given(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return label(house, tmp_path_factory.mktemp("given"), **GIVEN)
-
-
-def mean_posteriors(house: Path, corpus: CorpusFile, scratch: Path) -> list[np.ndarray]:
-    """As the evaluation averages them."""
-    system = System(
-        name="e",
-        kind="ensemble",
-        fingerprint="f",
-        model_directories=(house / "one", house / "two"),
-        weights=(0.5, 0.5),
-        combine="geometric",
-    )
-    run_members(
-        system,
-        {"train": corpus},
-        scratch,
-        batch_frames=4000,
-        device="cpu",
-        progress=SilentProgress(),
-    )
-    return list(average_members(system, "train", corpus, scratch))
 
 
 def rows_of(store: SoftLabelStore, id: str, *, num_classes: int) -> np.ndarray:
