@@ -226,6 +226,7 @@ def _facts(student: dict[str, Any]) -> SystemFacts:
         tail=student.get("tail"),
         temperature=student.get("temperature"),
         has_given_labels="labels" not in student,  # a recipe has them if they are others
+        is_null_arm=student.get("ranks", "as_stored") != "as_stored",
         epochs=training["epochs"] if training["schedule"] == "trunk" else None,
         has_equal_steps=training.get("equal_steps", False),
         right_context=right_context_of(student["architecture"]),

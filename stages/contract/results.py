@@ -30,6 +30,7 @@ class SystemFacts:
     tail: str | None = None
     temperature: float | None = None
     has_given_labels: bool = True  # its hard labels are the corpus's, not the ensemble's
+    is_null_arm: bool = False  # its ranks 2 to k are permuted or redrawn
     epochs: int | None = None  # of a student on a trunk: its length
     has_equal_steps: bool = False  # its epochs are over all speech, whatever part it reads
     right_context: float | None = None  # rows that it sees ahead; infinite: all of the utterance

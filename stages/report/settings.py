@@ -7,7 +7,7 @@ from pydantic import Field
 from stages.contract.settings import Settings
 from stages.report.statistics.margin import Margin
 
-PAGE_FORMAT = 12  # of what the page shows; raising it makes pages be written again
+PAGE_FORMAT = 13  # of what the page shows; raising it makes pages be written again
 
 
 class ReportSettings(Settings):

@@ -239,6 +239,15 @@ def test_patience_as_large_as_the_epochs_is_not_in_a_name() -> None:
     assert name_with(epochs=72, patience=71) == "k=8 epochs=72 patience=71"
 
 
+@pytest.mark.parametrize("ranks", ["as_stored", "permuted", "redrawn"])
+def test_null_arm_is_known_by_its_settings(tmp_path: Path, ranks: Any) -> None:
+    student = StudentSettings(name="control", ranks=ranks)
+    job = Job(PipelineSettings(work_dir=tmp_path, student=student), SilentProgress())
+    job.shelf.make(job.recipes.student(student), lambda directory: None)
+    (system,) = students_of(job)
+    assert (system.name, system.facts.is_null_arm) == ("control", ranks != "as_stored")
+
+
 def test_missing_dev_labels_are_not_compared_with(tmp_path: Path) -> None:
     settings = PipelineSettings.model_validate({"work_dir": tmp_path})
     job = Job(settings, SilentProgress())

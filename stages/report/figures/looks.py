@@ -45,7 +45,6 @@ LOOKS: dict[Role, Look] = {
 CHOSEN = Look(BLUE, "o", "chosen on dev")
 BY_ENSEMBLE = Look(VERMILLION, "v", "students on hard labels by the ensemble")
 NULL_ARM = Look(PURPLE, "X", "null arms: ranks permuted or redrawn")
-NULL_WORD = "ranks="  # begins the setting's word in the name of a null arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,10 @@ def look_of(group: SystemGroup, comparisons: Comparisons) -> Look:
     chosen = comparisons.chosen
     if chosen and group.key == chosen.key:
         return CHOSEN
-    if any(word.startswith(NULL_WORD) for word in group.name.split()):
+    facts = group.first.system.facts
+    if facts.is_null_arm:
         return NULL_ARM
-    if group.role == "hard-label student" and not group.first.system.facts.has_given_labels:
+    if group.role == "hard-label student" and not facts.has_given_labels:
         return BY_ENSEMBLE
     return LOOKS[group.role]
 
