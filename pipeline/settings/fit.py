@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import SettingsError
-from pipeline.settings.tree import PipelineSettings
+from pipeline.settings.tree import PipelineSettings, compared
+from pipeline.settings.wording import shortened
 from stages.student.settings import StudentSettings
 from stages.student.soft_label_check import check_soft_labels
 from stages.teacher.settings import TeacherSettings
@@ -37,7 +38,10 @@ def misfits(settings: PipelineSettings) -> Iterator[str]:
                 f"student.training.utterances is {student.training.utterances!r} and {NO_COPIES}, "
                 "or set it to 'all'"
             )
-        yield from _misfits_of(student, teacher)
+    yield from _misfits_of(settings.student, teacher)
+    for number, changes in enumerate(settings.compare):
+        entry = f"compare.{number} ({shortened(changes)})"
+        yield from _misfits_of(compared(settings.student, changes), teacher, entry=entry)
 
 
 def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSettings]) -> None:
@@ -51,16 +55,24 @@ def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSetting
             raise SettingsError(misfit)
 
 
-def _misfits_of(student: StudentSettings, teacher: TeacherSettings) -> Iterator[str]:
+def _misfits_of(
+    student: StudentSettings, teacher: TeacherSettings, *, entry: str = ""
+) -> Iterator[str]:
+    """`entry` is the one of `compare` that changes the student, if one does."""
     if student.hard_weight == 1 or student.store is not None:
         return
     given = temperatures_given(teacher.temperature, teacher.temperatures)
     try:
-        deeper = "raise teacher.kept"
         check_soft_labels(
-            student, where=TEACHER, kept=teacher.kept, temperatures=given, deeper=deeper
+            student,
+            where=TEACHER,
+            kept=teacher.kept,
+            temperatures=given,
+            shallower=f"lower k in {entry}, remove it" if entry else "lower student.k",
+            deeper="raise teacher.kept",
         )
     except StoreError as error:
-        yield str(error)
+        words = str(error)
+        yield words if entry in words else f"{entry}: {words}"
     if "train" not in teacher.splits:
         yield f"teacher.splits is {list(teacher.splits)}: students learn from 'train', add it"

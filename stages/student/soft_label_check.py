@@ -13,16 +13,16 @@ def check_soft_labels(
     where: str,
     kept: int,
     temperatures: Sequence[float],
+    shallower: str = "lower student.k",
     deeper: str = "name a store that keeps more",
 ) -> None:
     """Make sure that soft labels of `kept` ranks at these temperatures are what a student reads.
 
     The only such check: of a store that is there, and of the one that a teacher is going to make.
-    `deeper` is how to get more ranks.
+    `shallower` is how to ask for fewer ranks, `deeper` how to get more.
 
     Raises:
         StoreError: when k or the temperature is not among them.
     """
-    cure = f"lower student.k, or {deeper}"
-    refuse_more_ranks(where, k=settings.k, kept=kept, cure=cure)
+    refuse_more_ranks(where, k=settings.k, kept=kept, cure=f"{shallower}, or {deeper}")
     refuse_other_temperature(where, temperature=settings.temperature, given=temperatures)

@@ -177,7 +177,15 @@ def test_value_of_set_that_is_not_yaml_gives_one_line(value: str) -> None:
     [
         (["student.k=33"], "the teacher of these settings holds K=32, asked k=33: lower student.k"),
         (["student.temperature=2"], "holds temperature 1, asked 2: set student.temperature"),
-        (["compare=[{k: 64}]"], "k=64"),
+        (
+            ["compare=[{k: 1}, {k: 64}]"],
+            "holds K=32, asked k=64: lower k in compare.1 ({'k': 64}), remove it, or raise teacher",
+        ),
+        (["compare=[{k: 2, temperature: 3}]"], "compare.0 ({'k': 2, 'temperature': 3}): the teach"),
+        (
+            ["teacher.kept=16"],
+            "holds K=16, asked k=32: lower k in compare.2 ({'k': 32}), remove it, or raise teacher",
+        ),
         (["teacher.weights=[1, 2]"], "2 weights, ensemble.members 3 members"),
         (["teacher.splits=[dev]"], "students learn from 'train'"),
         (["ensemble.members.0.name=ensemble"], "the name 'ensemble' is reserved"),
