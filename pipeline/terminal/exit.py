@@ -3,6 +3,7 @@
 0 done, 1 failed, 2 misused; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
+import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,13 +12,14 @@ import click
 from pipeline.errors import SettingsError
 from pipeline.terminal.extras import lacks
 from pipeline.terminal.plain_text import plain_text
-from stages.training.interrupts import Ending, ending_signals
+from stages.training.interrupts import ENDED_BY_SIGNAL, Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 from storage.files.full_disk import DISK_FULL
 from storage.place.address import without_secrets
 
 UNDER_TORCHRUN = ("student", "ensemble")
+FIRST_RANK_SECONDS = 20.0  # in which the first rank prints a message that all ranks have
 
 
 class ExitGroup(click.Group):
@@ -69,7 +71,13 @@ def _system_error(error: OSError) -> str:
 
 
 def fail(message: str, *, code: int) -> None:
-    """Print a message to stderr and end the process; under torchrun rank 0 alone prints."""
-    if own_number() == 0:
+    """Print a message to stderr and end the process; under torchrun the first rank prints."""
+    number = own_number()
+    if number == 0:
         click.echo(plain_text(f"essence: {without_secrets(message)}"), err=True)
+    elif code < ENDED_BY_SIGNAL:
+        # torchrun ends all ranks as soon as one has ended. Another rank must not end before the
+        # first has printed, so it waits until it is ended. After a signal torchrun waits itself.
+        time.sleep(FIRST_RANK_SECONDS)
+        click.echo(plain_text(f"essence: rank {number}: {without_secrets(message)}"), err=True)
     leave(code)

@@ -53,6 +53,40 @@ def test_student_under_torchrun_is_trained_and_printed_once(house: Path) -> None
     assert "fresh" in again.stderr  # with one rank it is the same student
 
 
+def begin_late(house: Path, rank: int) -> str:
+    """A script that runs the command line, on one rank three seconds later."""
+    script = house / "late.py"
+    script.write_text(
+        "import os, time\n"
+        "from essence.__main__ import main\n"
+        f"time.sleep(3 * (os.environ['RANK'] == '{rank}'))\n"
+        "main()\n"
+    )
+    return str(script)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_message_is_printed_once_whichever_rank_is_late(house: Path, late: int) -> None:
+    """torchrun ends all ranks when one has ended, also one that has not printed yet."""
+    done = torchrun(2, begin_late(house, late), "status", cwd=house)
+    assert done.returncode != 0
+    assert done.stderr.count("only student and ensemble run under torchrun") == 1
+
+
+def test_message_of_another_rank_is_printed_if_the_first_does_not_end(house: Path) -> None:
+    script = house / "alone.py"
+    script.write_text(
+        "import os, time\n"
+        "from pipeline.terminal import exit\n"
+        "exit.FIRST_RANK_SECONDS = 1.0\n"
+        "if os.environ['RANK'] == '0':\n"
+        "    time.sleep(60)\n"
+        "exit.fail('no room here', code=1)\n"
+    )
+    done = torchrun(2, str(script), cwd=house, seconds=60)
+    assert done.stderr.count("essence: rank 1: no room here") == 1
+
+
 def test_other_commands_under_torchrun_are_refused(house: Path) -> None:
     done = torchrun(2, "-m", "essence", "status", cwd=house)
     assert done.returncode != 0
