@@ -41,6 +41,10 @@ def init(path: Path, *, example: str | None) -> None:
             f"{path} is there already and was not changed: remove it, or name another file, "
             "as in: essence init mine.yaml"
         ) from cause
+    except OSError as cause:
+        raise SettingsError(
+            f"{path} cannot be written ({cause.strerror}): name a file in a folder that is there"
+        ) from cause
     option = "" if path == Path("pipeline.yaml") else f" --config {path}"
     click.echo(f"{path}: change it as you like, then: essence run{option}")
 

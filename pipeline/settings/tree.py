@@ -1,11 +1,12 @@
 """PipelineSettings: the whole of pipeline.yaml. Each stage declares its own branch."""
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.acoustic.models.settings import BUILT_IN
 from stages.contract.settings import Settings
@@ -16,6 +17,7 @@ from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
 from stages.teacher.settings import TeacherSettings
 
+DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?|mps", re.ASCII)
 # The baseline on hard labels alone, the ensemble's best class alone, all that the teacher keeps.
 DEFAULT_COMPARE: tuple[dict[str, Any], ...] = (
     {"hard_weight": 1.0, "training": {"equal_steps": True}},
@@ -28,7 +30,7 @@ class PipelineSettings(Settings):
     """The whole of pipeline.yaml. `compare` lists changes to `student`: more students to train."""
 
     work_dir: Path = Path("work")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    device: str = "cpu"
     # Of each model in training, on a CPU. Another number changes the last bits of the weights, so
     # it depends neither on the machine nor on how many models are trained side by side.
     threads: int = Field(1, ge=1, le=1024)
@@ -39,6 +41,13 @@ class PipelineSettings(Settings):
     compare: tuple[dict[str, Any], ...] = DEFAULT_COMPARE
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError("wanted cpu, cuda, cuda:N or mps")
+        return device
 
     @cached_property
     def students(self) -> tuple[StudentSettings, ...]:

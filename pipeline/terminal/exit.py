@@ -34,6 +34,18 @@ class ExitGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words after the program's name; options of commands do not come before them."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            for command, each in self.commands.items():
+                if any(name in option.opts for option in each.params):
+                    words = f"give it after the command, as in 'essence {command} {name} ...'"
+                    fail(f"{name} is an option of a command: {words}", code=2)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Programming errors keep their traceback."""
         # torchrun sends signals to every rank: those that wait for another one must end at once.
