@@ -64,7 +64,7 @@ def _refuse_unsealed(place: Place) -> NoReturn:
     num_done = len(place.entries(COMMITS))
     raise StoreIncomplete(
         f"{place} is under construction ({num_done} shards are done, no {HEAD}): "
-        "run 'essence teacher' again to finish it"
+        "run what makes it again to finish it ('essence teacher', 'essence cache import')"
     )
 
 

@@ -241,7 +241,7 @@ def refuse_difference(
     found: dict[str, Any],
     wanted: dict[str, Any],
     *,
-    cure: str = "remove it, or name the right one, and run 'essence teacher' again",
+    cure: str = "remove it, or name another, and run what makes it again ('essence teacher')",
 ) -> None:
     """Raise StoreMismatch with one line for each field that differs, and what to do."""
     lines = differences(found, wanted)
