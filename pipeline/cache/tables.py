@@ -74,7 +74,7 @@ def describe_info(facts: dict[str, Any]) -> str:
         ("temperatures", ", ".join(f"{t:g}" for t in about["temperatures"]) or "no other"),
         ("left out", f"{len(about['left_out'])} utterances"),
         *_origin_rows(about["origin"]),
-        ("written by", f"essence {about['program_version']}"),
+        ("written by", _writer(about["program_version"])),
     ]
     head = ("ranks up to", "bytes a frame", "bytes to open", "of the whole")
     whole = max(1, facts["tiers"][-1]["bytes_opened"])
@@ -110,6 +110,11 @@ def describe_utterances(rows: list[dict[str, Any]]) -> str:
     """The same as a table."""
     cells = [(str(row["id"]), str(row["frames"]), str(row["shard"])) for row in rows]
     return aligned([("utterance", "frames", "shard"), *cells])
+
+
+def _writer(version: str) -> str:
+    """A version of this program is a number; other programs give their names."""
+    return f"essence {version}" if version[:1].isdigit() else version
 
 
 def _shift(milliseconds: float) -> str:

@@ -10,6 +10,7 @@ Shapes: B utterances, T frames, C classes, K kept ranks.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from storage.contents.manifest import read_head
@@ -26,7 +27,7 @@ from storage.write.given_batch import Given, given_utterances
 from storage.write.given_values import Values, labelled, refuse_unknown
 from storage.write.recording import assemble, make_folder, open_spill, refuse_other_store
 from storage.write.shard_commit import named_disk_errors
-from storage.write.spill import Spill
+from storage.write.spill import Labelled, Spill
 from storage.write.top_k import refuse_too_many
 
 CHUNK_FRAMES = 8192
@@ -113,7 +114,10 @@ def record(
 
 
 class Recorder:
-    """A store that is being recorded; made by `record`. `digest` is empty until it is sealed."""
+    """A store that is being recorded; made by `record`. `digest` is empty until it is sealed.
+
+    Threads may add at the same time, processes may not.
+    """
 
     def __init__(
         self,
@@ -128,6 +132,7 @@ class Recorder:
         self.path, self.digest = path, ""
         self._about, self._spill, self._values, self._order = about, spill, values, order
         self._listed, self._sealed = frozenset(order or ()), frozenset(sealed)
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -171,16 +176,23 @@ class Recorder:
                 f"{self.path} is sealed, and nothing can be added: name another path, or remove "
                 f"it: rm -r {self.path}"
             )
+        added = [labelled(one, self._about, self._values) for one in given]
+        with self._lock:
+            self._spill.append(self._new(self._spill, added))
+
+    @staticmethod
+    def _new(spill: Spill, added: Sequence[Labelled]) -> list[Labelled]:
+        """Without those that were added before."""
         new = []
-        for each in [labelled(one, self._about, self._values) for one in given]:
-            if each.id not in self._spill.utterances:
+        for each in added:
+            if each.id not in spill.utterances:
                 new.append(each)
-            elif not self._spill.holds(each):
+            elif not spill.holds(each):
                 raise StoreError(
                     f"utterance {each.id!r} was added before, with other values or inputs: add it "
                     "once; after an interruption, only what recorder.missing(ids) returns"
                 )
-        self._spill.append(new)
+        return new
 
     @property
     def _held(self) -> Collection[str]:
@@ -197,7 +209,8 @@ class Recorder:
     def _seal(self) -> None:
         assert self._spill is not None
         order = sorted(self._held) if self._order is None else self._order
-        missing, others = self.missing(order), [id for id in self._held if id not in set(order)]
+        listed = frozenset(order)
+        missing, others = self.missing(order), [id for id in self._held if id not in listed]
         if missing or others or not order:
             raise StoreError(
                 f"{self.path} is not sealed: {_named('not added', missing)}"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from storage.errors import StoreCorrupt
+from storage.errors import StoreCorrupt, StoreError
 from storage.files.publish import sync_directory
 from storage.format.layout import StoreAbout
 from storage.write.coded_block import columns_of, decode_block, encode_block, frame_bytes
@@ -64,6 +64,7 @@ class Spill:
         self._frame_bytes = frame_bytes(self._columns)
         self.utterances: dict[str, Spilled] = {}
         self._end = self._unsynced = 0
+        self._process = os.getpid()
         with named_disk_errors(path.parent, {}):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._handle = os.open(path, flags, 0o666)
@@ -75,8 +76,13 @@ class Spill:
         """Add utterances whose ids are not there.
 
         Raises:
-            StoreError: when the disk cannot be written.
+            StoreError: when the disk cannot be written, or this is another process.
         """
+        if os.getpid() != self._process:  # each would overwrite what the other one appends
+            raise StoreError(
+                f"{self._path.parents[1]} is recorded by process {self._process}, and this is a "
+                "child of it: add in that process"
+            )
         bodies = [self._encoded(each) for each in added]
         content = b"".join(FRAME.pack(MAGIC, _crc(body), len(body)) + body for body in bodies)
         with named_disk_errors(self._path.parent, {str(self._path): content}):

@@ -13,11 +13,13 @@ from pipeline.cache.commands import DAMAGED, UNDER_CONSTRUCTION
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.read.reader import open_store
+from storage.write.recorder import record
 from storage.write.writer import StoreWriter
 from tests.support.makers.cache import cache
 from tests.support.makers.store import (
     fill_store,
     make_about,
+    make_logp,
     make_utterances,
     shard_block,
     tree_digest,
@@ -168,6 +170,19 @@ def test_info_reads_headers_only(store: Path) -> None:
     assert [tier["ranks"] for tier in facts["tiers"]] == [[1, 1], [2, 4], [5, 7]]
     assert facts["about"]["members"] == ["a" * 64, "b" * 64]
     assert facts["digest"] == open_store(store).digest
+
+
+def test_info_and_show_of_a_recorded_store_name_what_was_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "train.zarr"
+    with record(path, k=7, num_classes=23, made_by="my program") as recorder:
+        recorder.add("utt", make_logp(20, 23))
+    text = cache("info", path).stdout
+    assert "frame            shift not recorded (subsampling 1)" in text
+    assert "class inventory  not recorded" in text
+    assert "written by       my program" in text
+    shown = cache("show", path, "--out", tmp_path / "a.png")
+    assert "the frame shift is not recorded: 10 ms assumed" in shown.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
 def test_verify_prints_that_a_sound_store_is_sound(sound: Path) -> None:
