@@ -159,9 +159,7 @@ class EssenceLoss(nn.Module):
             return essence_linear_loss(values_NX, layer.weight, layer.bias, labels_N, soft, options)
         if layer is not None:
             values_NX, is_copy = layer(values_NX), True
-        # The loss is computed in the dtype of the logits, in float32 at least: under autocast, too.
-        with torch.autocast(values_NX.device.type, enabled=False):
-            return essence_loss(values_NX, labels_N, soft, options, in_place=is_copy)
+        return essence_loss(values_NX, labels_N, soft, options, in_place=is_copy)
 
     def _refuse_misfit(
         self, values: Tensor, layer: nn.Linear | None, labels: Tensor | None, soft: SoftLabelBatch

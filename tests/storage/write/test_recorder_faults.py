@@ -3,6 +3,8 @@
 The default run tries some calls; `pytest -m slow tests/storage/write/test_recorder_faults.py` all.
 """
 
+import errno
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -163,6 +165,33 @@ def test_record_that_changes_after_it_was_read_is_no_store(tmp_path: Path) -> No
     with pytest.raises(StoreCorrupt, match="the record of utterance 'utt' is damaged"):
         list(spill.blocks("utt"))
     spill.close()
+
+
+def test_call_that_meets_a_full_disk_adds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY 3: not even the first utterance of a batch, which the disk had room for."""
+    about, pwrite, calls = make_about(), os.pwrite, []
+    added = [Labelled(f"utt-{n}", "d" * 64, make_block(about, 5, seed=n)) for n in range(3)]
+
+    def half(handle: int, content: memoryview, at: int) -> int:
+        calls.append(len(content))
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(handle, content[: len(content) // 2], at)
+
+    spill = Spill(tmp_path / "a", about)
+    spill.append(added[:1])
+    monkeypatch.setattr(os, "pwrite", half)
+    with pytest.raises(StoreError, match=r"No space left on device.* bytes are needed"):
+        spill.append(added[1:])
+    monkeypatch.undo()
+    again = Spill(tmp_path / "a", about)
+    assert list(spill.utterances) == list(again.utterances) == ["utt-0"]
+    again.close()
+    spill.append(added[1:])
+    spill.close()
+    assert list(Spill(tmp_path / "a", about).utterances) == ["utt-0", "utt-1", "utt-2"]
 
 
 def test_records_of_another_shape_do_not_count(tmp_path: Path) -> None:
