@@ -13,6 +13,7 @@ from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.format.layout import COMMITS
 from storage.format.partial_copy import UNFINISHED
+from storage.format.recorded import ARGUMENTS_NAME
 from storage.format.records import (
     DIGEST,
     GROUP,
@@ -60,6 +61,11 @@ def _refuse_unsealed(place: Place) -> NoReturn:
         raise StoreIncomplete(
             f"{place} is a copy that is not finished: run 'essence cache pull' or 'push' from "
             f"{shlex.quote(begun.source)} again"
+        )
+    if ARGUMENTS_NAME in place.entries(STAGE):
+        raise StoreIncomplete(
+            f"{place} is under construction by essence.record: run the program that records it "
+            "again, which adds what recorder.missing lists"
         )
     num_done = len(place.entries(COMMITS))
     raise StoreIncomplete(

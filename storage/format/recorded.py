@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from storage.files.fingerprint import array_digest
 
 HALF_BYTES_BELOW = 4
+ARGUMENTS_NAME = "recorded.json"  # in the _stage/ of a store that is being recorded
 NOT_RECORDED = "not recorded"  # in place of the digest of the classes' names
 Input = bytes | NDArray[Any] | Any  # a tensor, too: torch need not be installed
 

@@ -29,6 +29,7 @@ from storage.format.layout import (
     frame_arrays,
     refuse_difference,
 )
+from storage.format.recorded import ARGUMENTS_NAME
 from storage.format.records import GROUP, STAGE
 from storage.format.shard_plan import fit_shard_frames
 from storage.place.local_folder import LocalFolder
@@ -38,7 +39,7 @@ from storage.write.spill import Spill
 from storage.write.writer import StoreWriter
 
 SPILL = f"{STAGE}/recorded"
-ARGUMENTS = f"{STAGE}/recorded.json"
+ARGUMENTS = f"{STAGE}/{ARGUMENTS_NAME}"
 SHARD_FRAMES = 32768
 # Follow from what is added.
 NOT_ARGUMENTS = {"corpus_fingerprint", "shard_frames", "left_out", "origin", "members", "weights"}

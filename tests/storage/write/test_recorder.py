@@ -106,7 +106,7 @@ def test_any_order_batches_and_interruptions_give_the_same_store(
                 if stops or rest:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            with pytest.raises(StoreIncomplete, match="under construction"):
+            with pytest.raises(StoreIncomplete, match=r"construction by essence.record: run the"):
                 open_store(path)
     assert record_all(path) == wanted
     open_store(path).verify()

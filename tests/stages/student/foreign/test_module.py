@@ -216,6 +216,9 @@ def test_no_frame_at_all_is_zero(source: SoftLabelSource) -> None:
         assert float(total.detach()) == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+    nothing = make_logits(0, 3, NUM_CLASSES)
+    loss(nothing, None, source([])).backward()
+    assert nothing.grad is not None
 
 
 def test_temperature_is_that_of_the_source(tmp_path: Path) -> None:
