@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+pytest.importorskip("torch", reason="the core is installed without the extra 'train'")
+pytest.importorskip("kaldiio", reason="the core is installed without the extra 'speech'")
+import kaldiio
 
 from stages.acoustic.kaldi.objects import read_int_vector, read_matrix
 from stages.acoustic.kaldi.posterior import binary_posterior

@@ -1,0 +1,50 @@
+"""essence cache import in the core: numpy arrays need no package of Kaldi's, and no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.read.reader import open_store
+from tests.support.makers.store import make_logp
+from tests.support.paths import ROOT
+
+NOT_IN_CORE = ("kaldiio", "torch")
+
+
+def essence_in_core(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command, in a process that has only the core's packages."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({NOT_IN_CORE})); "
+        "from essence.__main__ import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("source", ["a.npz", "arrays"])
+def test_arrays_are_imported_by_the_core(tmp_path: Path, source: str) -> None:
+    given = {"u": make_logp(7, 11), "v": make_logp(3, 11, seed=1)}
+    np.savez(tmp_path / "a.npz", **given)
+    (tmp_path / "arrays").mkdir()
+    for id, logp_TC in given.items():
+        np.save(tmp_path / f"arrays/{id}.npy", logp_TC)
+    done = essence_in_core("cache", "import", source, "a.zarr", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row.id for row in open_store(tmp_path / "a.zarr").utterances] == ["u", "v"]
+
+
+def test_archives_name_the_extra_that_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a.ark").write_bytes(b"")
+    done = essence_in_core("cache", "import", "a.ark", "a.zarr", folder=tmp_path)
+    assert done.returncode == 1
+    assert "needs kaldiio, which the extra 'speech' installs" in done.stderr
