@@ -46,10 +46,10 @@ def write_transcripts(
     """
     terminal = TerminalProgress()
     progress: Progress = SilentProgress() if output is None else terminal  # stdout is a bar enough
-    num_failed = 0
+    num_failed, total = 0, len(rows) * transcriber.num_passes
     with (
         _lines(output) as file,
-        progress.task("transcribe", total=len(rows), unit="utterances") as task,
+        progress.task("transcribe", total=total, unit="files") as task,
     ):
         for found in transcriber.transcribe(rows, task):
             if isinstance(found, Failed):

@@ -259,6 +259,7 @@ class Recipes:
                 "evaluation": self.evaluation(student).fingerprint,
             },
             shown_as=student.name,
+            remarks={"system": student.name},
         )
 
     def dev_labels(self, system: System) -> Recipe | None:

@@ -1,6 +1,7 @@
 """Table of artefacts: what `essence status` prints."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pipeline.job import Job
 from pipeline.shelf.garbage import num_bytes
@@ -46,6 +47,11 @@ def _recipes(job: Job) -> Iterator[Recipe]:
     yield from map(recipes.evaluation, systems)
     yield from map(recipes.frames, systems)
     yield recipes.report(systems)
+    if job.shelf.is_fresh(recipes.audio):
+        yield recipes.audio
+    for made in job.shelf.found("export"):
+        if made.inputs.get("corpus") == recipes.corpus.fingerprint:
+            yield replace(made, shown_as=made.remarks.get("system", ""))
 
 
 def _state(job: Job, recipe: Recipe) -> str:

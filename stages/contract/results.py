@@ -14,7 +14,7 @@ SystemKind = Literal["member", "ensemble", "student"]
 # Raise one when its class, or what is measured for it, changes: then systems are measured again.
 RESULT_FORMAT = 5  # Evaluation, in result.json
 SPEED_FILE = "speed.json"  # Speed
-EXPORT_FORMAT = 1  # the folder of an export
+EXPORT_FORMAT = 2  # the folder of an export; 2: matrices are quantised dynamically
 AUDIO_FORMAT = 1  # recordings and tables of the spoken corpus
 QUALITY_FORMAT = 2  # FrameQuality, in frames.json; 2 keeps small posteriors of archived members
 

@@ -25,7 +25,7 @@ from stages.acoustic.models.onnx_model import FEATURES, LENGTHS, LOG_POSTERIORS
 from stages.contract.errors import BadInput
 
 OPSET = 17  # the first with LayerNormalization
-TRACED_LENGTHS = (11, 7)  # two lengths: with one, padding would not be part of the trace
+TRACED_LENGTHS = (11, 7)  # longest first: any lengths give the same graph
 
 
 class LogPosteriors(nn.Module):

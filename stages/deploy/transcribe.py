@@ -87,6 +87,11 @@ class Transcriber:
         self._spellings = self.deployment.spellings
         self._confidence = WordConfidence(self.deployment.log_prior_C, self._spellings)
 
+    @property
+    def num_passes(self) -> int:
+        """How often each file is read, and the task is advanced for it."""
+        return 2 if self.sums.are_gathered else 1
+
     def transcribe(self, rows: Sequence[SpeechRow], task: Task) -> Iterator[Transcript | Failed]:
         """Transcribe utterances in order; those that cannot be read are `Failed`.
 
@@ -94,7 +99,7 @@ class Transcriber:
         files that change in between are transcribed as they are then.
         """
         begun = time.perf_counter()
-        failed = self._gather(rows) if self.sums.are_gathered else {}
+        failed = self._gather(rows, task) if self.sums.are_gathered else {}
         self.clock.taken += time.perf_counter() - begun
         for row in rows:
             begun = time.perf_counter()
@@ -105,7 +110,7 @@ class Transcriber:
             task.advance()
             yield found
 
-    def _gather(self, rows: Sequence[SpeechRow]) -> dict[str, Failed]:
+    def _gather(self, rows: Sequence[SpeechRow], task: Task) -> dict[str, Failed]:
         """Add up the sums of all speakers; returns the utterances that cannot be read, by id."""
         failed = {}
         for row in rows:
@@ -113,6 +118,7 @@ class Transcriber:
                 self.sums.count(row.speaker, self._features(row))
             except BadInput as error:
                 failed[row.id] = Failed(row, str(error))
+            task.advance()
         return failed
 
     def _transcribe(self, row: SpeechRow) -> Transcript | Failed:

@@ -169,7 +169,7 @@ def test_int8_export_is_measured_by_evaluation(house: Path, tmp_path: Path) -> N
     assert ran.returncode == 0, ran.stderr
     about = json.loads((again / "int8" / "onnx.json").read_text())
     assert about["precision"] == "int8"
-    assert about["quantisation"].startswith("static, calibrated on")
+    assert about["quantisation"].startswith("convolutions static, calibrated on")
     test = json.loads((again / "int8" / "export.json").read_text())["metrics"][1]
     ran = without_torch(again, "transcribe", "int8", only(again, "audio") / "test.tsv")
     found = [each["text"] for each in lines(ran.stdout)]
@@ -224,6 +224,18 @@ def test_damaged_export_is_refused(house: Path, tmp_path: Path, name: str) -> No
     assert ran.returncode == 1
     assert f"{name} has changed" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
+
+
+def test_status_lists_the_export_and_gc_keeps_it(house: Path) -> None:
+    rows = [line.split() for line in essence(house, "status").stdout.splitlines()]
+    (shown,) = (row for row in rows if row[0] == "export")
+    assert shown[1:4] == ["hard", "labels", "fresh"]
+    assert [row[1] for row in rows if row[0] == "audio"] == ["fresh"]
+    listed = essence(house, "gc", "--dry-run").stdout
+    assert "export-" not in listed
+    assert "audio-" not in listed
+    other = ("--set", "student.training.seed=77")
+    assert "export-" in essence(house, "gc", "--dry-run", *other).stdout
 
 
 def test_killed_export_leaves_nothing_half_and_is_made_by_the_same_command(

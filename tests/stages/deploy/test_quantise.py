@@ -16,8 +16,8 @@ from tests.support.makers.training import make_corpus
 @pytest.mark.parametrize(
     ("kind", "how", "operator"),
     [
-        ("tdnn", "static", "QuantizeLinear"),
-        ("conv", "static", "QuantizeLinear"),
+        ("tdnn", "convolutions static", "QuantizeLinear"),
+        ("conv", "convolutions static", "QuantizeLinear"),
         ("gru", "dynamic", "MatMulInteger"),
         ("lstm", "dynamic", "DynamicQuantizeLSTM"),
     ],
