@@ -3,9 +3,9 @@
     work/student-3f9c0a71b2d4/made.json       names files.sha256 and all data files by digest
     work/student-3f9c0a71b2d4/files.sha256    the others, as `sha256sum -c files.sha256` reads it
 
-Data files are corpus files, stores and weights: their readers check every block that they read. So
-when an artefact is opened, only their identities and sizes are compared, and weights unless they
-are large.
+Data files are corpus files, stores and weights (of foreign members all files of the model): their
+readers check every block that they read. So when an artefact is opened, only their identities and
+sizes are compared, and weights unless they are large.
 """
 
 import re
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import Changed
 from pipeline.shelf.record import RECORD, DataFile, Files, read_record, refuse_other_name
 from stages.contract.results import SPEED_FILE
+from stages.members.foreign.model_files import FOLDER as FOREIGN
 from storage.contents.manifest import read_head
 from storage.files.fingerprint import SHORT, file_digest
 from storage.files.publish import publish_file
@@ -144,12 +145,14 @@ def _refuse_other_data(directory: Path, name: str, *, wanted: DataFile, weights:
     if not path.exists():
         raise Changed(f"{path} is missing: restore it, or remove {directory} and make it again")
     _refuse_other(directory, name, f"{_bytes(path)} bytes", f"{wanted.num_bytes} bytes")
-    is_large = name.endswith(WEIGHTS) and path.stat().st_size > HASHED_BYTES
+    is_large = is_weights(path) and path.stat().st_size > HASHED_BYTES
     if weights or not is_large:
         _refuse_other(directory, name, _digest(path), wanted.digest)
 
 
 def _digest(path: Path) -> str:
+    if is_weights(path):
+        return file_digest(path)
     if path.suffix == CORPUS:
         return _identity(path)[1]
     if path.suffix == STORE:
@@ -169,19 +172,25 @@ def _bytes(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a file of an artefact holds weights, or is a foreign member's."""
+    return path.suffix == WEIGHTS or path.parent.name == FOREIGN
+
+
 def data_files(directory: Path) -> Iterator[Path]:
     """Corpus files, weights and stores."""
     for path in directory.rglob("*"):
-        inside = path.relative_to(directory).parts[:-1]
-        if path.suffix in (CORPUS, WEIGHTS, STORE) and not any(map(_is_store, inside)):
+        name = path.relative_to(directory)
+        is_data = path.suffix in (CORPUS, STORE) or (is_weights(path) and path.is_file())
+        if is_data and not any(map(_is_store, name.parts[:-1])):
             yield path
 
 
 def plain_files(directory: Path) -> Iterator[Path]:
     """All files but data files, the record, the list and what is no part of the result."""
     for path in directory.rglob("*"):
-        parts = path.relative_to(directory).parts
-        is_data = path.suffix in (CORPUS, WEIGHTS) or any(map(_is_store, parts))
+        name = path.relative_to(directory)
+        is_data = path.suffix == CORPUS or is_weights(path) or any(map(_is_store, name.parts))
         if path.is_file() and not is_data and path.name not in NOT_LISTED:
             yield path
 

@@ -16,8 +16,8 @@ from pipeline.errors import Changed, NotMadeYet
 from pipeline.shelf.contents import (
     CORPUS,
     STORE,
-    WEIGHTS,
     data_files,
+    is_weights,
     listed_files,
     plain_files,
 )
@@ -142,7 +142,7 @@ class _Check:
         path = self.directory / name
         if not path.exists():
             raise Changed(f"{path} is missing: restore it, or remove {self.directory}")
-        if path.suffix == WEIGHTS:
+        if is_weights(path):
             self._compare(name, wanted or _weights_digest(path))
         elif path.suffix == CORPUS:
             self._corpus(path, wanted)

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import BeforeValidator, Field
 
 from stages.members.archived_settings import ArchivedMemberSettings
+from stages.members.foreign.exported_settings import ExportedMemberSettings
+from stages.members.foreign.onnx_settings import OnnxMemberSettings
+from stages.members.foreign.python_settings import PythonMemberSettings
+from stages.members.foreign.torchscript_settings import TorchscriptMemberSettings
 from stages.members.settings import MemberSettings
 from stages.members.trained_settings import TrainedMemberSettings
 
@@ -17,6 +21,10 @@ from stages.members.trained_settings import TrainedMemberSettings
 SETTINGS: dict[str, type[MemberSettings]] = {
     "trained": TrainedMemberSettings,
     "archived": ArchivedMemberSettings,
+    "onnx": OnnxMemberSettings,
+    "torchscript": TorchscriptMemberSettings,
+    "exported": ExportedMemberSettings,
+    "python": PythonMemberSettings,
 }
 
 
@@ -31,7 +39,7 @@ def with_kind(value: Any) -> Any:
     implied = [name for name, kind in SETTINGS.items() if value.get(kind.key) is not None]
     name = value.get("kind", implied[-1] if implied else next(iter(SETTINGS)))
     if name not in SETTINGS:
-        raise ValueError(f"kind {name!r}: expected {' or '.join(SETTINGS)}")
+        raise ValueError(f"kind {name!r}: expected one of {', '.join(SETTINGS)}")
     own = SETTINGS[name]
     known = own.model_fields
     # `posteriors: null` says that a trained member has none.

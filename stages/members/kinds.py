@@ -1,7 +1,7 @@
 """KINDS: the table of how members of all kinds are made and opened.
 
     settings   TrainedMemberSettings, ...              kind -> make -> a directory
-    directory  folds.json, model.json, member.json     kind -> open -> Member
+    directory  folds.json, model.json, ...             kind -> open -> Member
 
 Nothing outside this table and that of the settings (any_settings.py) tells kinds apart. The
 trained kind needs stages/training to be made: that is why this room lies above training, and not
@@ -15,13 +15,17 @@ from typing import Any
 from stages.acoustic.models.onnx_model import ONNX_ABOUT_FILE, read_onnx_about
 from stages.contract.errors import MissingPart
 from stages.members.archived import ARCHIVED
+from stages.members.foreign.exported_runner import EXPORTED
+from stages.members.foreign.onnx_runner import ONNX
+from stages.members.foreign.python_runner import PYTHON
+from stages.members.foreign.torchscript_runner import TORCHSCRIPT
 from stages.members.kind import MemberKind
 from stages.members.member import Member
 from stages.members.onnx_member import OnnxMember
 from stages.members.settings import MemberSettings
 from stages.members.trained import TRAINED
 
-KINDS: tuple[MemberKind[Any], ...] = (TRAINED, ARCHIVED)
+KINDS: tuple[MemberKind[Any], ...] = (TRAINED, ARCHIVED, ONNX, TORCHSCRIPT, EXPORTED, PYTHON)
 
 
 def kind_of(settings: MemberSettings) -> MemberKind[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.acoustic.models.onnx_session import open_session
 from stages.acoustic.models.pieces import cut_frames
 from stages.contract.description import read_description
 from stages.contract.errors import BadInput, MissingPart
@@ -53,8 +54,6 @@ class OnnxModel:
 
     def __init__(self, directory: Path, *, threads: int = 1) -> None:
         """Raises BadInput if the file is damaged, or is not the one that onnx.json describes."""
-        import onnxruntime  # here: exports alone need it, evaluations of other models do not
-
         self.about = read_onnx_about(directory)
         path = directory / ONNX_FILE
         found = file_digest(path) if path.is_file() else "no file"
@@ -63,13 +62,7 @@ class OnnxModel:
                 f"{path}: found {found[:SHORT]}, {ONNX_ABOUT_FILE} names "
                 f"{self.about.fingerprint[:SHORT]}: copy the folder again, or export again"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        self._session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(path, threads=threads)
 
     def log_posteriors(
         self, features_BTF: NDArray[np.float32], lengths_B: NDArray[np.int64]

@@ -11,6 +11,10 @@ from stages.ensemble.settings import EnsembleSettings
 from stages.members.any_settings import SETTINGS
 from stages.members.archived import ARCHIVED
 from stages.members.archived_settings import ArchivedMemberSettings
+from stages.members.foreign.exported_runner import EXPORTED
+from stages.members.foreign.onnx_runner import ONNX
+from stages.members.foreign.python_runner import PYTHON
+from stages.members.foreign.torchscript_runner import TORCHSCRIPT
 from stages.members.kinds import KINDS, kind_in, kind_of, open_member, why_not
 from stages.members.settings import MemberSettings
 from stages.members.trained import TRAINED
@@ -31,6 +35,10 @@ def read(*members: Any) -> tuple[MemberSettings, ...]:
         ({"posteriors": "post"}, ARCHIVED),
         ({"kind": "archived", "posteriors": "post", "posteriors_are": "prob"}, ARCHIVED),
         ({"posteriors": "post", "architecture": None}, ARCHIVED),
+        ({"onnx": "a.onnx", "output": "logits"}, ONNX),
+        ({"torchscript": "a.pt", "output": "probs", "trust": True}, TORCHSCRIPT),
+        ({"exported": "a.pt2", "output": "log_probs", "trust": True}, EXPORTED),
+        ({"python": "a.b:c", "output": "probs", "trust": True, "version": "1"}, PYTHON),
     ],
 )
 def test_kind_follows_from_the_given_settings(written: dict[str, Any], kind: Any) -> None:
@@ -40,7 +48,11 @@ def test_kind_follows_from_the_given_settings(written: dict[str, Any], kind: Any
 
 
 def test_kind_is_kept_when_settings_are_dumped_and_read_again() -> None:
-    members = read({"name": "a"}, {"name": "b", "posteriors": "post", "max_length_difference": 1})
+    members = read(
+        {"name": "a"},
+        {"name": "b", "posteriors": "post", "max_length_difference": 1},
+        {"name": "c", "onnx": "x", "output": "logits", "external_data": ["weights"]},
+    )
     whole = EnsembleSettings(members=members)
     assert EnsembleSettings.model_validate(whole.model_dump()) == whole
     assert EnsembleSettings.model_validate_json(whole.model_dump_json()) == whole
@@ -49,7 +61,7 @@ def test_kind_is_kept_when_settings_are_dumped_and_read_again() -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ({"kind": "onnx"}, "kind 'onnx': expected trained or archived"),
+        ({"kind": "kaldi"}, "kind 'kaldi': expected one of trained, archived, onnx, torchscript"),
         ({"kind": "archived"}, "Field required"),
         ({"posteriors": "p", "architecture": {}}, "remove architecture, or remove posteriors"),
         ({"posteriors": "p", "training": {}}, "kind archived, found settings of kind trained: rem"),
@@ -62,6 +74,22 @@ def test_kind_is_kept_when_settings_are_dumped_and_read_again() -> None:
         ),
         ({"kind": "trained", "posteriors": "p"}, "remove posteriors, or remove kind"),
         ({"posteriors": "p", "max_length_difference": 2}, "Input should be 0 or 1"),
+        ({"onnx": "a.onnx"}, r"onnx.output\n  Field required"),
+        ({"onnx": "a.onnx", "output": "softmax"}, "'logits', 'log_probs' or 'probs'"),
+        ({"onnx": "a", "exported": "b"}, "kind exported, found settings of kind onnx: remove onnx"),
+        ({"onnx": "a", "output": "probs", "folds": 2}, "settings of kind trained: remove folds"),
+        ({"onnx": "a", "output": "probs", "stride": 2}, "stride 2 and offset 0 with frames: exact"),
+        (
+            {"onnx": "a", "output": "probs", "external_data": ["../b"]},
+            "external_data '../b': wanted names of files next to the model",
+        ),
+        ({"torchscript": "a", "output": "probs"}, "a TorchScript model can run any code"),
+        ({"exported": "a", "output": "probs", "trust": False}, r"a \.pt2 program can run any code"),
+        ({"python": "a:b", "output": "probs", "version": "1"}, "a Python factory can run any code"),
+        (
+            {"python": "a.b", "output": "probs", "version": "1", "trust": True},
+            "python 'a.b': wanted package.module:factory",
+        ),
         ({"layers": 3}, "Extra inputs are not permitted"),
     ],
 )

@@ -1,7 +1,9 @@
-"""The contract of members: one suite for trained, folded and archived ones."""
+"""The contract of members: one suite for trained, folded, archived and foreign ones."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,18 @@ from stages.members.trained import train_member
 from stages.members.trained_settings import TrainedMemberSettings
 from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.archives import make_archived_member
+from tests.support.makers.foreign_members import (
+    Net,
+    make_foreign,
+    write_exported,
+    write_module,
+    write_onnx,
+    write_torchscript,
+)
 from tests.support.makers.posteriors import posteriors_of
 from tests.support.makers.teacher import make_member
 from tests.support.makers.training import (
+    FEATURE_DIM,
     INVENTORY,
     NUM_CLASSES,
     RecordingProgress,
@@ -28,6 +39,24 @@ from tests.support.makers.training import (
 )
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+
+
+FOREIGN = ("onnx", "torchscript", "exported", "python")
+
+
+def foreign_settings(kind: str, folder: Path) -> dict[str, Any]:
+    """Settings of a foreign member whose files are in `folder`."""
+    trusted = {"output": "logits", "trust": True}
+    if kind == "onnx":
+        return {"onnx": write_onnx(folder / "a.onnx", Net()), "output": "logits"}
+    if kind == "torchscript":
+        return {**trusted, "torchscript": write_torchscript(folder / "a.pt", Net())}
+    if kind == "exported":
+        return {**trusted, "exported": write_exported(folder / "a.pt2", Net())}
+    sys.path.insert(0, str(folder))  # as PYTHONPATH does, for the rest of this process
+    factory = write_module(folder, name="contract_model")
+    options = {"dim": FEATURE_DIM, "classes": NUM_CLASSES}
+    return {**trusted, "python": factory, "version": "1", "options": options}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +71,7 @@ def softmax_posteriors(num_frames: int) -> NDArray[np.float32]:
     )
 
 
-@pytest.fixture(scope="module", params=["trained", "folded", "archived"])
+@pytest.fixture(scope="module", params=["trained", "folded", "archived", *FOREIGN])
 def directory(
     request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -51,6 +80,8 @@ def directory(
         return make_member(place, "gru", seed=3)
     if request.param == "archived":
         return make_archived_member(place, corpus, softmax_posteriors)
+    if request.param in FOREIGN:
+        return make_foreign(place, corpus, foreign_settings(str(request.param), place.parent))
     place.mkdir()
     settings = TrainedMemberSettings.model_validate(
         {"name": "m", "folds": 3, "training": make_settings(epochs=1)}

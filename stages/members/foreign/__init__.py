@@ -1,0 +1,1 @@
+"""Foreign members: models of other programs that are run here on the features of the corpus."""

@@ -1,0 +1,200 @@
+"""Foreign kinds: a model's files -> a member's directory, tried on utterances of dev.
+
+    work/member-3f9c0a71b2d4/foreign/          the model, copied
+    work/member-3f9c0a71b2d4/foreign-KIND.json its description
+
+A foreign kind is its settings and a loader; the rest is here.
+
+Shapes: T frames, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.acoustic.models.permission import ALLOWED, is_allowed
+from stages.contract.description import read_description
+from stages.contract.errors import BadInput, BadPosterior
+from stages.contract.progress import Progress
+from stages.members.batches import plan_batches, read_batch
+from stages.members.foreign.member import ForeignAbout, ForeignMember, Load, LoadedForeign
+from stages.members.foreign.model_files import copy_files, digests_of
+from stages.members.foreign.settings import ForeignMemberSettings, TrustedMemberSettings
+from stages.members.kind import MemberKind
+from stages.members.member import Member
+from stages.members.run import check_piece, run_member
+from stages.training.ranks import ALONE, Ranks
+from storage.corpus.corpus_file import CorpusFile
+from storage.files.publish import publish_file
+
+SAME = 1e-3  # nats between two runs on one input; dropout that was left on moves more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKind:
+    """A kind of foreign member: its settings, and how its files become a Runner."""
+
+    settings: type[ForeignMemberSettings]
+    load: Load
+
+    @property
+    def description(self) -> str:
+        """File name of the description."""
+        return f"foreign-{self.settings.model_fields['kind'].default}.json"
+
+    def row(self) -> MemberKind[Any]:
+        """Its row of the table of kinds."""
+        return MemberKind(
+            settings=self.settings,
+            make=self.make,
+            descriptions=(self.description,),
+            open=self.open,
+            why_not=self.why_not,
+        )
+
+    def make(
+        self,
+        settings: ForeignMemberSettings,
+        *,
+        corpus_directory: Path,
+        directory: Path,
+        device: str,
+        progress: Progress,
+        ranks: Ranks = ALONE,
+        keep_bad: bool = False,
+    ) -> None:
+        """Copy the model, run it on utterances of dev, describe it.
+
+        Raises:
+            BadInput: if a file cannot be read, or the model does not fit the corpus.
+            MemberFailed, BadPosterior: if it raises, or its output is not what is declared.
+        """
+        if not ranks.is_first:
+            return
+        with CorpusFile(corpus_directory / "dev.h5") as corpus:
+            about = ForeignAbout(
+                title=settings.title,
+                settings=settings.model_dump(mode="json"),
+                counted=settings.identity(),
+                files=(copy_files if settings.is_copied else _not_copied)(
+                    settings.files, directory
+                ),
+                class_map=settings.read_map(),
+                feature_dim=corpus.about.feature_dim,
+                num_classes=corpus.about.num_classes,
+                class_inventory=corpus.about.class_inventory,
+            )
+            where = f"member {settings.name}"
+            member = self._member(settings, about, directory, device=device, where=where)
+            loaded = member.load()
+            _refuse_unfit(loaded, member)
+            _try_out(loaded, corpus, settings.name, device=device)
+        about = about.model_copy(update={"num_parameters": loaded.runner.num_parameters})
+        publish_file(directory / self.description, about.model_dump_json(indent=2).encode() + b"\n")
+
+    def open(self, directory: Path, device: str) -> Member:
+        """The member in `directory`; the model is not read.
+
+        Raises:
+            BadInput: if the description is not a valid one, or the settings do not trust the model.
+        """
+        if why := self.why_not(directory, ()):
+            raise BadInput(f"{directory}: {why}")
+        about, settings = self._read(directory)
+        return self._member(settings, about, directory, device=device, where=str(directory))
+
+    def why_not(self, directory: Path, _splits: Sequence[str]) -> str | None:
+        """A model that can run code is not loaded, unless the settings trust it."""
+        settings = self._read(directory)[1]
+        if isinstance(settings, TrustedMemberSettings) and not is_allowed(settings.permission):
+            return (
+                f"{settings.runs} can run any code on this machine, and your settings name no such "
+                f"member: if you trust it, set {ALLOWED}={settings.permission}"
+            )
+        return None
+
+    def _read(self, directory: Path) -> tuple[ForeignAbout, ForeignMemberSettings]:
+        path, advice = directory / self.description, f"remove {directory} and make it again"
+        about = read_description(ForeignAbout, path, advice=advice)
+        try:
+            return about, self.settings.model_validate(about.settings)
+        except ValueError as cause:
+            raise BadInput(f"{path}: settings: {' '.join(str(cause).split())}: {advice}") from cause
+
+    def _member(
+        self,
+        settings: ForeignMemberSettings,
+        about: ForeignAbout,
+        directory: Path,
+        *,
+        device: str,
+        where: str,
+    ) -> ForeignMember:
+        return ForeignMember(
+            directory=directory,
+            settings=settings,
+            about=about,
+            device=device,
+            load_runner=self.load,
+            where=where,
+        )
+
+
+def _not_copied(files: Any, _directory: Path) -> dict[str, str]:
+    return digests_of(files)
+
+
+def _refuse_unfit(loaded: LoadedForeign, member: ForeignMember) -> None:
+    """Compare what the model declares with the corpus, before it runs."""
+    about, found = member.about, loaded.runner
+    if found.feature_dim not in (None, about.feature_dim):
+        raise BadInput(
+            f"{member.where}: the model reads {found.feature_dim} features, the corpus has "
+            f"{about.feature_dim} (corpus.features): leave the member out, or make a corpus of "
+            "the features that it was trained on"
+        )
+    inventory = found.class_inventory
+    if about.class_map is None and inventory not in (None, about.class_inventory):
+        raise BadInput(
+            f"{member.where}: the model's classes are {str(inventory)[:12]}, those of the corpus "
+            f"{about.class_inventory[:12]}: name a class_map, or leave the member out"
+        )
+
+
+def _try_out(loaded: LoadedForeign, corpus: CorpusFile, name: str, *, device: str) -> None:
+    """Run the model on the first utterance of dev, twice, on the shortest and on the longest."""
+    lengths = {i: row.num_frames for i, row in enumerate(corpus.utterances) if row.num_frames}
+    if not lengths:
+        raise BadInput(f"{corpus.path} has no frames: member {name} cannot be tried on them")
+    first, *others = next(iter(lengths)), *(f(lengths, key=lengths.__getitem__) for f in (min, max))
+    once, again = (_posteriors(loaded, corpus, first, name, device=device) for _ in range(2))
+    difference = float(np.abs(once - again).max())
+    if difference > SAME:
+        raise BadPosterior(
+            f"member {name}, utterance {corpus.utterances[first].id!r}: run twice, its "
+            f"log-posteriors differ by {difference:.3g}: was the model exported in training mode? "
+            "Export it in evaluation mode, without dropout"
+        )
+    for index in dict.fromkeys(others):
+        _posteriors(loaded, corpus, index, name, device=device)
+
+
+def _posteriors(
+    loaded: LoadedForeign, corpus: CorpusFile, index: int, name: str, *, device: str
+) -> NDArray[np.float32]:
+    """Checked log-posteriors (T, C) of one utterance."""
+    parts = []
+    for pieces in plan_batches(corpus.utterances, [index], batch_frames=1):
+        batch = read_batch(corpus, pieces, device=device, with_features=True)
+        for piece, logp_TC in run_member(loaded, batch, loaded.about, name=name):
+            array_TC = logp_TC.cpu().numpy()
+            try:
+                check_piece(array_TC, piece, num_classes=loaded.about.num_classes, name=name)
+            except BadPosterior as error:
+                raise BadPosterior(f"{error} (output is {loaded.settings.output!r})") from error
+            parts.append(array_TC)
+    return np.concatenate(parts)

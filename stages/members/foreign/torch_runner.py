@@ -1,0 +1,65 @@
+"""TorchRunner: a model of torch, called with the features of one utterance.
+
+Shapes: T rows of the corpus, F feature dims, N frames and M classes of the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.contract.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchRunner:
+    """A module that is called as `call(features_1TF)`, or with lengths as the second argument."""
+
+    module: nn.Module
+    call: Callable[..., Any]
+    takes_lengths: bool
+    output_index: int | None
+
+    feature_dim = None  # a module declares none
+    class_inventory = None
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(weights.numel() for weights in self.module.parameters())
+
+    def run(self, features_TF: Tensor) -> Tensor:
+        """The chosen output (1, N, M).
+
+        Raises:
+            BadInput: if the output is no tensor, or has no such index.
+        """
+        inputs = [features_TF[None].contiguous()]
+        if self.takes_lengths:
+            inputs.append(torch.tensor([len(features_TF)], device=features_TF.device))
+        try:
+            output = self.call(*inputs)
+        except RuntimeError as cause:
+            lines = str(cause).strip().splitlines() or ["no reason is given"]
+            raise ValueError(lines[-1]) from cause  # above it: the source of the model
+        return self._chosen(output)
+
+    def _chosen(self, output: Any) -> Tensor:
+        index = self.output_index
+        if index is not None and isinstance(output, tuple | list):
+            if not -len(output) <= index < len(output):
+                raise BadInput(
+                    f"the model returns {len(output)} outputs, output_index is {index}: set it to "
+                    f"0 ... {len(output) - 1}"
+                )
+            output = output[index]
+        if not isinstance(output, Tensor):
+            kind = type(output).__name__
+            size = f" of {len(output)}" if isinstance(output, tuple | list) else ""
+            raise BadInput(
+                f"the model returns a {kind}{size}, wanted a tensor: let output_index choose one "
+                "of a tuple, or export a model that returns one"
+            )
+        return output
