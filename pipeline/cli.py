@@ -102,8 +102,9 @@ def ensemble(job: "Job") -> None:
     """corpus -> members: one acoustic model each, on hard labels.
 
     Reads work/corpus-*/. Writes work/member-*/: model.safetensors, model.json, metrics.jsonl.
-    Members that are fresh stay when another is added. For a member with `posteriors: DIR`, a
-    model trained elsewhere, it checks the archives in DIR and writes member.json.
+    Members that are fresh stay when another is added. Models trained elsewhere: an ONNX file,
+    TorchScript, a .pt2 program or a Python factory is tried on the corpus and copied; of a member
+    with `posteriors: DIR` the archives in DIR are checked. See docs/own-models.md.
 
     \b
     Example: essence ensemble --device cuda

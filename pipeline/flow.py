@@ -56,7 +56,7 @@ def audio(job: Job) -> Path:
 
 
 def ensemble(job: Job) -> list[Path]:
-    """corpus -> members: acoustic models trained on hard labels, or archived posteriors."""
+    """corpus -> members: acoustic models trained on hard labels, or models trained elsewhere."""
     members = zip(job.recipes.members, job.settings.ensemble.members, strict=True)
     make_each(
         job,

@@ -1,1 +1,1 @@
-"""ensemble: corpus -> members: acoustic models trained on hard labels, or posteriors given."""
+"""ensemble: corpus -> members: acoustic models trained on hard labels, or elsewhere."""

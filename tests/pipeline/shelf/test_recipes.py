@@ -14,6 +14,10 @@ from stages.contract.settings import NOT_IN_IDENTITY, Settings
 from stages.corpus.settings import CorpusSettings
 from stages.evaluate.settings import EvaluateSettings
 from stages.members.archived_settings import ArchivedMemberSettings
+from stages.members.foreign.exported_settings import ExportedMemberSettings
+from stages.members.foreign.onnx_settings import OnnxMemberSettings
+from stages.members.foreign.python_settings import PythonMemberSettings
+from stages.members.foreign.torchscript_settings import TorchscriptMemberSettings
 from stages.members.trained_settings import TrainedMemberSettings
 from stages.report.settings import ReportSettings
 from stages.student.settings import StudentSettings
@@ -52,6 +56,7 @@ KALDI = """
     kaldi.dev kaldi.frame_shift_ms kaldi.lang kaldi.max_length_difference kaldi.test kaldi.train
     kaldi.unknown_words
 """
+FOREIGN = "frames kind offset output stride"
 LABELS = "labels.transcribed labels.untranscribed"
 STUDENT = "chunk_above hard_weight label_smoothing"
 
@@ -82,6 +87,24 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "member, archived": (
         ArchivedMemberSettings(name="a", posteriors=Path("post")),
         "folds max_length_difference posteriors_are",
+    ),
+    "member, ONNX": (
+        OnnxMemberSettings(name="a", onnx=Path("a"), output="probs", class_map=Path("map")),
+        f"external_data features_input lengths_input output_name threads {FOREIGN}",
+    ),
+    "member, TorchScript": (
+        TorchscriptMemberSettings(name="a", torchscript=Path("a"), output="probs", trust=True),
+        f"output_index takes_lengths {FOREIGN}",
+    ),
+    "member, exported": (
+        ExportedMemberSettings(name="a", exported=Path("a"), output="probs", trust=True),
+        f"output_index takes_lengths {FOREIGN}",
+    ),
+    "member, Python": (
+        PythonMemberSettings(
+            name="a", python="a:b", output="probs", version="1", options={"x": 1}, trust=True
+        ),
+        f"options.x python version {FOREIGN}",
     ),
     "teacher": (
         TeacherSettings(),

@@ -150,6 +150,7 @@ def test_rows_have_the_nearest_frames_of_a_slower_model(tmp_path: Path, corpus: 
 def test_a_frame_more_or_less_is_fitted_by_nearest_and_refused_by_exact(
     tmp_path: Path, corpus: Path
 ) -> None:
+    """RELIABILITY 19: both counts are named; the rule is in the member's description."""
     longer = write_onnx(tmp_path / "a.onnx", Net(kernel=2, padding=1))  # T + 1 frames
     settings = {"onnx": longer, "output": "logits"}
     with pytest.raises(BadPosterior, match=r"gives 32 frames for 31 rows of the corpus, wanted 31"):
