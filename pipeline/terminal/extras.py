@@ -24,6 +24,7 @@ EXTRA_OF = {
     "sshfs": "remote",
     "tensorboard": "tensorboard",
     "torch": "train",
+    "transformers": "huggingface",
     "triton": "triton",
 }
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from stages.members.archived_settings import ArchivedMemberSettings
 from stages.members.foreign.exported_settings import ExportedMemberSettings
+from stages.members.foreign.huggingface_settings import HuggingfaceMemberSettings
 from stages.members.foreign.onnx_settings import OnnxMemberSettings
 from stages.members.foreign.python_settings import PythonMemberSettings
 from stages.members.foreign.torchscript_settings import TorchscriptMemberSettings
@@ -24,6 +25,7 @@ SETTINGS: dict[str, type[MemberSettings]] = {
     "onnx": OnnxMemberSettings,
     "torchscript": TorchscriptMemberSettings,
     "exported": ExportedMemberSettings,
+    "huggingface": HuggingfaceMemberSettings,
     "python": PythonMemberSettings,
 }
 

@@ -16,6 +16,7 @@ from stages.acoustic.models.onnx_model import ONNX_ABOUT_FILE, read_onnx_about
 from stages.contract.errors import MissingPart
 from stages.members.archived import ARCHIVED
 from stages.members.foreign.exported_runner import EXPORTED
+from stages.members.foreign.huggingface_runner import HUGGINGFACE
 from stages.members.foreign.onnx_runner import ONNX
 from stages.members.foreign.python_runner import PYTHON
 from stages.members.foreign.torchscript_runner import TORCHSCRIPT
@@ -25,7 +26,15 @@ from stages.members.onnx_member import OnnxMember
 from stages.members.settings import MemberSettings
 from stages.members.trained import TRAINED
 
-KINDS: tuple[MemberKind[Any], ...] = (TRAINED, ARCHIVED, ONNX, TORCHSCRIPT, EXPORTED, PYTHON)
+KINDS: tuple[MemberKind[Any], ...] = (
+    TRAINED,
+    ARCHIVED,
+    ONNX,
+    TORCHSCRIPT,
+    EXPORTED,
+    HUGGINGFACE,
+    PYTHON,
+)
 
 
 def kind_of(settings: MemberSettings) -> MemberKind[Any]:

@@ -15,6 +15,7 @@ from stages.corpus.settings import CorpusSettings
 from stages.evaluate.settings import EvaluateSettings
 from stages.members.archived_settings import ArchivedMemberSettings
 from stages.members.foreign.exported_settings import ExportedMemberSettings
+from stages.members.foreign.huggingface_settings import HuggingfaceMemberSettings
 from stages.members.foreign.onnx_settings import OnnxMemberSettings
 from stages.members.foreign.python_settings import PythonMemberSettings
 from stages.members.foreign.torchscript_settings import TorchscriptMemberSettings
@@ -99,6 +100,10 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "member, exported": (
         ExportedMemberSettings(name="a", exported=Path("a"), output="probs", trust=True),
         f"output_index takes_lengths {FOREIGN}",
+    ),
+    "member, Hugging Face": (
+        HuggingfaceMemberSettings(name="a", huggingface=Path("a"), output="probs"),
+        FOREIGN,
     ),
     "member, Python": (
         PythonMemberSettings(
