@@ -9,9 +9,12 @@ from pathlib import Path
 from pipeline.job import Job
 from pipeline.shelf.contents import read_json
 from pipeline.shelf.record import RECORD, Recipe, read_record
+from stages.acoustic.models.onnx_model import ONNX_FILE, read_onnx_about
 from stages.contract.results import CorpusSummary, System, SystemResult, TeacherSummary
 from stages.contract.version import VERSION
-from stages.report.inputs import Made, ReportInputs
+from stages.deploy.folder import read_export_about
+from stages.report.inputs import ExportedModel, Made, ReportInputs
+from stages.report.statistics.bootstrap import Interval
 from stages.report.statistics.groups import SystemGroup, group_results
 from stages.teacher.summary import SUMMARY_FILE, complete_audit
 from storage.files.fingerprint import SHORT
@@ -36,6 +39,7 @@ def collect(job: Job, results: Sequence[SystemResult]) -> ReportInputs:
         store=store if is_labelled and store.is_dir() else None,
         histories=dict(_histories(results)),
         made=tuple(_all_made(job, results)),
+        exported=tuple(_exported(job, results)),
         program=_program(),
     )
 
@@ -51,6 +55,23 @@ def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:
         metrics = system.model_directories[0] / "metrics.jsonl"
         if system.kind != "ensemble" and metrics.is_file():
             yield system.name, metrics
+
+
+def _exported(job: Job, results: Sequence[SystemResult]) -> Iterator[ExportedModel]:
+    for system in (result.system for result in results):
+        for recipe in job.recipes.exports_of(system):
+            directory = job.shelf.place(recipe)
+            job.shelf.check(directory)
+            rates = {each.split: each for each in read_export_about(directory).metrics}
+            test = rates["test"].word_error_rate
+            yield ExportedModel(
+                student=system.fingerprint,
+                precision=read_onnx_about(directory).precision,
+                num_bytes=(directory / ONNX_FILE).stat().st_size,
+                wer_dev=rates["dev"].word_error_rate.rate,
+                wer_test=test.rate,
+                interval=Interval(low=test.low, high=test.high),
+            )
 
 
 def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:

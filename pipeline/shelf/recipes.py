@@ -262,6 +262,15 @@ class Recipes:
             remarks={"system": student.name},
         )
 
+    def exports_of(self, student: System) -> list[Recipe]:
+        """The exports of a student that are here, of this corpus."""
+        wanted = {"corpus": self.corpus.fingerprint, "student": student.fingerprint}
+        return [
+            made
+            for made in self._shelf.found("export")
+            if wanted.items() <= dict(made.inputs).items()
+        ]
+
     def dev_labels(self, system: System) -> Recipe | None:
         """The soft labels that a system is compared with: those that it learnt from, if any.
 
@@ -293,6 +302,8 @@ class Recipes:
         """The page. The names of the systems count here, since they are printed on it."""
         inputs = {system.name: self.evaluation(system).fingerprint for system in systems}
         inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
+        exports = (made for system in systems for made in self.exports_of(system))
+        inputs |= {f"export {made.fingerprint}": made.fingerprint for made in exports}
         return Recipe(
             stage="report",
             settings={"format": PAGE_FORMAT, **self._settings.report.identity()},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.contract.results import CorpusSummary, SystemResult, TeacherSummary
+from stages.report.statistics.bootstrap import Interval
 from storage.care.store_audit import StoreAudit
 
 
@@ -22,6 +23,21 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedModel:
+    """An exported student: size of its model file, word error rates on dev and test (fractions).
+
+    `student` is the fingerprint of the system that it was made from.
+    """
+
+    student: str
+    precision: str
+    num_bytes: int
+    wer_dev: float
+    wer_test: float
+    interval: Interval  # of the rate on test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportInputs:
     """Results, and the paths of what the pictures show.
 
@@ -36,6 +52,7 @@ class ReportInputs:
     store: Path | None = None
     histories: Mapping[str, Path] = field(default_factory=dict)
     made: tuple[Made, ...] = ()
+    exported: tuple[ExportedModel, ...] = ()
     program: str = "essence"  # version and commit of the program that writes the page
 
     def audit_of(self, split: str) -> StoreAudit | None:

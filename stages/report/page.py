@@ -13,6 +13,7 @@ from stages.report.column import Table, make_table
 from stages.report.columns import columns_on
 from stages.report.costs import count_teacher_passes
 from stages.report.data_files import DATA_FILES, Found
+from stages.report.deployment import deployment_table
 from stages.report.example import read_example
 from stages.report.figures.difference_figure import MOST_ROWS
 from stages.report.figures.rank_figures import MOST_FAMILIES, families_of
@@ -121,6 +122,7 @@ def _tables(inputs: ReportInputs, comparisons: Comparisons, rows: Sequence[Row])
         "frames": _in_parts(make_table(columns_on(FRAMES), rows), rows),
         "stores": make_table(STORE_COLUMNS, inputs.teacher.stores if inputs.teacher else ()),
         "splits": split_table(inputs.corpus),
+        "deployment": deployment_table(inputs.exported, comparisons),
         "comparisons": comparisons,
         "latency_note": describe_latency(comparisons),
         "num_grey": max(0, num_families - MOST_FAMILIES),

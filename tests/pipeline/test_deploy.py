@@ -238,6 +238,18 @@ def test_status_lists_the_export_and_gc_keeps_it(house: Path) -> None:
     assert "export-" in essence(house, "gc", "--dry-run", *other).stdout
 
 
+def test_page_shows_the_export_next_to_its_student(house: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(house, tmp_path / "house", symlinks=True)
+    assert essence(again, "evaluate").returncode == 0
+    assert essence(again, "report").returncode == 0
+    page = (again / "work" / "report" / "index.html").read_text(encoding="utf-8")
+    about = json.loads((house / "deployed" / "export.json").read_text(encoding="utf-8"))
+    rates = [each["word_error_rate"]["rate"] for each in about["metrics"]]
+    row = page[page.index("ONNX, float32") :].split("</tr>")[0]
+    assert f"{(house / 'deployed' / 'model.onnx').stat().st_size:,}" in row
+    assert all(f"{100 * rate:.2f}" in row for rate in rates)
+
+
 def test_killed_export_leaves_nothing_half_and_is_made_by_the_same_command(
     house: Path, tmp_path: Path
 ) -> None:
