@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.report.column import Column, Table, column, make_table
-from stages.report.formats import fixed, percent, percent_range, thousands
+from stages.report.formats import percent, percent_range, thousands
 from stages.report.inputs import ExportedModel
 from stages.report.statistics.bootstrap import Interval
 from stages.report.statistics.comparisons import Comparisons
-from stages.report.statistics.groups import SystemGroup, mean_known
+from stages.report.statistics.groups import SystemGroup
 
 BYTES_PER_WEIGHT = 4  # of models in torch: float32
 
@@ -20,7 +20,6 @@ class DeploymentRow:
     name: str
     form: str
     num_bytes: int | None
-    real_time_factor: float | None
     wer_dev: float | None
     wer_test: float | None
     interval: Interval | None
@@ -30,13 +29,6 @@ DEPLOYMENT_COLUMNS: tuple[Column[DeploymentRow], ...] = (
     column("model", title="Model", value=lambda row: row.name, is_text=True),
     column("form", title="Form", value=lambda row: row.form, is_text=True),
     column("bytes", title="Bytes", value=lambda row: row.num_bytes, shown=thousands),
-    column(
-        "real_time_factor",
-        title="Real-time factor",
-        unit="model, one thread",
-        value=lambda row: row.real_time_factor,
-        shown=fixed(4),
-    ),
     column("wer_dev", title="WER", unit="dev, %", value=lambda row: row.wer_dev, shown=percent),
     column("wer_test", title="WER", unit="test, %", value=lambda row: row.wer_test, shown=percent),
     column(
@@ -77,7 +69,6 @@ def _exports_of(
             name=names[model.student],
             form=f"ONNX, {model.precision}",
             num_bytes=model.num_bytes,
-            real_time_factor=None,
             wer_dev=model.wer_dev,
             wer_test=model.wer_test,
             interval=model.interval,
@@ -91,7 +82,6 @@ def _in_torch(group: SystemGroup, comparisons: Comparisons) -> DeploymentRow:
         name=group.name,
         form="torch, float32",
         num_bytes=None if weights is None else BYTES_PER_WEIGHT * weights,
-        real_time_factor=mean_known([result.real_time_factor for result in group.results]),
         wer_dev=group.word_error_rate("dev"),
         wer_test=group.word_error_rate("test"),
         interval=comparisons.intervals.get(group.key),
