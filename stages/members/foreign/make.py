@@ -1,4 +1,4 @@
-"""Foreign kinds: a model's files -> a member's directory, tried on utterances of dev.
+"""Foreign kinds: a model's files -> a member's directory, tried on some utterances.
 
     work/member-3f9c0a71b2d4/foreign/          the model, copied
     work/member-3f9c0a71b2d4/foreign-KIND.json its description
@@ -10,6 +10,7 @@ Shapes: T frames, C classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from stages.members.member import Member
 from stages.members.run import check_piece, run_member
 from stages.training.ranks import ALONE, Ranks
 from storage.corpus.corpus_file import CorpusFile
+from storage.files.fingerprint import SHORT
 from storage.files.publish import publish_file
 
+SPLITS = ("dev", "train")  # what every teacher labels
 SAME = 1e-3  # nats between two runs on one input; dropout that was left on moves more
 
 
@@ -67,7 +70,7 @@ class ForeignKind:
         ranks: Ranks = ALONE,
         keep_bad: bool = False,
     ) -> None:
-        """Copy the model, run it on utterances of dev, describe it.
+        """Copy the model, run it on some utterances, describe it.
 
         Raises:
             BadInput: if a file cannot be read, or the model does not fit the corpus.
@@ -88,11 +91,11 @@ class ForeignKind:
                 num_classes=corpus.about.num_classes,
                 class_inventory=corpus.about.class_inventory,
             )
-            where = f"member {settings.name}"
-            member = self._member(settings, about, directory, device=device, where=where)
-            loaded = member.load()
-            _refuse_unfit(loaded, member)
-            _try_out(loaded, corpus, settings.name, device=device)
+        where = f"member {settings.name}"
+        member = self._member(settings, about, directory, device=device, where=where)
+        loaded = member.load()
+        _refuse_unfit(loaded, member)
+        _try_out(loaded, corpus_directory, settings.name, device=device)
         about = about.model_copy(update={"num_parameters": loaded.runner.num_parameters})
         publish_file(directory / self.description, about.model_dump_json(indent=2).encode() + b"\n")
 
@@ -160,31 +163,39 @@ def _refuse_unfit(loaded: LoadedForeign, member: ForeignMember) -> None:
     inventory = found.class_inventory
     if about.class_map is None and inventory not in (None, about.class_inventory):
         raise BadInput(
-            f"{member.where}: the model's classes are {str(inventory)[:12]}, those of the corpus "
-            f"{about.class_inventory[:12]}: name a class_map, or leave the member out"
+            f"{member.where}: the model's classes are {str(inventory)[:SHORT]}, those of the "
+            f"corpus {about.class_inventory[:SHORT]}: name a class_map, or leave the member out"
         )
 
 
-def _try_out(loaded: LoadedForeign, corpus: CorpusFile, name: str, *, device: str) -> None:
-    """Run the model on the first utterance of dev, twice, on the shortest and on the longest."""
-    lengths = {i: row.num_frames for i, row in enumerate(corpus.utterances) if row.num_frames}
-    if not lengths:
-        raise BadInput(f"{corpus.path} has no frames: member {name} cannot be tried on them")
-    first, *others = next(iter(lengths)), *(f(lengths, key=lengths.__getitem__) for f in (min, max))
-    once, again = (_posteriors(loaded, corpus, first, name, device=device) for _ in range(2))
-    difference = float(np.abs(once - again).max())
-    if difference > SAME:
-        raise BadPosterior(
-            f"member {name}, utterance {corpus.utterances[first].id!r}: run twice, its "
-            f"log-posteriors differ by {difference:.3g}: was the model exported in training mode? "
-            "Export it in evaluation mode, without dropout"
-        )
-    for index in dict.fromkeys(others):
-        _posteriors(loaded, corpus, index, name, device=device)
+def _try_out(loaded: LoadedForeign, corpus_directory: Path, name: str, *, device: str) -> None:
+    """Run the model on an utterance of dev, twice, and on the shortest and longest of each split.
+
+    What would end the teacher after hours, an utterance too short or too long for the model, is
+    found in seconds.
+    """
+    posteriors = partial(_posteriors, loaded, name=name, device=device)
+    with CorpusFile(corpus_directory / "dev.h5") as dev:
+        first = next((i for i, row in enumerate(dev.utterances) if row.num_frames), None)
+        if first is None:
+            raise BadInput(f"{dev.path} has no frames: member {name} cannot be tried on them")
+        difference = float(np.abs(posteriors(dev, first) - posteriors(dev, first)).max())
+        if difference > SAME:
+            raise BadPosterior(
+                f"member {name}, utterance {dev.utterances[first].id!r}: run twice, its "
+                f"log-posteriors differ by {difference:.3g}: was the model exported in training "
+                "mode? Export it in evaluation mode, without dropout"
+            )
+    for split in SPLITS:
+        with CorpusFile(corpus_directory / f"{split}.h5") as corpus:
+            lengths = {i: row.num_frames for i, row in enumerate(corpus.utterances)}
+            tried = [i for i, length in lengths.items() if length]
+            for longest_or_shortest in (max, min) if tried else ():
+                posteriors(corpus, longest_or_shortest(tried, key=lengths.__getitem__))
 
 
 def _posteriors(
-    loaded: LoadedForeign, corpus: CorpusFile, index: int, name: str, *, device: str
+    loaded: LoadedForeign, corpus: CorpusFile, index: int, *, name: str, device: str
 ) -> NDArray[np.float32]:
     """Checked log-posteriors (T, C) of one utterance."""
     parts = []

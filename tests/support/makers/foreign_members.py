@@ -129,10 +129,16 @@ def write_torchscript(path: Path, net: nn.Module, *inputs: Tensor, training: boo
 
 
 def write_exported(
-    path: Path, net: nn.Module, *, dim: int = FEATURE_DIM, training: bool = False
+    path: Path,
+    net: nn.Module,
+    *,
+    dim: int = FEATURE_DIM,
+    training: bool = False,
+    least_rows: int = 1,
+    most_rows: int = MOST_ROWS,
 ) -> Path:
     """The net as a program of torch.export, with free length."""
-    rows = torch.export.Dim("T", min=1, max=MOST_ROWS)
+    rows = torch.export.Dim("T", min=least_rows, max=most_rows)
     inputs = (torch.zeros(1, 23, dim),)
     program = torch.export.export(net.train(training), inputs, dynamic_shapes=({1: rows},))
     with warnings.catch_warnings():

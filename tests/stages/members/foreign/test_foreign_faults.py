@@ -161,15 +161,21 @@ def test_model_that_gives_nan_is_refused(tmp_path: Path, corpus: Path) -> None:
     assert "member theirs, utterance 'dev-0', frame 0: the log-probability of class" in message
 
 
-def test_utterances_too_short_for_the_model_are_found_when_it_is_tried(tmp_path: Path) -> None:
-    short = tmp_path / "short"
-    for split in ("train", "dev"):
-        make_corpus(short / f"{split}.h5", lengths=(31, 44, 3, 29))
-    path = write_torchscript(tmp_path / "a.pt", Net(kernel=4, padding=0))
-    settings = {"torchscript": path, "output": "logits", "trust": True}
+@pytest.mark.parametrize(
+    ("lengths", "guilty"), [((31, 44, 3, 29), 2), ((31, 44, 29, 401), 3)], ids=["short", "long"]
+)
+def test_lengths_that_the_model_does_not_take_are_found_when_it_is_tried(
+    tmp_path: Path, lengths: tuple[int, ...], guilty: int
+) -> None:
+    """In train, too: the teacher would stop there after hours."""
+    corpus = tmp_path / "corpus"
+    make_corpus(corpus / "dev.h5", lengths=(31, 44, 29))
+    make_corpus(corpus / "train.h5", lengths=lengths)
+    path = write_exported(tmp_path / "a.pt2", Net(kernel=4, padding=0), most_rows=400, least_rows=5)
+    settings = {"exported": path, "output": "logits", "trust": True}
     settings |= {"frames": "nearest", "offset": 2}
-    message = refused(tmp_path / "m", short, MemberFailed, **settings)
-    assert "member theirs failed on utterance 'dev-2'" in message
+    message = refused(tmp_path / "m", corpus, MemberFailed, **settings)
+    assert f"member theirs failed on utterance 'train-{guilty}'" in message
 
 
 @pytest.mark.parametrize(
