@@ -115,20 +115,40 @@ def transcribe(
     Example: essence transcribe deployed one.wav two.flac
     Example: essence transcribe deployed test.tsv --output words.jsonl
     """
-    from pipeline.transcription import open_transcriber, write_transcripts
+    from pipeline.transcription import open_transcriber, refuse_output, write_transcripts
     from stages.deploy.folder import is_export, refuse_other_folder
     from stages.deploy.speech_table import read_speech
 
     rows = read_speech(speech)
+    if output is not None:
+        refuse_output(output)
     folder = Path(model)
+    if is_export(folder) and (config or changes):
+        raise click.UsageError(
+            f"{model} is an export, which has its settings with it: --config, --set and --device "
+            "are for students"
+        )
     if not is_export(folder):
         refuse_other_folder(folder)
+        _need_torch(model)
         with opened_job(config, changes) as job:
             folder = _exported(job, model)
     transcriber = open_transcriber(folder, cmvn_stats=cmvn_stats, threads=threads)
     num_failed = write_transcripts(transcriber, rows, output)
     if num_failed:
         sys.exit(1)
+
+
+def _need_torch(student: str) -> None:
+    from stages.contract.errors import MissingPart
+
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as cause:
+        raise MissingPart(
+            f"{student} is not here: name a folder that 'essence export' made. (To name a student, "
+            "the extra 'train' is needed, which has torch.)"
+        ) from cause
 
 
 def _exported(job: "Job", student: str) -> Path:

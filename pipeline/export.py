@@ -35,6 +35,7 @@ from stages.deploy.write import write_decoding, write_model
 from stages.evaluate.evaluate import evaluate_system
 from stages.report.statistics.bootstrap import Bootstrap
 from storage.corpus.corpus_file import CorpusFile
+from storage.files.full_disk import naming
 from storage.files.leftovers import scratch_folder, unfinished
 from storage.files.publish import publish_directory, publish_file
 
@@ -212,6 +213,16 @@ class _Filling:
         )
 
 
+def _copy_file(source: Path, target: Path) -> None:
+    """A copy; a full disk is an error of the file that is written."""
+    with (
+        naming(target, needed=source.stat().st_size),
+        source.open("rb") as read,
+        target.open("wb") as written,
+    ):
+        shutil.copyfileobj(read, written)
+
+
 def copy_export(export: Path, target: Path) -> Path:
     """A copy of an export at `target`, whole or not at all.
 
@@ -224,7 +235,13 @@ def copy_export(export: Path, target: Path) -> Path:
     partial = unfinished(target)
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(export, partial)
+        partial.mkdir()
+        for source in sorted(export.rglob("*")):  # a folder before what is in it
+            copy = partial / source.relative_to(export)
+            if source.is_dir():
+                copy.mkdir()
+            else:
+                _copy_file(source, copy)
         publish_directory(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

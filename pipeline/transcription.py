@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.errors import Changed
 from pipeline.shelf.contents import refuse_changed_files
 from pipeline.terminal.progress import TerminalProgress
 from stages.acoustic.features.cmvn_file import read_moments
@@ -66,12 +67,31 @@ def write_transcripts(
     return num_failed
 
 
+def refuse_output(output: Path) -> None:
+    """Make sure that nothing is replaced: the file is new, or a pipe or device to write into.
+
+    Raises:
+        Changed: if a file or folder is there, which may be one of those that are read.
+    """
+    if os.path.lexists(output) and not _is_stream(output):
+        raise Changed(f"{output} exists already: name another file, or remove it")
+
+
+def _is_stream(output: Path) -> bool:
+    return output.exists() and not output.is_file() and not output.is_dir()
+
+
 @contextmanager
 def _lines(output: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that is renamed to `output` at the end."""
+    """stdout, a pipe or device, or a file that is renamed to `output` at the end."""
     if output is None:
         yield sys.stdout
         return
+    if _is_stream(output):
+        with output.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished(output)
     try:
         with naming(partial), partial.open("w", encoding="utf-8") as file:

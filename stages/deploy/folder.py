@@ -159,6 +159,8 @@ def refuse_other_folder(directory: Path) -> None:
     Raises:
         MissingPart: if it is neither.
     """
+    if directory.is_file():
+        raise MissingPart(f"{directory} is a file: name the folder that 'essence export' made")
     if directory.is_dir() and not (directory / STUDENT_FILE).is_file():
         raise MissingPart(
             f"{directory} holds no exported model ({ONNX_ABOUT_FILE}) and no student "

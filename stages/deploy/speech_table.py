@@ -9,6 +9,7 @@ columns are passed over. Without a speaker an utterance is of the speaker of its
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -60,7 +61,12 @@ def _read_one(path: Path) -> Iterator[SpeechRow]:
     elif path.suffix.lower() in JSON_LINES:
         yield from _checked(path, _json_lines(path))
     else:
-        yield SpeechRow(id=str(path), path=path, speaker=str(path))
+        yield SpeechRow(id=readable(path), path=path, speaker=readable(path))
+
+
+def readable(path: Path) -> str:
+    """The path as text that can be written as UTF-8, whatever bytes the name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _tsv(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

@@ -24,7 +24,7 @@ from stages.contract.settings import Settings
 from stages.deploy.audio import read_audio
 from stages.deploy.folder import GRAPH_FOLDER, Deployment
 from stages.deploy.speaker_sums import SpeakerSums
-from stages.deploy.speech_table import SpeechRow
+from stages.deploy.speech_table import SpeechRow, readable
 
 MS = 1000
 
@@ -149,7 +149,7 @@ class Transcriber:
         return Transcript(
             id=row.id,
             speaker=row.speaker,
-            path=str(row.path),
+            path=readable(row.path),
             seconds=self._seconds(len(loglike_TC)),
             text=" ".join(words),
             words=tuple(

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 import soundfile
 import yaml
 
+from pipeline.export import copy_export
 from pipeline.terminal.extras import EXTRA_OF
 from tests.support.makers.pipeline import TINY, essence, tree_digests
 from tests.support.paths import ROOT
@@ -205,6 +208,53 @@ def test_bad_files_are_left_out_and_the_rest_goes_on(house: Path, tmp_path: Path
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
 
+def test_output_replaces_nothing_and_goes_into_devices(house: Path, tmp_path: Path) -> None:
+    good = sorted((only(house, "audio") / "test").glob("*.wav"))[0]
+    audio = shutil.copy(good, tmp_path / "a.wav")
+    ran = without_torch(tmp_path, "transcribe", house / "deployed", audio, "--output", audio)
+    assert ran.returncode == 1
+    assert "exists already" in ran.stderr
+    assert audio.read_bytes() == good.read_bytes()
+    ran = without_torch(
+        tmp_path, "transcribe", house / "deployed", audio, "--output", "/dev/stdout"
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(lines(ran.stdout)) == 1
+    assert Path("/dev/stdout").is_symlink()
+    made = tmp_path / "new" / "out.jsonl"
+    ran = without_torch(tmp_path, "transcribe", house / "deployed", audio, "--output", made)
+    assert len(lines(made.read_text())) == 1
+
+
+def test_name_that_is_not_utf8_is_written_readably(house: Path, tmp_path: Path) -> None:
+    good = sorted((only(house, "audio") / "test").glob("*.wav"))[0]
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.wav"))
+    shutil.copy(good, odd)
+    ran = without_torch(tmp_path, "transcribe", house / "deployed", odd)
+    assert ran.returncode == 0, ran.stderr
+    assert lines(ran.stdout)[0]["path"] == f"{tmp_path}/odd\\xff.wav"
+
+
+def test_settings_next_to_an_export_are_refused(house: Path) -> None:
+    ran = without_torch(house, "transcribe", "deployed", "a.wav", "--set", "student.k=2")
+    assert ran.returncode == 2
+    assert "which has its settings with it" in ran.stderr
+
+
+def test_copy_on_a_full_disk_names_the_file(house: Path, tmp_path: Path) -> None:
+    export = only(house, "export")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match=r"File too large.*partial.*HLG\.fst"):
+            copy_export(export, tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_given_sums_replace_those_of_the_speaker(house: Path) -> None:
     table = str(only(house, "audio") / "test.tsv")
     sums = str(house / "deployed" / "cmvn.json")
@@ -275,6 +325,9 @@ def test_folder_that_is_no_export_is_named_without_torch(tmp_path: Path) -> None
     ran = without_torch(tmp_path, "transcribe", "other", "a.wav")
     assert ran.returncode == 1
     assert "other holds no exported model (onnx.json) and no student" in ran.stderr
+    ran = without_torch(tmp_path, "transcribe", "misspelt", "a.wav")
+    assert ran.returncode == 1
+    assert "misspelt is not here: name a folder that 'essence export' made" in ran.stderr
 
 
 def test_unknown_student_names_those_that_are_here(house: Path) -> None:

@@ -108,5 +108,20 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def test_speech_beyond_the_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"ends after 1\.00 s, wanted speech until 1\.50 s"):
+    with pytest.raises(BadInput, match=r"ends after 1\.000 s, wanted speech until 1\.500 s"):
         read_audio(write(tmp_path / "a.wav", noise(1)), start=0.5, end=1.5)
+
+
+def test_end_may_be_rounded_up(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(1.2345))
+    assert np.array_equal(read_audio(path, end=1.24), read_audio(path))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
+def test_cut_ogg_is_refused(tmp_path: Path, share: float) -> None:
+    path = write(tmp_path / "a.ogg", noise(4))
+    assert len(read_audio(path)) == 4 * RATE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: round(share * len(whole))])
+    with pytest.raises(BadInput, match=r"a\.ogg is truncated: it has no last page"):
+        read_audio(path)
