@@ -43,8 +43,8 @@ NUMPY = (".npz", ".npy")
     help="Values of matrices and arrays: natural logarithms, or probabilities.",
 )
 @click.option("--normalise", is_flag=True, help="Scale each frame to sum to one.")
-@click.option("--split", default="train", show_default=True, help="Recorded; not with --corpus.")
-@click.option("--frame-shift-ms", type=float, default=0.0, help="Recorded if given; likewise.")
+@click.option("--split", help="Recorded; default: train. Not with --corpus, nor the next.")
+@click.option("--frame-shift-ms", type=float, help="Recorded if given.")
 @DRY_RUN
 @AS_JSON
 def import_(
@@ -56,8 +56,8 @@ def import_(
     corpus: Path | None,
     posteriors_are: str,
     normalise: bool,
-    split: str,
-    frame_shift_ms: float,
+    split: str | None,
+    frame_shift_ms: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -82,8 +82,17 @@ def import_(
     from storage.exchange.take_in import take_in
 
     source = _source(sources, are_logarithms=posteriors_are == "log")
-    identity = Identity(split=split, frame_shift_ms=frame_shift_ms, num_classes=num_classes)
+    identity = Identity(
+        split=split or "train", frame_shift_ms=frame_shift_ms or 0.0, num_classes=num_classes
+    )
     if corpus is not None:
+        given = {
+            "--num-classes": num_classes,
+            "--split": split,
+            "--frame-shift-ms": frame_shift_ms,
+        }
+        if named := [name for name, value in given.items() if value is not None]:
+            raise click.UsageError(f"{', '.join(named)}: with --corpus, {corpus} has them")
         with CorpusFile(corpus) as file:
             identity = identity_of(file)
     progress = TerminalProgress()

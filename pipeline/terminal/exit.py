@@ -64,6 +64,10 @@ class ExitGroup(click.Group):
             if (words := lacks(missing)) is None:
                 raise
             fail(words, code=1)
+        except BrokenPipeError as error:
+            if error.filename is None:  # stdout is closed, as by `| head`: click ends the command
+                raise
+            fail(_system_error(error), code=1)
         except OSError as error:
             fail(_system_error(error), code=1)
         except MemoryError as error:

@@ -14,6 +14,7 @@ What a process leaves that ends at once is what a kill leaves: the next run cont
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from stages.training.launched import own_number
 
 STDOUT, STDERR = 1, 2
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN_SECONDS = 0.01
 ENDED_BY_SIGNAL = 128  # plus the signal's number: the shells' convention
 
 
@@ -73,12 +75,38 @@ def ending_signals() -> Iterator[Ending]:
     """
     ending = Ending()
     try:
-        with _handled_by(ending):
+        with _handled_by(ending), _raised_again(ending):
             yield ending
     finally:
         if ending.has_begun:
             for number in STOPPING:
                 signal.signal(number, signal.SIG_DFL)  # Python's own handler prints a traceback
+
+
+@contextmanager
+def _raised_again(ending: Ending) -> Iterator[None]:
+    """Inside, an interrupt that Python drops comes again a moment later.
+
+    Python calls a signal's handler between any two instructions, also within the callback of a
+    weak reference or a `__del__`, from which no exception gets out: the command would run on.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if ending.is_raised and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            ending.is_raised = False
+            # From a thread, and later: sent here, the signal would be raised in this hook.
+            again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), ending.number))
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

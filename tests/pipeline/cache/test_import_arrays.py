@@ -1,5 +1,6 @@
 """essence cache import in the core: numpy arrays need no package of Kaldi's, and no torch."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,31 @@ def test_arrays_are_imported_by_the_core(tmp_path: Path, source: str) -> None:
     done = essence_in_core("cache", "import", source, "a.zarr", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [row.id for row in open_store(tmp_path / "a.zarr").utterances] == ["u", "v"]
+
+
+def test_what_a_corpus_has_cannot_be_given(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", u=make_logp(7, 11))
+    words = ("--corpus", "train.h5", "--num-classes", "11", "--split", "dev")
+    (tmp_path / "train.h5").write_bytes(b"")
+    done = essence_in_core("cache", "import", "a.npz", "a.zarr", *words, folder=tmp_path)
+    assert done.returncode == 2
+    assert "--num-classes, --split: with --corpus, train.h5 has them" in done.stderr
+
+
+def test_closed_output_is_no_error_of_the_system(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", u=make_logp(7, 11))
+    done = subprocess.run(
+        f"{sys.executable} -m essence cache import a.npz a.zarr | head -c 0",
+        shell=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert "the system says" not in done.stderr
+    assert [row.id for row in open_store(tmp_path / "a.zarr").utterances] == ["u"]
 
 
 def test_archives_name_the_extra_that_reads_them(tmp_path: Path) -> None:
