@@ -139,7 +139,7 @@ def test_interrupted_command_resumes(tmp_path: Path, house: Path) -> None:
     (corpus,) = (house / "work").glob("corpus-*")
     shutil.copytree(corpus, tmp_path / "work" / corpus.name)
     command = [sys.executable, "-m", "essence", "ensemble"]
-    long = ["--set", "ensemble.members.0.training.epochs=200"]
+    long = ["--jobs", "1", "--set", "ensemble.members.0.training.epochs=200"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*command, *long], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True

@@ -15,6 +15,7 @@ from pipeline.shelf.freshness import Shelf
 from pipeline.shelf.recipes import Recipes
 from tests.support.makers.pipeline import essence
 from tests.support.makers.ranks import environment, torchrun
+from tests.support.makers.report import make_corpus_summary
 from tests.support.makers.training import make_corpus_directory
 from tests.support.paths import DOCS
 
@@ -24,7 +25,7 @@ SETTINGS = {
     "ensemble": {"members": [{"name": "m", "architecture": ARCHITECTURE, "training": TRAINING}]},
     "student": {"hard_weight": 1.0, "architecture": ARCHITECTURE, "training": TRAINING},
 }
-NEW = ("metrics.jsonl", "model.json", "model.safetensors")
+NEW = ("metrics.jsonl", "model.json", "model.safetensors", "README.md")
 
 
 @pytest.fixture
@@ -33,8 +34,14 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(SETTINGS))
     shelf = Shelf(Path("work"))
-    shelf.make(Recipes(read_settings(None), shelf).corpus, make_corpus_directory)
+    shelf.make(Recipes(read_settings(None), shelf).corpus, _make_corpus)
     return tmp_path
+
+
+def _make_corpus(*, directory: Path) -> None:
+    make_corpus_directory(directory)
+    summary = make_corpus_summary().model_dump_json()
+    (directory / "summary.json").write_text(summary, encoding="utf-8")
 
 
 def _made(house: Path, stage: str) -> list[Path]:
