@@ -3,6 +3,7 @@
 0 done, 1 failed, 2 misused; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
+import select
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -12,7 +13,7 @@ import click
 from pipeline.errors import SettingsError
 from pipeline.terminal.extras import lacks
 from pipeline.terminal.plain_text import plain_text
-from stages.training.interrupts import ENDED_BY_SIGNAL, Ending, ending_signals
+from stages.training.interrupts import ENDED_BY_SIGNAL, STDOUT, Ending, ending_signals
 from stages.training.launched import is_one_of_many, leave, own_number
 from storage.errors import EssenceError
 from storage.files.full_disk import DISK_FULL
@@ -65,7 +66,7 @@ class ExitGroup(click.Group):
                 raise
             fail(words, code=1)
         except BrokenPipeError as error:
-            if error.filename is None:  # stdout is closed, as by `| head`: click ends the command
+            if _is_stdout_closed():  # as by `| head`: click ends the command without a message
                 raise
             fail(_system_error(error), code=1)
         except OSError as error:
@@ -74,6 +75,13 @@ class ExitGroup(click.Group):
             fail(f"out of memory ({error}): make models, batches or beams smaller", code=1)
         except KeyboardInterrupt:
             fail("stopped; the same command goes on where this one was", code=ending.code)
+
+
+def _is_stdout_closed() -> bool:
+    """Has the reader of a pipe gone? Other pipes and sockets break, too: that is an error."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _system_error(error: OSError) -> str:

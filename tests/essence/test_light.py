@@ -2,10 +2,8 @@
 
 import configparser
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,26 +17,15 @@ from pipeline.terminal.extras import EXTRA_OF
 from stages.teacher.settings import TeacherSettings
 from tests.support.makers.store import fill_store, make_about, make_utterances
 from tests.support.paths import ROOT
+from tests.support.without_packages import COMMAND, run_code, run_without
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
-WITHOUT_EXTRAS = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-BLOCKED = set(sys.argv.pop(1).split(","))
-sys.meta_path.insert(0, Blocker())
-"""
-IMPORT = f"""{WITHOUT_EXTRAS}
+IMPORT = """
 import essence
 for name in essence.__all__:
     print(name, type(getattr(essence, name)))
 """
-COMMAND = WITHOUT_EXTRAS + "from essence.__main__ import main\nmain()"
 LOADED = """
 import atexit, sys
 from essence.__main__ import main
@@ -46,7 +33,7 @@ from essence.__main__ import main
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 main()
 """
-HELP = f"""{WITHOUT_EXTRAS}
+HELP = """
 import json
 from pipeline.cli import main
 for words in json.loads(sys.argv[1]):
@@ -70,20 +57,7 @@ LOOKS = (
 
 def without_extras(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a process that cannot import any package of an extra."""
-    return run_code(code, ",".join(EXTRA_OF), *words, cwd=cwd)
-
-
-def run_code(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in a process, with arguments."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return run_without(EXTRA_OF, code, *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from pipeline.export import copy_export
 from pipeline.terminal.extras import EXTRA_OF
 from tests.support.makers.pipeline import TINY, essence, tree_digests
 from tests.support.paths import ROOT
+from tests.support.without_packages import COMMAND, run_without
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
 pytest.importorskip("onnx", reason="needs the extra 'export'")
@@ -32,19 +33,6 @@ SETTINGS = {
 }
 # What the extra 'deploy' does not install.
 NOT_DEPLOYED = {"torch", "safetensors", "matplotlib", "jinja2", "kaldialign", "kaldiio", "kaldilm"}
-WITHOUT = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-BLOCKED = set(sys.argv.pop(1).split(","))
-sys.meta_path.insert(0, Blocker())
-from essence.__main__ import main
-main()
-"""
 
 
 def without_torch(directory: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -52,15 +40,7 @@ def without_torch(directory: Path, *words: str | Path) -> subprocess.CompletedPr
     blocked = NOT_DEPLOYED | {
         package for package, extra in EXTRA_OF.items() if extra not in ("deploy", "speech")
     }
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT, ",".join(blocked), *map(str, words)],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return run_without(blocked, COMMAND, *words, cwd=directory)
 
 
 @pytest.fixture(scope="module")

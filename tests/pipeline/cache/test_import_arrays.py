@@ -11,25 +11,26 @@ import pytest
 from storage.read.reader import open_store
 from tests.support.makers.store import make_logp
 from tests.support.paths import ROOT
+from tests.support.without_packages import COMMAND, run_code, run_without
 
 NOT_IN_CORE = ("kaldiio", "torch")
 
 
 def essence_in_core(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The command, in a process that has only the core's packages."""
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({NOT_IN_CORE})); "
-        "from essence.__main__ import main; main()"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return run_without(NOT_IN_CORE, COMMAND, *words, cwd=folder)
+
+
+BREAKS = """
+from pipeline.cli import main
+from storage.exchange import survey
+
+def broken(*arguments, **named):
+    raise BrokenPipeError(32, "Broken pipe")
+
+survey.survey = broken
+main()
+"""
 
 
 @pytest.mark.parametrize("source", ["a.npz", "arrays"])
@@ -67,6 +68,13 @@ def test_closed_output_is_no_error_of_the_system(tmp_path: Path) -> None:
     )
     assert "the system says" not in done.stderr
     assert [row.id for row in open_store(tmp_path / "a.zarr").utterances] == ["u"]
+
+
+def test_other_pipe_that_breaks_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", u=make_logp(7, 11))
+    done = run_code(BREAKS, "cache", "import", "a.npz", "a.zarr", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "essence: the system says: [Errno 32] Broken pipe" in done.stderr
 
 
 def test_archives_name_the_extra_that_reads_them(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Python in a process of its own, in which some packages cannot be imported."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+BLOCKED = set(sys.argv.pop(1).split(","))
+sys.meta_path.insert(0, Blocker())
+"""
+COMMAND = "from essence.__main__ import main\nmain()"
+
+
+def run_without(
+    packages: Iterable[str], code: str, *words: str | Path, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run code with arguments; imports of the packages fail as if they were not installed."""
+    return run_code(BLOCK + code, ",".join(packages), *words, cwd=cwd)
+
+
+def run_code(code: str, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run code with arguments."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
