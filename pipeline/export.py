@@ -35,9 +35,8 @@ from stages.deploy.write import write_decoding, write_model
 from stages.evaluate.evaluate import evaluate_system
 from stages.report.statistics.bootstrap import Bootstrap
 from storage.corpus.corpus_file import CorpusFile
-from storage.files.full_disk import naming
 from storage.files.leftovers import scratch_folder, unfinished
-from storage.files.publish import publish_directory, publish_file
+from storage.files.publish import publish_copy, publish_directory, publish_file
 
 MOST_LOST = 0.002  # of the word error rate, by int8: more is worth a note
 
@@ -66,7 +65,7 @@ def _is_same(path: Path, place: Path) -> bool:
 
 def make_export(job: Job, student: System, precision: Precision, card: CardSettings) -> Path:
     """The export of a student, made if it is not there."""
-    decode_system(job, student)  # scale and penalty, and the errors to compare with
+    evaluation = decode_system(job, student)  # scale and penalty, and the errors to compare with
     settings = {"precision": precision, "card": card.model_dump()}
     recipe = job.recipes.export(student, settings)
     return job.make(
@@ -76,7 +75,7 @@ def make_export(job: Job, student: System, precision: Precision, card: CardSetti
             student=student,
             precision=precision,
             card=card,
-            evaluation=decode_system(job, student),
+            evaluation=evaluation,
             corpus_directory=job.need(job.recipes.corpus),
             graph_directory=decoding_graph(job),
         ),
@@ -213,16 +212,6 @@ class _Filling:
         )
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    """A copy; a full disk is an error of the file that is written."""
-    with (
-        naming(target, needed=source.stat().st_size),
-        source.open("rb") as read,
-        target.open("wb") as written,
-    ):
-        shutil.copyfileobj(read, written)
-
-
 def copy_export(export: Path, target: Path) -> Path:
     """A copy of an export at `target`, whole or not at all.
 
@@ -241,7 +230,7 @@ def copy_export(export: Path, target: Path) -> Path:
             if source.is_dir():
                 copy.mkdir()
             else:
-                _copy_file(source, copy)
+                publish_copy(source, copy)
         publish_directory(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

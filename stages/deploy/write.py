@@ -1,7 +1,6 @@
 """student -> deployment folder: the model, checked against torch, and all that decoding needs."""
 
 import io
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from stages.deploy.quantise import quantise
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.fingerprint import file_digest
 from storage.files.leftovers import scratch_folder
-from storage.files.publish import publish_file
+from storage.files.publish import publish_copy, publish_file
 
 COMPARED_SPLITS = ("dev", "test")
 
@@ -90,11 +89,11 @@ def write_decoding(
     if not holds_kaldi_graph(lang):  # of Kaldi's, the graph above has all
         _copy(lang, directory / LANG_FOLDER, (*LEXICON_FILES, "num_pdfs"))
     if (corpus_directory / CMVN_FILE).is_file():
-        shutil.copyfile(corpus_directory / CMVN_FILE, directory / CMVN_FILE)
+        publish_copy(corpus_directory / CMVN_FILE, directory / CMVN_FILE)
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
     target.mkdir(exist_ok=True)
     for name in names:
         if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+            publish_copy(source / name, target / name)

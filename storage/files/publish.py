@@ -1,11 +1,14 @@
 """Atomic publication: write another file, flush it, then rename. Readers never see half a file."""
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from storage.files.fingerprint import READ_BYTES
 from storage.files.full_disk import naming
 from storage.files.leftovers import unfinished
+from storage.files.regular_file import open_regular
 
 
 def sync_directory(directory: Path) -> None:
@@ -56,6 +59,24 @@ def publish_pieces(path: Path, pieces: Iterable[bytes], *, needed: int | None = 
     finally:
         partial.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def publish_copy(source: Path, target: Path) -> str:
+    """A copy of a regular file at `target`, whole or not at all; returns the SHA-256 of its bytes.
+
+    Raises:
+        OSError: also if `source` is a folder, pipe or device.
+    """
+    digest = hashlib.sha256()
+    with open_regular(source) as file:
+
+        def pieces() -> Iterator[bytes]:
+            while piece := file.read(READ_BYTES):
+                digest.update(piece)
+                yield piece
+
+        publish_pieces(target, pieces(), needed=os.fstat(file.fileno()).st_size)
+    return digest.hexdigest()
 
 
 def sync_tree(directory: Path) -> None:

@@ -10,7 +10,6 @@ of arcs.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +34,8 @@ from stages.acoustic.lang.openfst_file import Arcs, FstArrays, encode_const, rea
 from stages.acoustic.lang.transition_model import read_transition_model
 from stages.acoustic.lang.transitions import Transitions, read_transitions, transitions_text
 from stages.contract.errors import BadInput
-from storage.files.fingerprint import READ_BYTES, fingerprint
-from storage.files.publish import publish_file, publish_pieces
+from storage.files.fingerprint import fingerprint
+from storage.files.publish import publish_copy, publish_file, publish_pieces
 
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -126,7 +125,7 @@ def write_kaldi_graph(graph: KaldiGraph, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name in (HCLG_FILE, WORDS_FILE) if graph.model else KALDI_FILES:
-        publish_pieces(directory / name, _pieces(graph.directory / name))
+        publish_copy(graph.directory / name, directory / name)
     if graph.model:  # its weights may be large, and its transitions are all that is needed
         publish_file(directory / TRANSITIONS_FILE, transitions_text(graph.transitions).encode())
     publish_file(directory / "num_pdfs", f"{graph.num_classes}\n".encode())
@@ -209,9 +208,3 @@ def _read_symbols(path: Path) -> tuple[str, ...]:
     if symbols[EPSILON] != "<eps>" or len(symbols) == 1:
         raise BadInput(f"{path}: wanted '<eps> 0' and the words, found {symbols[EPSILON]!r} as 0")
     return symbols
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            yield piece

@@ -6,15 +6,12 @@ The artefact holds the model, so that the teacher can run on another machine, an
 is compared with the digest in the member's description before a library reads it.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from stages.contract.errors import BadInput, MissingPart
-from storage.files.fingerprint import READ_BYTES, SHORT, file_digest
-from storage.files.publish import make_directories, publish_pieces
-from storage.files.regular_file import open_regular
+from storage.files.fingerprint import SHORT, file_digest
+from storage.files.publish import make_directories, publish_copy
 
 FOLDER = "foreign"  # of the artefact
 
@@ -44,18 +41,9 @@ def copy_files(files: Mapping[str, Path], directory: Path) -> dict[str, str]:
     for name, path in files.items():
         target = directory / FOLDER / name
         make_directories(target.parent)
-        copied = hashlib.sha256()
-        with open_regular(path) as file:
-            publish_pieces(target, _blocks(file, copied), needed=path.stat().st_size)
-        if copied.hexdigest() != digests[name]:
+        if publish_copy(path, target) != digests[name]:
             raise BadInput(f"{path} changed while it was copied: run the same command again")
     return digests
-
-
-def _blocks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    while block := file.read(READ_BYTES):
-        digest.update(block)
-        yield block
 
 
 def refuse_changed_copies(directory: Path, digests: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Publication: a file has the old content or the new content, never a part of it."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.files.publish import (
+    publish_copy,
     publish_directory,
     publish_file,
     publish_pieces,
@@ -95,3 +97,19 @@ def test_publish_directory_never_replaces_another(tmp_path: Path) -> None:
         publish_directory(tmp_path / "a.partial", tmp_path / "a")
     assert (tmp_path / "a" / "file").read_text() == "a"
     assert (tmp_path / "a.partial" / "file").read_text() == "a.partial"
+
+
+def test_copy_has_the_bytes_and_its_digest_is_returned(tmp_path: Path) -> None:
+    content = os.urandom((1 << 20) + 7)  # more than is read at once
+    (tmp_path / "source").write_bytes(content)
+    digest = publish_copy(tmp_path / "source", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    assert digest == hashlib.sha256(content).hexdigest()
+    assert names(tmp_path) == ["copy", "source"]
+
+
+def test_copy_of_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        publish_copy(tmp_path / "pipe", tmp_path / "copy")
+    assert names(tmp_path) == ["pipe"]
