@@ -58,20 +58,20 @@ def _histories(results: Sequence[SystemResult]) -> Iterator[tuple[str, Path]]:
 
 
 def _exported(job: Job, results: Sequence[SystemResult]) -> Iterator[ExportedModel]:
-    for system in (result.system for result in results):
-        for recipe in job.recipes.exports_of(system):
-            directory = job.shelf.place(recipe)
-            job.shelf.check(directory)
-            rates = {each.split: each for each in read_export_about(directory).metrics}
-            test = rates["test"].word_error_rate
-            yield ExportedModel(
-                student=system.fingerprint,
-                precision=read_onnx_about(directory).precision,
-                num_bytes=(directory / ONNX_FILE).stat().st_size,
-                wer_dev=rates["dev"].word_error_rate.rate,
-                wer_test=test.rate,
-                interval=Interval(low=test.low, high=test.high),
-            )
+    exports = job.recipes.exports(result.system for result in results)
+    for fingerprint, recipe in ((f, recipe) for f, found in exports.items() for recipe in found):
+        directory = job.shelf.place(recipe)
+        job.shelf.check(directory)
+        rates = {each.split: each for each in read_export_about(directory).metrics}
+        test = rates["test"].word_error_rate
+        yield ExportedModel(
+            student=fingerprint,
+            precision=read_onnx_about(directory).precision,
+            num_bytes=(directory / ONNX_FILE).stat().st_size,
+            wer_dev=rates["dev"].word_error_rate.rate,
+            wer_test=test.rate,
+            interval=Interval(low=test.low, high=test.high),
+        )
 
 
 def _all_made(job: Job, results: Sequence[SystemResult]) -> Iterator[Made]:

@@ -5,9 +5,10 @@ training produced. So all fingerprints are known before anything runs, and an ar
 when its inputs are removed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -262,14 +263,13 @@ class Recipes:
             remarks={"system": student.name},
         )
 
-    def exports_of(self, student: System) -> list[Recipe]:
-        """The exports of a student that are here, of this corpus."""
-        wanted = {"corpus": self.corpus.fingerprint, "student": student.fingerprint}
-        return [
-            made
-            for made in self._shelf.found("export")
-            if wanted.items() <= dict(made.inputs).items()
-        ]
+    def exports(self, systems: Iterable[System]) -> dict[str, list[Recipe]]:
+        """The exports of these systems that are here, of this corpus, by fingerprint of system."""
+        exports: dict[str, list[Recipe]] = {system.fingerprint: [] for system in systems}
+        for made in self._shelf.found("export"):
+            if made.inputs.get("corpus") == self.corpus.fingerprint:
+                exports.get(made.inputs.get("student", ""), []).append(made)
+        return exports
 
     def dev_labels(self, system: System) -> Recipe | None:
         """The soft labels that a system is compared with: those that it learnt from, if any.
@@ -302,8 +302,8 @@ class Recipes:
         """The page. The names of the systems count here, since they are printed on it."""
         inputs = {system.name: self.evaluation(system).fingerprint for system in systems}
         inputs |= {f"frames of {s.name}": self.frames(s).fingerprint for s in systems}
-        exports = (made for system in systems for made in self.exports_of(system))
-        inputs |= {f"export {made.fingerprint}": made.fingerprint for made in exports}
+        exports = self.exports(systems).values()
+        inputs |= {f"export {made.fingerprint}": made.fingerprint for made in chain(*exports)}
         return Recipe(
             stage="report",
             settings={"format": PAGE_FORMAT, **self._settings.report.identity()},
