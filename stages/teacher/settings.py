@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from stages.contract.settings import NOT_IN_IDENTITY, Settings, Temperature
 from stages.members.ensemble_posteriors import Combine
+from storage.format.shard_plan import CHUNK_FRAMES, SHARD_FRAMES
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -32,8 +33,8 @@ class TeacherSettings(Settings):
     weights: tuple[Positive, ...] | None = None
     temperature: Temperature = 1.0
     temperatures: tuple[Temperature, ...] = ()
-    shard_frames: int = Field(32768, ge=1, le=1 << 22)
-    chunk_frames: int = Field(8192, ge=1, le=1 << 17)
+    shard_frames: int = Field(SHARD_FRAMES, ge=1, le=1 << 22)
+    chunk_frames: int = Field(CHUNK_FRAMES, ge=1, le=1 << 17)
     splits: tuple[Literal["train", "dev", "test"], ...] = Field(("train", "dev"), min_length=1)
     input: Literal["copy", "original"] = "copy"
     # given_transcript: of transcribed utterances of train, those of all paths that spell them.

@@ -8,12 +8,10 @@ from storage.exchange.survey import Survey
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import StoreAbout, StoreUtterance
 from storage.format.recorded import NOT_RECORDED, digest_of_id
-from storage.format.shard_plan import fit_shard_frames
+from storage.format.shard_plan import SHARD_FRAMES, fit_chunk_frames, fit_shard_frames
 from storage.write.top_k import refuse_too_many
 
-KEPT = 32  # ranks, as a teacher keeps by default; the sizes below as well
-SHARD_FRAMES = 32768
-CHUNK_FRAMES = 8192
+KEPT = 32  # ranks, as a teacher keeps by default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def plan_import(
     kept = k or min(KEPT, most)
     refuse_too_many(kept, found.num_classes)
     rows = identity.rows
-    lengths = [row.num_frames for row in found.rows]
+    lengths, chunk_frames = [row.num_frames for row in found.rows], fit_chunk_frames(kept)
     about = StoreAbout(
         split=identity.split,
         corpus_fingerprint=identity.corpus_fingerprint
@@ -85,8 +83,8 @@ def plan_import(
         combine="arithmetic",
         temperature=1.0,
         temperatures=(),
-        shard_frames=fit_shard_frames(lengths, wanted=SHARD_FRAMES, chunk_frames=CHUNK_FRAMES),
-        chunk_frames=CHUNK_FRAMES,
+        shard_frames=fit_shard_frames(lengths, wanted=SHARD_FRAMES, chunk_frames=chunk_frames),
+        chunk_frames=chunk_frames,
         frame_shift_ms=identity.frame_shift_ms,
         subsampling=identity.subsampling,
         left_out=(),

@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import StoreError
+from storage.format.layout import MAX_CHUNK_BYTES
+
+SHARD_FRAMES = 32768  # of a store whose maker asks for no other size, and of its chunks
+CHUNK_FRAMES = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,12 @@ class ShardPlan:
             int(np.searchsorted(self.shard_U, shard, side="left")),
             int(np.searchsorted(self.shard_U, shard, side="right")),
         )
+
+
+def fit_chunk_frames(kept: int) -> int:
+    """CHUNK_FRAMES, or the largest power of two with which a chunk of K ranks may be read."""
+    most = max(1, MAX_CHUNK_BYTES // (4 * kept))
+    return min(CHUNK_FRAMES, 1 << (most.bit_length() - 1))
 
 
 def fit_shard_frames(lengths: Sequence[int], *, wanted: int, chunk_frames: int) -> int:

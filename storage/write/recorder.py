@@ -18,9 +18,10 @@ from storage.contents.metadata import read_metadata
 from storage.errors import StoreError
 from storage.files.fingerprint import inventory_digest
 from storage.files.lock import locked
-from storage.format.layout import MAX_CHUNK_BYTES, StoreAbout
+from storage.format.layout import StoreAbout
 from storage.format.recorded import NOT_RECORDED
 from storage.format.records import HEAD, STAGE
+from storage.format.shard_plan import fit_chunk_frames
 from storage.place.local_folder import LocalFolder
 from storage.write.commit import clear_stage
 from storage.write.given_batch import Given, given_utterances
@@ -30,7 +31,6 @@ from storage.write.shard_commit import named_disk_errors
 from storage.write.spill import Labelled, Spill
 from storage.write.top_k import refuse_too_many
 
-CHUNK_FRAMES = 8192
 NAMED = 3  # utterances that a message lists
 
 
@@ -90,8 +90,8 @@ def record(
         combine="arithmetic",
         temperature=float(temperature),
         temperatures=tuple(map(float, temperatures)),
-        shard_frames=_chunk_frames(k),  # at least; it depends on what is added
-        chunk_frames=_chunk_frames(k),
+        shard_frames=fit_chunk_frames(k),  # at least; it depends on what is added
+        chunk_frames=fit_chunk_frames(k),
         frame_shift_ms=float(frame_shift_ms or 0),
         subsampling=subsampling,
         left_out=(),
@@ -250,12 +250,6 @@ def _inventory(classes: Iterable[str] | None, num_classes: int) -> str:
     if len(names) != num_classes:
         raise StoreError(f"{len(names)} classes are named, num_classes is {num_classes}")
     return inventory_digest(names)
-
-
-def _chunk_frames(k: int) -> int:
-    """Frames of a chunk: fewer where so many ranks are kept that a chunk would be too large."""
-    most = max(1, MAX_CHUNK_BYTES // (4 * k))
-    return min(CHUNK_FRAMES, 1 << (most.bit_length() - 1))
 
 
 def _distinct(ids: Iterable[str]) -> list[str]:

@@ -31,7 +31,7 @@ from storage.format.layout import (
 )
 from storage.format.recorded import ARGUMENTS_NAME
 from storage.format.records import GROUP, STAGE
-from storage.format.shard_plan import fit_shard_frames
+from storage.format.shard_plan import SHARD_FRAMES, fit_shard_frames
 from storage.place.local_folder import LocalFolder
 from storage.write.claim import CLAIM, claim_new
 from storage.write.shard_commit import named_disk_errors
@@ -40,7 +40,6 @@ from storage.write.writer import StoreWriter
 
 SPILL = f"{STAGE}/recorded"
 ARGUMENTS = f"{STAGE}/{ARGUMENTS_NAME}"
-SHARD_FRAMES = 32768
 # Follow from what is added.
 NOT_ARGUMENTS = {"corpus_fingerprint", "shard_frames", "left_out", "origin", "members", "weights"}
 
