@@ -123,7 +123,8 @@ class Deployment:
 
         Raises:
             MissingPart: if this is no export, or one whose features cannot be computed here.
-            BadInput: if a file is missing or damaged, or its front end is of another version.
+            BadInput: if a file is missing or damaged, or its features are those of a version of the
+                program that computes them in another way.
         """
         about = read_export_about(directory)
         if about.sound is None:

@@ -10,9 +10,9 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from stages.contract.errors import BadInput
-from stages.members.foreign.exported_settings import MODEL, ExportedMemberSettings
+from stages.members.foreign.exported_settings import ExportedMemberSettings
 from stages.members.foreign.make import ForeignKind
-from stages.members.foreign.torch_runner import TorchRunner
+from stages.members.foreign.torch_runner import TorchRunner, lines_of
 
 
 def load_exported(settings: ExportedMemberSettings, folder: Path, device: str) -> TorchRunner:
@@ -21,23 +21,17 @@ def load_exported(settings: ExportedMemberSettings, folder: Path, device: str) -
     Raises:
         BadInput: if torch cannot load it.
     """
-    path = folder / MODEL
+    path = folder / settings.model
     try:
         with _quiet():
             program = move_to_device_pass(torch.export.load(path), device)
             module = program.module()
     except Exception as cause:  # the loader raises whatever its parsers raise
-        reason = next(iter(str(cause).strip().splitlines()), "no reason is given")
         raise BadInput(
             f"{settings.exported} (copied to {path}) is no program that this torch loads "
-            f"({type(cause).__name__}: {reason}): save it with torch.export.save"
+            f"({type(cause).__name__}: {lines_of(cause)[0]}): save it with torch.export.save"
         ) from cause
-    return TorchRunner(
-        module=module,
-        call=module,
-        takes_lengths=settings.takes_lengths,
-        output_index=settings.output_index,
-    )
+    return TorchRunner(module=module, call=module, settings=settings)
 
 
 @contextmanager

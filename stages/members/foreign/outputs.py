@@ -32,14 +32,13 @@ class ClassMap:
         members: list[list[int]] = [[] for _ in range(1 + max(corpus_classes))]
         for model_class, corpus_class in enumerate(corpus_classes):
             members[corpus_class].append(model_class)
-        as_index = torch.tensor
-        self._first_C = as_index([each[0] for each in members], device=device)
+        self._first_C = torch.tensor([each[0] for each in members], device=device)
         # One round for the second class of every group, one for the third, ...: no index comes
         # twice in a round, so that the order of additions is the same on every device.
         self._rounds = [
             (
-                as_index([c for c, each in enumerate(members) if len(each) > n], device=device),
-                as_index([each[n] for each in members if len(each) > n], device=device),
+                torch.tensor([c for c, each in enumerate(members) if len(each) > n], device=device),
+                torch.tensor([each[n] for each in members if len(each) > n], device=device),
             )
             for n in range(1, max(map(len, members)))
         ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.contract.errors import BadInput
+from stages.members.foreign.torch_settings import TorchMemberSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,7 @@ class TorchRunner:
 
     module: nn.Module
     call: Callable[..., Any]
-    takes_lengths: bool
-    output_index: int | None
+    settings: TorchMemberSettings
 
     feature_dim = None  # a module declares none
     class_inventory = None
@@ -37,17 +37,16 @@ class TorchRunner:
             BadInput: if the output is no tensor, or has no such index.
         """
         inputs = [features_TF[None].contiguous()]
-        if self.takes_lengths:
+        if self.settings.takes_lengths:
             inputs.append(torch.tensor([len(features_TF)], device=features_TF.device))
         try:
             output = self.call(*inputs)
         except RuntimeError as cause:
-            lines = str(cause).strip().splitlines() or ["no reason is given"]
-            raise ValueError(lines[-1]) from cause  # above it: the source of the model
+            raise ValueError(lines_of(cause)[-1]) from cause  # above it: the source of the model
         return self._chosen(output)
 
     def _chosen(self, output: Any) -> Tensor:
-        index = self.output_index
+        index = self.settings.output_index
         if index is not None and isinstance(output, tuple | list):
             if not -len(output) <= index < len(output):
                 raise BadInput(
@@ -63,3 +62,8 @@ class TorchRunner:
                 "of a tuple, or export a model that returns one"
             )
         return output
+
+
+def lines_of(cause: Exception) -> list[str]:
+    """The lines of an error of torch, one at least."""
+    return str(cause).strip().splitlines() or ["no reason is given"]

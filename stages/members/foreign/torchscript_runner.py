@@ -9,8 +9,8 @@ import torch
 
 from stages.contract.errors import BadInput
 from stages.members.foreign.make import ForeignKind
-from stages.members.foreign.torch_runner import TorchRunner
-from stages.members.foreign.torchscript_settings import MODEL, TorchscriptMemberSettings
+from stages.members.foreign.torch_runner import TorchRunner, lines_of
+from stages.members.foreign.torchscript_settings import TorchscriptMemberSettings
 
 JIT: Any = torch.jit  # without types
 
@@ -21,7 +21,7 @@ def load_torchscript(settings: TorchscriptMemberSettings, folder: Path, device: 
     Raises:
         BadInput: if torch cannot load it.
     """
-    path = folder / MODEL
+    path = folder / settings.model
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.jit is deprecated; models of it are not gone
@@ -29,14 +29,9 @@ def load_torchscript(settings: TorchscriptMemberSettings, folder: Path, device: 
     except (RuntimeError, ValueError, OSError) as cause:
         raise BadInput(
             f"{settings.torchscript} (copied to {path}) is no TorchScript that this torch loads "
-            f"({_first_line(cause)}): save it with torch.jit.save"
+            f"({lines_of(cause)[0]}): save it with torch.jit.save"
         ) from cause
-    return TorchRunner(
-        module=module,
-        call=partial(_call, module),
-        takes_lengths=settings.takes_lengths,
-        output_index=settings.output_index,
-    )
+    return TorchRunner(module=module, call=partial(_call, module), settings=settings)
 
 
 def _call(module: Any, *inputs: torch.Tensor) -> Any:
@@ -44,10 +39,6 @@ def _call(module: Any, *inputs: torch.Tensor) -> Any:
     # would depend on how many utterances a process has done before.
     with JIT.optimized_execution(False):  # noqa: FBT003
         return module(*inputs)
-
-
-def _first_line(cause: Exception) -> str:
-    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
 TORCHSCRIPT = ForeignKind(settings=TorchscriptMemberSettings, load=load_torchscript).row()

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StoreError
-from storage.read.reader import open_store
+from tests.support.faults.outcomes import assert_ended_well, assert_whole_or_unreadable
 from tests.support.faults.store_commands import merge, prepare
 from tests.support.faults.system_calls import (
-    NAMED,
     Outcome,
     count_calls,
     every,
@@ -40,11 +38,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def assert_resumes(outcome: Outcome, undisturbed: str) -> None:
-    if (outcome.path / "HEAD").exists():
-        open_store(outcome.path).verify()
-    else:
-        with pytest.raises(StoreError, match=r"is not there|under construction"):
-            open_store(outcome.path)
+    assert_whole_or_unreadable(outcome)
     merge(outcome.path)
     assert tree_digest(outcome.path) == undisturbed, outcome
 
@@ -54,8 +48,7 @@ def sweep(folder: Path, counts: Counter[str], undisturbed: str, *, fault: str, s
     sources = None
     for outcome in spoil(folder, fault, points, what="merge"):
         sources = sources or tree_digest(folder / "sources")
-        wanted = (-9,) if "KILL" in fault else (0, NAMED)
-        assert outcome.status in wanted, outcome
+        assert_ended_well(outcome, fault)
         assert_resumes(outcome, undisturbed)
     assert tree_digest(folder / "sources") == sources  # what is read is not touched
 

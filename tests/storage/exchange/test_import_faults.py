@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StoreError
-from storage.read.reader import open_store
+from tests.support.faults.outcomes import assert_ended_well, assert_whole_or_unreadable
 from tests.support.faults.store_commands import COMMANDS, take_in_arrays
-from tests.support.faults.system_calls import NAMED, count_calls, every, spoil, why_no_faults
+from tests.support.faults.system_calls import count_calls, every, spoil, why_no_faults
 from tests.support.makers.store import tree_digest
 
 pytestmark = pytest.mark.skipif(why_no_faults() != "", reason=why_no_faults())
@@ -32,11 +31,8 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 def sweep(folder: Path, counts: Counter[str], undisturbed: str, *, fault: str, step: int) -> None:
     for outcome in spoil(folder, fault, every(counts, CHANGING, step=step), what="import"):
-        wanted = (-9,) if "KILL" in fault else (0, NAMED)
-        assert outcome.status in wanted, outcome
-        if not (outcome.path / "HEAD").exists():
-            with pytest.raises(StoreError, match=r"is not there|under construction"):
-                open_store(outcome.path)
+        assert_ended_well(outcome, fault)
+        assert_whole_or_unreadable(outcome)
         take_in_arrays(outcome.path)
         assert tree_digest(outcome.path) == undisturbed, outcome
 

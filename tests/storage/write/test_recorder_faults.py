@@ -18,6 +18,7 @@ from storage.read.reader import open_store
 from storage.write.recorder import record
 from storage.write.recording import SPILL
 from storage.write.spill import Labelled, Spill
+from tests.support.faults.outcomes import assert_ended_well, assert_whole_or_unreadable
 from tests.support.faults.store_commands import LENGTHS, record_all
 from tests.support.faults.system_calls import (
     NAMED,
@@ -52,11 +53,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def assert_resumes(outcome: Outcome, undisturbed: str) -> None:
-    if (outcome.path / "HEAD").exists():
-        open_store(outcome.path).verify()
-    else:
-        with pytest.raises(StoreError, match=r"is not there|under construction"):
-            open_store(outcome.path)
+    assert_whole_or_unreadable(outcome)
     record_all(outcome.path)
     assert tree_digest(outcome.path) == undisturbed, outcome
 
@@ -68,8 +65,7 @@ def sweep(folder: Path, counts: Counter[str], undisturbed: str, fault: str, *, a
         for point in every(counts, [call], step=1 if all or call == "pwrite64" else STEP)
     ]
     for outcome in spoil(folder, fault, points, what="record"):
-        wanted = (-9,) if "KILL" in fault else (0, NAMED)
-        assert outcome.status in wanted, outcome
+        assert_ended_well(outcome, fault)
         assert_resumes(outcome, undisturbed)
 
 

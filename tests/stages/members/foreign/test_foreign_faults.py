@@ -1,7 +1,5 @@
 """Every way in which a foreign member is unfit: one line, and nothing is described."""
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,9 @@ from tests.support.makers.training import (
     LENGTHS,
     NUM_CLASSES,
     make_corpus,
-    make_corpus_directory,
 )
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk", "importable")
 OPTIONS = {"dim": FEATURE_DIM, "classes": NUM_CLASSES}
 RAISES = """
 class M:
@@ -45,23 +42,6 @@ class M:
     def __init__(self, options): pass
     def posteriors(self, features_TD): return features_TD[:, :{NUM_CLASSES}]
 """
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus_directory(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(autouse=True)
-def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Modules in tmp_path, which no other test has loaded; nothing is permitted yet."""
-    monkeypatch.setenv(ALLOWED, "")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("their_"):
-            del sys.modules[name]
 
 
 def refused(directory: Path, corpus: Path, error: type[StageError], **settings: Any) -> str:

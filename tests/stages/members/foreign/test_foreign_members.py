@@ -1,8 +1,7 @@
 """Foreign members against the same models in float64; their identity."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stages.acoustic.models.permission import ALLOWED
 from stages.contract.errors import BadInput, BadPosterior
 from stages.members.kinds import open_member
 from storage.corpus.corpus_file import CorpusFile
@@ -32,27 +30,10 @@ from tests.support.makers.posteriors import posteriors_of
 from tests.support.makers.training import (
     FEATURE_DIM,
     NUM_CLASSES,
-    make_corpus_directory,
 )
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk", "importable")
 OPTIONS = {"dim": FEATURE_DIM, "classes": NUM_CLASSES}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus_directory(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(autouse=True)
-def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(ALLOWED, "")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("their_"):
-            del sys.modules[name]
 
 
 def compare(directory: Path, corpus: Path, reference: Callable[[NDArray[np.float32]], Any]) -> None:
