@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.corpus.audio_span import AudioSpan
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOf:
@@ -29,3 +31,4 @@ class RawUtterance:
     labels_T: NDArray[np.int32] | None
     frame_shift_ms: float
     copy_of: CopyOf | None = None
+    audio: AudioSpan | None = None  # where its recording is, if that is a file

@@ -1,4 +1,4 @@
-"""Source: the protocol of everything that gives raw utterances."""
+"""Speech and Source: the protocols of everything that gives raw utterances."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
@@ -9,21 +9,11 @@ from stages.corpus.raw import RawUtterance
 SPLITS = ("train", "dev", "test")
 
 
-class Source(Protocol):
-    """Three splits of utterances and their lang.
+class Speech(Protocol):
+    """Three splits of utterances.
 
     Each call of `utterances` starts at the first utterance and shows its own progress.
     """
-
-    @property
-    def lang(self) -> AnyLang:
-        """Lexicon, language model and meaning of the classes."""
-
-    def has_labels(self, split: str) -> bool:
-        """Whether the split has alignments."""
-
-    def labelled_speakers(self, split: str) -> Set[str]:
-        """Speakers with an aligned utterance in the split."""
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, always in the same order."""
@@ -37,3 +27,17 @@ class Source(Protocol):
 
     def remarks(self, split: str) -> Sequence[str]:
         """Warnings for the user about the split; complete after `utterances` was read."""
+
+
+class Source(Speech, Protocol):
+    """Speech with hard labels and a lang, of which corpus files are made."""
+
+    @property
+    def lang(self) -> AnyLang:
+        """Lexicon, language model and meaning of the classes."""
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the split has alignments."""
+
+    def labelled_speakers(self, split: str) -> Set[str]:
+        """Speakers with an aligned utterance in the split."""
