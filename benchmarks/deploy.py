@@ -24,10 +24,10 @@ from pipeline.shelf.record import read_record
 from pipeline.transcription import open_transcriber
 from stages.acoustic.models.model_file import WEIGHTS_FILE, load_model
 from stages.acoustic.models.onnx_model import ONNX_FILE, OnnxModel
+from stages.acoustic.sound.speech_table import read_speech
 from stages.contract.progress import SilentProgress
 from stages.deploy.folder import read_export_about
 from stages.deploy.make_onnx import LogPosteriors
-from stages.deploy.speech_table import read_speech
 from stages.deploy.transcribe import Transcript
 from storage.corpus.corpus_file import CorpusFile
 

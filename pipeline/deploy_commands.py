@@ -116,8 +116,8 @@ def transcribe(
     Example: essence transcribe deployed test.tsv --output words.jsonl
     """
     from pipeline.transcription import open_transcriber, refuse_output, write_transcripts
+    from stages.acoustic.sound.speech_table import read_speech
     from stages.deploy.folder import is_export, refuse_other_folder
-    from stages.deploy.speech_table import read_speech
 
     rows = read_speech(speech)
     if output is not None:

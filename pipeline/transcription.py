@@ -11,10 +11,10 @@ from pipeline.errors import Changed
 from pipeline.shelf.contents import refuse_changed_files
 from pipeline.terminal.progress import TerminalProgress
 from stages.acoustic.features.cmvn_file import read_moments
+from stages.acoustic.sound.speech_table import SpeechRow
 from stages.contract.progress import Progress, SilentProgress
 from stages.deploy.folder import Deployment
 from stages.deploy.speaker_sums import sums_for
-from stages.deploy.speech_table import SpeechRow
 from stages.deploy.transcribe import Failed, Transcriber
 from storage.files.full_disk import naming
 from storage.files.leftovers import unfinished

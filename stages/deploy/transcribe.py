@@ -18,13 +18,13 @@ from stages.acoustic.features.front_end import to_rows
 from stages.acoustic.lang.beam_search import decode_matrix
 from stages.acoustic.lang.graph import read_graph, read_words
 from stages.acoustic.lang.word_confidence import WordConfidence
+from stages.acoustic.sound.audio_file import read_audio
+from stages.acoustic.sound.speech_table import SpeechRow, readable
 from stages.contract.errors import BadInput
 from stages.contract.progress import Task
 from stages.contract.settings import Settings
-from stages.deploy.audio import read_audio
 from stages.deploy.folder import GRAPH_FOLDER, Deployment
 from stages.deploy.speaker_sums import SpeakerSums
-from stages.deploy.speech_table import SpeechRow, readable
 
 MS = 1000
 

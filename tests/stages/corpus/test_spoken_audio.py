@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from stages.acoustic.features.filterbank import log_mel
+from stages.acoustic.sound.audio_file import read_audio
+from stages.acoustic.sound.speech_table import read_speech
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken.speak import speak_corpus
 from stages.corpus.spoken_audio import refuse_other_audio, write_audio
-from stages.deploy.audio import read_audio
-from stages.deploy.speech_table import read_speech
 from tests.support.makers.spoken import tiny_spoken
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")

@@ -8,8 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.acoustic.sound.audio_file import read_audio
 from stages.contract.errors import BadInput
-from stages.deploy.audio import read_audio
 
 RATE = 16_000
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.acoustic.sound.speech_table import SpeechRow, read_speech
 from stages.contract.errors import BadInput
-from stages.deploy.speech_table import SpeechRow, read_speech
 
 
 def test_tsv_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Sound: audio files as samples, and the tables that list them."""
