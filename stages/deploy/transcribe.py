@@ -171,7 +171,7 @@ class Transcriber:
 
     def _features(self, row: SpeechRow) -> NDArray[np.float32]:
         try:
-            samples_T = read_audio(row.path, start=row.start, end=row.end)
+            samples_T = read_audio(row.path, row.part)
         except OSError as cause:
             raise BadInput(f"{row.path} cannot be read ({cause.strerror})") from cause
         return log_mel(samples_T, num_mel_bins=self.deployment.sound.num_mel_bins)

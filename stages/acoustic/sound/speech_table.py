@@ -1,13 +1,13 @@
-"""Speech to transcribe: audio files, or a table of utterances with speakers and times.
+"""Tables of utterances: which part of which audio file, by which speaker, of which words.
 
-    id<TAB>path<TAB>speaker<TAB>start<TAB>end        .tsv: a head, then a line for each utterance
-    {"id": ..., "path": ..., "speaker": ...}         .jsonl: the same keys
+    id<TAB>path<TAB>start<TAB>end<TAB>speaker<TAB>split<TAB>text     .tsv: a head, then the lines
+    {"id": ..., "path": ..., "speaker": ..., "text": ...}            .jsonl: the same keys
 
-`path` alone is needed; a relative one begins at the table's folder. Times are in seconds. Other
-columns are passed over. Without a speaker an utterance is of the speaker of its file.
+`path` alone is needed; a relative one begins at the table's folder. Times are in seconds, `channel`
+counts from 0, `duration` is that of the whole file, in seconds, and compared with it. Other columns
+are passed over. Without a speaker an utterance is of the speaker of its file.
 """
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,22 +16,53 @@ from typing import Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from stages.acoustic.sound.part import Part
 from stages.contract.errors import BadInput
 from stages.contract.settings import Settings
 
 TSV, JSON_LINES = (".tsv",), (".jsonl", ".ndjson")
 
 
-class SpeechRow(Settings):
-    """One utterance to transcribe."""
+class Columns(Settings):
+    """Names of the columns in a table."""
 
-    model_config = ConfigDict(extra="ignore")
+    id: str = "id"
+    path: str = "path"
+    start: str = "start"
+    end: str = "end"
+    channel: str = "channel"
+    duration: str = "duration"
+    speaker: str = "speaker"
+    split: str = "split"
+    text: str = "text"
+
+
+DEFAULT_COLUMNS = Columns()
+
+
+class SpeechRow(Settings):
+    """One utterance: where its audio is, and what is stated of it.
+
+    `row` is the position in `path` if that is a folder of a dataset that contains the audio.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     id: str = Field(min_length=1)
     path: Path
-    speaker: str = Field(min_length=1)
+    row: int | None = None
     start: float = Field(0.0, ge=0.0)
     end: float | None = None
+    channel: int | None = Field(None, ge=0)
+    duration: float | None = Field(None, ge=0.0)
+    speaker: str = Field(min_length=1)
+    split: str | None = None
+    text: str | None = None
+
+    @property
+    def part(self) -> Part:
+        """What is read of the file."""
+        return Part(start=self.start, end=self.end, channel=self.channel, duration=self.duration)
 
     @model_validator(mode="after")
     def _times_are_in_order(self) -> Self:
@@ -47,21 +78,45 @@ def read_speech(paths: Sequence[Path]) -> list[SpeechRow]:
         BadInput: naming file and line, or an id that occurs twice.
     """
     rows = [row for path in paths for row in _read_one(path)]
+    refuse_twice(rows)
+    return rows
+
+
+def refuse_twice(rows: Iterable[SpeechRow]) -> None:
+    """Check that no two utterances have the same id.
+
+    Raises:
+        BadInput: naming the id.
+    """
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:
             raise BadInput(f"two utterances have the id {row.id!r}: give each its own")
         seen.add(row.id)
-    return rows
 
 
-def _read_one(path: Path) -> Iterator[SpeechRow]:
-    if path.suffix.lower() in TSV:
-        yield from _checked(path, _tsv(path))
-    elif path.suffix.lower() in JSON_LINES:
-        yield from _checked(path, _json_lines(path))
-    else:
-        yield SpeechRow(id=readable(path), path=path, speaker=readable(path))
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its name."""
+    return path.suffix.lower() in TSV + JSON_LINES
+
+
+def read_table_of_speech(
+    path: Path, columns: Columns = DEFAULT_COLUMNS, *, folder: Path | None = None
+) -> list[SpeechRow]:
+    """The utterances of a table. Relative paths begin at `folder`, or at that of the table.
+
+    Raises:
+        BadInput: naming the line.
+    """
+    is_tsv = path.suffix.lower() in TSV
+    lines = _tsv(path, columns) if is_tsv else _json_lines(path)
+    return list(_checked(path, lines, columns, folder or path.parent))
+
+
+def _read_one(path: Path) -> list[SpeechRow]:
+    if is_table(path):
+        return read_table_of_speech(path)
+    return [SpeechRow(id=readable(path), path=path, speaker=readable(path))]
 
 
 def readable(path: Path) -> str:
@@ -69,19 +124,23 @@ def readable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _tsv(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    lines = _text(path).splitlines()
-    table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    if "path" not in (table.fieldnames or ()):
-        raise BadInput(f"{path}:1: no column 'path': wanted a head such as 'id, path, speaker'")
-    for number, row in enumerate(table, start=2):
-        if None in row:
+def _tsv(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, object]]]:
+    # Not splitlines: a text may hold U+2028 and other characters that end a line for it.
+    head, *lines = (line.rstrip("\r").split("\t") for line in _text(path).split("\n"))
+    if columns.path not in head:
+        raise BadInput(
+            f"{path}:1: no column {columns.path!r}: wanted a head such as 'id, path, speaker'"
+        )
+    for number, fields in enumerate(lines, start=2):
+        if len(fields) > len(head):
             raise BadInput(f"{path}:{number}: more fields than the head has")
-        yield number, {name: value for name, value in row.items() if value not in ("", None)}
+        if fields != [""]:
+            pairs = zip(head, fields, strict=False)  # empty fields at the end may be left out
+            yield number, {name: value for name, value in pairs if value}
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -90,27 +149,34 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             raise BadInput(f"{path}:{number}: no JSON ({cause})") from cause
         if not isinstance(found, dict):
             raise BadInput(f"{path}:{number}: wanted an object with a path")
-        yield number, found
+        yield number, {name: value for name, value in found.items() if value not in ("", None)}
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise BadInput(f"{path} cannot be read ({cause}): wanted a table of utterances") from cause
 
 
-def _checked(path: Path, rows: Iterable[tuple[int, dict[str, object]]]) -> Iterator[SpeechRow]:
+def _checked(
+    path: Path, rows: Iterable[tuple[int, dict[str, object]]], columns: Columns, folder: Path
+) -> Iterator[SpeechRow]:
+    names = columns.model_dump()
     for number, found in rows:
-        where = str(found.get("path", ""))
-        filled = {"id": where, "speaker": where, **found, "path": path.parent / where}
+        values = {ours: found[theirs] for ours, theirs in names.items() if theirs in found}
+        where = str(values.get("path", ""))
+        if not where:
+            raise BadInput(f"{path}:{number}: no path")
+        values = {"id": where, "speaker": where, **values, "path": folder / where}
         try:
-            if not where:
-                raise BadInput(f"{path}:{number}: no path")
-            yield SpeechRow.model_validate(filled)
+            yield SpeechRow.model_validate(values)
         except ValidationError as cause:
-            first = cause.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise BadInput(
-                f"{path}:{number}: {name}: {first['msg']}".replace(": :", ":")
-            ) from cause
+            raise BadInput(f"{path}:{number}: {first_error(cause)}") from cause
+
+
+def first_error(cause: ValidationError) -> str:
+    """The first of the errors in a row, in one line."""
+    first = cause.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    return f"{name}: {first['msg']}".removeprefix(": ")

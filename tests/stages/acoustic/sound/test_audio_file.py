@@ -8,7 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.acoustic.sound.audio_file import read_audio
+from stages.acoustic.sound.audio_file import decode_audio, read_audio
+from stages.acoustic.sound.part import Part
 from stages.contract.errors import BadInput
 
 RATE = 16_000
@@ -40,7 +41,7 @@ def test_span_is_that_part_of_the_file(
 ) -> None:
     samples = noise(1.0)
     path = write(tmp_path_factory.mktemp("a") / "a.wav", samples)
-    found = read_audio(path, start=start / RATE, end=(start + length) / RATE)
+    found = read_audio(path, Part(start=start / RATE, end=(start + length) / RATE))
     assert np.array_equal(found, samples[start : start + length].astype(np.float32))
 
 
@@ -73,6 +74,7 @@ BAD = {
     "text": (lambda folder: _text(folder / "a.wav"), "cannot be read as audio"),
     "cut wav": (lambda folder: cut(write(folder / "a.wav", noise(1)), 0.5), "is truncated"),
     "cut flac": (lambda folder: cut(write(folder / "a.flac", noise(1)), 0.5), "truncated"),
+    "cut mp3": (lambda folder: cut(write(folder / "a.mp3", noise(1)), 0.5), "is truncated"),
     "cut ogg": (lambda folder: cut(write(folder / "a.ogg", noise(1)), 0.5), "a.ogg"),
     "silent": (lambda folder: write(folder / "a.wav", np.zeros(9_000, np.int16)), "is silent"),
     "short": (lambda folder: write(folder / "a.wav", noise(0.05)), "too short: 0.050 s"),
@@ -109,12 +111,12 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_speech_beyond_the_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"ends after 1\.000 s, wanted speech until 1\.500 s"):
-        read_audio(write(tmp_path / "a.wav", noise(1)), start=0.5, end=1.5)
+        read_audio(write(tmp_path / "a.wav", noise(1)), Part(start=0.5, end=1.5))
 
 
 def test_end_may_be_rounded_up(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(1.2345))
-    assert np.array_equal(read_audio(path, end=1.24), read_audio(path))
+    assert np.array_equal(read_audio(path, Part(end=1.24)), read_audio(path))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
@@ -125,3 +127,43 @@ def test_cut_ogg_is_refused(tmp_path: Path, share: float) -> None:
     path.write_bytes(whole[: round(share * len(whole))])
     with pytest.raises(BadInput, match=r"a\.ogg is truncated: it has no last page"):
         read_audio(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_bytes_in_memory_give_the_samples_of_the_file(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a.{suffix}", noise(1.5))
+    part = Part(start=0.25, end=1.125)
+    whole = read_audio(path)
+    assert np.array_equal(decode_audio(path.read_bytes(), name="row 3"), whole)
+    found = decode_audio(path.read_bytes(), part, name="row 3")
+    assert np.array_equal(found, read_audio(path, part))
+    if suffix != "mp3":  # whose decoder begins in another state after a seek
+        assert np.array_equal(found, whole[4_000:18_000])
+    with pytest.raises(BadInput, match="row 3 ends after"):
+        decode_audio(path.read_bytes(), Part(end=9.0), name="row 3")
+
+
+def test_channel_is_chosen_and_counted_from_0(tmp_path: Path) -> None:
+    left, right = noise(0.5), noise(0.5, seed=1)
+    path = write(tmp_path / "a.flac", np.stack([left, right], axis=1))
+    assert np.array_equal(read_audio(path, Part(channel=0)), left.astype(np.float32))
+    assert np.array_equal(read_audio(path, Part(channel=1)), right.astype(np.float32))
+    with pytest.raises(BadInput, match="has 2 channels, wanted channel 2, counted from 0"):
+        read_audio(path, Part(channel=2))
+
+
+def test_another_duration_than_stated_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(1))
+    assert len(read_audio(path, Part(duration=1.01))) == RATE
+    for stated in (0.5, 2.0):
+        with pytest.raises(BadInput, match=rf"is 1\.000 s long, its table states {stated}00 s"):
+            read_audio(path, Part(duration=stated))
+
+
+def test_cut_bytes_are_refused(tmp_path: Path) -> None:
+    for suffix in ("wav", "flac", "ogg", "mp3"):
+        encoded = write(tmp_path / f"a.{suffix}", noise(4)).read_bytes()
+        with pytest.raises(BadInput, match=r"row 3 .*truncated"):
+            decode_audio(encoded[: len(encoded) // 2], name="row 3")
+    with pytest.raises(BadInput, match="row 3 is empty"):
+        decode_audio(b"", name="row 3")
