@@ -6,8 +6,9 @@ from typing import Any
 from stages.report.ranking import word_error_rate
 from stages.report.statistics.comparisons import Comparison, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup
+from stages.report.statistics.planned import Planned
 
-FORMAT = 2  # 2 has ensembles, Holm's correction and recovery
+FORMAT = 3  # 2 has ensembles, Holm's correction and recovery; 3 planned comparisons
 
 
 def as_json(comparisons: Comparisons) -> str:
@@ -22,6 +23,7 @@ def as_json(comparisons: Comparisons) -> str:
             "unit": "speaker" if comparisons.units_are_speakers else "utterance",
             "num_units": comparisons.num_units,
         },
+        "planned": [_planned_json(planned) for planned in comparisons.planned],
         "groups": [_group_json(comparisons, group) for group in comparisons.groups],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -45,6 +47,15 @@ def _group_json(comparisons: Comparisons, group: SystemGroup) -> dict[str, Any]:
         "p_holm_against_hard_labels": comparisons.holm_to_hard.get(group.key),
         "against_ensemble": _comparison_json(comparisons.to_ensemble.get(group.key)),
         "recovery": _recovery_json(comparisons.recoveries.get(group.key)),
+    }
+
+
+def _planned_json(planned: Planned) -> dict[str, Any]:
+    return {
+        "system": planned.system,
+        "not_evaluated": list(planned.missing),
+        "p_holm": planned.p_holm,
+        "against": _comparison_json(planned.comparison),
     }
 
 

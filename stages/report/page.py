@@ -24,6 +24,7 @@ from stages.report.inputs import ReportInputs
 from stages.report.latency_note import describe_latency
 from stages.report.pictures import PICTURES, Drawn, draw_pictures
 from stages.report.places import FRAMES, SEEDS, SYSTEMS
+from stages.report.planned_table import PLANNED_COLUMNS
 from stages.report.ranking import Role
 from stages.report.rows import Row, seed_rows
 from stages.report.settings import ReportSettings
@@ -58,6 +59,7 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
         samples=settings.bootstrap_samples,
         seed=settings.seed,
         labelled_share=labelled_share(inputs.corpus),
+        plan=settings.plan,
     )
     chosen = comparisons.chosen
     example = read_example(inputs, settings, student=chosen.first if chosen else None)
@@ -122,6 +124,7 @@ def _tables(inputs: ReportInputs, comparisons: Comparisons, rows: Sequence[Row])
         "frames": _in_parts(make_table(columns_on(FRAMES), rows), rows),
         "stores": make_table(STORE_COLUMNS, inputs.teacher.stores if inputs.teacher else ()),
         "splits": split_table(inputs.corpus),
+        "planned": make_table(PLANNED_COLUMNS, comparisons.planned),
         "deployment": deployment_table(inputs.exported, comparisons),
         "comparisons": comparisons,
         "latency_note": describe_latency(comparisons),

@@ -7,7 +7,14 @@ from pydantic import Field
 from stages.contract.settings import Settings
 from stages.report.statistics.margin import Margin
 
-PAGE_FORMAT = 13  # of what the page shows; raising it makes pages be written again
+PAGE_FORMAT = 14  # of what the page shows; raising it makes pages be written again
+
+
+class PlannedComparison(Settings):
+    """A comparison that is fixed before test is used: names as in the table of systems."""
+
+    system: str = Field(min_length=1)
+    rival: str = Field(min_length=1)
 
 
 class ReportSettings(Settings):
@@ -26,6 +33,12 @@ class ReportSettings(Settings):
     # Non-inferiority to the ensemble: points of WER (0.5: half a point), or per cent of its WER.
     margin: float | None = Field(default=None, gt=0)
     margin_is: Literal["absolute", "relative"] = "absolute"
+    planned: tuple[PlannedComparison, ...] = ()  # one family for Holm's correction
+
+    @property
+    def plan(self) -> tuple[tuple[str, str], ...]:
+        """System and rival of each planned comparison."""
+        return tuple((pair.system, pair.rival) for pair in self.planned)
 
     @property
     def margin_to_ensemble(self) -> Margin | None:

@@ -22,6 +22,7 @@ from stages.report.statistics.matched_pairs import (
     mark_system,
     matched_pairs,
 )
+from stages.report.statistics.planned import Planned, run_plan
 
 LEVEL = 0.05  # of significance
 
@@ -59,8 +60,8 @@ class Comparisons:
     `to_equally_long` compares groups on a trunk with hard labels after as many steps.
     `holm_to_hard` has the p-values of the bootstrap vs. hard labels after Holm's correction; its
     family are all groups on soft labels that have a baseline. `recoveries` exist if students on
-    hard labels of all speech were evaluated. `chosen` is the group on soft labels that is best on
-    dev: claims are about this group.
+    hard labels of all speech were evaluated. `planned` are those of the settings, in their order.
+    `chosen` is the group on soft labels that is best on dev: claims are about this group.
     """
 
     groups: tuple[SystemGroup, ...]
@@ -72,6 +73,7 @@ class Comparisons:
     holm_to_hard: Mapping[str, float] = field(default_factory=dict)
     recoveries: Mapping[str, Recovery] = field(default_factory=dict)
     chosen: SystemGroup | None = None
+    planned: tuple[Planned, ...] = ()
     num_units: int = 0
     units_are_speakers: bool = True
     samples: int = 0
@@ -89,11 +91,17 @@ class Comparisons:
 
 
 def compare(
-    groups: Sequence[SystemGroup], *, samples: int, seed: int, labelled_share: float = 1.0
+    groups: Sequence[SystemGroup],
+    *,
+    samples: int,
+    seed: int,
+    labelled_share: float = 1.0,
+    plan: Sequence[tuple[str, str]] = (),
 ) -> Comparisons:
     """The interval of each group, and its differences vs. baseline and ensemble.
 
-    `labelled_share` of the training frames are in an epoch of students on hard labels.
+    `labelled_share` of the training frames are in an epoch of students on hard labels. `plan` has
+    the names of a system and its rival for each comparison that was planned.
 
     Raises:
         BadInput: if systems were not evaluated on the same utterances.
@@ -122,6 +130,7 @@ def compare(
             }
         ),
         recoveries=dict(comparer.recoveries()),
+        planned=run_plan(plan, scored, comparer.compare),
         chosen=chosen,
         num_units=draws.num_units,
         units_are_speakers=draws.are_speakers,
@@ -190,7 +199,7 @@ class _Comparer:
         for group in self._groups:
             rival = rival_of(group)
             if rival is not None and rival.key != group.key:
-                yield group.key, self._compare(group, rival)
+                yield group.key, self.compare(group, rival)
 
     def recoveries(self) -> Iterator[tuple[str, Recovery]]:
         """Key and recovery of each group on soft labels that has both baselines."""
@@ -204,7 +213,8 @@ class _Comparer:
             if found is not None:
                 yield group.key, Recovery(found.share, found.interval, partly, fully)
 
-    def _compare(self, group: SystemGroup, rival: SystemGroup) -> Comparison:
+    def compare(self, group: SystemGroup, rival: SystemGroup) -> Comparison:
+        """The difference of two groups: bootstrap, and matched pairs."""
         paired = group.design.is_paired_with(rival.design)
         return Comparison(
             group=group,

@@ -168,8 +168,8 @@ COUNTS: dict[str, tuple[Settings, str]] = {
     "report": (
         ReportSettings(),
         """
-        bootstrap_samples margin margin_is pool_ensembles posteriorgram_classes seed
-        title utterance
+        bootstrap_samples margin margin_is planned pool_ensembles posteriorgram_classes
+        seed title utterance
         """,
     ),
 }

@@ -169,3 +169,42 @@ def test_groups_of_one_name_get_different_names():
     names = [group.name for group in groups]
     assert len(set(names)) == len(names) == 2
     assert all(name.startswith("k=8 [") for name in names)
+
+
+PLAN = [("k=8", "decoded"), ("k=8", "hard labels"), ("k=8", "not trained yet")]
+
+
+def planned_results(decoded=(9, 9)):
+    def of_seeds(make):
+        return [make(seed) for seed in (1, 2)]
+
+    return [
+        *of_seeds(lambda seed: essence(8, [3, 3 + seed], seed=seed)),
+        *of_seeds(lambda seed: hard([6, 6 + seed], seed=seed)),
+        *of_seeds(lambda seed: hard(decoded, seed=seed, name="decoded", has_given_labels=False)),
+    ]
+
+
+def test_planned_comparisons_are_those_named_with_the_statistics_of_all():
+    groups = group_results(planned_results())
+    found = compare(groups, samples=2000, seed=1, plan=PLAN)
+    against, hard_labels, missing = found.planned
+    assert (against.comparison.group.name, against.comparison.rival.name) == PLAN[0]
+    assert against.comparison.difference.delta == pytest.approx((3 + 4.5 - 18) / 40)
+    assert hard_labels.comparison == found.to_hard[hard_labels.comparison.group.key]
+    assert (missing.comparison, missing.missing) == (None, ("not trained yet",))
+
+
+def test_holm_counts_the_whole_plan():
+    groups = group_results(planned_results())
+    alone = compare(groups, samples=2000, seed=1, plan=PLAN[:1]).planned[0]
+    of_three = compare(groups, samples=2000, seed=1, plan=PLAN).planned[0]
+    assert alone.p_holm == pytest.approx(alone.comparison.difference.p)
+    assert of_three.p_holm == pytest.approx(3 * alone.p_holm)
+
+
+def test_comparisons_json_has_the_plan():
+    groups = group_results(planned_results())
+    document = json.loads(as_json(compare(groups, samples=200, seed=1, plan=PLAN)))
+    assert [row["not_evaluated"] for row in document["planned"]] == [[], [], ["not trained yet"]]
+    assert document["planned"][0]["against"]["rival"] == "decoded"
