@@ -1,8 +1,9 @@
 """Systems: what can be evaluated, and its name in tables and report."""
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from pipeline.job import Job
@@ -56,6 +57,7 @@ def students_of(job: Job) -> Iterator[System]:
     recipes = list(job.recipes.students_found())
     group_of = partial(_group, default=default, are_pooled=job.settings.report.pool_ensembles)
     given = {group_of(recipe): recipe.shown_as for recipe in recipes if recipe.shown_as}
+    members_of_labels = _members_of_labels(job)
     taken: set[str] = set()
     for recipe in recipes:
         settings = settings_of(recipe)
@@ -70,11 +72,24 @@ def students_of(job: Job) -> Iterator[System]:
         yield replace(
             _one_model(job, recipe, kind="student", name=name, facts=_facts(settings)),
             teacher=recipe.inputs.get("teacher"),
+            ensemble=_ensemble_behind(recipe, members_of_labels),
             group=group,
             group_name=given.get(group) or group_name,
             curve=_curve(recipe, default, group_of=group_of),
             curve_name=_curve_name(recipe, default) + suffix,
         )
+
+
+def _members_of_labels(job: Job) -> dict[str, str]:
+    """Identity of the members that made the soft labels, or hard labels, of a fingerprint."""
+    made = chain(job.shelf.found("teacher"), job.shelf.found("labels"))
+    return {recipe.fingerprint: fingerprint(recipe.inputs) for recipe in made}
+
+
+def _ensemble_behind(student: Recipe, members_of_labels: Mapping[str, str]) -> str:
+    """Empty for a student on hard labels of the corpus, and where the labels were removed."""
+    labels = (student.inputs.get(stage, "") for stage in ("teacher", "labels"))
+    return next((members_of_labels[each] for each in labels if each in members_of_labels), "")
 
 
 def student_recipe(job: Job, student: StudentSettings) -> Recipe:

@@ -49,6 +49,7 @@ class System:
     facts: SystemFacts = SystemFacts()
     latency: Latency | None = None  # None: unknown
     teacher: str | None = None  # fingerprint of the soft labels that a student learnt from
+    ensemble: str = ""  # identity of the members that its soft or hard labels are by, if any
     group: str = ""  # the same for students that differ in their seed alone
     # Trained on the corpus whose fingerprint this is: the same speech, all of it transcribed.
     full_corpus: str = ""

@@ -265,3 +265,30 @@ def test_removed_dev_labels_are_named_where_they_are_read(tmp_path: Path) -> Non
     assert job.recipes.frames(system) == wanted
     with pytest.raises(Changed, match=r"dev\.zarr is missing"):
         dev_store(job, system)
+
+
+def test_soft_and_decoded_labels_of_one_ensemble_are_one_draw(tmp_path: Path) -> None:
+    decoded = {"hard_weight": 1.0, "labels": {"untranscribed": "decoded"}}
+
+    def make(member_seed: int) -> Job:
+        member = {"name": "m", "training": {"seed": member_seed}}
+        tree = {
+            "work_dir": tmp_path,
+            "corpus": {"spoken": {"labelled_share": 0.5}},
+            "ensemble": {"members": [member]},
+            "compare": [decoded, {"hard_weight": 1.0}],
+        }
+        job = Job(PipelineSettings.model_validate(tree), SilentProgress())
+        for recipe in (job.recipes.teacher, job.recipes.labels, *job.recipes.students):
+            job.shelf.make(recipe, lambda directory: None)
+        return job
+
+    make(1)
+    found = list(students_of(make(2)))
+    ensembles = {  # by what the student learnt from
+        has_given: {s.ensemble for s in found if s.facts.has_given_labels is has_given}
+        for has_given in (True, False)
+    }
+    assert len(found) == 5  # hard labels of the corpus are of no ensemble, so they are made once
+    assert len(ensembles[False]) == 2
+    assert ensembles[True] == ensembles[False] | {""}

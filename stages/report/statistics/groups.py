@@ -55,7 +55,9 @@ class SystemGroup:
         """Which results share a seed, and which an ensemble."""
         systems = [result.system for result in self.results]
         seeds = (s.fingerprint if s.facts.seed is None else str(s.facts.seed) for s in systems)
-        return Design(tuple(seeds), tuple(system.teacher or "" for system in systems))
+        return Design(
+            tuple(seeds), tuple(system.ensemble or system.teacher or "" for system in systems)
+        )
 
     @property
     def is_of_ensembles(self) -> bool:
