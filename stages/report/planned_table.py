@@ -39,14 +39,18 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "wer",
         title="WER test",
         unit="system, %",
-        value=lambda row: row.comparison and row.comparison.group.word_error_rate("test"),
+        value=lambda row: (
+            None if row.comparison is None else row.comparison.group.word_error_rate("test")
+        ),
         shown=percent,
     ),
     column(
         "wer_rival",
         title="WER test",
         unit="rival, %",
-        value=lambda row: row.comparison and row.comparison.rival.word_error_rate("test"),
+        value=lambda row: (
+            None if row.comparison is None else row.comparison.rival.word_error_rate("test")
+        ),
         shown=percent,
     ),
     column(
@@ -60,7 +64,7 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "p",
         title="p",
         unit="bootstrap",
-        value=lambda row: row.comparison and row.comparison.difference.p,
+        value=lambda row: None if row.comparison is None else row.comparison.difference.p,
         shown=p_value,
     ),
     column("p_holm", title="p", unit="Holm", value=lambda row: row.p_holm, shown=p_value),
@@ -68,7 +72,7 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "p_mapsswe",
         title="p",
         unit="MAPSSWE",
-        value=lambda row: row.comparison and row.comparison.segments.p,
+        value=lambda row: None if row.comparison is None else row.comparison.segments.p,
         shown=p_value,
     ),
     column(
