@@ -13,7 +13,8 @@ from stages.report.column import Cell, Column, column
 from stages.report.formats import percent, points, points_range
 from stages.report.frame_means import real_time_factor
 from stages.report.histories import History
-from stages.report.statistics.comparisons import Comparison, Comparisons
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.curves import Curve, curves_of, epochs_of, passes_of
 from stages.report.statistics.groups import SystemGroup, of_role
 

@@ -6,7 +6,8 @@ from stages.report.column import Cell, Column, column
 from stages.report.formats import p_value, points, points_range
 from stages.report.places import GROUPS, SYSTEMS
 from stages.report.rows import Row
-from stages.report.statistics.comparisons import LEVEL, Comparison
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import LEVEL
 
 
 def _difference_cell(found: Comparison) -> Cell:

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from stages.report.ranking import word_error_rate
-from stages.report.statistics.comparisons import Comparison, Comparisons, Recovery
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup
 from stages.report.statistics.planned import Planned
 

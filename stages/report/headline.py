@@ -19,7 +19,8 @@ from stages.report.formats import (
     thousands,
 )
 from stages.report.rows import bytes_per_frame
-from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons, Recovery
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import LEVEL, Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup, eligible, of_role
 from stages.report.statistics.margin import Margin, judge
 from storage.care.store_audit import StoreAudit

@@ -2,7 +2,8 @@
 
 from stages.report.column import Cell, Column, column
 from stages.report.formats import p_value, percent, points, points_range
-from stages.report.statistics.comparisons import LEVEL, Comparison
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import LEVEL
 from stages.report.statistics.groups import SystemGroup
 from stages.report.statistics.planned import Planned
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from stages.report.ranking import SHOWN_FACTS, describe
 from stages.report.statistics.bootstrap import Interval
-from stages.report.statistics.comparisons import Comparison, Comparisons, Recovery
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import Comparisons, Recovery
 from stages.report.statistics.groups import SystemGroup
 from storage.care.store_audit import StoreAudit
 

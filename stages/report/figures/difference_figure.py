@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from stages.report.drawing import GREY, PAPER, WIDTH, new_figure
 from stages.report.figures.looks import look_of
-from stages.report.statistics.comparisons import LEVEL, Comparison, Comparisons
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import LEVEL, Comparisons
 
 MOST_ROWS = 40  # if there are more, the best on dev are shown
 LINE_INCHES = 0.24

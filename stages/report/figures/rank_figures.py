@@ -19,7 +19,8 @@ from stages.report.drawing import (
 )
 from stages.report.figures.looks import CHOSEN, LOOKS, Look, look_of
 from stages.report.ranking import word_error_rate
-from stages.report.statistics.comparisons import Comparison, Comparisons
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.comparisons import Comparisons
 from stages.report.statistics.groups import SystemGroup, of_role
 
 SPREAD = 0.09  # doublings of k between two families at the same k

@@ -6,7 +6,8 @@ from functools import partial
 
 from stages.contract.results import SplitResult
 from stages.report.ranking import word_error_rate
-from stages.report.statistics.bootstrap import Bootstrap, Difference, Interval, PooledErrors
+from stages.report.statistics.bootstrap import Bootstrap, Interval, PooledErrors
+from stages.report.statistics.comparison import Comparison
 from stages.report.statistics.curves import curves_of, equally_long
 from stages.report.statistics.groups import (
     SystemGroup,
@@ -18,24 +19,12 @@ from stages.report.statistics.groups import (
 from stages.report.statistics.holm import holm
 from stages.report.statistics.matched_pairs import (
     MarkedSystem,
-    MatchedPairs,
     mark_system,
     matched_pairs,
 )
 from stages.report.statistics.planned import Planned, run_plan
 
 LEVEL = 0.05  # of significance
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A group vs. a rival. `paired`: both have the same seeds, which are drawn together."""
-
-    group: SystemGroup
-    rival: SystemGroup
-    paired: bool
-    difference: Difference
-    segments: MatchedPairs
 
 
 @dataclass(frozen=True, slots=True)

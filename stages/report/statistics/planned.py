@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from stages.report.statistics.comparison import Comparison
+from stages.report.statistics.groups import SystemGroup
 from stages.report.statistics.holm import holm
-
-if TYPE_CHECKING:
-    from stages.report.statistics.comparisons import Comparison
-    from stages.report.statistics.groups import SystemGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +20,14 @@ class Planned:
     system: str
     rival: str
     missing: tuple[str, ...] = ()
-    comparison: "Comparison | None" = None
+    comparison: Comparison | None = None
     p_holm: float | None = None
 
 
 def run_plan(
     plan: Sequence[tuple[str, str]],
-    groups: Sequence["SystemGroup"],
-    compare: Callable[["SystemGroup", "SystemGroup"], "Comparison"],
+    groups: Sequence[SystemGroup],
+    compare: Callable[[SystemGroup, SystemGroup], Comparison],
 ) -> tuple[Planned, ...]:
     """Compare the named systems and rivals with each other, in the order of the plan."""
     by_name = {group.name: group for group in groups}
