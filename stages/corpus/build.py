@@ -192,6 +192,7 @@ def _add(
         transcript=raw.transcript,
         features_TF=rows_TD,
         labels_T=None if raw.labels_T is None else to_row_labels(raw.labels_T, settings),
+        audio=raw.audio,
     )
 
 

@@ -3,9 +3,11 @@
     /features     float32 or float16 (frames, dims)  chunked along time, Fletcher-32 checked
     /labels       int32 (frames,)                    class of every frame, NO_LABEL where unknown
     /utterances   id, speaker, transcript, digest: UTF-8 of all, one after the other (uint8), and
-                  ..._offsets (int64, one more than utterances); first_frame, num_frames (int64)
+                  ..._offsets (int64, one more than utterances); first_frame, num_frames (int64);
+                  audio_...: where the recordings are (audio_columns.py), if an utterance has one
     attributes    format, about (JSON of CorpusAbout), fingerprint (of all content), labels (SHA-256
-                  of all hard labels; not in files of earlier versions): fixed length
+                  of all hard labels; not in files of earlier versions), audio (SHA-256 of all that
+                  audio_... have, if they are there): fixed length
 
 Utterances lie one after the other. CorpusWriter writes it (corpus_writer.py). The file does not
 depend on models or soft labels. The first time that an open file reads an utterance, it compares
@@ -19,7 +21,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,10 +28,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.corpus.audio_columns import counted, read_audio, spans_digest
+from storage.corpus.audio_span import AudioSpan
 from storage.corpus.content_check import ContentCheck
 from storage.corpus.hdf5_layout import (
     TEXT_COLUMNS,
+    has_audio,
     open_hdf5,
+    read_texts,
     refuse_foreign_layout,
     text_attribute,
 )
@@ -43,7 +48,10 @@ NO_LABEL = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """A row of the utterance table: frames [first_frame, first_frame + num_frames)."""
+    """A row of the utterance table: frames [first_frame, first_frame + num_frames).
+
+    `audio` is None if the source has no recordings.
+    """
 
     id: str
     speaker: str
@@ -51,6 +59,13 @@ class Utterance:
     digest: str
     first_frame: int
     num_frames: int
+    audio: AudioSpan | None = None
+
+
+def content_of(row: Utterance) -> str:
+    """What the file's fingerprint covers of a row: of its audio all but where the file is."""
+    values = [row.id, row.speaker, row.transcript, row.digest]
+    return canonical_json(values if row.audio is None else [*values, counted(row.audio)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +125,16 @@ class CorpusFile:
         content = hashlib.sha256(canonical_json(asdict(self.about)).encode())
         end = 0
         for row in self.utterances:
-            text = canonical_json([row.id, row.speaker, row.transcript, row.digest])
-            content.update(text.encode())
+            content.update(content_of(row).encode())
             if row.first_frame != end or row.num_frames < 0:
                 raise ValueError(f"utterance {row.id!r} does not follow the one before")
             end += row.num_frames
         if content.hexdigest() != self.fingerprint:
             raise ValueError("the fingerprint is that of other content")
+        if has_audio(self._file):  # paths and times, which the fingerprint leaves out
+            spans = (row.audio for row in self.utterances)
+            if spans_digest(spans) != text_attribute(self._file, "audio"):
+                raise ValueError("the places of the audio have changed")
         lengths = {len(self._file["features"]), len(self._file["labels"])}
         if lengths != {end}:
             raise ValueError(f"{end} frames are listed, features and labels have {lengths}")
@@ -251,8 +269,9 @@ def read_identity(path: Path) -> tuple[str, str]:
 
 def _read_table(file: h5py.File) -> list[Utterance]:
     table = file["utterances"]
-    texts = [_read_texts(table, name) for name in TEXT_COLUMNS]
+    texts = [read_texts(table, name) for name in TEXT_COLUMNS]
     firsts, counts = table["first_frame"][:], table["num_frames"][:]
+    audio = read_audio(table) if has_audio(file) else [None] * len(firsts)
     return [
         Utterance(
             id=id,
@@ -261,16 +280,9 @@ def _read_table(file: h5py.File) -> list[Utterance]:
             digest=digest,
             first_frame=int(first),
             num_frames=int(count),
+            audio=span,
         )
-        for id, speaker, transcript, digest, first, count in zip(
-            *texts, firsts, counts, strict=True
+        for id, speaker, transcript, digest, first, count, span in zip(
+            *texts, firsts, counts, audio, strict=True
         )
     ]
-
-
-def _read_texts(table: h5py.Group, name: str) -> list[str]:
-    content = table[name][:].tobytes()
-    offsets = table[f"{name}_offsets"][:].tolist()
-    if offsets[:1] != [0] or offsets[-1] != len(content) or offsets != sorted(offsets):
-        raise ValueError(f"{name}_offsets do not cut {len(content)} bytes into texts")
-    return [content[start:end].decode() for start, end in pairwise(offsets)]

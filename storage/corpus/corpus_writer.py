@@ -17,7 +17,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance
+from storage.corpus.audio_columns import numbers_of, spans_digest, texts_of, why_invalid
+from storage.corpus.audio_span import AudioSpan
+from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance, content_of
 from storage.corpus.hdf5_layout import TEXT_COLUMNS
 from storage.errors import CorpusFileError
 from storage.files.calm_file import CalmFile
@@ -69,17 +71,21 @@ class CorpusWriter:
         transcript: str,
         features_TF: NDArray[np.floating[Any]],
         labels_T: NDArray[np.integer[Any]] | None,
+        audio: AudioSpan | None = None,
     ) -> None:
         """Append one utterance. `labels_T` is None where no alignment is known.
 
         Raises:
             CorpusFileError: naming utterance and frame, when an id comes twice, a value is not
-                finite, a label is out of range, or features and labels differ in length.
+                finite, a label is out of range, features and labels differ in length, or the audio
+                is no part of a file.
             StorageError: when the disk is full.
         """
         num_frames = len(features_TF)
         labels = np.full(num_frames, NO_LABEL) if labels_T is None else labels_T
         self._refuse_bad(id, features_TF, labels, texts=(id, speaker, transcript))
+        if audio is not None and (why := why_invalid(audio)):
+            raise CorpusFileError(f"utterance {id!r}: its audio has {why}")
         stored_TF = np.asarray(features_TF, dtype=self._features.dtype)
         stored_T = np.asarray(labels, dtype="<i4")
         digest = array_digest(stored_TF, stored_T)
@@ -88,19 +94,19 @@ class CorpusWriter:
         self._labels.resize(end, axis=0)
         self._features[self._num_frames : end] = stored_TF
         self._labels[self._num_frames : end] = stored_T
-        self._content.update(canonical_json([id, speaker, transcript, digest]).encode())
+        row = Utterance(
+            id=id,
+            speaker=speaker,
+            transcript=transcript,
+            digest=digest,
+            first_frame=self._num_frames,
+            num_frames=num_frames,
+            audio=audio,
+        )
+        self._content.update(content_of(row).encode())
         self._all_labels.update(stored_T.tobytes())
         self._ids.add(id)
-        self._rows.append(
-            Utterance(
-                id=id,
-                speaker=speaker,
-                transcript=transcript,
-                digest=digest,
-                first_frame=self._num_frames,
-                num_frames=num_frames,
-            )
-        )
+        self._rows.append(row)
         self._num_frames = end
         self._disk.refuse_failed()
 
@@ -140,17 +146,25 @@ class CorpusWriter:
     def _finish(self) -> None:
         table = self._file.create_group("utterances")
         for name in TEXT_COLUMNS:
-            texts = [getattr(row, name).encode() for row in self._rows]
-            ends = np.cumsum([0, *map(len, texts)])
-            _add_column(table, name, np.frombuffer(b"".join(texts), dtype=np.uint8))
-            _add_column(table, f"{name}_offsets", ends.astype(np.int64))
+            _add_texts(table, name, [getattr(row, name).encode() for row in self._rows])
         for name in ("first_frame", "num_frames"):
             column = np.array([getattr(row, name) for row in self._rows], dtype=np.int64)
             _add_column(table, name, column)
+        self._add_audio(table)
         self._file.attrs["format"] = np.bytes_(FORMAT)
         self._file.attrs["about"] = np.bytes_(canonical_json(asdict(self._about)))
         self._file.attrs["fingerprint"] = np.bytes_(self._content.hexdigest())
         self._file.attrs["labels"] = np.bytes_(self._all_labels.hexdigest())
+
+    def _add_audio(self, table: h5py.Group) -> None:
+        """Where the recordings are; nothing if the source has none, as in files before."""
+        spans = [row.audio for row in self._rows]
+        if any(span is not None for span in spans):
+            for name, texts in texts_of(spans).items():
+                _add_texts(table, name, texts)
+            for name, column in numbers_of(spans).items():
+                _add_column(table, name, column)
+            self._file.attrs["audio"] = np.bytes_(spans_digest(spans))
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +189,12 @@ class CorpusWriter:
             self._file.close()
             self._disk.close()
             self._partial.unlink(missing_ok=True)
+
+
+def _add_texts(table: h5py.Group, name: str, texts: list[bytes]) -> None:
+    ends = np.cumsum([0, *map(len, texts)])
+    _add_column(table, name, np.frombuffer(b"".join(texts), dtype=np.uint8))
+    _add_column(table, f"{name}_offsets", ends.astype(np.int64))
 
 
 def _add_column(table: h5py.Group, name: str, column: NDArray[Any]) -> None:

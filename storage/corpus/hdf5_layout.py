@@ -7,6 +7,7 @@ of a dataset differ by padding and checksums alone.
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ TYPES: dict[str, tuple[tuple[str, ...], int]] = {  # dtypes and number of axes
     "utterances/num_frames": (("int64",), 1),
     **{f"utterances/{name}": (("uint8",), 1) for name in TEXT_COLUMNS},
     **{f"utterances/{name}_offsets": (("int64",), 1) for name in TEXT_COLUMNS},
+}
+AUDIO_TEXT_COLUMNS = ("audio_path", "audio_digest")
+AUDIO_COLUMNS = {  # optional: if one is there, all are
+    "audio_start": "float64",
+    "audio_end": "float64",
+    "audio_channel": "int64",
+    "audio_row": "int64",
+    "audio_size": "int64",
+    "audio_mtime_ns": "int64",
+}
+AUDIO_TYPES: dict[str, tuple[tuple[str, ...], int]] = {
+    **{f"utterances/{name}": ((dtype,), 1) for name, dtype in AUDIO_COLUMNS.items()},
+    **{f"utterances/{name}": (("uint8",), 1) for name in AUDIO_TEXT_COLUMNS},
+    **{f"utterances/{name}_offsets": (("int64",), 1) for name in AUDIO_TEXT_COLUMNS},
 }
 MAX_CHUNK_BYTES = 1 << 28
 MAX_COLUMN_BYTES = 1 << 32  # of the utterance table, which is read whole: 10 million utterances
@@ -70,6 +85,11 @@ def text_attribute(file: h5py.File, name: str) -> str:
     return value.decode()
 
 
+def has_audio(file: h5py.File) -> bool:
+    """Whether the utterance table has columns of where the recordings are."""
+    return any(name in file for name in AUDIO_TYPES)
+
+
 def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
     """Make sure that all objects of a corpus file may be opened and read.
 
@@ -80,12 +100,26 @@ def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
     _refuse_link(file, "utterances", path)
     if not isinstance(file["utterances"], h5py.Group):
         raise CorpusFileError(f"{path}: 'utterances' is not a group")
-    for name, (dtypes, num_axes) in TYPES.items():
+    types = TYPES | AUDIO_TYPES if has_audio(file) else TYPES
+    for name, (dtypes, num_axes) in types.items():
         _refuse_link(file, name, path)
         for wrong in _wrong_with(file[name], dtypes, num_axes, file_bytes=num_bytes):
             raise CorpusFileError(f"{path}: {name!r} {wrong}; that is refused")
         if name not in ("features", "labels") and file[name].nbytes > MAX_COLUMN_BYTES:
             raise CorpusFileError(f"{path}: {name!r} declares {file[name].nbytes:,} bytes")
+
+
+def read_texts(table: h5py.Group, name: str) -> list[str]:
+    """A column of texts.
+
+    Raises:
+        ValueError: if its offsets do not cut it, or a text is not UTF-8.
+    """
+    content = table[name][:].tobytes()
+    offsets = table[f"{name}_offsets"][:].tolist()
+    if offsets[:1] != [0] or offsets[-1] != len(content) or offsets != sorted(offsets):
+        raise ValueError(f"{name}_offsets do not cut {len(content)} bytes into texts")
+    return [content[start:end].decode() for start, end in pairwise(offsets)]
 
 
 def _refuse_link(file: h5py.File, name: str, path: Path) -> None:
