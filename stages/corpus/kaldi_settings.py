@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from stages.contract.settings import NOT_IN_IDENTITY, LengthDifference, Settings
 
+UnknownWords = Literal["fail", "keep"]
+
 
 class AlignmentFolders(Settings):
     """Folders with the alignments of the splits, below `corpus.path`; null: the split's own."""
@@ -42,7 +44,7 @@ class KaldiSettings(Settings):
     test_share: float = Field(0.0, ge=0.0, lt=0.5)
     frame_shift_ms: float = Field(default=10.0, gt=0)
     max_length_difference: LengthDifference = 0  # of features and labels; 1: trim the longer
-    unknown_words: Literal["fail", "keep"] = "fail"
+    unknown_words: UnknownWords = "fail"
 
     def not_in_identity(self) -> set[str]:
         """What has its default and is younger than the first corpora, so that those stay fresh.

@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.acoustic.kaldi.objects import read_matrix
-from stages.acoustic.lang.kaldi_graph import KaldiGraph
 from stages.acoustic.lang.lang_folder import AnyLang, read_lang_folder
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
-from stages.corpus.hmm_steps import HmmSteps
+from stages.corpus.given_labels import GivenLabels, trimmed
 from stages.corpus.kaldi_plan import (
     Entry,
     FolderPlan,
@@ -33,11 +32,8 @@ from stages.corpus.kaldi_plan import (
 )
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.kaldi_shares import share_out
+from stages.corpus.known_words import check_words
 from stages.corpus.raw import RawUtterance
-from storage.corpus.corpus_file import NO_LABEL
-
-FITTING = 0.99  # share of HMM steps in an alignment; 1 if it was made with the graph's tree
-SHOWN = 5  # words that a message lists
 
 
 class KaldiSource:
@@ -55,16 +51,14 @@ class KaldiSource:
             plan = plan_unlabelled(path / name)
             refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
             self._plans["train"].append(plan)
-        self._remarks: dict[str, list[str]] = {split: [] for split in self._plans}
         self._trimmed: dict[str, set[str]] = {split: set() for split in self._plans}
-        self._steps: dict[str, HmmSteps] = {}
-        self._pdf_of_label: NDArray[np.int32] | None = None  # by transition-id, from 1
-        if isinstance(self.lang, KaldiGraph):
-            transitions, num_classes = self.lang.transitions, self.lang.num_classes
-            self._steps = {s: HmmSteps(transitions, num_classes=num_classes) for s in self._plans}
-            if model:
-                self._pdf_of_label = np.array([NO_LABEL, *transitions.pdfs], np.int32)
-        self._check_unknown_words()
+        self._labels = GivenLabels(
+            self.lang,
+            model=settings.model,
+            lang_name=settings.lang,
+            settings="corpus.kaldi",
+        )
+        self._remarks = self._check_words()
 
     def has_labels(self, split: str) -> bool:
         """Whether the split has alignments."""
@@ -95,18 +89,7 @@ class KaldiSource:
         """Warnings for the user about the split; complete after `utterances` was read."""
         trimmed = len(self._trimmed[split])
         remarks = [f"{trimmed} utterances trimmed by one frame"] * bool(trimmed)
-        if split in self._steps and self._steps[split].share < FITTING:
-            remarks.append(
-                f"{self._steps[split].share:.0%} of the changes of pdf in the alignment are "
-                f"transitions of the HMMs in {self._transitions_file}, wanted all: "
-                "alignment and graph were made with different trees, and all decoded words will be "
-                "wrong: make both with the same final.mdl"
-            )
-        return self._remarks[split] + remarks
-
-    @property
-    def _transitions_file(self) -> str:
-        return self._settings.model or f"{self._settings.lang}/transitions.txt"
+        return self._remarks[split] + remarks + self._labels.remarks(split)
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split, in the order of feats.scp, folder by folder.
@@ -127,13 +110,17 @@ class KaldiSource:
         _refuse_not_finite(features_TF, entry)
         labels_T = None
         if plan.alignments is not None and entry.id in plan.alignments:
-            labels_T = self._as_pdfs(plan.alignments.read(entry.id), entry, plan)
-            _refuse_out_of_range(labels_T, entry, plan, num_classes=self.lang.num_classes)
-            if split in self._steps:
-                self._steps[split].count(labels_T)
+            labels_T = self._labels.read(
+                entry.id, plan.alignments, split=split, where=plan.directory
+            )
             if len(labels_T) != len(features_TF):
-                allowed = self._settings.max_length_difference
-                features_TF, labels_T = _trimmed(features_TF, labels_T, entry, allowed=allowed)
+                features_TF, labels_T = trimmed(
+                    features_TF,
+                    labels_T,
+                    id=entry.id,
+                    allowed=self._settings.max_length_difference,
+                    settings="corpus.kaldi",
+                )
                 self._trimmed[split].add(entry.id)
         return RawUtterance(
             id=entry.id,
@@ -144,50 +131,19 @@ class KaldiSource:
             frame_shift_ms=self._settings.frame_shift_ms,
         )
 
-    def _as_pdfs(
-        self, labels_T: NDArray[np.int32], entry: Entry, plan: FolderPlan
-    ) -> NDArray[np.int32]:
-        """The pdfs of an alignment: its transition-ids are looked up if there is a model."""
-        pdf_of = self._pdf_of_label
-        if pdf_of is None:
-            return labels_T
-        wrong_T = (labels_T < 1) | (labels_T >= len(pdf_of))
-        if wrong_T.any():
-            frame = int(np.argmax(wrong_T))
-            raise BadInput(
-                f"{plan.directory}: utterance {entry.id!r}, frame {frame}: {int(labels_T[frame])} "
-                f"is no transition-id of {self._settings.model} (1 to {len(pdf_of) - 1}): are "
-                "alignment and model of one system? Alignments of pdf ids go without "
-                "corpus.kaldi.model, with lang/transitions.txt"
-            )
-        return pdf_of[labels_T]
-
-    def _check_unknown_words(self) -> None:
-        known = set(self.lang.words)
-        words_in = {  # the plans after the first have no words
-            split: {word for entry in plan.entries for word in entry.transcript.split()}
-            for split, (plan, *_) in self._plans.items()
-        }
-        table, cure = "lexicon.txt", f"add them to {self._settings.lang}/lexicon.txt"
-        if isinstance(self.lang, KaldiGraph):
-            table = "words.txt"
-            cure = f"rebuild the graph and {self._settings.lang}/words.txt with these words"
-        spoken = set().union(*words_in.values())
-        if spoken and spoken.isdisjoint(known):
-            raise BadInput(
-                f"{self._settings.lang}/{table} has none of the words of the transcripts: found "
-                f"{_some(known)}, wanted {_some(spoken)}: use the lang that belongs to the "
-                "transcripts, with words spelled as they are there"
-            )
-        for split, (plan, *_) in self._plans.items():
-            unknown = words_in[split] - known
-            if not unknown:
-                continue
-            found = f"{plan.directory / 'text'}: {len(unknown)} words are not in the lexicon "
-            found += f"({_some(unknown)})"
-            if self._settings.unknown_words == "fail":
-                raise BadInput(f"{found}: {cure}, or set corpus.kaldi.unknown_words to keep")
-            self._remarks[split].append(f"{found}: kept; they cannot be recognised")
+    def _check_words(self) -> dict[str, list[str]]:
+        firsts = {split: plan for split, (plan, *_) in self._plans.items()}
+        return check_words(  # the plans after the first have no words
+            {
+                split: {word for entry in plan.entries for word in entry.transcript.split()}
+                for split, plan in firsts.items()
+            },
+            self.lang,
+            tables={split: plan.directory / "text" for split, plan in firsts.items()},
+            lang_name=self._settings.lang,
+            policy=self._settings.unknown_words,
+            settings="corpus.kaldi",
+        )
 
 
 def _plan_splits(settings: KaldiSettings, path: Path) -> dict[str, FolderPlan]:
@@ -210,10 +166,6 @@ def _plan_splits(settings: KaldiSettings, path: Path) -> dict[str, FolderPlan]:
     return {split: plans[split] for split in ("train", "dev", "test")}
 
 
-def _some(words: set[str]) -> str:
-    return ", ".join(sorted(words)[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
-
-
 def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
     finite_T = np.isfinite(features_TF).all(axis=1)
     if not finite_T.all():
@@ -221,30 +173,3 @@ def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
             f"{entry.features}: utterance {entry.id!r}, frame {int(np.argmin(finite_T))}: "
             "a feature is not finite: compute the features again, or remove the utterance"
         )
-
-
-def _refuse_out_of_range(
-    labels_T: NDArray[np.int32], entry: Entry, plan: FolderPlan, *, num_classes: int
-) -> None:
-    wrong_T = (labels_T < 0) | (labels_T >= num_classes)
-    if wrong_T.any():
-        frame = int(np.argmax(wrong_T))
-        raise BadInput(
-            f"{plan.directory}: utterance {entry.id!r}, frame {frame}: label "
-            f"{int(labels_T[frame])} is outside 0..{num_classes - 1}: are these pdf ids "
-            "(not transition ids), and is num_pdfs right?"
-        )
-
-
-def _trimmed(
-    features_TF: NDArray[np.float32], labels_T: NDArray[np.int32], entry: Entry, *, allowed: int
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Both, cut to the length of the shorter if they differ by at most `allowed` frames."""
-    num_frames = min(len(features_TF), len(labels_T))
-    if max(len(features_TF), len(labels_T)) - num_frames > allowed:
-        raise BadInput(
-            f"utterance {entry.id!r}: {len(features_TF)} frames of features and {len(labels_T)} "
-            f"labels, wanted a difference of at most {allowed}: align again, "
-            "or set corpus.kaldi.max_length_difference (at most 1)"
-        )
-    return features_TF[:num_frames], labels_T[:num_frames]
