@@ -24,8 +24,8 @@ from storage.files.publish import publish_file
 
 SPOKEN = "the built-in spoken corpus: English sentences, synthesised by espeak-ng"
 SPOKEN_LICENSE = "none needed: it is made from the program's settings, without any recording"
-KALDI = "a Kaldi data directory"
-KALDI_LICENSE = "unknown to the program: state it with 'essence export --data-license'"
+SOURCES = {"kaldi": "a Kaldi data directory", "audio": "audio files with transcripts"}
+OTHER_LICENSE = "unknown to the program: state it with 'essence export --data-license'"
 
 
 def card_facts(
@@ -43,8 +43,8 @@ def card_facts(
         name=recipe.name,
         architecture=describe_architecture(architecture),
         distilled_from=tuple(_origins(recipe, model)),
-        source=SPOKEN if is_spoken else KALDI,
-        source_license=SPOKEN_LICENSE if is_spoken else KALDI_LICENSE,
+        source=SOURCES.get(corpus.source, SPOKEN),
+        source_license=SPOKEN_LICENSE if is_spoken else OTHER_LICENSE,
         hours=tuple((split.split, split.hours) for split in summary.splits),
         latency=latency,
     )

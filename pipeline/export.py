@@ -191,13 +191,13 @@ class _Filling:
 
     def _about(self, equality: Equality, metrics: tuple[Metrics, ...]) -> ExportAbout:
         settings = self.job.settings
-        spoken, bins = settings.corpus.source == "spoken", settings.corpus.spoken.num_mel_bins
+        bins = settings.corpus.num_mel_bins
         with CorpusFile(self.corpus_directory / "test.h5") as corpus:
             row_ms = corpus.about.frame_shift_ms
         how = settings.evaluate
         return ExportAbout(
             name=self.student.model_directories[0].name,
-            sound=SoundSettings(num_mel_bins=bins) if spoken else None,
+            sound=None if bins is None else SoundSettings(num_mel_bins=bins),
             features=settings.corpus.features,
             row_ms=row_ms,
             decoding=DecodingSettings(

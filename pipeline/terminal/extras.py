@@ -6,6 +6,7 @@ The names are those of setup.cfg; a test compares the two.
 # Import name of a package -> the extra of setup.cfg that installs it.
 EXTRA_OF = {
     "dask": "cluster",
+    "datasets": "audio",
     "distributed": "cluster",
     "espeakng_loader": "demo",
     "jinja2": "train",
@@ -15,6 +16,7 @@ EXTRA_OF = {
     "kaldifst": "speech",
     "kaldiio": "speech",
     "kaldilm": "speech",
+    "lhotse": "audio",
     "matplotlib": "train",
     "onnx": "export",
     "onnxruntime": "deploy",

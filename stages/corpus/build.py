@@ -26,6 +26,9 @@ from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
+from stages.corpus.audio.given_alignments import GivenAlignments
+from stages.corpus.audio.source import AudioSpeech
+from stages.corpus.copies.copied_source import CopiedSource
 from stages.corpus.kaldi_source import KaldiSource
 from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim
@@ -91,7 +94,25 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
+    if settings.source == "audio" and settings.path is not None:
+        return _open_audio(settings, settings.path, scratch=scratch, progress=progress)
     return SpokenSource(settings.spoken, copies=settings.copies, scratch=scratch, progress=progress)
+
+
+def _open_audio(
+    settings: CorpusSettings, path: Path, *, scratch: Path, progress: Progress
+) -> Source:
+    speech = AudioSpeech(settings.audio, path, scratch=scratch, progress=progress)
+    source: Source = GivenAlignments(speech, settings.audio)
+    if not settings.copies:
+        return source
+    return CopiedSource(
+        source,
+        settings.copies,
+        num_mel_bins=settings.audio.num_mel_bins,
+        scratch=scratch,
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True, slots=True)

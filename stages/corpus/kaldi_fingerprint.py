@@ -42,12 +42,8 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
 def _content(settings: KaldiSettings, path: Path) -> dict[str, object]:
     lang = path / settings.lang
     content: dict[str, object] = {
-        "lang": _lang(lang, model=settings.model is not None),
-        "num_pdfs": [
-            file_digest(place / "num_pdfs")
-            for place in (lang, path)
-            if os.path.lexists(place / "num_pdfs")
-        ],
+        "lang": lang_content(lang, model=settings.model is not None),
+        "num_pdfs": num_pdfs_content(lang, path),
     }
     for split, name in settings.folders.items():
         folder = getattr(settings.alignments, split)
@@ -60,7 +56,13 @@ def _content(settings: KaldiSettings, path: Path) -> dict[str, object]:
     return content
 
 
-def _lang(directory: Path, *, model: bool) -> list[str]:
+def num_pdfs_content(*places: Path) -> list[str]:
+    """Digests of the files num_pdfs in these folders."""
+    return [file_digest(p / "num_pdfs") for p in places if os.path.lexists(p / "num_pdfs")]
+
+
+def lang_content(directory: Path, *, model: bool) -> list[str]:
+    """Digests of a lang folder's files; `model`: a final.mdl stands for transitions.txt."""
     if holds_kaldi_graph(directory):
         names = [WORDS_FILE]
         if not model:
@@ -76,20 +78,21 @@ def _lang(directory: Path, *, model: bool) -> list[str]:
 
 def _split(directory: Path, alignments: Path) -> list[str]:
     digests = [_text(directory / name) for name in ("feats.scp", "text", "utt2spk")]
-    archives = _archives(directory / "feats.scp")
+    archives = archives_of(directory / "feats.scp")
     for path in alignment_files(alignments):
         digests.append(_text(path) if path.suffix == ".scp" else sampled_digest(path))
-        archives += _archives(path) if path.suffix == ".scp" else []
+        archives += archives_of(path) if path.suffix == ".scp" else []
     return digests + [sampled_digest(path) for path in dict.fromkeys(archives)]
 
 
 def _unlabelled(directory: Path) -> list[str]:
     refuse_missing_tables(directory)
     tables = [file_digest(directory / name) for name in UNLABELLED_FILES]
-    return tables + [sampled_digest(path) for path in _archives(directory / "feats.scp")]
+    return tables + [sampled_digest(path) for path in archives_of(directory / "feats.scp")]
 
 
-def _archives(scp: Path) -> list[Path]:
+def archives_of(scp: Path) -> list[Path]:
+    """The archives that an scp names, each once."""
     return list(dict.fromkeys(location.path for location in read_scp(scp).values()))
 
 

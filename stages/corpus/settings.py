@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import model_validator
 
@@ -10,18 +10,27 @@ from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.acoustic.features.rates import FRAME_SHIFT_MS
 from stages.contract.latency import FrontEnd
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.corpus.audio.settings import AudioSettings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.spoken.settings import SpokenSettings
+
+AnySource = Literal["spoken", "kaldi", "audio"]
+# Source -> what its path is.
+PATHS = {
+    "kaldi": "a Kaldi data directory",
+    "audio": "a table, manifest or folder of audio",
+}
 
 
 class CorpusSettings(Settings):
     """Settings of the corpus stage. `copies` are made from its utterances (docs/copies.md)."""
 
-    source: Literal["spoken", "kaldi"] = "spoken"
+    source: AnySource = "spoken"
     path: Annotated[Path | None, NOT_IN_IDENTITY] = None  # the content of the source counts
     spoken: SpokenSettings = SpokenSettings()
     kaldi: KaldiSettings = KaldiSettings()
+    audio: AudioSettings = AudioSettings()
     features: FrontEndSettings = FrontEndSettings()
     copies: tuple[AnyCopy, ...] = ()
 
@@ -34,15 +43,21 @@ class CorpusSettings(Settings):
         return {**super().identity(), **share}
 
     def not_in_identity(self) -> set[str]:
-        """Also the settings of the source that is not read, and `copies` if there are none."""
-        other_source = "kaldi" if self.source == "spoken" else "spoken"
+        """Also the settings of sources that are not read, and `copies` if there are none."""
+        other_sources = set(get_args(AnySource)) - {self.source}
         no_copies = set() if self.copies else {"copies"}
-        return super().not_in_identity() | {other_source} | no_copies
+        return super().not_in_identity() | other_sources | no_copies
 
     @property
     def labelled_share(self) -> float:
         """Share of train's speakers that keep their hard labels, 0 to 1."""
-        return self.spoken.labelled_share if self.source == "spoken" else self.kaldi.labelled_share
+        of_source: SpokenSettings | KaldiSettings | AudioSettings = getattr(self, self.source)
+        return of_source.labelled_share
+
+    @property
+    def num_mel_bins(self) -> int | None:
+        """Features that this program computes from audio; None where they are given."""
+        return None if self.source == "kaldi" else getattr(self, self.source).num_mel_bins
 
     @property
     def front_end(self) -> FrontEnd:
@@ -57,19 +72,31 @@ class CorpusSettings(Settings):
         )
 
     @model_validator(mode="after")
-    def _kaldi_needs_its_source(self) -> Self:
-        if self.source == "spoken" and self.kaldi != KaldiSettings():
+    def _other_sources_are_not_set(self) -> Self:
+        for source, what in PATHS.items():
+            given = getattr(self, source)
+            if self.source != source and given != type(given)():
+                raise ValueError(
+                    f"found settings of {what} ({source}), but source is {self.source}: add "
+                    f"--set corpus.source={source} --set corpus.path=DIR, or remove {source}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _source_has_its_path(self) -> Self:
+        if self.source in PATHS and self.path is None:
             raise ValueError(
-                "found settings of a Kaldi directory (kaldi), but source is spoken: add "
-                "--set corpus.source=kaldi --set corpus.path=DIR, or remove kaldi"
+                f"source {self.source} needs {PATHS[self.source]}: set path, or add --set "
+                "corpus.path=DIR"
             )
         return self
 
     @model_validator(mode="after")
-    def _kaldi_needs_a_path(self) -> Self:
-        if self.source == "kaldi" and self.path is None:
+    def _audio_has_labels(self) -> Self:
+        if self.source == "audio" and not self.audio.alignments:
             raise ValueError(
-                "source kaldi needs a data directory: set path, or add --set corpus.path=DIR"
+                "source audio needs hard labels: set audio.alignments (folders of Kaldi's "
+                "alignments) and audio.lang"
             )
         return self
 

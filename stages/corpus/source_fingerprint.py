@@ -1,5 +1,6 @@
 """Fingerprint of a corpus's source, whichever it is."""
 
+from stages.corpus.audio.fingerprint import audio_fingerprint
 from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken.fingerprint import spoken_fingerprint
@@ -9,8 +10,10 @@ def source_fingerprint(settings: CorpusSettings) -> str:
     """Identity of the source's content, cheap enough to compute at every start.
 
     Raises:
-        BadInput: if a Kaldi directory lacks a file.
+        BadInput: if a Kaldi directory or a corpus of audio lacks a file.
     """
     if settings.source == "kaldi" and settings.path is not None:
         return kaldi_fingerprint(settings.kaldi, settings.path)
+    if settings.source == "audio" and settings.path is not None:
+        return audio_fingerprint(settings.audio, settings.path)
     return spoken_fingerprint(settings.spoken)

@@ -51,6 +51,11 @@ def refuse_other_audio(settings: CorpusSettings) -> None:
             "--keep-audio: a Kaldi directory (corpus.source: kaldi) has features, no recordings: "
             "its recordings are where its wav.scp names them"
         )
+    if settings.source == "audio":
+        raise BadInput(
+            "--keep-audio: the recordings of this corpus (corpus.source: audio) are files already: "
+            f"those that {settings.path} names"
+        )
     for copy in settings.copies:
         for split in SPLITS:
             if split in copy.splits:

@@ -162,7 +162,7 @@ def _text(path: Path) -> str:
 def _checked(
     path: Path, rows: Iterable[tuple[int, dict[str, object]]], columns: Columns, folder: Path
 ) -> Iterator[SpeechRow]:
-    names = columns.model_dump()
+    names = {ours: getattr(columns, ours) for ours in Columns.model_fields}
     for number, found in rows:
         values = {ours: found[theirs] for ours, theirs in names.items() if theirs in found}
         where = str(values.get("path", ""))

@@ -47,8 +47,19 @@ def with_copies(
     for recording in kept.keep(recordings):
         if split == "train":
             yield _as_raw(recording, num_mel_bins=num_mel_bins)
-    title, total = f"Copy {split}", len(kept) * len(copies)
-    with progress.task(title, total=total, unit="utterances") as task:
+    yield from copies_of(kept, copies, split=split, num_mel_bins=num_mel_bins, progress=progress)
+
+
+def copies_of(
+    kept: KeptRecordings,
+    copies: Sequence[AnyCopy],
+    *,
+    split: str,
+    num_mel_bins: int,
+    progress: Progress,
+) -> Iterator[RawUtterance]:
+    """Copy after copy of all recordings."""
+    with progress.task(f"Copy {split}", total=len(kept) * len(copies), unit="utterances") as task:
         for copy in copies:
             for original in kept.originals():
                 yield make_copy(copy, original, num_mel_bins=num_mel_bins)

@@ -37,6 +37,10 @@ def test_corpus_without_recordings_is_refused_with_the_reason() -> None:
     kaldi = CorpusSettings(source="kaldi", path=Path("data"))
     with pytest.raises(BadInput, match=r"Kaldi directory .* has features, no recordings"):
         refuse_other_audio(kaldi)
+    given = {"alignments": ["ali"], "lang": "lang"}
+    audio = CorpusSettings.model_validate({"source": "audio", "path": "a.tsv", "audio": given})
+    with pytest.raises(BadInput, match=r"\(corpus.source: audio\) are files already"):
+        refuse_other_audio(audio)
     copies = [{"kind": "noise", "name": "noisy", "splits": ["test"]}]
     noisy = CorpusSettings.model_validate({"copies": copies})
     with pytest.raises(BadInput, match="copy noisy stands for the originals of test"):

@@ -1,0 +1,93 @@
+"""SpanReader: the samples of an AudioSpan, and the AudioSpan of what a row of a table names."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from stages.acoustic.sound.audio_file import Wave, decode_audio, read_audio
+from stages.acoustic.sound.dataset_audio import STATE_FILE, DatasetAudio
+from stages.acoustic.sound.part import Part
+from stages.acoustic.sound.speech_table import SpeechRow
+from stages.contract.errors import BadInput
+from storage.corpus.audio_span import AudioSpan
+from storage.files.fingerprint import file_digest
+
+
+class SpanReader:
+    """Reads audio files, and those that datasets contain. It keeps digests and open datasets."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[str, int, int], str] = {}  # by path, size and time
+        self._datasets: dict[Path, DatasetAudio] = {}
+
+    def locate(self, row: SpeechRow) -> AudioSpan:
+        """Where the audio of a row is, with the digest of the whole encoded file.
+
+        Raises:
+            BadInput: if it is missing or cannot be read.
+        """
+        path = row.path.absolute()
+        if row.row is None:
+            size, mtime_ns = _stat(path)
+            digest = self._digest(path, size, mtime_ns)
+        else:
+            encoded = self._dataset(path).encoded(row.row)
+            size, mtime_ns = len(encoded), (path / STATE_FILE).stat().st_mtime_ns
+            digest = hashlib.sha256(encoded).hexdigest()
+        return AudioSpan(
+            path=os.fsdecode(path),
+            start=row.start,
+            end=row.end,
+            channel=row.channel or 0,
+            row=row.row,
+            size=size,
+            mtime_ns=mtime_ns,
+            digest=digest,
+        )
+
+    def read(self, row: SpeechRow) -> Wave:
+        """The samples of a row, at SAMPLE_RATE, on the scale of 16-bit integers.
+
+        Raises:
+            BadInput: as `read_audio`.
+        """
+        if row.row is None:
+            return read_audio(row.path, row.part)
+        encoded = self._dataset(row.path).encoded(row.row)
+        return decode_audio(encoded, row.part, name=f"{row.path}, row {row.row}")
+
+    def read_again(self, span: AudioSpan) -> Wave:
+        """The samples of a span whose audio was read before.
+
+        Raises:
+            BadInput: as `read_audio`.
+        """
+        path = Path(span.path)
+        part = Part(start=span.start, end=span.end, channel=span.channel)
+        if span.row is None:
+            return read_audio(path, part)
+        encoded = self._dataset(path).encoded(span.row)
+        return decode_audio(encoded, part, name=f"{path}, row {span.row}")
+
+    def _dataset(self, path: Path) -> DatasetAudio:
+        path = path.absolute()
+        if path not in self._datasets:
+            self._datasets[path] = DatasetAudio(path)
+        return self._datasets[path]
+
+    def _digest(self, path: Path, size: int, mtime_ns: int) -> str:
+        key = (str(path), size, mtime_ns)  # a recording of many utterances is read once
+        if key not in self._digests:
+            try:
+                self._digests[key] = file_digest(path)
+            except OSError as cause:
+                raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
+        return self._digests[key]
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as cause:
+        raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,102 @@
+"""AudioSpeech: audio files and their transcripts -> raw utterances, without hard labels.
+
+The features of a split are kept on disk after the first pass, so that audio is decoded once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from stages.acoustic.features.filterbank import log_mel
+from stages.acoustic.features.rates import FRAME_SHIFT_MS
+from stages.acoustic.sound.span_reader import SpanReader
+from stages.acoustic.sound.speech_table import SpeechRow
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
+from stages.corpus.audio.formats import find_format
+from stages.corpus.audio.plan import plan_audio
+from stages.corpus.audio.settings import AudioSettings
+from stages.corpus.kept_utterances import KeptUtterances
+from stages.corpus.raw import RawUtterance
+from stages.corpus.source import SPLITS
+
+
+class AudioSpeech:
+    """The three splits of audio at `path`. The tables are read and checked first.
+
+    `scratch` is an empty folder.
+
+    Raises:
+        BadInput: if a table or an audio file is not what it should be.
+    """
+
+    def __init__(
+        self, settings: AudioSettings, path: Path, *, scratch: Path, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._scratch = scratch
+        self._progress = progress
+        rows = find_format(path, settings).rows(path, settings)
+        self._plan = plan_audio(rows, settings, where=path)
+        self._reader = SpanReader()
+        self._kept: dict[str, KeptUtterances] = {}
+
+    def rows(self, split: str) -> Sequence[SpeechRow]:
+        """The utterances of a split as the tables state them."""
+        return self._plan.rows[split]
+
+    def left_out(self, split: str) -> Mapping[str, Sequence[str]]:
+        """Reason -> ids of the utterances that are skipped."""
+        return self._plan.left_out[split]
+
+    def trimmed(self, split: str) -> Sequence[str]:
+        """None: there are no labels to be of another length."""
+        return ()
+
+    def remarks(self, split: str) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def utterances(self, split: str) -> Iterator[RawUtterance]:
+        """The utterances of a split, in the order of the tables.
+
+        Raises:
+            BadInput: naming file and utterance, if audio cannot be used.
+        """
+        if split in self._kept:
+            yield from self._kept[split]
+            return
+        kept = KeptUtterances(self._scratch / f"{split}.raw")
+        yield from kept.keep(self._read(split))
+        self._kept[split] = kept
+
+    def _read(self, split: str) -> Iterator[RawUtterance]:
+        rows = self._plan.rows[split]
+        with self._progress.task(f"read {split}", total=len(rows), unit="utterances") as task:
+            for row in rows:
+                yield self._utterance(row)
+                task.advance()
+
+    def _utterance(self, row: SpeechRow) -> RawUtterance:
+        try:
+            span = self._reader.locate(row)  # before it is read: a change in between is found later
+            samples_T = self._reader.read(row)
+        except BadInput as error:
+            raise BadInput(f"utterance {row.id!r}: {error}") from error
+        except OSError as cause:
+            raise BadInput(
+                f"utterance {row.id!r}: {row.path} cannot be read ({cause.strerror})"
+            ) from cause
+        return RawUtterance(
+            id=row.id,
+            speaker=row.speaker,
+            transcript=" ".join((row.text or "").split()),
+            features_TF=log_mel(samples_T, num_mel_bins=self._settings.num_mel_bins),
+            labels_T=None,
+            frame_shift_ms=FRAME_SHIFT_MS,
+            audio=span,
+        )
+
+
+def all_ids(speech: AudioSpeech) -> set[str]:
+    """Ids of the utterances of all splits."""
+    return {row.id for split in SPLITS for row in speech.rows(split)}
