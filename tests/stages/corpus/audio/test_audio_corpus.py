@@ -1,5 +1,6 @@
 """Corpora of audio: the same files as from the synthesiser, splits by shares."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,16 @@ def of_audio(audio: AudioFolder, path: Path, **settings: Any) -> dict[str, Any]:
     return {"path": path, "audio": {**audio.labels, "num_mel_bins": 23, **settings}}
 
 
-def corpus_files(folder: Path) -> dict[str, str]:
-    """Digests of the files of a corpus, without its summary, which names the source."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "summary.json"]
-    return {str(path.relative_to(folder)): file_digest(path) for path in files}
+def other_files(folder: Path) -> dict[str, str]:
+    """Digests of the files of a corpus, but for the summary, which names the source."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".h5"]
+    return {str(f.relative_to(folder)): file_digest(f) for f in files if f.stem != "summary"}
+
+
+def rows_of(file: Path) -> list[Any]:
+    """The utterances without the places of their audio; a digest is of features and labels."""
+    with CorpusFile(file) as corpus:
+        return [replace(row, audio=None) for row in corpus.utterances]
 
 
 @pytest.mark.parametrize("copies", [(), COPIES], ids=["plain", "copies"])
@@ -50,7 +57,22 @@ def test_corpus_of_wavs_is_the_corpus_that_the_synthesiser_gave(
     summary = build(tmp_path / "a", copies=copies, **of_audio(audio, path, folder=audio.folder))
     spoken = build(tmp_path / "s", copies=copies, source="spoken", spoken=SPOKEN)
     assert summary == spoken.model_copy(update={"source": "audio"})
-    assert corpus_files(tmp_path / "a") == corpus_files(tmp_path / "s")
+    assert other_files(tmp_path / "a") == other_files(tmp_path / "s")
+    for file in (tmp_path / "s").glob("*.h5"):
+        assert rows_of(tmp_path / "a" / file.name) == rows_of(file)
+
+
+def test_corpus_file_states_where_the_recordings_are(audio: AudioFolder, tmp_path: Path) -> None:
+    path = audio.write_table(tmp_path / "all.tsv")
+    build(tmp_path / "out", copies=COPIES[:1], **of_audio(audio, path, folder=audio.folder))
+    with CorpusFile(tmp_path / "out" / "train.h5") as corpus:
+        of_id = {row.id: row.audio for row in corpus.utterances}
+    for row in audio.of("train"):
+        span = of_id[row["id"]]
+        assert span is not None
+        assert span.path == str(audio.folder / row["path"])
+        assert span.digest == file_digest(audio.folder / row["path"])
+        assert of_id[f"noisy-{row['id']}"] is None
 
 
 def speakers_of(folder: Path) -> dict[str, set[str]]:
@@ -188,8 +210,7 @@ def test_one_side_of_stereo_gives_the_corpus_of_mono(audio: AudioFolder, tmp_pat
     build(tmp_path / "two", **of_audio(audio, path, channel=1))
     build(tmp_path / "one", **of_audio(audio, path, folder=audio.folder))
     for name in ("train.h5", "test.h5"):
-        with CorpusFile(tmp_path / "two" / name) as two, CorpusFile(tmp_path / "one" / name) as one:
-            assert two.fingerprint == one.fingerprint
+        assert rows_of(tmp_path / "two" / name) == rows_of(tmp_path / "one" / name)
 
 
 def test_words_that_the_lang_lacks_are_refused_or_kept(audio: AudioFolder, tmp_path: Path) -> None:
