@@ -48,6 +48,11 @@ class KeptUtterances:
         """Frames of each utterance, in order."""
         return [row.num_frames for row in self._rows]
 
+    @property
+    def rows(self) -> list[RawUtterance]:
+        """The utterances without features and labels, in order."""
+        return [row.raw for row in self._rows]
+
     def keep(self, raws: Iterable[RawUtterance]) -> Iterator[RawUtterance]:
         """The same utterances; each is written before it is yielded.
 
