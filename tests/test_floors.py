@@ -52,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "training": {"contract", "acoustic.models"},
         # It makes members too, and so lies above the training that some kinds need.
         "members": {"contract", "acoustic.kaldi", "acoustic.models", "training"},
-        "corpus": ACOUSTIC,
+        "corpus": ACOUSTIC | {"training"},
         "ensemble": ACOUSTIC | {"training", "members"},
         "teacher": ACOUSTIC | {"training", "members"},
         "labels": ACOUSTIC | {"training", "members"},

@@ -26,10 +26,12 @@ from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
+from stages.corpus.align.source import AlignedSource
 from stages.corpus.audio.given_alignments import GivenAlignments
 from stages.corpus.audio.source import AudioSpeech
 from stages.corpus.copies.copied_source import CopiedSource
 from stages.corpus.kaldi_source import KaldiSource
+from stages.corpus.kaldi_speech import KaldiSpeech
 from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim
 from stages.corpus.raw import RawUtterance
@@ -92,6 +94,9 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
 
 
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
+    if settings.source == "kaldi" and settings.path is not None and settings.align is not None:
+        speech = KaldiSpeech(settings.kaldi, settings.path, progress=progress)
+        return AlignedSource(speech, settings.align, scratch=scratch, progress=progress)
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
     if settings.source == "audio" and settings.path is not None:
@@ -103,7 +108,11 @@ def _open_audio(
     settings: CorpusSettings, path: Path, *, scratch: Path, progress: Progress
 ) -> Source:
     speech = AudioSpeech(settings.audio, path, scratch=scratch, progress=progress)
-    source: Source = GivenAlignments(speech, settings.audio)
+    source: Source
+    if settings.align is None:
+        source = GivenAlignments(speech, settings.audio)
+    else:
+        source = AlignedSource(speech, settings.align, scratch=scratch, progress=progress)
     if not settings.copies:
         return source
     return CopiedSource(

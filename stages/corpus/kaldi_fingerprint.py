@@ -34,9 +34,26 @@ def kaldi_fingerprint(settings: KaldiSettings, path: Path) -> str:
     try:
         return fingerprint(_content(settings, path))
     except OSError as cause:
-        raise BadInput(
-            f"{cause.filename or path} cannot be read ({cause.strerror}): wanted a regular file"
-        ) from cause
+        raise _unreadable(cause, path) from cause
+
+
+def kaldi_speech_fingerprint(settings: KaldiSettings, path: Path) -> str:
+    """The fingerprint of everything that `KaldiSpeech` reads: neither lang nor alignments.
+
+    Raises:
+        BadInput: as `kaldi_fingerprint`.
+    """
+    try:
+        splits = [_split(path / name, None) for name in settings.folders.values()]
+        return fingerprint([*splits, *(_unlabelled(path / name) for name in settings.unlabelled)])
+    except OSError as cause:
+        raise _unreadable(cause, path) from cause
+
+
+def _unreadable(cause: OSError, path: Path) -> BadInput:
+    return BadInput(
+        f"{cause.filename or path} cannot be read ({cause.strerror}): wanted a regular file"
+    )
 
 
 def _content(settings: KaldiSettings, path: Path) -> dict[str, object]:
@@ -76,10 +93,10 @@ def lang_content(directory: Path, *, model: bool) -> list[str]:
     return [_text(directory / name, wanted=WANTED) for name in LEXICON_FILES]
 
 
-def _split(directory: Path, alignments: Path) -> list[str]:
+def _split(directory: Path, alignments: Path | None) -> list[str]:
     digests = [_text(directory / name) for name in ("feats.scp", "text", "utt2spk")]
     archives = archives_of(directory / "feats.scp")
-    for path in alignment_files(alignments):
+    for path in alignment_files(alignments) if alignments else ():
         digests.append(_text(path) if path.suffix == ".scp" else sampled_digest(path))
         archives += archives_of(path) if path.suffix == ".scp" else []
     return digests + [sampled_digest(path) for path in dict.fromkeys(archives)]

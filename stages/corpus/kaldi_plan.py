@@ -52,11 +52,7 @@ def plan_split(split: str, directory: Path, *, alignments_in: Path | None = None
         raise BadInput(
             f"{alignments_in or directory} has no alignments: wanted ali.scp, ali.ark or ali.*.gz"
         )
-    missing = {
-        "no transcript": [id for id in located if id not in texts],
-        "no speaker": [id for id in located if id in texts and not speakers.get(id)],
-        "no features": [id for id in texts if id not in located],
-    }
+    missing = _missing(located, texts, speakers)
     if split == "train" and alignments is not None:
         missing["no alignment"] = [
             id for id in located if id in texts and speakers.get(id) and id not in alignments
@@ -64,6 +60,19 @@ def plan_split(split: str, directory: Path, *, alignments_in: Path | None = None
     return _plan(
         directory, located, speakers, texts, alignments, missing, kind=f"the {split} split"
     )
+
+
+def plan_transcribed(split: str, directory: Path) -> FolderPlan:
+    """Plan a split whose alignments, if there are any, are not read.
+
+    Raises:
+        BadInput: if a table is missing or damaged, or no utterance is left.
+    """
+    located = read_scp(directory / "feats.scp")
+    texts = read_table(directory / "text")
+    speakers = read_table(directory / "utt2spk")
+    missing = _missing(located, texts, speakers)
+    return _plan(directory, located, speakers, texts, None, missing, kind=f"the {split} split")
 
 
 def plan_unlabelled(directory: Path) -> FolderPlan:
@@ -98,6 +107,16 @@ def refuse_shared(unlabelled: FolderPlan, others: Sequence[FolderPlan]) -> None:
                 f"{other.directory} (for example {twice[0]!r}), wanted distinct utterances: remove "
                 "them from one feats.scp, or rename them"
             )
+
+
+def _missing(
+    located: dict[str, Location], texts: dict[str, str], speakers: dict[str, str]
+) -> dict[str, list[str]]:
+    return {
+        "no transcript": [id for id in located if id not in texts],
+        "no speaker": [id for id in located if id in texts and not speakers.get(id)],
+        "no features": [id for id in texts if id not in located],
+    }
 
 
 def _plan(

@@ -12,7 +12,8 @@ is an error. dev and test keep utterances without an alignment, since their word
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,8 @@ class KaldiSource:
         self._progress = progress
         model = path / settings.model if settings.model else None
         self.lang: AnyLang = read_lang_folder(path / settings.lang, model=model)
-        self._plans = {split: [plan] for split, plan in _plan_splits(settings, path).items()}
+        plans = plan_splits(settings, path, plan=partial(_plan_aligned, settings, path))
+        self._plans = {split: [plan] for split, plan in plans.items()}
         for name in settings.unlabelled:
             plan = plan_unlabelled(path / name)
             refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
@@ -106,8 +108,7 @@ class KaldiSource:
                     task.advance()
 
     def _read(self, entry: Entry, plan: FolderPlan, split: str) -> RawUtterance:
-        features_TF = read_matrix(entry.features)
-        _refuse_not_finite(features_TF, entry)
+        features_TF = read_features(entry)
         labels_T = None
         if plan.alignments is not None and entry.id in plan.alignments:
             labels_T = self._labels.read(
@@ -146,14 +147,20 @@ class KaldiSource:
         )
 
 
-def _plan_splits(settings: KaldiSettings, path: Path) -> dict[str, FolderPlan]:
-    """The splits that have folders, and those that are taken from train."""
-    plans = {}
-    for split, name in settings.folders.items():
-        folder = getattr(settings.alignments, split)
-        plans[split] = plan_split(
-            split, path / name, alignments_in=path / folder if folder else None
-        )
+def _plan_aligned(settings: KaldiSettings, path: Path, split: str, directory: Path) -> FolderPlan:
+    folder = getattr(settings.alignments, split)
+    return plan_split(split, directory, alignments_in=path / folder if folder else None)
+
+
+def plan_splits(
+    settings: KaldiSettings, path: Path, *, plan: Callable[[str, Path], FolderPlan]
+) -> dict[str, FolderPlan]:
+    """The splits that have folders, and those that are taken from train.
+
+    Raises:
+        BadInput: if a folder is there for a split that is taken from train.
+    """
+    plans = {split: plan(split, path / name) for split, name in settings.folders.items()}
     for split in settings.shares:
         if (path / getattr(settings, split)).is_dir():
             raise BadInput(
@@ -166,10 +173,17 @@ def _plan_splits(settings: KaldiSettings, path: Path) -> dict[str, FolderPlan]:
     return {split: plans[split] for split in ("train", "dev", "test")}
 
 
-def _refuse_not_finite(features_TF: NDArray[np.float32], entry: Entry) -> None:
+def read_features(entry: Entry) -> NDArray[np.float32]:
+    """The features (T, F) of an utterance.
+
+    Raises:
+        BadInput: if they are damaged, or one is not finite.
+    """
+    features_TF = read_matrix(entry.features)
     finite_T = np.isfinite(features_TF).all(axis=1)
     if not finite_T.all():
         raise BadInput(
             f"{entry.features}: utterance {entry.id!r}, frame {int(np.argmin(finite_T))}: "
             "a feature is not finite: compute the features again, or remove the utterance"
         )
+    return features_TF

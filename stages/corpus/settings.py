@@ -10,6 +10,7 @@ from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.acoustic.features.rates import FRAME_SHIFT_MS
 from stages.contract.latency import FrontEnd
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
+from stages.corpus.align.settings import AlignSettings
 from stages.corpus.audio.settings import AudioSettings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.kaldi_settings import KaldiSettings
@@ -33,6 +34,7 @@ class CorpusSettings(Settings):
     audio: AudioSettings = AudioSettings()
     features: FrontEndSettings = FrontEndSettings()
     copies: tuple[AnyCopy, ...] = ()
+    align: AlignSettings | None = None  # null: the source has hard labels and a lang
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the corpus, next to the content of its source.
@@ -46,7 +48,7 @@ class CorpusSettings(Settings):
         """Also the settings of sources that are not read, and `copies` if there are none."""
         other_sources = set(get_args(AnySource)) - {self.source}
         no_copies = set() if self.copies else {"copies"}
-        return super().not_in_identity() | other_sources | no_copies
+        return super().not_in_identity() | other_sources | no_copies | self.at_default("align")
 
     @property
     def labelled_share(self) -> float:
@@ -93,10 +95,21 @@ class CorpusSettings(Settings):
 
     @model_validator(mode="after")
     def _audio_has_labels(self) -> Self:
-        if self.source == "audio" and not self.audio.alignments:
+        if self.source == "audio" and bool(self.audio.alignments) == (self.align is not None):
+            found = "both" if self.align else "neither"
             raise ValueError(
-                "source audio needs hard labels: set audio.alignments (folders of Kaldi's "
-                "alignments) and audio.lang"
+                "source audio needs hard labels: set align, which makes them (docs/alignment.md), "
+                "or audio.alignments (folders of Kaldi's alignments) and audio.lang; "
+                f"found {found}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spoken_corpus_is_aligned(self) -> Self:
+        if self.source == "spoken" and self.align is not None:
+            raise ValueError(
+                "found settings of an alignment (align), but source is spoken, which has hard "
+                "labels: remove align, or set source and path to another corpus"
             )
         return self
 

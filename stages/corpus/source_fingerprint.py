@@ -1,9 +1,11 @@
 """Fingerprint of a corpus's source, whichever it is."""
 
+from stages.corpus.align.fingerprint import align_inputs
 from stages.corpus.audio.fingerprint import audio_fingerprint
-from stages.corpus.kaldi_fingerprint import kaldi_fingerprint
+from stages.corpus.kaldi_fingerprint import kaldi_fingerprint, kaldi_speech_fingerprint
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.spoken.fingerprint import spoken_fingerprint
+from storage.files.fingerprint import fingerprint
 
 
 def source_fingerprint(settings: CorpusSettings) -> str:
@@ -12,6 +14,13 @@ def source_fingerprint(settings: CorpusSettings) -> str:
     Raises:
         BadInput: if a Kaldi directory or a corpus of audio lacks a file.
     """
+    if settings.align is not None and settings.path is not None:
+        speech_fingerprint = (
+            audio_fingerprint(settings.audio, settings.path)
+            if settings.source == "audio"
+            else kaldi_speech_fingerprint(settings.kaldi, settings.path)
+        )
+        return fingerprint({"speech": speech_fingerprint, "align": align_inputs(settings.align)})
     if settings.source == "kaldi" and settings.path is not None:
         return kaldi_fingerprint(settings.kaldi, settings.path)
     if settings.source == "audio" and settings.path is not None:

@@ -1,0 +1,158 @@
+"""Aligner: transcribed utterances -> a model that aligns, by passes over the data.
+
+    flat start -> Gaussians, several times -> networks on phones -> contexts tied -> last network
+
+One utterance is in memory at a time, or one batch of a network, and the state of every frame.
+
+Shapes: T frames, F feature dims, C classes, S states of a transcript.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
+from stages.corpus.align.classes import PhoneClasses, class_of_unit, tie_contexts
+from stages.corpus.align.frames import FeatureSpace
+from stages.corpus.align.gaussians import Gaussians, GaussianSums, flat_start
+from stages.corpus.align.hmms import Alignment, ClassOf, Hmms, Transcribed
+from stages.corpus.align.network import AlignmentNetwork, Example, plan_batches, train_network
+from stages.corpus.align.settings import AlignSettings
+from stages.corpus.raw import RawUtterance
+from stages.corpus.spoken.units import UnitClasses
+
+GAUSSIAN_PASSES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentModel:
+    """A network on the classes of HMM states, which aligns the utterances of any split."""
+
+    hmms: Hmms
+    space: FeatureSpace
+    network: AlignmentNetwork
+    class_of: ClassOf
+
+    def align(self, split: Transcribed, *, title: str, progress: Progress) -> Alignment:
+        """The state of every frame of the utterances that have enough frames."""
+
+        def score(raw: RawUtterance) -> NDArray[np.float32]:
+            return self.network.loglike(self.space.scaled(raw))
+
+        return self.hmms.align(
+            split, score=score, class_of=self.class_of, title=title, progress=progress
+        )
+
+    def label(
+        self, split: Transcribed, *, title: str, progress: Progress
+    ) -> dict[int, NDArray[np.int32]]:
+        """The class of every frame instead of its state."""
+        labels = {}
+        for number, state_T in self.align(split, title=title, progress=progress).items():
+            class_S = self.hmms.classes(split.words_of[number], self.class_of)
+            labels[number] = class_S[state_T].astype(np.int32)
+        return labels
+
+
+class Aligner:
+    """Trains models on the transcribed utterances of train, each on the paths of the one before."""
+
+    def __init__(
+        self, train: Transcribed, hmms: Hmms, settings: AlignSettings, *, progress: Progress
+    ) -> None:
+        self._train = train
+        self._hmms = hmms
+        self._settings = settings
+        self._progress = progress
+        self._space = FeatureSpace.of(train.kept.read(train.words_of))
+
+    def train(self) -> tuple[AlignmentModel, UnitClasses]:
+        """The last model, and its classes.
+
+        Raises:
+            BadInput: if no utterance has enough frames.
+        """
+        phones = PhoneClasses(self._hmms.phones, states_per_phone=self._settings.states)
+        alignment = self._by_gaussians(phones)
+        last = self._settings.realignments
+        for turn in range(1, last):
+            model = self._fit(alignment, phones.class_of, num_classes=phones.num_classes, turn=turn)
+            title = f"align train by network {turn} of {last}"
+            alignment = model.align(self._train, title=title, progress=self._progress)
+        classes = tie_contexts(
+            alignment, self._train, self._hmms, min_count=self._settings.min_count
+        )
+        class_of = class_of_unit(classes)
+        model = self._fit(alignment, class_of, num_classes=classes.num_classes, turn=last)
+        return model, classes
+
+    def _flat_start(self) -> Alignment:
+        alignment: Alignment = {}
+        num_frames = self._train.kept.num_frames
+        for number, words in self._train.words_of.items():
+            state_T = flat_start(self._hmms.of(words), num_frames[number])
+            if state_T is not None:
+                alignment[number] = state_T
+        if not alignment:
+            raise BadInput(
+                f"no utterance of train can be aligned: all {len(self._train.words_of)} have fewer "
+                "frames than states of their words: are features and transcripts of one corpus?"
+            )
+        return alignment
+
+    def _by_gaussians(self, phones: PhoneClasses) -> Alignment:
+        alignment = self._flat_start()
+        for turn in range(1, GAUSSIAN_PASSES + 1):
+            sums = GaussianSums(phones.num_classes, self._space.num_rotated)
+            for raw, class_T in self._aligned(alignment, list(alignment), phones.class_of):
+                sums.add(self._space.rotated(raw), class_T)
+            alignment = self._align_by(sums.estimate(), phones, turn=turn)
+        return alignment
+
+    def _align_by(self, gaussians: Gaussians, phones: PhoneClasses, *, turn: int) -> Alignment:
+        def score(raw: RawUtterance) -> NDArray[np.float64]:
+            return gaussians.loglike(self._space.rotated(raw))
+
+        return self._hmms.align(
+            self._train,
+            score=score,
+            class_of=phones.class_of,
+            title=f"align train by Gaussians, pass {turn} of {GAUSSIAN_PASSES}",
+            progress=self._progress,
+        )
+
+    def _aligned(
+        self, alignment: Alignment, numbers: Sequence[int], class_of: ClassOf
+    ) -> Iterator[tuple[RawUtterance, NDArray[np.int64]]]:
+        """Utterances and the class of each of their frames."""
+        for number, raw in zip(numbers, self._train.kept.read(numbers), strict=True):
+            class_S = self._hmms.classes(self._train.words_of[number], class_of)
+            yield raw, class_S[alignment[number]]
+
+    def _fit(
+        self, alignment: Alignment, class_of: ClassOf, *, num_classes: int, turn: int
+    ) -> AlignmentModel:
+        def read(batch: Sequence[int]) -> Iterator[Example]:
+            for raw, class_T in self._aligned(alignment, [numbers[i] for i in batch], class_of):
+                yield self._space.scaled(raw), class_T
+
+        numbers = list(alignment)
+        lengths = [self._train.kept.num_frames[number] for number in numbers]
+        seed = self._settings.seed + turn
+        batches = plan_batches(lengths, seed=seed)
+        title = f"train network {turn} of {self._settings.realignments}"
+        with self._progress.task(title, total=len(batches), unit="batches") as task:
+            network = train_network(
+                batches,
+                read,
+                num_classes=num_classes,
+                feature_dim=self._space.num_features,
+                seed=seed,
+                task=task,
+            )
+        return AlignmentModel(
+            hmms=self._hmms, space=self._space, network=network, class_of=class_of
+        )

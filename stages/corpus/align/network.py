@@ -1,0 +1,124 @@
+"""AlignmentNetwork: a small TDNN trained on one alignment, which scores the next one.
+
+Shapes: B utterances, T frames of the longest, F feature dims, C classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from stages.acoustic.lang.priors import log_priors
+from stages.acoustic.models.architectures import AcousticModel, build_model
+from stages.acoustic.models.settings import ArchitectureSettings
+from stages.contract.progress import Task
+
+ARCHITECTURE = ArchitectureSettings(kind="tdnn", hidden=96, layers=4, dropout=0.1)
+FRAMES_PER_BATCH = 3_000
+EPOCHS, FEWEST_STEPS = 4, 300  # a small corpus takes more epochs
+LEARNING_RATE = 3e-3
+MAX_GRADIENT_NORM = 1.0
+WARM_UP = 0.1  # share of the steps
+NO_CLASS = -100  # of frames after the end of an utterance
+PRIOR_SMOOTHING = 1.0  # frames
+
+Example = tuple[NDArray[np.float32], NDArray[np.int64]]  # features (T, F), classes (T,)
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentNetwork:
+    """Posteriors of a model, divided by the priors of its training labels."""
+
+    model: AcousticModel
+    log_prior_C: NDArray[np.float32]
+
+    def loglike(self, features_TF: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scaled log-likelihood of every class in every frame, (T, C)."""
+        with torch.inference_mode():
+            features_BTF = torch.from_numpy(features_TF)[None]
+            logits_TC = self.model(features_BTF, torch.tensor([len(features_TF)]))[0]
+            logp_TC: NDArray[np.float32] = logits_TC.log_softmax(dim=1).numpy()
+        return logp_TC - self.log_prior_C
+
+
+def plan_batches(lengths: Sequence[int], *, seed: int) -> list[list[int]]:
+    """The utterances of every step, by number: EPOCHS over all, or more in FEWEST_STEPS."""
+    rng = np.random.default_rng(seed)
+    batches = [batch for _ in range(EPOCHS) for batch in _epoch(lengths, rng=rng)]
+    while len(batches) < FEWEST_STEPS:
+        batches += _epoch(lengths, rng=rng)
+    return batches
+
+
+def train_network(
+    batches: Sequence[Sequence[int]],
+    read: Callable[[Sequence[int]], Iterator[Example]],
+    *,
+    num_classes: int,
+    feature_dim: int,
+    seed: int,
+    task: Task,
+) -> AlignmentNetwork:
+    """Train a step on each batch, of examples that are `read`. Same inputs, same weights.
+
+    The task advances by one for each batch.
+    """
+    counts_C = np.zeros(num_classes, np.int64)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = build_model(ARCHITECTURE, feature_dim, num_classes).train()
+        optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: _share_of_rate(step, len(batches))
+        )
+        for batch in batches:
+            examples = list(read(batch))
+            loss = _take_step(model, optimiser, examples)
+            schedule.step()
+            for _, class_T in examples:
+                counts_C += np.bincount(class_T, minlength=num_classes)
+            task.advance(loss=loss)
+    return AlignmentNetwork(model.eval(), log_priors(counts_C, smoothing=PRIOR_SMOOTHING))
+
+
+def _share_of_rate(step: int, num_steps: int) -> float:
+    """Linear up to the whole learning rate, then linear down to zero."""
+    warm = max(1.0, WARM_UP * num_steps)
+    return min((step + 1) / warm, max(0.0, (num_steps - step) / max(1.0, num_steps - warm)))
+
+
+def _epoch(lengths: Sequence[int], *, rng: np.random.Generator) -> list[list[int]]:
+    """Utterances of similar length together, up to FRAMES_PER_BATCH with padding, shuffled."""
+    jitter = rng.uniform(0.9, 1.1, len(lengths))
+    order = np.argsort(np.asarray(lengths) * jitter, kind="stable")
+    batches: list[list[int]] = [[]]
+    for number in order:
+        longest = max([lengths[number], *(lengths[other] for other in batches[-1])])
+        if batches[-1] and longest * (len(batches[-1]) + 1) > FRAMES_PER_BATCH:
+            batches.append([])
+        batches[-1].append(int(number))
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _take_step(
+    model: AcousticModel, optimiser: torch.optim.Optimizer, examples: Sequence[Example]
+) -> float:
+    lengths_B = torch.tensor([len(features_TF) for features_TF, _ in examples])
+    features_BTF = pad_sequence([torch.from_numpy(f) for f, _ in examples], batch_first=True)
+    class_BT = pad_sequence(
+        [torch.from_numpy(c) for _, c in examples], batch_first=True, padding_value=NO_CLASS
+    )
+    logits_BTC: Tensor = model(features_BTF, lengths_B)
+    loss = functional.cross_entropy(
+        logits_BTC.flatten(0, 1), class_BT.flatten(), ignore_index=NO_CLASS
+    )
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+    optimiser.step()
+    return float(loss.detach())

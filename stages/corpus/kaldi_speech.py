@@ -1,0 +1,69 @@
+"""Kaldi data directory without alignments -> raw utterances: features, transcripts and speakers.
+
+    DIR/train, dev, test   feats.scp  text  utt2spk
+    DIR/<unlabelled> ...   feats.scp  utt2spk: untranscribed speech, read after that of train
+
+Alignments and a lang, if there are any, are not read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.contract.errors import BadInput
+from stages.contract.progress import Progress
+from stages.corpus.kaldi_plan import plan_transcribed, plan_unlabelled, refuse_shared
+from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.kaldi_source import plan_splits, read_features
+from stages.corpus.raw import RawUtterance
+
+
+class KaldiSpeech:
+    """The three splits of a Kaldi data directory. The tables are read first."""
+
+    def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
+        if not path.is_dir():
+            raise BadInput(f"{path} is not a directory: set corpus.path to a Kaldi data directory")
+        self._settings = settings
+        self._progress = progress
+        plans = plan_splits(settings, path, plan=plan_transcribed)
+        self._plans = {split: [plan] for split, plan in plans.items()}
+        for name in settings.unlabelled:
+            plan = plan_unlabelled(path / name)
+            refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
+            self._plans["train"].append(plan)
+
+    def left_out(self, split: str) -> dict[str, list[str]]:
+        """Reason -> ids of the utterances that are skipped."""
+        left_out: dict[str, list[str]] = defaultdict(list)
+        for plan in self._plans[split]:
+            for reason, ids in plan.left_out.items():
+                left_out[reason] += ids
+        return dict(left_out)
+
+    def trimmed(self, split: str) -> list[str]:
+        """None: there are no labels."""
+        return []
+
+    def remarks(self, split: str) -> list[str]:
+        """None."""
+        return []
+
+    def utterances(self, split: str) -> Iterator[RawUtterance]:
+        """The utterances of a split, in the order of feats.scp, folder by folder.
+
+        Raises:
+            BadInput: naming file, utterance and frame.
+        """
+        entries = [entry for plan in self._plans[split] for entry in plan.entries]
+        with self._progress.task(f"read {split}", total=len(entries), unit="utterances") as task:
+            for entry in entries:
+                yield RawUtterance(
+                    id=entry.id,
+                    speaker=entry.speaker,
+                    transcript=entry.transcript,
+                    features_TF=read_features(entry),
+                    labels_T=None,
+                    frame_shift_ms=self._settings.frame_shift_ms,
+                )
+                task.advance()
