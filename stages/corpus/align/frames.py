@@ -34,7 +34,7 @@ def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np
 def centred(features_TF: NDArray[np.float32]) -> NDArray[np.float64]:
     """Features without their mean over the utterance."""
     wide_TF = features_TF.astype(np.float64)
-    return wide_TF - wide_TF.mean(axis=0)
+    return np.asarray(wide_TF - wide_TF.mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
