@@ -51,7 +51,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "acoustic.lang": {"contract", "acoustic.kaldi"},
         "training": {"contract", "acoustic.models"},
         # It makes members too, and so lies above the training that some kinds need.
-        "members": {"contract", "acoustic.kaldi", "acoustic.models", "training"},
+        "members": {"contract", "acoustic.kaldi", "acoustic.models", "acoustic.sound", "training"},
         "corpus": ACOUSTIC | {"training"},
         "ensemble": ACOUSTIC | {"training", "members"},
         "teacher": ACOUSTIC | {"training", "members"},

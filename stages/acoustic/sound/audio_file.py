@@ -1,4 +1,4 @@
-"""audio file -> samples at the rate of the features, on the scale of 16-bit integers.
+"""audio file -> samples, at the rate of the features or another, on the scale of 16-bit integers.
 
 WAV, FLAC, OGG, MP3 and whatever else libsndfile reads; other sample rates are resampled by soxr.
 
@@ -30,8 +30,8 @@ _DATA_SIZE = re.compile(r"^\s*data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 Wave = NDArray[np.float32]
 
 
-def read_audio(path: Path, part: Part = WHOLE) -> Wave:
-    """The samples of a file, or of a part of it, at SAMPLE_RATE.
+def read_audio(path: Path, part: Part = WHOLE, *, rate: int = SAMPLE_RATE) -> Wave:
+    """The samples of a file, or of a part of it, at `rate`.
 
     Raises:
         BadInput: if the file is missing, no audio, truncated, empty, silent, shorter than
@@ -41,20 +41,20 @@ def read_audio(path: Path, part: Part = WHOLE) -> Wave:
     if not path.is_file():
         raise BadInput(f"{path} is {'a directory' if path.is_dir() else 'missing'}: name a file")
     with path.open("rb") as stream:
-        return _decode(str(path), os.fsencode(path), stream, part)
+        return _decode(str(path), os.fsencode(path), stream, part, rate)
 
 
-def decode_audio(encoded: bytes, part: Part = WHOLE, *, name: str) -> Wave:
+def decode_audio(encoded: bytes, part: Part = WHOLE, *, name: str, rate: int = SAMPLE_RATE) -> Wave:
     """The samples of a file whose bytes are in memory; `name` is for messages.
 
     Raises:
         BadInput: as `read_audio`.
     """
     stream = BytesIO(encoded)
-    return _decode(name, stream, BytesIO(encoded), part)
+    return _decode(name, stream, BytesIO(encoded), part, rate)
 
 
-def _decode(name: str, source: bytes | BytesIO, stream: BinaryIO, part: Part) -> Wave:
+def _decode(name: str, source: bytes | BytesIO, stream: BinaryIO, part: Part, rate: int) -> Wave:
     """`stream` has the bytes of `source`, a path or a file in memory."""
     if not stream.seek(0, os.SEEK_END):
         raise BadInput(f"{name} is empty: 0 bytes")
@@ -64,15 +64,15 @@ def _decode(name: str, source: bytes | BytesIO, stream: BinaryIO, part: Part) ->
             if file.format == "OGG":
                 _refuse_cut_ogg(name, stream)
             samples_T = _read_part(name, file, part)
-            rate = file.samplerate
+            found_rate = file.samplerate
     except (soundfile.SoundFileError, RuntimeError) as cause:
         reason = " ".join(str(getattr(cause, "error_string", cause)).split())
         raise BadInput(
             f"{name} cannot be read as audio ({reason or 'no reason is known'}): is it truncated, "
             "or no WAV, FLAC, OGG or MP3 file?"
         ) from cause
-    if rate != SAMPLE_RATE:
-        samples_T = soxr.resample(samples_T, rate, SAMPLE_RATE, quality="VHQ")
+    if found_rate != rate:
+        samples_T = soxr.resample(samples_T, found_rate, rate, quality="VHQ")
     return np.ascontiguousarray(samples_T * np.float32(FULL_SCALE), dtype=np.float32)
 
 

@@ -1,9 +1,10 @@
-"""The huggingface kind of member: a model of transformers whose input is features.
+"""The huggingface kind of member: a model of transformers, of features or of the waveform.
 
-Models of the class ...ForCTC or ...ForAudioFrameClassification that read `input_features`, as
-Wav2Vec2BertForCTC does. Those that read the waveform cannot be members: a corpus has no audio.
+Models of the class ...ForCTC or ...ForAudioFrameClassification. They read `input_features`, as
+Wav2Vec2BertForCTC does, or `input_values`, as Wav2Vec2ForCTC does. With `input: waveform` the
+feature extractor in the folder, if there is one, makes what the model reads of the samples.
 
-Shapes: T rows of the corpus, F feature dims, N frames and M classes of the model.
+Shapes: T rows of the corpus, F feature dims, S samples, N frames and M classes of the model.
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor
 
 from stages.contract.errors import BadInput
-from stages.members.foreign.huggingface_settings import HuggingfaceMemberSettings
+from stages.members.foreign.huggingface_settings import EXTRACTORS, HuggingfaceMemberSettings
 from stages.members.foreign.make import ForeignKind
 
-INPUT = "input_features"
+FEATURES, SAMPLES, MASK = "input_features", "input_values", "attention_mask"
 AUTO_CLASSES = {
     "ForCTC": "AutoModelForCTC",
     "ForAudioFrameClassification": "AutoModelForAudioFrameClassification",
@@ -31,9 +32,11 @@ SHOWN = 3  # names of weights in a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HuggingfaceRunner:
-    """A model of transformers in evaluation mode."""
+    """A model of transformers in evaluation mode. `extractor` is its own, if it is used."""
 
     model: Any
+    extractor: Any | None
+    sample_rate: int
 
     class_inventory = None  # labels of the configuration are texts of another program
 
@@ -49,12 +52,23 @@ class HuggingfaceRunner:
         found = (getattr(config, name, None) for name in FEATURE_DIMS)
         return next((dim for dim in found if isinstance(dim, int)), None)
 
-    def run(self, features_TF: Tensor) -> Tensor:
-        """The logits (1, N, M)."""
-        mask_1T = torch.ones(1, len(features_TF), dtype=torch.long, device=features_TF.device)
-        output = self.model(**{INPUT: features_TF[None].contiguous()}, attention_mask=mask_1T)
-        logits: Tensor = output.logits
+    def run(self, values: Tensor) -> Tensor:
+        """The logits (1, N, M) of features (T, F), or of samples (S,)."""
+        inputs = {self.model.main_input_name: values[None].contiguous()}
+        if self.extractor is not None:
+            inputs = self._extracted(values)
+        elif self.model.main_input_name == FEATURES:
+            inputs[MASK] = torch.ones(1, len(values), dtype=torch.long, device=values.device)
+        logits: Tensor = self.model(**inputs).logits
         return logits
+
+    def _extracted(self, samples_S: Tensor) -> dict[str, Tensor]:
+        """What the extractor makes of the samples; it computes on the processor."""
+        extracted = self.extractor(  # type: ignore[misc]  # the caller has one
+            samples_S.cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
+        )
+        wanted = (self.model.main_input_name, MASK)
+        return {name: extracted[name].to(samples_S.device) for name in wanted if name in extracted}
 
 
 def load_huggingface(
@@ -63,7 +77,7 @@ def load_huggingface(
     """The model in the artefact, in float32.
 
     Raises:
-        BadInput: if transformers cannot load it, weights are missing, or it reads no features.
+        BadInput: if transformers cannot load it, weights are missing, or it reads another input.
     """
     transformers: Any = import_module("transformers")
     where = f"{settings.huggingface} (copied to {folder})"
@@ -79,6 +93,9 @@ def load_huggingface(
                 dtype=torch.float32,  # not that of the file: half precision is slow here
                 output_loading_info=True,
             )
+            extractor = None
+            if any((folder / name).is_file() for name in EXTRACTORS):
+                extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, **of_folder)
     except BadInput:
         raise
     except Exception as cause:  # it raises whatever its parsers raise
@@ -88,12 +105,45 @@ def load_huggingface(
             f"{reason[:300]}): wanted a folder of save_pretrained, with weights in safetensors"
         ) from cause
     _refuse_new_weights(loading, where)
-    if model.main_input_name != INPUT:
+    _refuse_other_input(model, extractor, settings, where)
+    return HuggingfaceRunner(
+        model=model.to(device).eval(), extractor=extractor, sample_rate=settings.sample_rate
+    )
+
+
+def _refuse_other_input(
+    model: Any, extractor: Any, settings: HuggingfaceMemberSettings, where: str
+) -> None:
+    """Compare what the model reads with the settings."""
+    reads, kind = model.main_input_name, type(model).__name__
+    if settings.input == "features" and reads != FEATURES:
         raise BadInput(
-            f"{where}: {type(model).__name__} reads {model.main_input_name}, wanted {INPUT}: a "
-            "corpus has features, and no audio; use the model's posteriors"
+            f"{where}: {kind} reads {reads}, wanted {FEATURES} with input: features: set input: "
+            "waveform if the corpus has audio, or use the model's posteriors"
         )
-    return HuggingfaceRunner(model=model.to(device).eval())
+    if settings.input == "features":
+        return
+    if extractor is None:
+        if reads != SAMPLES:
+            raise BadInput(
+                f"{where}: {kind} reads {reads}, and the folder has no {EXTRACTORS[0]}, which has "
+                "how these are made of the waveform: save the feature extractor next to the model"
+            )
+        return
+    if reads not in extractor.model_input_names:
+        raise BadInput(
+            f"{where}: {kind} reads {reads}, its {type(extractor).__name__} gives "
+            f"{', '.join(extractor.model_input_names)}: save the model's own feature extractor"
+        )
+    if extractor.sampling_rate != settings.sample_rate:
+        raise BadInput(
+            f"{where}: its feature extractor wants {extractor.sampling_rate} Hz, sample_rate is "
+            f"{settings.sample_rate}: set sample_rate: {extractor.sampling_rate}"
+        )
+    if settings.normalise != "none":
+        raise BadInput(
+            f"{where}: its feature extractor normalises the waveform or leaves it: remove normalise"
+        )
 
 
 def _auto_class(config: Any, where: str) -> str:

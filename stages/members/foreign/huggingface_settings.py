@@ -8,13 +8,16 @@ from stages.contract.settings import NOT_IN_IDENTITY
 from stages.members.foreign.settings import ForeignMemberSettings
 
 CONFIG = "config.json"
+# Of the feature extractor, or of a processor that has one: what save_pretrained writes.
+EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
 class HuggingfaceMemberSettings(ForeignMemberSettings):
-    """A member by the folder of a `huggingface` model whose input is features.
+    """A member by the folder of a `huggingface` model.
 
-    Weights are read from safetensors alone, and no code that lies in the folder is run.
+    If it reads the waveform, the folder's own feature extractor prepares it. Weights are read from
+    safetensors alone, and no code that lies in the folder is run.
     """
 
     key: ClassVar[str] = "huggingface"
@@ -24,6 +27,8 @@ class HuggingfaceMemberSettings(ForeignMemberSettings):
 
     @property
     def files(self) -> Mapping[str, Path]:
-        """The configuration, and the weights in safetensors."""
+        """The configurations, and the weights in safetensors."""
         weights = [path for pattern in WEIGHTS for path in sorted(self.huggingface.glob(pattern))]
-        return {path.name: path for path in (self.huggingface / CONFIG, *weights)}
+        extractors = [self.huggingface / name for name in EXTRACTORS if self.input == "waveform"]
+        found = [path for path in extractors if path.is_file()]
+        return {path.name: path for path in (self.huggingface / CONFIG, *found, *weights)}

@@ -25,6 +25,7 @@ from stages.members.batches import plan_batches, read_batch
 from stages.members.foreign.member import ForeignAbout, ForeignMember, Load, LoadedForeign
 from stages.members.foreign.model_files import copy_files, digests_of
 from stages.members.foreign.settings import ForeignMemberSettings, TrustedMemberSettings
+from stages.members.foreign.waveform import NO_AUDIO
 from stages.members.kind import MemberKind
 from stages.members.member import Member
 from stages.members.run import check_piece, run_member
@@ -78,6 +79,7 @@ class ForeignKind:
         """
         if not ranks.is_first:
             return
+        reads_audio = settings.input == "waveform"
         with CorpusFile(corpus_directory / "dev.h5") as corpus:
             about = ForeignAbout(
                 title=settings.title,
@@ -87,7 +89,8 @@ class ForeignKind:
                     settings.files, directory
                 ),
                 class_map=settings.read_map(),
-                feature_dim=corpus.about.feature_dim,
+                feature_dim=None if reads_audio else corpus.about.feature_dim,
+                frame_shift_ms=corpus.about.frame_shift_ms if reads_audio else None,
                 num_classes=corpus.about.num_classes,
                 class_inventory=corpus.about.class_inventory,
             )
@@ -154,7 +157,7 @@ def _not_copied(files: Any, _directory: Path) -> dict[str, str]:
 def _refuse_unfit(loaded: LoadedForeign, member: ForeignMember) -> None:
     """Compare what the model declares with the corpus, before it runs."""
     about, found = member.about, loaded.runner
-    if found.feature_dim not in (None, about.feature_dim):
+    if about.feature_dim is not None and found.feature_dim not in (None, about.feature_dim):
         raise BadInput(
             f"{member.where}: the model reads {found.feature_dim} features, the corpus has "
             f"{about.feature_dim} (corpus.features): leave the member out, or make a corpus of "
@@ -188,10 +191,18 @@ def _try_out(loaded: LoadedForeign, corpus_directory: Path, name: str, *, device
             )
     for split in SPLITS:
         with CorpusFile(corpus_directory / f"{split}.h5") as corpus:
+            _refuse_without_audio(loaded, corpus, name)
             lengths = {i: row.num_frames for i, row in enumerate(corpus.utterances)}
             tried = [i for i, length in lengths.items() if length]
             for longest_or_shortest in (max, min) if tried else ():
                 posteriors(corpus, longest_or_shortest(tried, key=lengths.__getitem__))
+
+
+def _refuse_without_audio(loaded: LoadedForeign, corpus: CorpusFile, name: str) -> None:
+    """An utterance that has none, a copy for instance, would end the teacher after hours."""
+    for row in corpus.utterances:
+        if loaded.waveform is not None and row.num_frames and row.audio is None:
+            raise BadInput(f"member {name}, utterance {row.id!r} of {corpus.path.name}: {NO_AUDIO}")
 
 
 def _posteriors(

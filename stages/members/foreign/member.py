@@ -4,8 +4,8 @@ A kind has a loader, which makes a Runner of the files in the artefact. All the 
 for all kinds: one utterance at a time goes through the model, so that the bits of its output do
 not depend on which utterances go together.
 
-Shapes: B pieces, T rows of the corpus, F feature dims, N frames and M classes of the model,
-C classes.
+Shapes: B pieces, T rows of the corpus, F feature dims, S samples, N frames and M classes of the
+model, C classes.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -25,6 +27,7 @@ from stages.members.foreign.frame_map import MAX_DIFFERENCE, expected_frames, ne
 from stages.members.foreign.model_files import FOLDER, digests_of, refuse_changed_copies
 from stages.members.foreign.outputs import ClassMap, log_posteriors_of
 from stages.members.foreign.settings import ForeignMemberSettings, content_of
+from stages.members.foreign.waveform import Waveform
 from storage.files.fingerprint import fingerprint
 
 
@@ -40,9 +43,10 @@ class ForeignAbout(Settings):
     counted: dict[str, Any]
     files: dict[str, str]
     class_map: tuple[int, ...] | None
-    feature_dim: int = Field(ge=1)
+    feature_dim: int | None = Field(ge=1)  # None: it reads the waveform
     num_classes: int = Field(ge=1)
     class_inventory: str
+    frame_shift_ms: float | None = Field(None, gt=0)  # of the corpus, for models of the waveform
     num_parameters: int | None = None
 
     @property
@@ -75,8 +79,8 @@ class Runner(Protocol):
     def class_inventory(self) -> str | None:
         """Identity of its classes, as the corpus's files have it."""
 
-    def run(self, features_TF: Tensor) -> Tensor:
-        """The output (N, M), or (1, N, M), of one utterance."""
+    def run(self, values: Tensor) -> Tensor:
+        """The output (N, M), or (1, N, M), of the features (T, F) or samples (S,) of a piece."""
 
 
 Load = Callable[[Any, Path, str], Runner]  # settings, folder of the files, device
@@ -90,6 +94,7 @@ class LoadedForeign:
     settings: ForeignMemberSettings
     about: ForeignAbout
     classes: ClassMap | None
+    waveform: Waveform | None  # None: it reads features
     where: str
 
     @torch.no_grad()
@@ -108,7 +113,10 @@ class LoadedForeign:
 
     def _of_piece(self, features_TF: Tensor, piece: Piece) -> Tensor:
         where = f"{self.where}, utterance {piece.utterance.id!r}"
-        values_NM = self._matrix(self.runner.run(features_TF), where)
+        values = features_TF
+        if self.waveform is not None:
+            values = torch.from_numpy(_samples(self.waveform, piece, where)).to(features_TF.device)
+        values_NM = self._matrix(self.runner.run(values), where)
         frames_T = self._frames(len(features_TF), len(values_NM), where)
         logp_NC = log_posteriors_of(values_NM, self.settings.output)
         if self.classes is not None:
@@ -155,6 +163,13 @@ class LoadedForeign:
         return torch.from_numpy(found_T)
 
 
+def _samples(waveform: Waveform, piece: Piece, where: str) -> NDArray[np.float32]:
+    try:
+        return waveform.of(piece)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignMember:
     """The model in `directory`, which `load` puts on `device`."""
@@ -193,7 +208,21 @@ class ForeignMember:
             settings=self.settings,
             about=self.about,
             classes=None if class_map is None else ClassMap(class_map, device=self.device),
+            waveform=self._waveform(),
             where=self.where,
+        )
+
+    def _waveform(self) -> Waveform | None:
+        of, shift_ms = self.settings, self.about.frame_shift_ms
+        if of.input == "features" or shift_ms is None:
+            return None
+        # Only here: members of features run without the packages that read audio.
+        from stages.acoustic.sound.checked_audio import CheckedAudio
+
+        return Waveform(
+            audio=CheckedAudio(of.sample_rate),
+            samples_per_row=of.sample_rate * shift_ms / 1000,
+            normalise=of.normalise,
         )
 
     def _refuse_changed(self) -> None:

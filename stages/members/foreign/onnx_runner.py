@@ -1,6 +1,6 @@
 """The onnx kind of member: a model in ONNX, run by onnxruntime on the processor.
 
-Shapes: T rows of the corpus, F feature dims, N frames and M classes of the model.
+Shapes: T rows of the corpus, F feature dims, S samples, N frames and M classes of the model.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class OnnxRunner:
     """A session, and which of its inputs and outputs are used."""
 
     session: Any
-    features: Any  # onnxruntime.NodeArg
+    features: Any  # onnxruntime.NodeArg; it may take samples
     lengths: Any | None
     output: Any
 
@@ -49,14 +49,14 @@ class OnnxRunner:
         found = self.session.get_modelmeta().custom_metadata_map.get("class_inventory")
         return None if found is None else str(found)
 
-    def run(self, features_TF: Tensor) -> Tensor:
-        """The chosen output (1, N, M), on the device of the features."""
-        batch_1TF = features_TF[None].cpu().numpy().astype(DTYPES[self.features.type])
-        inputs = {self.features.name: batch_1TF}
+    def run(self, values: Tensor) -> Tensor:
+        """The chosen output (1, N, M) of features (T, F) or samples (S,), on their device."""
+        batch = values[None].cpu().numpy().astype(DTYPES[self.features.type])
+        inputs = {self.features.name: batch}
         if self.lengths is not None:
-            inputs[self.lengths.name] = np.array([len(features_TF)], DTYPES[self.lengths.type])
+            inputs[self.lengths.name] = np.array([len(values)], DTYPES[self.lengths.type])
         (output,) = self.session.run([self.output.name], inputs)
-        return torch.from_numpy(output).to(features_TF.device)
+        return torch.from_numpy(output).to(values.device)
 
 
 def load_onnx(settings: OnnxMemberSettings, folder: Path, _device: str) -> OnnxRunner:
@@ -84,8 +84,26 @@ def load_onnx(settings: OnnxMemberSettings, folder: Path, _device: str) -> OnnxR
         if each.type not in DTYPES:
             known = ", ".join(DTYPES)
             raise BadInput(f"{where}: its input {each.name!r} is {each.type}, wanted {known}")
+    _refuse_other_axes(features, settings, where)
     output = _choose(outputs, settings.output_name, "output_name", where)
     return OnnxRunner(session=session, features=features, lengths=lengths, output=output)
+
+
+def _refuse_other_axes(node: Any, settings: OnnxMemberSettings, where: str) -> None:
+    reads_audio = settings.input == "waveform"
+    wanted = ("1", "samples") if reads_audio else ("1", "frames", "dims")
+    if node.shape and len(node.shape) != len(wanted):
+        cure = "features" if reads_audio else "waveform"
+        raise BadInput(
+            f"{where}: its input {node.name!r} has {len(node.shape)} axes, wanted "
+            f"({', '.join(wanted)}) with input: {settings.input}: set input: {cure}, or export "
+            "the model for one utterance"
+        )
+    if reads_audio and node.shape and isinstance(node.shape[1], int):
+        raise BadInput(
+            f"{where}: its input {node.name!r} takes {node.shape[1]} samples, no more and no less: "
+            "export it with a free length"
+        )
 
 
 def _choose(found: Sequence[Any], name: str | None, setting: str, where: str) -> Any:

@@ -3,11 +3,12 @@
     def factory(options: dict) -> object
 
     class Model:                        # what the factory returns
-        def posteriors(self, features_TD: numpy.ndarray) -> numpy.ndarray: ...
+        def posteriors(self, values: numpy.ndarray) -> numpy.ndarray: ...
         num_parameters: int             # may be missing
         class_inventory: str            # may be missing: that of the corpus for which it is meant
 
-`features_TD` are float32 rows of the corpus of one utterance, or of a piece of a long one.
+`values` are float32: rows (T, D) of the corpus of one utterance, or of a piece of a long one; or,
+with `input: waveform`, its samples (S,).
 `posteriors` returns a matrix (N, M) of what the setting `output` declares. It must not depend on
 the utterances before.
 """
@@ -44,11 +45,11 @@ class PythonRunner:
         """What the object states."""
         return getattr(self.model, "class_inventory", None)
 
-    def run(self, features_TF: Tensor) -> Tensor:
-        """The object's output (N, M), on the device of the features."""
+    def run(self, values: Tensor) -> Tensor:
+        """The object's output (N, M) of features (T, F) or samples (S,), on their device."""
         # A copy: an object that changes its input must not change that of the other members.
-        output = self.model.posteriors(features_TF.cpu().numpy().copy())
-        return torch.from_numpy(np.array(output, np.float32)).to(features_TF.device)
+        output = self.model.posteriors(values.cpu().numpy().copy())
+        return torch.from_numpy(np.array(output, np.float32)).to(values.device)
 
 
 def load_python(settings: PythonMemberSettings, _folder: Path, _device: str) -> PythonRunner:
@@ -70,7 +71,7 @@ def load_python(settings: PythonMemberSettings, _folder: Path, _device: str) -> 
     if not callable(getattr(model, "posteriors", None)):
         raise BadInput(
             f"{settings.python} returned a {type(model).__name__}: wanted an object with a method "
-            "posteriors(features_TD)"
+            "posteriors(values)"
         )
     return PythonRunner(model=model)
 

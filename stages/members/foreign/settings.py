@@ -1,7 +1,7 @@
 """Settings that all foreign kinds of members share. Does not load torch.
 
-A foreign member is a model that was trained elsewhere and is run here, on the features of the
-corpus: the rows (T, F) of its files.
+A foreign member is a model that was trained elsewhere and is run here: on the features of the
+corpus, which are the rows (T, F) of its files, or on the waveform of the audio that it was made of.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,15 @@ from storage.files.fingerprint import fingerprint
 
 Output = Literal["logits", "log_probs", "probs"]
 FrameRule = Literal["exact", "nearest"]
+Input = Literal["features", "waveform"]
+Normalisation = Literal["none", "zero_mean_unit_variance"]
 
 
 class ForeignMemberSettings(MemberSettings):
-    """What the output of a model means: values, frames and classes. Nothing of it is guessed."""
+    """What a model reads, and what its output means: values, frames and classes.
+
+    Nothing of it is guessed.
+    """
 
     title: ClassVar[str]  # of the kind, in tables
     is_copied: ClassVar[bool] = True  # into the artefact
@@ -32,6 +37,9 @@ class ForeignMemberSettings(MemberSettings):
     stride: int = Field(1, ge=1)  # rows from one frame of the model to the next
     offset: int = Field(0, ge=0)  # rows before the first frame, and after the last
     class_map: Annotated[Path | None, NOT_IN_IDENTITY] = None  # its content counts
+    input: Input = "features"
+    sample_rate: int = Field(16_000, ge=1_000, le=384_000)  # of the waveform, in Hz
+    normalise: Normalisation = "none"  # of the waveform, utterance by utterance
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -61,6 +69,21 @@ class ForeignMemberSettings(MemberSettings):
     def facts(self) -> SystemFacts:
         """The architecture is not known here."""
         return SystemFacts(architecture=self.title)
+
+    def not_in_identity(self) -> set[str]:
+        """Settings of the waveform count where they are used: members of features are older."""
+        return super().not_in_identity() | self.at_default("input", "sample_rate", "normalise")
+
+    @model_validator(mode="after")
+    def _waveform_settings_have_a_waveform(self) -> Self:
+        if self.input == "features":
+            for name in ("sample_rate", "normalise"):
+                if not self.at_default(name):
+                    raise ValueError(
+                        f"{name} is a setting of models that read the waveform: set input: "
+                        f"waveform, or leave {name} out"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _exact_frames_are_rows(self) -> Self:

@@ -1,6 +1,6 @@
-"""TorchRunner: a model of torch, called with the features of one utterance.
+"""TorchRunner: a model of torch, called with the features or the waveform of one utterance.
 
-Shapes: T rows of the corpus, F feature dims, N frames and M classes of the model.
+Shapes: T rows of the corpus, F feature dims, S samples, N frames and M classes of the model.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,10 @@ from stages.members.foreign.torch_settings import TorchMemberSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchRunner:
-    """A module that is called as `call(features_1TF)`, or with lengths as the second argument."""
+    """A module that is called as `call(features_1TF)` or `call(samples_1S)`.
+
+    If it takes lengths, they are the second argument.
+    """
 
     module: nn.Module
     call: Callable[..., Any]
@@ -30,15 +33,15 @@ class TorchRunner:
         """Number of weights."""
         return sum(weights.numel() for weights in self.module.parameters())
 
-    def run(self, features_TF: Tensor) -> Tensor:
-        """The chosen output (1, N, M).
+    def run(self, values: Tensor) -> Tensor:
+        """The chosen output (1, N, M) of features (T, F), or of samples (S,).
 
         Raises:
             BadInput: if the output is no tensor, or has no such index.
         """
-        inputs = [features_TF[None].contiguous()]
+        inputs = [values[None].contiguous()]
         if self.settings.takes_lengths:
-            inputs.append(torch.tensor([len(features_TF)], device=features_TF.device))
+            inputs.append(torch.tensor([len(values)], device=values.device))
         try:
             output = self.call(*inputs)
         except RuntimeError as cause:

@@ -87,10 +87,16 @@ class Normalised(nn.Module):
 
 
 def write_onnx(
-    path: Path, net: nn.Module, *, dim: int = FEATURE_DIM, takes_lengths: bool = False
+    path: Path,
+    net: nn.Module,
+    *,
+    dim: int = FEATURE_DIM,
+    takes_lengths: bool = False,
+    example: Tensor | None = None,
+    is_free: bool = True,
 ) -> Path:
-    """The net in ONNX, with free length."""
-    inputs: tuple[Tensor, ...] = (torch.zeros(1, 23, dim),)
+    """The net in ONNX, with free length, of features or of inputs like the example."""
+    inputs: tuple[Tensor, ...] = (torch.zeros(1, 23, dim) if example is None else example,)
     names = ["x"]
     if takes_lengths:
         inputs, names = (*inputs, torch.tensor([23])), ["x", "x_lens"]
@@ -106,7 +112,7 @@ def write_onnx(
             opset_version=17,
             input_names=names,
             output_names=outputs,
-            dynamic_axes={"x": {1: "T"}, "y": {1: "N"}},
+            dynamic_axes={"x": {1: "T"}, "y": {1: "N"}} if is_free else {},
         )
     path.write_bytes(file.getvalue())
     return path
@@ -136,10 +142,11 @@ def write_exported(
     training: bool = False,
     least_rows: int = 1,
     most_rows: int = MOST_ROWS,
+    example: Tensor | None = None,
 ) -> Path:
-    """The net as a program of torch.export, with free length."""
+    """The net as a program of torch.export, with free length: see `write_onnx`."""
     rows = torch.export.Dim("T", min=least_rows, max=most_rows)
-    inputs = (torch.zeros(1, 23, dim),)
+    inputs = (torch.zeros(1, 23, dim) if example is None else example,)
     program = torch.export.export(net.train(training), inputs, dynamic_shapes=({1: rows},))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

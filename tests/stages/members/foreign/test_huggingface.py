@@ -15,6 +15,7 @@ from storage.corpus.corpus_file import CorpusFile
 from tests.support.makers.foreign_members import log_softmax64, make_foreign
 from tests.support.makers.posteriors import posteriors_of
 from tests.support.makers.training import FEATURE_DIM, NUM_CLASSES, make_corpus_directory
+from tests.support.makers.waveform import TINY_WAV2VEC2
 
 transformers: Any = pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -114,23 +115,12 @@ def test_weights_that_would_be_drawn_at_random_are_an_error(tmp_path: Path, corp
     assert "lacks 2 of the model's weights (lm_head.bias, lm_head.weight): save the" in message
 
 
-def test_models_of_the_waveform_are_refused(tmp_path: Path, corpus: Path) -> None:
-    config = transformers.Wav2Vec2Config(
-        vocab_size=NUM_CLASSES,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=24,
-        conv_dim=(8, 8),
-        conv_kernel=(10, 3),
-        conv_stride=(5, 2),
-        num_feat_extract_layers=2,
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-    )
+def test_models_of_the_waveform_need_to_be_declared(tmp_path: Path, corpus: Path) -> None:
+    config = transformers.Wav2Vec2Config(**TINY_WAV2VEC2)
     transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path / "theirs")
     message = refused(tmp_path, corpus)
-    assert "Wav2Vec2ForCTC reads input_values, wanted input_features" in message
+    assert "Wav2Vec2ForCTC reads input_values, wanted input_features with input: feat" in message
+    assert "set input: waveform if the corpus has audio" in message
 
 
 def test_code_and_pickles_in_the_folder_are_neither_copied_nor_run(
