@@ -41,6 +41,7 @@ def main() -> None:
     Begin:                  essence init, then essence run
     Another k:              essence run --set student.k=4
     Your Kaldi directory:   essence run --set corpus.source=kaldi --set corpus.path=DIR
+    Your recordings:        docs/audio.md
     """
 
 
@@ -75,10 +76,11 @@ def run(job: "Job") -> None:
 def corpus(job: "Job", *, keep_audio: bool) -> None:
     """source -> corpus: features, hard labels, transcripts, lang.
 
-    Reads a Kaldi directory, or synthesises speech. Writes work/corpus-*/: train.h5, dev.h5,
-    test.h5, lang/ and summary.json. Untranscribed speech joins train from the folders
-    corpus.kaldi.unlabelled. labelled_share withholds hard labels to try that out
-    (docs/untranscribed.md); train-labelled.txt lists the utterances that keep theirs.
+    Reads a Kaldi directory, or audio with its transcripts (a table, a Kaldi directory with wav.scp,
+    a Lhotse manifest, a Hugging Face dataset: docs/audio.md), or synthesises speech. Writes
+    work/corpus-*/: train.h5, dev.h5, test.h5, lang/ and summary.json. Untranscribed speech joins
+    train from the folders corpus.kaldi.unlabelled. labelled_share withholds hard labels to try that
+    out (docs/untranscribed.md); train-labelled.txt lists the utterances that keep theirs.
 
     --keep-audio writes the recordings of dev and test of the synthesised speech to work/audio-*/,
     with a table of each for `essence transcribe` (docs/deploy.md).
@@ -87,6 +89,8 @@ def corpus(job: "Job", *, keep_audio: bool) -> None:
     Example: essence corpus --set corpus.spoken.hours=0.2
     Example: essence corpus --keep-audio
     Example: essence corpus --set corpus.spoken.labelled_share=0.3
+    Example: essence corpus --set corpus.source=audio --set corpus.path=speech.tsv
+             --set corpus.audio.alignments=[ali] --set corpus.audio.lang=lang
     """
     from pipeline import flow
 

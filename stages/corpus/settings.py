@@ -19,7 +19,7 @@ from stages.corpus.spoken.settings import SpokenSettings
 AnySource = Literal["spoken", "kaldi", "audio"]
 # Source -> what its path is.
 PATHS = {
-    "kaldi": "a Kaldi data directory",
+    "kaldi": "a Kaldi directory",
     "audio": "a table, manifest or folder of audio",
 }
 

@@ -1,0 +1,32 @@
+"""docs/audio.md is true: its commands work as printed, on recordings with alignments."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_deploy import shell
+from tests.support.makers.audio import make_audio
+from tests.support.paths import DOCS
+
+pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
+pytest.importorskip("datasets", reason="needs the extra 'audio'")
+pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+PAGE = (DOCS / "audio.md").read_text("utf-8")
+SETTINGS = re.findall(r"```yaml\n# (audio\.yaml)\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = re.findall(r"<!-- run -->\n```\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_commands_of_the_page_make_the_same_corpus_of_every_format(tmp_path: Path) -> None:
+    make_audio(tmp_path).write_table(tmp_path / "speech.tsv")
+    ((name, text),) = SETTINGS
+    (tmp_path / name).write_text(text)
+    assert len(BLOCKS) == 4
+    made = []
+    for block in BLOCKS:
+        ran = shell(block, tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        made.append(tmp_path / ran.stdout.strip().splitlines()[-1])
+    assert len(set(made)) == len(BLOCKS)
+    summaries = {(folder / "summary.json").read_text() for folder in made}
+    assert len(summaries) == 1
