@@ -46,7 +46,7 @@ def test_shipped_settings_files_are_valid(path: Path) -> None:
         ("student.epochs=3", "did you mean 'student.training.epochs'?"),
         (
             "corpus.labelled_share=0.3",
-            "did you mean 'corpus.kaldi.labelled_share' or 'corpus.spoken.labelled_share'?",
+            "did you mean 'corpus.audio.labelled_share' or 'corpus.kaldi.labelled_share' or ",
         ),
         ("corpus.kaldi.labelled_share=0.3", "corpus: found settings of a Kaldi directory"),
         ("ensemble.members.0.nam=x", "did you mean 'ensemble.members.0.name'?"),
