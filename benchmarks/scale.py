@@ -443,7 +443,7 @@ def _manifest(num_shards: int) -> None:
         for shard in range(num_shards)
         for name in frame_objects(about, shard)
     }
-    content = encode_records(records)
+    content = encode_records(records, version=1)
     del records
     read = partial(decode_records, content, where="the manifest")
     measured(

@@ -121,7 +121,7 @@ def _sealed_records(place: Place) -> tuple[str, Records]:
 
 def _read_metadata(place: Place) -> StoreMetadata:
     try:
-        return read_metadata(place)
+        return read_metadata(place, guess_codecs=True)
     except StoreCorrupt as cause:
         raise StoreCorrupt(
             f"{cause}: this cannot be repaired: take zarr.json and utterances/ from another copy "

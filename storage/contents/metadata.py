@@ -4,7 +4,7 @@ Shapes: U utterances.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from storage.contents.manifest import read_object, read_objects
 from storage.errors import StoreCorrupt, shown
 from storage.files.strict_json import parse_json
-from storage.format.layout import StoreAbout, StoreUtterance, from_attributes
+from storage.format.codec import FORMAT_1, Coding, codec_in, guess_coding
+from storage.format.layout import (
+    FrameArray,
+    StoreAbout,
+    StoreUtterance,
+    frame_arrays,
+    from_attributes,
+)
 from storage.format.records import GROUP, Records
 from storage.format.shard_object import check_crc, decompress
 from storage.format.shard_plan import ShardPlan
@@ -43,13 +50,20 @@ class StoreMetadata:
     plan: ShardPlan
 
 
-def read_metadata(place: Place) -> StoreMetadata:
+def read_metadata(place: Place, *, guess_codecs: bool = False) -> StoreMetadata:
     """Metadata of a store, sealed or not, compared with their own checksums only.
+
+    With `guess_codecs` an array whose metadata are damaged has the codec that follows from those of
+    the others in the stores that this program writes.
 
     Raises:
         StoreCorrupt: when an object is missing or odd.
     """
-    return decode_metadata(lambda name: read_object(place, name), where=str(place))
+
+    def fetch(name: str) -> bytes:
+        return read_object(place, name)
+
+    return decode_metadata(fetch, where=str(place), guess_codecs=guess_codecs)
 
 
 def read_sealed_metadata(place: Place, records: Records) -> StoreMetadata:
@@ -62,14 +76,21 @@ def read_sealed_metadata(place: Place, records: Records) -> StoreMetadata:
 
 
 def metadata_in(records: Records) -> Records:
-    """The records of all metadata objects that a manifest lists."""
-    return {n: record for n, record in records.items() if n.endswith(GROUP) or n in NEEDED}
+    """The records of all metadata objects that a manifest lists, the group's own first."""
+    found = {n: record for n, record in records.items() if n.endswith(GROUP) or n in NEEDED}
+    first = {GROUP: found.pop(GROUP)} if GROUP in found else {}
+    return first | found
 
 
 def metadata_among(objects: Iterable[tuple[str, bytes]], *, where: str) -> StoreMetadata:
     """Metadata from the objects of `metadata_in`. Raises as `read_sealed_metadata`."""
     # Objects that are only compared are not kept: a manifest may list any number of them.
-    kept = {name: content for name, content in objects if name in NEEDED}
+    kept, needed = dict[str, bytes](), NEEDED
+    for name, content in objects:
+        if name == GROUP:
+            needed = NEEDED | set(_array_groups(_decode_about(content, where=where)[0]))
+        if name in needed:
+            kept[name] = content
 
     def fetch(name: str) -> bytes:
         if name not in kept:
@@ -79,7 +100,9 @@ def metadata_among(objects: Iterable[tuple[str, bytes]], *, where: str) -> Store
     return decode_metadata(fetch, where=where)
 
 
-def decode_metadata(fetch: Callable[[str], bytes], *, where: str) -> StoreMetadata:
+def decode_metadata(
+    fetch: Callable[[str], bytes], *, where: str, guess_codecs: bool = False
+) -> StoreMetadata:
     """Metadata from the bytes of their objects; `where` names the store in messages.
 
     Raises:
@@ -87,14 +110,10 @@ def decode_metadata(fetch: Callable[[str], bytes], *, where: str) -> StoreMetada
         StoreError: when the store is of another format, or of a newer version.
     """
     group = f"{where}/{GROUP}"
-    try:
-        attributes: Any = parse_json(fetch(GROUP))["attributes"]
-        counts = [attributes.get(name) for name in ("num_utterances", "num_shards", "num_frames")]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as cause:
-        raise StoreCorrupt(f"{group} is not the metadata of a store ({shown(cause)})") from cause
-    about = from_attributes(attributes, where=group)
-    if any(type(count) is not int or count < 0 for count in counts) or max(counts[:2]) > MAX_COUNT:
-        raise StoreCorrupt(f"{group}: utterances, shards, frames are {counts}")
+    about, counts = _decode_about(fetch(GROUP), where=where)
+    if names := _array_groups(about):
+        coding = _decode_coding(about, names, fetch, where=where, guess=guess_codecs)
+        about = replace(about, coding=coding)
     utterances, plan = _decode_table(
         fetch, where=where, num_utterances=counts[0], num_shards=counts[1]
     )
@@ -102,6 +121,51 @@ def decode_metadata(fetch: Callable[[str], bytes], *, where: str) -> StoreMetada
     if sum(row.num_frames for row in utterances) != counts[2]:
         raise StoreCorrupt(f"{group}: num_frames is {counts[2]}, that of the utterances differs")
     return StoreMetadata(about=about, utterances=utterances, plan=plan)
+
+
+def _decode_about(content: bytes, *, where: str) -> tuple[StoreAbout, list[int]]:
+    """The attributes, and the numbers of utterances, shards and frames."""
+    group = f"{where}/{GROUP}"
+    try:
+        attributes: Any = parse_json(content)["attributes"]
+        counts = [attributes.get(name) for name in ("num_utterances", "num_shards", "num_frames")]
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as cause:
+        raise StoreCorrupt(f"{group} is not the metadata of a store ({shown(cause)})") from cause
+    about = from_attributes(attributes, where=group)
+    if any(type(count) is not int or count < 0 for count in counts) or max(counts[:2]) > MAX_COUNT:
+        raise StoreCorrupt(f"{group}: utterances, shards, frames are {counts}")
+    return about, counts
+
+
+def _array_groups(about: StoreAbout) -> dict[str, FrameArray]:
+    """Where the codecs of the frame arrays are declared; nowhere in format 1, which fixes them."""
+    if about.coding == FORMAT_1:
+        return {}
+    return {f"{array.name}/{GROUP}": array for array in frame_arrays(about)}
+
+
+def _decode_coding(
+    about: StoreAbout,
+    arrays: dict[str, FrameArray],
+    fetch: Callable[[str], bytes],
+    *,
+    where: str,
+    guess: bool,
+) -> Coding:
+    """The codec of each array, from its own metadata."""
+    codecs = {}
+    for name, array in arrays.items():
+        try:
+            codec = codec_in(fetch(name), item_bytes=array.itemsize, where=f"{where}/{name}")
+        except StoreCorrupt:
+            if not guess:
+                raise
+            continue
+        codecs[array.name] = codec
+    if not codecs:
+        raise StoreCorrupt(f"{where}: the metadata of no array can be read")
+    version = about.coding.format_version
+    return guess_coding(version, codecs) if guess else Coding.of(version, codecs)
 
 
 def _decode_table(

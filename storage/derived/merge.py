@@ -1,10 +1,11 @@
 """Merge: sealed stores of different utterances, otherwise alike -> one store. Pure functions.
 
-Every shard stays whole. Stores of other shard sizes must be encoded again, with `recode`.
+Every shard stays whole. Stores of other codecs or shard sizes must be encoded again, with
+`recode`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from storage.contents.contents import StoreContents
@@ -16,12 +17,13 @@ from storage.derived.plan import (
     whole_shards,
 )
 from storage.errors import StoreError, StoreMismatch
-from storage.format.layout import StoreAbout, differences
+from storage.format.layout import StoreAbout, differences, fields_of
 
 NAMED = 5  # utterances that a message spells out
 # Fields in which stores of one labelling may differ.
 OWN_FIELDS = ("corpus_fingerprint", "left_out", "program_version", "origin")
-SHARD_FIELDS = ("shard_frames", "chunk_frames")
+# Fields that may differ where all shards are encoded again.
+CODING_FIELDS = ("shard_frames", "chunk_frames", "coding")
 
 
 def plan_merge(
@@ -29,7 +31,8 @@ def plan_merge(
 ) -> DerivedPlan:
     """All utterances of the sources, in their order.
 
-    With `recode` the shards are filled again, and the sizes of the sources' may differ.
+    With `recode` the shards are filled again, and sizes, formats and codecs of the sources may
+    differ; the new store has those of the first source of the newest format.
 
     Raises:
         StoreMismatch: when the sources were not made alike, field by field, or an utterance is
@@ -51,24 +54,24 @@ def plan_merge(
 
 
 def _refuse_unlike(first: StoreContents, other: StoreContents, *, recode: bool) -> None:
-    ignored = {*OWN_FIELDS, *(SHARD_FIELDS if recode else ())}
+    ignored = {*OWN_FIELDS, *(CODING_FIELDS if recode else ())}
     found, wanted = (_settings(source.metadata.about, ignored) for source in (other, first))
     lines = differences(found, wanted)
     if not lines:
         return
-    only_sizes = all(line.startswith(SHARD_FIELDS) for line in lines)
+    only_coding = all(line.startswith(CODING_FIELDS) for line in lines)
     raise StoreMismatch(
         f"{other.place} cannot be merged with {first.place}: {'; '.join(lines)}: "
         + (
-            "add --recode, which encodes the same values in shards of one size"
-            if only_sizes
+            "add --recode, which encodes the same values in one format and in shards of one size"
+            if only_coding
             else "merge stores of one split that the same ensemble labelled with the same settings"
         )
     )
 
 
 def _settings(about: StoreAbout, ignored: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in asdict(about).items() if name not in ignored}
+    return {name: value for name, value in fields_of(about).items() if name not in ignored}
 
 
 def _refuse_shared(sources: Sequence[StoreContents]) -> None:
@@ -96,12 +99,13 @@ def _refuse_shared(sources: Sequence[StoreContents]) -> None:
 
 
 def _sized(sources: Sequence[StoreContents]) -> StoreAbout:
-    """The first store's settings, with shards that hold the longest utterance of any."""
+    """The first store's settings, the newest format, shards for the longest utterance of any."""
     abouts = [source.metadata.about for source in sources]
     chunk_frames = max(about.chunk_frames for about in abouts)
     shard_frames = max(about.shard_frames for about in abouts)
     whole = -(-shard_frames // chunk_frames) * chunk_frames
-    return replace(abouts[0], chunk_frames=chunk_frames, shard_frames=whole)
+    newest = max((about.coding for about in abouts), key=lambda coding: coding.format_version)
+    return replace(abouts[0], chunk_frames=chunk_frames, shard_frames=whole, coding=newest)
 
 
 def _left_out(sources: Sequence[StoreContents]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ Shapes: T frames of the shard, F rows of an inner chunk, B bytes of a row.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,10 +121,11 @@ class ShardRecoder:
     def _stored(self, array: FrameArray, recipe: ShardRecipe) -> Iterator[NDArray[np.uint8]]:
         """Rows of an array as they are stored, (any, B)."""
         for take in recipe.takes:
-            reader = self._readers[take.source]
-            size = self._sources[take.source].metadata.about.chunk_frames
-            for run in cut_at_chunks(self._runs(take), chunk_frames=size):
-                yield reader.rows(array, run).reshape(-1, array.row_bytes)
+            reader, about = self._readers[take.source], self._sources[take.source].metadata.about
+            # The codec is the source's, which may be another than that of the new store.
+            stored = replace(array, codec=about.coding.codec_of(array.name))
+            for run in cut_at_chunks(self._runs(take), chunk_frames=about.chunk_frames):
+                yield reader.rows(stored, run).reshape(-1, array.row_bytes)
 
     def _refuse_bad(
         self,

@@ -14,6 +14,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from storage.format.codec import BLOSC_ZSTD, NO_CHECKSUM, Codec
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
@@ -77,16 +78,22 @@ def _create_frame_array(
         fill_value=spec.fill if spec.dtype == "float32" else int(spec.fill),
         filters=None,
         serializer=BytesCodec(endian="little"),
-        compressors=[_compressor(spec), Crc32cCodec()],
+        compressors=[_compressor(spec.codec, spec.itemsize), Crc32cCodec()],
         dimension_names=("frame", "rank")[: 1 + len(tail)],
         config=CONFIG,  # type: ignore[arg-type]
     )
 
 
-def _compressor(spec: FrameArray) -> ZstdCodec | BloscCodec:
-    if spec.codec == "zstd":
-        return ZstdCodec(level=1, checksum=False)
-    return BloscCodec(typesize=spec.itemsize, cname="zstd", clevel=1, shuffle="bitshuffle")
+def _compressor(codec: Codec, item_bytes: int) -> ZstdCodec | BloscCodec:
+    if codec.name == "zstd":
+        return ZstdCodec(level=codec.level, checksum=NO_CHECKSUM)
+    return BloscCodec(
+        typesize=item_bytes,
+        cname=codec.compressor,  # type: ignore[arg-type]
+        clevel=codec.level,
+        shuffle=codec.shuffle,  # type: ignore[arg-type]
+        blocksize=codec.block_bytes,
+    )
 
 
 def _write_column(table: zarr.Group, name: str, column: NDArray[Any]) -> None:
@@ -97,12 +104,7 @@ def _write_column(table: zarr.Group, name: str, column: NDArray[Any]) -> None:
         dtype=column.dtype,
         filters=None,
         serializer=BytesCodec(endian="little"),
-        compressors=[
-            BloscCodec(
-                typesize=column.dtype.itemsize, cname="zstd", clevel=1, shuffle="bitshuffle"
-            ),
-            Crc32cCodec(),
-        ],
+        compressors=[_compressor(BLOSC_ZSTD, column.dtype.itemsize), Crc32cCodec()],
         config=CONFIG,  # type: ignore[arg-type]
     )
     if column.size:

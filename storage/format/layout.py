@@ -1,4 +1,4 @@
-"""Format 1 of the soft-label store: names, types and attributes. No bytes are touched here.
+"""The soft-label store: names, types and attributes. No bytes are touched here.
 
     <store>.zarr/
       zarr.json                     group; the attributes are StoreAbout, plan sizes, format
@@ -14,25 +14,25 @@ Every object is a Zarr v3 array of N shards x S rows in inner chunks of F rows.
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from storage.errors import StoreError, StoreMismatch, shown
 from storage.files.fingerprint import SHORT
 from storage.format import value_code
+from storage.format.codec import CODINGS, FORMAT_1, Codec, Coding
 from storage.format.origin import DIGEST, Origin, read_origin
 from storage.format.temperatures import refuse_bad_temperatures
 from storage.format.tiers import Tier, plan_tiers
 
 FORMAT_NAME = "essence soft labels"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)  # that are read; docs/store-format.md, section 11
+NEW_STORES = FORMAT_1
 MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # of one inner chunk; a reader accepts no more
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
 COMMITS = "commits"  # folder of the commit records
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
-
-Codec = Literal["zstd", "blosc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class StoreAbout:
     `members` are the digests of the models' weights, in the order in which they were averaged.
     `left_out` are the utterances of the corpus whose posteriors were refused. `origin` are the
     stores that a store was merged from or cut out of; one that was labelled has none. A
-    `frame_shift_ms` of 0 was not recorded.
+    `frame_shift_ms` of 0 was not recorded. `coding` is how its values are compressed.
     """
 
     split: str
@@ -62,6 +62,7 @@ class StoreAbout:
     left_out: tuple[str, ...]
     program_version: str
     origin: Origin | None = None
+    coding: Coding = NEW_STORES
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.num_classes:
@@ -136,32 +137,30 @@ class FrameArray:
 def tier_arrays(about: StoreAbout, tier: int) -> tuple[FrameArray, FrameArray, FrameArray]:
     """The ids, code differences and tail codes of one tier."""
     width = about.tiers[tier].width
-    codec: Codec = "zstd" if tier == 0 else "blosc"
     ids_fill = (1 << 16) - 1 if about.ids_dtype == "uint16" else (1 << 32) - 1
     return (
-        FrameArray(
-            name=f"ids_{tier}", dtype=about.ids_dtype, width=width, fill=ids_fill, codec=codec
-        ),
-        FrameArray(name=f"val_{tier}", dtype="uint8", width=width, fill=255, codec=codec),
-        FrameArray(name=f"tail_{tier}", dtype="uint8", width=None, fill=255, codec="blosc"),
+        _frame_array(about, f"ids_{tier}", about.ids_dtype, width, ids_fill),
+        _frame_array(about, f"val_{tier}", "uint8", width, 255),
+        _frame_array(about, f"tail_{tier}", "uint8", None, 255),
     )
 
 
-def log_norm_array(temperature: float) -> FrameArray:
+def log_norm_array(about: StoreAbout, temperature: float) -> FrameArray:
     """The array of ln sum_j p_j^(1/temperature)."""
-    return FrameArray(
-        name=f"log_norm_{temperature!r}",
-        dtype="float32",
-        width=None,
-        fill=float("nan"),
-        codec="blosc",
-    )
+    return _frame_array(about, f"log_norm_{temperature!r}", "float32", None, float("nan"))
 
 
 def frame_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
     """All arrays with a row for each frame."""
     tiers = [array for index in range(len(about.tiers)) for array in tier_arrays(about, index)]
-    return (*tiers, *(log_norm_array(t) for t in about.temperatures))
+    return (*tiers, *(log_norm_array(about, t) for t in about.temperatures))
+
+
+def _frame_array(
+    about: StoreAbout, name: str, dtype: str, width: int | None, fill: float
+) -> FrameArray:
+    codec = about.coding.codec_of(name)
+    return FrameArray(name=name, dtype=dtype, width=width, fill=fill, codec=codec)
 
 
 def commit_name(shard: int) -> str:
@@ -172,11 +171,12 @@ def commit_name(shard: int) -> str:
 def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> dict[str, Any]:
     """The group's attributes: the format first, then what a reader of any program needs."""
     made = asdict(about)
+    del made["coding"]
     if about.origin is None:
         del made["origin"]
     return {
         "format": FORMAT_NAME,
-        "format_version": FORMAT_VERSION,
+        "format_version": about.coding.format_version,
         "num_utterances": len(lengths),
         "num_frames": sum(lengths),
         "num_shards": num_shards,
@@ -190,15 +190,17 @@ def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> 
 def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
     """Read the group's attributes, which are not trusted.
 
+    The codecs of format 2 are in the metadata of the arrays: here they are those of lz4.
+
     Raises:
         StoreError: when the format is another or newer one, or a value is missing or odd.
     """
     found = (attributes.get("format"), attributes.get("format_version"))
-    if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
+    if not is_known_format(*found):
         raise StoreError(
             f"{where}: found format {shown(found[0])} version {shown(found[1])}, wanted "
-            f"{FORMAT_NAME!r} version {FORMAT_VERSION}: use the program that wrote it, or label "
-            "the corpus again"
+            f"{FORMAT_NAME!r} version {' or '.join(map(str, FORMAT_VERSIONS))}: use the program "
+            "that wrote it, or label the corpus again"
         )
     code, pruning = attributes.get("value_code"), attributes.get("pruning")
     if code != value_code.NAME or pruning is not None:
@@ -208,16 +210,28 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
         )
     try:
         known = {name: _typed(name, attributes) for name in _FIELD_TYPES}
-        about = StoreAbout(**known, origin=read_origin(attributes.get("origin")))
+        coding = FORMAT_1 if found[1] == FORMAT_1.format_version else CODINGS["lz4"]
+        origin = read_origin(attributes.get("origin"))
+        about = StoreAbout(**known, origin=origin, coding=coding)
     except StoreError as cause:
         raise StoreError(f"{where}: {cause}") from cause
     except (KeyError, TypeError, ValueError, OverflowError) as cause:
         raise StoreError(f"{where}: attribute {cause} is missing or not of its type") from cause
     if attributes.get("tiers") != [[tier.first, tier.last] for tier in about.tiers]:
-        raise StoreError(f"{where}: tiers {shown(attributes.get('tiers'))} are not of format 1")
+        raise StoreError(f"{where}: tiers {shown(attributes.get('tiers'))} do not follow from kept")
     if len(about.weights) != len(about.members):
         raise StoreError(f"{where}: {len(about.weights)} weights for {len(about.members)} members")
     return about
+
+
+def is_known_format(name: Any, version: Any) -> bool:
+    """Is this a format of stores that is read here?"""
+    return name == FORMAT_NAME and type(version) is int and version in FORMAT_VERSIONS
+
+
+def fields_of(about: StoreAbout) -> dict[str, Any]:
+    """All fields, by name, to be compared; the coding in words."""
+    return asdict(about) | {"coding": str(about.coding)}
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -250,7 +264,7 @@ def refuse_difference(
 
 
 _FIELD_TYPES: dict[str, Any] = {
-    field.name: field.type for field in fields(StoreAbout) if field.name != "origin"
+    field.name: field.type for field in fields(StoreAbout) if field.name not in ("origin", "coding")
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from storage.errors import StoreCorrupt, StoreError, shown
 from storage.files.fingerprint import canonical_json
 from storage.files.strict_json import parse_json
-from storage.format.layout import FORMAT_NAME, FORMAT_VERSION
+from storage.format.layout import FORMAT_NAME, is_known_format
 
 HEAD = "HEAD"
 STAGE = "_stage"
@@ -44,14 +44,17 @@ def record_of(content: bytes, chunks: tuple[int | None, ...] = ()) -> ObjectReco
     )
 
 
-def encode_records(records: Records, **facts: object) -> bytes:
-    """Canonical JSON of records: a commit record (shard=...), or the manifest."""
+def encode_records(records: Records, *, version: int, **facts: object) -> bytes:
+    """Canonical JSON of records: a commit record (shard=...), or the manifest.
+
+    `version` is the format version of the store.
+    """
     objects = {
         name: {"bytes": record.num_bytes, "sha256": record.sha256}
         | ({"chunks": list(record.chunks)} if record.chunks else {})
         for name, record in records.items()
     }
-    head = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION}
+    head = {"format": FORMAT_NAME, "format_version": version}
     return (canonical_json(head | facts | {"objects": objects}) + "\n").encode()
 
 
@@ -65,7 +68,7 @@ def decode_records(content: bytes, *, where: str) -> Records:
     try:
         value: Any = parse_json(content)
         found = (value["format"], value["format_version"])
-        if found != (FORMAT_NAME, FORMAT_VERSION) or type(found[1]) is not int:
+        if not is_known_format(*found):
             raise StoreError(f"{where}: format {shown(found)} is not supported")
         return {name: _record(name, fields) for name, fields in value["objects"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:

@@ -17,7 +17,7 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt
-from storage.format.layout import Codec
+from storage.format.codec import CodecName
 
 Buffer = bytes | memoryview
 
@@ -83,7 +83,7 @@ def check_crc(raw: bytes, *, where: str, cure: str = COPY_AGAIN) -> bytes:
     return body
 
 
-def decompress(body: Buffer, codec: Codec, *, num_bytes: int, where: str) -> NDArray[np.uint8]:
+def decompress(body: Buffer, codec: CodecName, *, num_bytes: int, where: str) -> NDArray[np.uint8]:
     """`num_bytes` decompressed bytes.
 
     Raises:

@@ -65,8 +65,8 @@ class ChunkReader:
         if held is not None:
             return self._whole(array, name, chunk, held)[begin:end]
         body = self._bytes.read(name, chunk, num_bytes=num_bytes)
-        # zstd streams (the first tier) have no blocks; half of a chunk is worth all of it.
-        seldom = 2 * (end - begin) < num_bytes and array.codec == "blosc"
+        # zstd streams have no blocks; half of a chunk is worth all of it.
+        seldom = 2 * (end - begin) < num_bytes and array.codec.name == "blosc"
         if seldom and num_blocks(body, num_bytes=num_bytes) >= MANY_BLOCKS:
             self._cache.put((name, chunk), body)
             return _decompress_part(body, begin, end, where=self._bytes.where(name, chunk))
@@ -88,7 +88,7 @@ class ChunkReader:
         """A decompressed chunk, which is kept."""
         num_bytes = self._chunk_frames * array.row_bytes
         where = self._bytes.where(name, chunk)
-        flat = decompress(body, array.codec, num_bytes=num_bytes, where=where)
+        flat = decompress(body, array.codec.name, num_bytes=num_bytes, where=where)
         self._cache.put((name, chunk), flat)
         return flat
 

@@ -166,7 +166,7 @@ class SoftLabelStore:
                 f"{self.place} holds temperatures {self.about.temperatures}, asked {temperature}: "
                 "choose one of them, or a store that was made with it in teacher.temperatures"
             )
-        array = log_norm_array(temperature)
+        array = log_norm_array(self.about, temperature)
         runs = self._map.find([id])
         self._refuse_left_out([array], runs, 1)
         values_T = self._reader.values(array, runs).view("<f4").astype(np.float32)

@@ -124,7 +124,7 @@ def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
         for tier in range(last + 1):
             yield from tier_arrays(about, tier)[:2]
         yield tier_arrays(about, last)[2]
-    yield from map(log_norm_array, about.temperatures)
+    yield from (log_norm_array(about, temperature) for temperature in about.temperatures)
 
 
 def _num_bytes(records: Records) -> int:

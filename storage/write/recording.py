@@ -40,8 +40,11 @@ from storage.write.writer import StoreWriter
 
 SPILL = f"{STAGE}/recorded"
 ARGUMENTS = f"{STAGE}/{ARGUMENTS_NAME}"
-# Follow from what is added.
-NOT_ARGUMENTS = {"corpus_fingerprint", "shard_frames", "left_out", "origin", "members", "weights"}
+# Follow from what is added, or from the program's version.
+NOT_ARGUMENTS = {
+    *("corpus_fingerprint", "shard_frames", "left_out", "origin", "members", "weights"),
+    "coding",
+}
 
 
 def make_folder(path: Path) -> None:

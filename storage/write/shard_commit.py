@@ -41,7 +41,7 @@ def commit_objects(root: Path, about: StoreAbout, shard: int, objects: dict[str,
         for name, content in objects.items()
     }
     with named_disk_errors(root, objects):
-        _commit(root, shard, objects, records)
+        _commit(root, about, shard, objects, records)
 
 
 def is_committed(root: Path, shard: int) -> bool:
@@ -61,8 +61,11 @@ def is_committed(root: Path, shard: int) -> bool:
     return True
 
 
-def _commit(root: Path, shard: int, objects: dict[str, bytes], records: Records) -> None:
-    name, ours = commit_name(shard), encode_records(records, shard=shard)
+def _commit(
+    root: Path, about: StoreAbout, shard: int, objects: dict[str, bytes], records: Records
+) -> None:
+    name, version = commit_name(shard), about.coding.format_version
+    ours = encode_records(records, version=version, shard=shard)
     place = root / name
     if not place.is_file():
         try:

@@ -12,9 +12,9 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
+from storage.format.codec import compress
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
@@ -25,9 +25,6 @@ from storage.format.layout import (
 from storage.format.shard_object import ABSENT, CRC_BYTES
 from storage.format.value_code import encode_logp, encode_prob, rank_differences
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
-
-LEVEL = 1
-NO_CHECKSUM = False  # zstd's own one; a crc32c follows the chunk
 
 
 def encode_shard(about: StoreAbout, blocks: Iterable[KeptBlock], *, shard: int) -> dict[str, bytes]:
@@ -103,7 +100,7 @@ def shard_values(about: StoreAbout, kept: KeptBlock) -> dict[str, NDArray[Any]]:
         values[val.name] = codes_TK[:, tier.columns]
         values[tail.name] = encode_prob(kept.tail_TG[:, index])
     for column, temperature in enumerate(about.temperatures):
-        values[log_norm_array(temperature).name] = kept.log_norm_TH[:, column]
+        values[log_norm_array(about, temperature).name] = kept.log_norm_TH[:, column]
     return values
 
 
@@ -115,13 +112,7 @@ def encode_chunk(spec: FrameArray, values: NDArray[Any], chunk_frames: int) -> b
         rows[: len(values)] = values
     else:
         rows = np.ascontiguousarray(values, dtype=dtype)
-    flat = rows.reshape(-1).view(np.uint8)
-    if spec.codec == "zstd":
-        body: bytes = zstd.compress(flat, LEVEL, NO_CHECKSUM)
-    else:
-        body = blosc.compress(
-            flat, b"zstd", LEVEL, blosc.BITSHUFFLE, blosc.AUTOBLOCKS, spec.itemsize
-        )
+    body = compress(spec.codec, rows.reshape(-1).view(np.uint8), item_bytes=spec.itemsize)
     return body + _crc(body)
 
 

@@ -7,7 +7,7 @@ Shapes: T frames of a shard, K kept ranks, G tiers, H temperatures.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from storage.contents.commits import read_commit, shard_objects
@@ -16,11 +16,13 @@ from storage.contents.metadata import StoreMetadata, read_metadata
 from storage.errors import StoreCorrupt, StoreError
 from storage.files.object_file import patiently, read_whole
 from storage.files.publish import make_directories, sync_directory
+from storage.format.codec import FORMAT_1
 from storage.format.encoding import encode_metadata
 from storage.format.layout import (
     StoreAbout,
     StoreUtterance,
     commit_name,
+    fields_of,
     refuse_difference,
 )
 from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
@@ -70,7 +72,7 @@ class StoreWriter:
     ) -> "StoreWriter":
         """As `create`, with a given plan of the shards."""
         _refuse_bad_ids(utterances)
-        writer = cls(path, about, utterances, plan)
+        writer = cls(path, _in_format_there(path, about), utterances, plan)
         with named_disk_errors(path, writer._metadata):
             if (path / GROUP).is_file():
                 writer._refuse_other_store()
@@ -149,7 +151,7 @@ class StoreWriter:
             records |= read_commit(self._place, self._as_metadata(), shard)
         for name, record in records.items():
             refuse_lost(self.path, name, record)
-        manifest = encode_records(records)
+        manifest = encode_records(records, version=self.about.coding.format_version)
         digest = record_of(manifest).sha256
         sealed = {manifest_name(digest): manifest, HEAD: f"{digest}\n".encode()}
         with named_disk_errors(self.path, sealed):
@@ -197,7 +199,7 @@ class StoreWriter:
 
     def _refuse_other_store(self) -> None:
         found = read_metadata(self._place)
-        refuse_difference(str(self.path), asdict(found.about), asdict(self.about))
+        refuse_difference(str(self.path), fields_of(found.about), fields_of(self.about))
         if found.utterances != self.utterances:
             refuse_difference(
                 f"{self.path}, its utterance table,",
@@ -210,6 +212,14 @@ class StoreWriter:
                 raise StoreCorrupt(
                     f"{self.path / name} differs from what was written: remove the store"
                 )
+
+
+def _in_format_there(path: Path, about: StoreAbout) -> StoreAbout:
+    """As `about`, in format 1 if a sealed store of format 1 is there: it is finished."""
+    if not (path / HEAD).is_file() or not (path / GROUP).is_file():
+        return about
+    coding = read_metadata(LocalFolder(path)).about.coding
+    return replace(about, coding=coding) if coding == FORMAT_1 else about
 
 
 def _refuse_bad_ids(utterances: Sequence[StoreUtterance]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from tests.support.faults.hostile import (
     publish_manifest,
     reseal,
 )
+from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import fill_store, make_about
 from tests.support.paths import ROOT
 from tests.support.stores import head_of
@@ -43,10 +45,10 @@ ZSTD_8_GIB = bytes.fromhex("28b52ffd") + bytes([0b11_1_000_00]) + (8 * GIB).to_b
 BLOSC_4_GIB = bytes([2, 1, 0, 1]) + b"\xff" * 4 + bytes(4) + bytes([16, 0, 0, 0])
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["lz4", pytest.param("format 1", marks=pytest.mark.slow)])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "a.zarr"
-    fill_store(path, ABOUT, LENGTHS)
+    fill_store(path, replace(ABOUT, coding=STORE_CODINGS[request.param]), LENGTHS)
     return path
 
 

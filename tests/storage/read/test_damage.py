@@ -13,11 +13,12 @@ from numcodecs import blosc, zstd
 
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.fingerprint import canonical_json
-from storage.format.layout import Codec
+from storage.format.codec import CodecName
 from storage.format.records import record_of
 from storage.format.shard_object import check_crc, decompress, read_index
 from storage.read.reader import open_store
 from storage.write.shard_commit import write_shard
+from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import fill_store, make_about
 from tests.support.stores import head_of
 
@@ -25,11 +26,14 @@ LENGTHS = (3, 0, 4, 9)
 READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with commit records
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+SIZES = {"num_classes": 9, "kept": 3, "shard_frames": 10, "chunk_frames": 5}
+
+
+@pytest.fixture(scope="module", params=["lz4", "format 1"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small sealed store of two shards and two tiers; tests do not change it."""
     path = tmp_path_factory.mktemp("whole") / "a.zarr"
-    about = make_about(num_classes=9, kept=3, shard_frames=10, chunk_frames=5, temperatures=(2.0,))
+    about = make_about(**SIZES, temperatures=(2.0,), coding=STORE_CODINGS[request.param])
     fill_store(path, about, LENGTHS)
     return path
 
@@ -209,9 +213,9 @@ def test_fill_inside_an_utterance_is_named_with_its_frame(
 
 def test_newer_format_is_refused(copied: Path) -> None:
     metadata = json.loads((copied / "zarr.json").read_bytes())
-    metadata["attributes"]["format_version"] = 2
+    metadata["attributes"]["format_version"] = 3
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
-    with pytest.raises(StoreError, match="version 2, wanted 'essence soft labels' version 1"):
+    with pytest.raises(StoreError, match="version 3, wanted 'essence soft labels' version 1 or 2"):
         open_store(copied)
 
 
@@ -288,7 +292,7 @@ def test_chunk_that_declares_too_much_is_refused_before_memory_is_allocated() ->
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc"])
-def test_mutated_chunks_raise_no_other_error_than_store_corrupt(codec: Codec) -> None:
+def test_mutated_chunks_raise_no_other_error_than_store_corrupt(codec: CodecName) -> None:
     """RELIABILITY 24."""
     rng = np.random.default_rng(7)
     rows = rng.integers(0, 9, size=501).astype(np.uint8)

@@ -10,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StoreError
+from storage.format.codec import CODINGS, FORMAT_1, Coding
 from storage.write.block_check import checked
 from storage.write.shard_encoder import encode_shard
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
+from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import make_about, make_block, quick_block
 from tests.support.oracles.zarr import zarr_shard
 
@@ -27,9 +29,11 @@ from tests.support.oracles.zarr import zarr_shard
     shard=st.integers(0, 2),
     temperatures=st.sampled_from([(), (2.0,)]),
     seed=st.integers(0, 1000),
+    coding=st.sampled_from(list(STORE_CODINGS.values())),
 )
-@example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3)
-@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4)  # several blosc blocks to a chunk
+@example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3, FORMAT_1)
+@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, FORMAT_1)  # several blosc blocks to a chunk
+@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, CODINGS["lz4"])
 def test_shard_bytes_are_those_of_zarr_python(
     num_classes: int,
     kept: int,
@@ -39,8 +43,10 @@ def test_shard_bytes_are_those_of_zarr_python(
     shard: int,
     temperatures: tuple[float, ...],
     seed: int,
+    coding: Coding,
 ) -> None:
     about = make_about(
+        coding=coding,
         num_classes=num_classes,
         kept=min(kept, num_classes),
         chunk_frames=chunk_frames,
