@@ -22,6 +22,7 @@ from storage.care.audit import audit_store
 from storage.care.store_audit import StoreAudit
 from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
+from storage.format.codec import CODINGS
 from storage.format.layout import StoreAbout, StoreUtterance
 from storage.format.shard_plan import fit_shard_frames
 from storage.read.reader import open_store
@@ -214,6 +215,7 @@ class _Teacher:
             subsampling=corpus.subsampling,
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
             program_version=VERSION,
+            coding=CODINGS[settings.codec],
         )
 
 

@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from numcodecs import blosc, zstd
-from numpy.typing import NDArray
-
 from storage.errors import StoreCorrupt, shown
 from storage.files.strict_json import parse_json
 
@@ -97,22 +94,6 @@ def guess_coding(format_version: int, codecs: Mapping[str, Codec]) -> Coding:
         if all(coding.codec_of(name) == codec for name, codec in codecs.items()):
             return replace(coding, format_version=format_version)
     return Coding.of(format_version, codecs)
-
-
-def compress(codec: Codec, flat: NDArray[Any], *, item_bytes: int) -> bytes:
-    """The compressed bytes of a chunk; blosc shuffles values of `item_bytes`."""
-    if codec.name == "zstd":
-        return bytes(zstd.compress(flat, codec.level, NO_CHECKSUM))
-    return bytes(
-        blosc.compress(
-            flat,
-            codec.compressor.encode(),
-            codec.level,
-            SHUFFLES[codec.shuffle],
-            codec.block_bytes,
-            item_bytes,
-        )
-    )
 
 
 def codec_in(content: bytes, *, item_bytes: int, where: str) -> Codec:

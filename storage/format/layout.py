@@ -26,7 +26,7 @@ from storage.format.tiers import Tier, plan_tiers
 
 FORMAT_NAME = "essence soft labels"
 FORMAT_VERSIONS = (1, 2)  # that are read; docs/store-format.md, section 11
-NEW_STORES = FORMAT_1
+NEW_STORES = CODINGS["lz4"]
 MAX_UINT16_CLASSES = 65534  # the maximum of the dtype is the fill
 MAX_CHUNK_BYTES = 1 << 28  # of one inner chunk; a reader accepts no more
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB

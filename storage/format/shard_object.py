@@ -10,6 +10,7 @@ Shapes: J inner chunks of a shard.
 """
 
 import struct
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -17,7 +18,7 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt
-from storage.format.codec import CodecName
+from storage.format.codec import NO_CHECKSUM, SHUFFLES, Codec, CodecName
 
 Buffer = bytes | memoryview
 
@@ -81,6 +82,22 @@ def check_crc(raw: bytes, *, where: str, cure: str = COPY_AGAIN) -> bytes:
     if len(raw) <= CRC_BYTES or found != wanted:
         raise StoreCorrupt(f"{where}: crc32c is {found:08x}, expected {wanted:08x}: {cure}")
     return body
+
+
+def compress(codec: Codec, flat: NDArray[Any], *, item_bytes: int) -> bytes:
+    """The compressed bytes of a chunk; blosc shuffles values of `item_bytes`."""
+    if codec.name == "zstd":
+        return bytes(zstd.compress(flat, codec.level, NO_CHECKSUM))
+    return bytes(
+        blosc.compress(
+            flat,
+            codec.compressor.encode(),
+            codec.level,
+            SHUFFLES[codec.shuffle],
+            codec.block_bytes,
+            item_bytes,
+        )
+    )
 
 
 def decompress(body: Buffer, codec: CodecName, *, num_bytes: int, where: str) -> NDArray[np.uint8]:

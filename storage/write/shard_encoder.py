@@ -14,7 +14,6 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.format.codec import compress
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
@@ -22,7 +21,7 @@ from storage.format.layout import (
     log_norm_array,
     tier_arrays,
 )
-from storage.format.shard_object import ABSENT, CRC_BYTES
+from storage.format.shard_object import ABSENT, CRC_BYTES, compress
 from storage.format.value_code import encode_logp, encode_prob, rank_differences
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
 

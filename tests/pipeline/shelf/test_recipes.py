@@ -118,6 +118,13 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         weights
         """,
     ),
+    "teacher, another codec": (
+        TeacherSettings(codec="zstd"),
+        """
+        chunk_frames codec combine kept on_bad_posterior shard_frames splits temperature
+        temperatures weights
+        """,
+    ),
     "teacher, originals": (
         TeacherSettings(input="original"),
         """

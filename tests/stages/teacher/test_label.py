@@ -25,6 +25,7 @@ from stages.teacher.shard_work import Labeller, ShardDone, ShardWork
 from stages.teacher.workforce import ThisProcess
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
+from storage.format.codec import CODINGS, CodecChoice
 from storage.format.value_code import LOGP_OF_CODE, encode_logp
 from storage.read.reader import open_store
 from tests.support.makers.posteriors import model_posteriors
@@ -110,6 +111,22 @@ def test_log_norms_are_computed_over_all_classes(
         wanted_T = np.log(np.exp(mean_TC.astype(np.float64) / 2).sum(axis=1))
         found_T = store.read_log_norm(row.id, temperature=2.0)
         np.testing.assert_allclose(found_T, wanted_T, atol=1e-4)
+
+
+def test_codec_changes_the_store_and_no_value(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    found = {}
+    codecs: tuple[CodecChoice, ...] = ("lz4", "zstd")
+    for codec in codecs:
+        label(tmp_path / codec, corpus, members, codec=codec, splits=("dev",))
+        found[codec] = open_store(tmp_path / codec / "dev.zarr")
+        assert found[codec].about.coding == CODINGS[codec]
+    assert found["lz4"].digest != found["zstd"].digest
+    for row in found["lz4"].utterances:
+        lz4, zstd = (store.read_utterance(row.id, 3) for store in found.values())
+        np.testing.assert_array_equal(lz4.ids_TK, zstd.ids_TK)
+        np.testing.assert_array_equal(lz4.logp_TK, zstd.logp_TK)
 
 
 def test_teacher_does_not_depend_on_the_order_of_members(

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StoreCorrupt
-from storage.format.codec import CODINGS, FORMAT_1, Codec, Coding, codec_in, compress, guess_coding
+from storage.format.codec import CODINGS, FORMAT_1, Codec, Coding, codec_in, guess_coding
 from storage.format.encoding import encode_metadata
 from storage.format.layout import frame_arrays
-from storage.format.shard_object import decompress
+from storage.format.shard_object import compress, decompress
 from storage.format.shard_plan import plan_shards
 from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import make_about

@@ -15,6 +15,15 @@ import pytest
 from numcodecs import blosc, zstd
 
 from storage.files.fingerprint import canonical_json
+from storage.format.codec import (
+    CODINGS,
+    COMPRESSORS,
+    FORMAT_1,
+    MAX_BLOCK_BYTES,
+    MAX_BLOSC_LEVEL,
+    MAX_ZSTD_LEVEL,
+    SHUFFLES,
+)
 from storage.format.layout import (
     MAX_CHUNK_BYTES,
     MAX_SHARD_CHUNKS,
@@ -26,6 +35,7 @@ from storage.format.records import OBJECT_NAME
 from storage.read.reader import open_store
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
+from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import fill_store, make_about
 from tests.support.paths import DOCS
 
@@ -101,7 +111,10 @@ def unchecked(raw: bytes) -> bytes:
     return body
 
 
-def inner_chunk(store: Path, name: str, *, chunk: int, num_chunks: int, is_zstd: bool) -> bytes:
+def inner_chunk(store: Path, name: str, *, chunk: int, num_chunks: int) -> bytes:
+    metadata = json.loads((store / name.partition("/")[0] / "zarr.json").read_bytes())
+    (sharding,) = metadata["codecs"]
+    _, codec, _ = sharding["configuration"]["codecs"]
     shard = (store / name).read_bytes()
     index = unchecked(shard[-(16 * num_chunks + 4) :])
     offset, num_bytes = struct.unpack_from("<2Q", index, 16 * chunk)
@@ -109,7 +122,7 @@ def inner_chunk(store: Path, name: str, *, chunk: int, num_chunks: int, is_zstd:
     head = (store / "HEAD").read_text()[:-1]
     manifest = json.loads((store / f"manifest-{head}.json").read_bytes())
     assert manifest["objects"][name]["chunks"][chunk] == int.from_bytes(raw[-4:], "little")
-    return bytes((zstd if is_zstd else blosc).decompress(unchecked(raw)))
+    return bytes({"zstd": zstd, "blosc": blosc}[codec["name"]].decompress(unchecked(raw)))
 
 
 def read_by_the_page(
@@ -117,7 +130,8 @@ def read_by_the_page(
 ) -> list[tuple[list[int], list[float], float]]:
     """(ids, probabilities, tail) of each frame."""
     about: Any = json.loads((store / "zarr.json").read_bytes())["attributes"]
-    assert (about["format"], about["format_version"]) == ("essence soft labels", 1)
+    assert about["format"] == "essence soft labels"
+    assert about["format_version"] in (1, 2)
 
     def column(name: str, letter: str) -> tuple[Any, ...]:
         body = blosc.decompress(unchecked((store / f"utterances/{name}/c/0").read_bytes()))
@@ -140,7 +154,6 @@ def read_by_the_page(
                 f"{name}/c/{shard}{two}",
                 chunk=chunk,  # noqa: B023 called at once
                 num_chunks=num_chunks,
-                is_zstd=name in ("ids_0", "val_0"),
             )
             letters = f"<{width}{letter}"
             return struct.unpack_from(letters, raw, at * struct.calcsize(letters))  # noqa: B023
@@ -172,9 +185,13 @@ def test_layout_page_is_enough_to_read_its_example(example: Path, k: int) -> Non
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 @pytest.mark.parametrize("num_classes", [7, 70_001])
-def test_layout_page_is_enough_to_read_any_store(tmp_path: Path, k: int, num_classes: int) -> None:
+@pytest.mark.parametrize("coding", STORE_CODINGS)
+def test_layout_page_is_enough_to_read_any_store(
+    tmp_path: Path, coding: str, k: int, num_classes: int
+) -> None:
     path = tmp_path / "a.zarr"
-    fill_store(path, make_about(num_classes=num_classes, kept=7), (5, 0, 20, 14))
+    about = make_about(num_classes=num_classes, kept=7, coding=STORE_CODINGS[coding])
+    fill_store(path, about, (5, 0, 20, 14))
     store = open_store(path)
     for row in store.utterances:
         labels = store.read_utterance(row.id, k)
@@ -198,5 +215,11 @@ def test_layout_page_names_every_attribute_and_bound() -> None:
         merged
     )
     assert f"`{OBJECT_NAME.pattern}`" in PAGE
+    for coding in (*CODINGS.values(), FORMAT_1):
+        assert str(coding.usual) in PAGE
+    assert all(f"`{name}`" in PAGE for name in (*COMPRESSORS, *SHUFFLES))
+    assert f"1 to {MAX_ZSTD_LEVEL}" in PAGE
+    assert f"1 to {MAX_BLOSC_LEVEL}" in PAGE
+    assert MAX_BLOCK_BYTES == 1 << 24
     assert (MAX_CHUNK_BYTES, MAX_SHARD_CHUNKS) == (1 << 28, 1 << 20)
     assert canonical_json({"b": "ä", "a": [1, None]}) == '{"a":[1,null],"b":"\\u00e4"}'

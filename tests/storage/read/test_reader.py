@@ -26,6 +26,7 @@ from storage.read.reader import SoftLabelStore, open_store
 from storage.read.soft_labels import SoftLabels
 from storage.write.top_k import KeptBlock
 from storage.write.writer import StoreWriter
+from tests.support.makers.codings import STORE_CODINGS
 from tests.support.makers.store import (
     fill_store,
     make_about,
@@ -39,12 +40,12 @@ LENGTHS = (700, 0, 1900, 33, 4000, 1, 2500, 800, 0, 3000)
 KEPT = 40
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["lz4", "format 1"])
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten utterances in four shards; chunks of several blosc blocks. Tests do not change it."""
     path = tmp_path_factory.mktemp("reading") / "a.zarr"
-    about = make_about(kept=KEPT, num_classes=61, shard_frames=6150, chunk_frames=3075)
-    fill_store(path, about, LENGTHS)
+    sizes = {"num_classes": 61, "shard_frames": 6150, "chunk_frames": 3075}
+    fill_store(path, make_about(kept=KEPT, coding=STORE_CODINGS[request.param], **sizes), LENGTHS)
     return path
 
 

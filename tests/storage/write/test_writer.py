@@ -208,7 +208,7 @@ def test_arrays_are_those_of_the_format(store: SoftLabelStore) -> None:
         "crc32c",
     ]
     blosc = sharding["configuration"]["codecs"][1]["configuration"]
-    assert (blosc["cname"], blosc["clevel"], blosc["shuffle"]) == ("zstd", 1, "bitshuffle")
+    assert (blosc["cname"], blosc["clevel"], blosc["shuffle"]) == ("lz4", 9, "bitshuffle")
     assert blosc["typesize"] == 2
     assert metadata["shape"] == [99, 3]
     assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == [33, 3]
