@@ -18,7 +18,7 @@ from pipeline.cache.arguments import (
     with_stores,
 )
 from pipeline.cache.exchange import export, import_
-from pipeline.cache.parts import merge, split
+from pipeline.cache.parts import merge, recode, split
 from pipeline.cache.pictures import audit, show
 from pipeline.cache.transfer import pull, push
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
@@ -48,7 +48,7 @@ class CacheDoor(click.Group):
 
 @click.group(cls=CacheDoor)
 def cache() -> None:
-    """Soft-label stores: inspect, check, repair, copy; merge, split; import, export.
+    """Soft-label stores: inspect, check, repair, copy; merge, split, recode; import, export.
 
     STORE is the path of a .zarr folder, such as work/teacher-*/train.zarr, or the URL of a sealed
     store: https://host/train.zarr, s3://bucket/train.zarr (repair: a path only). info, verify and
@@ -65,6 +65,7 @@ cache.add_command(push)
 cache.add_command(pull)
 cache.add_command(merge)
 cache.add_command(split)
+cache.add_command(recode)
 cache.add_command(import_)
 cache.add_command(export)
 

@@ -1,4 +1,4 @@
-"""essence cache merge | split: one store of several, several of one. See docs/merge-split.md.
+"""essence cache merge | split | recode: stores made of stores. See docs/merge-split.md.
 
 Slow imports are inside the commands, as in pipeline/cli.py.
 """
@@ -15,6 +15,7 @@ from stages.contract.version import VERSION
 if TYPE_CHECKING:
     from storage.contents.contents import StoreContents
     from storage.derived.plan import DerivedPlan
+    from storage.format.codec import CodecChoice
 
 STORE = click.argument("store", metavar="STORE")
 
@@ -45,7 +46,9 @@ DRY_RUN = click.option(
 @OUT
 @click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...")
 @click.option(
-    "--recode", is_flag=True, help="Encode all shards again: for stores with different shard sizes."
+    "--recode",
+    is_flag=True,
+    help="Encode all shards again: for stores with different shard sizes, formats or codecs.",
 )
 @DRY_RUN
 @AS_JSON
@@ -127,6 +130,38 @@ def split(
             click.echo(_describe(made[-1]))
     if as_json:
         click.echo(json.dumps(made, indent=2))
+
+
+@click.command()
+@STORE
+@OUT
+@click.option(
+    "--codec",
+    type=click.Choice(["lz4", "zstd"]),
+    default="lz4",
+    show_default=True,
+    help="lz4 is read faster, zstd is smaller.",
+)
+@DRY_RUN
+@AS_JSON
+def recode(store: str, out: Path, *, codec: "CodecChoice", dry_run: bool, as_json: bool) -> None:
+    """Make a store in today's format at OUT, with the values of STORE and another codec.
+
+    STORE stays as it is, may be of format 1, and may be a URL. Values are copied as they are
+    stored; every chunk is decompressed again and compared. The new store has a digest of its own,
+    and names STORE's as its origin. After an interruption the same command continues.
+
+    \b
+    Example: essence cache recode old/train.zarr train.zarr
+    """
+    from storage.contents.contents import read_contents
+    from storage.derived.recode import plan_recode
+    from storage.place.find_place import find_place
+
+    source = read_contents(find_place(store))
+    plan = plan_recode(source, codec, program_version=VERSION)
+    made = _make(out, plan, [source], dry_run=dry_run)
+    click.echo(json.dumps(made, indent=2) if as_json else _describe(made))
 
 
 def _part_name(source: "StoreContents", number: int, num_parts: int) -> str:

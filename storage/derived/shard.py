@@ -20,7 +20,7 @@ from storage.contents.manifest import read_objects
 from storage.derived.plan import ShardRecipe, Take
 from storage.errors import StoreCorrupt
 from storage.format.layout import FrameArray, StoreAbout, frame_arrays
-from storage.format.shard_object import chunk_checksums
+from storage.format.shard_object import check_crc, chunk_checksums, decompress
 from storage.read.chunk_reader import ChunkReader
 from storage.write.shard_encoder import ShardObject, encode_chunk
 
@@ -99,7 +99,9 @@ class ShardRecoder:
             for rows_FB in _chunks(self._stored(array, recipe), self._about.chunk_frames, array):
                 values = _typed(rows_FB, array)
                 self._refuse_bad(array, values, codes_T[at : at + len(values)], recipe, at)
-                made.chunks.append(encode_chunk(array, values, self._about.chunk_frames))
+                chunk = encode_chunk(array, values, self._about.chunk_frames)
+                _refuse_changed(chunk, array, rows_FB, self._about.chunk_frames)
+                made.chunks.append(chunk)
                 at += len(values)
             objects[array.object_name(as_shard)] = made.to_bytes(_num_chunks(self._about))
         return objects
@@ -159,6 +161,17 @@ class ShardRecoder:
                 return self._maps[source].name([run], frame)
             frame -= run.stop - run.start
         raise AssertionError("the frame is of this shard")
+
+
+def _refuse_changed(
+    chunk: bytes, array: FrameArray, rows_FB: NDArray[np.uint8], chunk_frames: int
+) -> None:
+    """Make sure that an encoded chunk gives back its rows, before those of the source go."""
+    num_bytes, where = chunk_frames * array.row_bytes, f"an encoded chunk of {array.name}"
+    body = check_crc(chunk, where=where)
+    found = decompress(body, array.codec.name, num_bytes=num_bytes, where=where)
+    if not np.array_equal(found[: rows_FB.size], rows_FB.reshape(-1)):
+        raise StoreCorrupt(f"{where} does not return what was stored: run a memory test")
 
 
 def _num_chunks(about: StoreAbout) -> int:

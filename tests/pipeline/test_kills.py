@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(why_no_faults() != "", reason=why_no_faults())
 
 CHANGING = ("write", "pwrite64", "fsync", "rename", "link", "mkdir", "unlink", "unlinkat", "rmdir")
 CALLS = (*CHANGING, *(call + THREAD for call in CHANGING))
-STORES = ("split", "copy", "copy of a part")
+STORES = ("split", "recode", "copy", "copy of a part")
 ARTEFACTS = ("corpus", "graph", "evaluate", "report")
 NOT_COMPARED = "made.json"  # it may state when and where an artefact was made
 

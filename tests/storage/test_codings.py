@@ -4,23 +4,36 @@ import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from storage.care.audit import audit_store
 from storage.care.repair import plan_repair, repair
-from storage.errors import StoreCorrupt, StoreMismatch
-from storage.format.codec import CODINGS, Coding
+from storage.derived.recode import plan_recode
+from storage.derived.shard import ShardRecoder
+from storage.derived.store import write_derived
+from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.format.codec import CODINGS, CodecChoice, Coding
+from storage.format.layout import FrameArray
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
 from storage.write.writer import StoreWriter
 from tests.support.makers.codings import STORE_CODINGS
-from tests.support.makers.parts import ROWS, assert_same_values, make_part, merge, split
+from tests.support.makers.parts import (
+    ROWS,
+    assert_same_values,
+    make_part,
+    merge,
+    shard_bytes,
+    split,
+)
 from tests.support.makers.parts import stored_values as stored
 from tests.support.makers.store import tree_digest
 from tests.support.makers.transfer import copy
-from tests.support.stores import verified
+from tests.support.stores import contents_of, verified
 
 NAMES = list(STORE_CODINGS)
 
@@ -143,3 +156,60 @@ def test_coding_is_kept_by_a_writer_that_resumes(tmp_path: Path, name: str) -> N
     ]
     assert writer.missing_shards() == []
     assert writer.seal() == digest
+
+
+@pytest.mark.parametrize("codec", CODINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_recoding_changes_the_coding_and_no_value(
+    stores: dict[str, Path], tmp_path: Path, name: str, codec: CodecChoice
+) -> None:
+    source = contents_of(stores[name])
+    if name == codec:
+        with pytest.raises(StoreError, match=r"is in format 2, .* already"):
+            plan_recode(source, codec, program_version="1")
+        return
+    plan = plan_recode(source, codec, program_version="1")
+    digest = write_derived(tmp_path / "a.zarr", plan, [source])
+    recoded = open_store(tmp_path / "a.zarr")
+    recoded.verify()
+    assert recoded.digest == digest != source.digest
+    assert recoded.about.coding == CODINGS[codec]
+    assert recoded.about.origin is not None
+    assert (recoded.about.origin.made_by, recoded.about.origin.stores) == (
+        "recode",
+        (source.digest,),
+    )
+    assert recoded.num_shards == source.metadata.plan.num_shards
+    assert_same_values(stored(tmp_path / "a.zarr"), stored(stores[name]))
+    kept = {"coding": source.metadata.about.coding, "origin": None, "program_version": "0.1.0"}
+    assert replace(recoded.about, **kept) == source.metadata.about
+
+
+def test_recoding_there_and_back_gives_the_same_objects(
+    stores: dict[str, Path], tmp_path: Path
+) -> None:
+    for source, target, codec in (("lz4", "a", "zstd"), ("a", "b", "lz4")):
+        contents = contents_of(stores.get(source, tmp_path / source))
+        plan = plan_recode(contents, cast(CodecChoice, codec), program_version="1")
+        write_derived(tmp_path / target, plan, [contents])
+    assert shard_bytes(tmp_path / "b") == shard_bytes(stores["lz4"])
+    assert shard_bytes(tmp_path / "a") == shard_bytes(stores["zstd"])
+
+
+def test_recoding_refuses_a_chunk_that_does_not_come_back(
+    stores: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressor that loses a bit is found before the commit."""
+    encode = ShardRecoder.objects.__globals__["encode_chunk"]
+
+    def wrong(spec: FrameArray, values: NDArray[Any], chunk_frames: int) -> bytes:
+        changed = values.copy()
+        changed[-1] ^= 1
+        return bytes(encode(spec, changed, chunk_frames))
+
+    monkeypatch.setattr("storage.derived.shard.encode_chunk", wrong)
+    source = contents_of(stores["format 1"])
+    plan = plan_recode(source, "lz4", program_version="1")
+    with pytest.raises(StoreCorrupt, match="ids_0 does not return what was stored"):
+        write_derived(tmp_path / "a.zarr", plan, [source])
+    assert not list((tmp_path / "a.zarr").glob("commits/*"))

@@ -82,6 +82,23 @@ def test_ids_may_hold_anything_but_nul() -> None:
             read_ids(content, where="list.txt")
 
 
+def test_recode_makes_a_store_of_another_codec_and_names_its_origin(
+    whole: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        done = cache("recode", whole, tmp_path / "z.zarr", "--codec", "zstd")
+        assert done.exit_code == 0, done.output
+        assert "0 of them as they were" in done.stdout
+    before, after = open_store(whole), open_store(tmp_path / "z.zarr")
+    assert f"sealed: {after.digest}" in done.stdout
+    assert_same_values(stored_values(tmp_path / "z.zarr"), stored_values(whole))
+    shown = cache("info", tmp_path / "z.zarr").stdout
+    assert "recode of" in shown
+    assert before.digest[:12] in shown
+    again = cache("recode", whole, tmp_path / "z.zarr", "--codec", "lz4")
+    assert again.exit_code == 1
+
+
 def test_dry_run_of_split_prints_the_plan_and_writes_nothing(whole: Path, tmp_path: Path) -> None:
     done = cache("split", whole, tmp_path / "s", "--num-parts", "4", "--dry-run")
     assert done.exit_code == 0
@@ -98,6 +115,8 @@ def test_dry_run_of_split_prints_the_plan_and_writes_nothing(whole: Path, tmp_pa
         (["merge", "{t}/o.zarr", "{w}", "{w}"], 1, "are in two stores, with the same content"),
         (["merge", "s3://bucket/o.zarr", "{w}", "{w}"], 2, "not here: name a folder"),
         (["split", "{w}", "http://a:b@host/o", "--num-parts", "2"], 2, "http://***@host/o is not"),
+        (["recode", "{w}", "{t}/o.zarr"], 1, "is in format 2, blosc lz4"),
+        (["recode", "{w}", "{t}/o.zarr", "--codec", "gzip"], 2, "is not one of"),
         (["split", "{w}", "{t}/o.zarr"], 2, "give either --utterances or --num-parts"),
         (["split", "{w}", "{t}/o", "--num-parts", "2", "--utterances", "-"], 2, "give either"),
         (["split", "{w}", "{t}/o", "--num-parts", "1"], 2, "not in the range"),

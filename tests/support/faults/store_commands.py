@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.derived.merge import plan_merge
+from storage.derived.recode import plan_recode
 from storage.derived.split import plan_split
 from storage.derived.store import write_derived
 from storage.exchange.arrays import ArraySource
@@ -65,6 +66,11 @@ def _split(path: Path) -> None:
     write_derived(path, plan_split(source, frozenset((0, 3)), program_version="0.1.0"), [source])
 
 
+def _recode(path: Path) -> None:
+    source = contents_of(path.parent / "sources/a.zarr")
+    write_derived(path, plan_recode(source, "zstd", program_version="0.1.0"), [source])
+
+
 def _arrays(folder: Path) -> None:
     (folder / "arrays").mkdir()
     for number, length in enumerate(LENGTHS):
@@ -114,6 +120,7 @@ COMMANDS = {
     "label": Command(lambda _: None, build),
     "merge": Command(prepare, merge),
     "split": Command(_one_store, _split),
+    "recode": Command(_one_store, _recode),
     "import": Command(_arrays, take_in_arrays),
     "export": Command(_plain_store, export),
     "copy": Command(_one_store, _copy),  # a push to a folder and a pull are the same
