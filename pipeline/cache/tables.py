@@ -1,6 +1,5 @@
 """Cache tables: what `essence cache` prints of a store."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from pipeline.terminal.columns import aligned, in_bytes
 from stages.report.shown_classes import Shown
 from storage.care.store_audit import PERCENTILES, StoreAudit
 from storage.care.verify import Verified
+from storage.format.layout import fields_of
 from storage.place.place import Place
 from storage.read.reader import SoftLabelStore
 from storage.read.soft_labels import SoftLabels
@@ -23,7 +23,7 @@ SELDOM = 0.01  # the same where dev has no soft labels: share of the frames
 
 def gather_info(store: SoftLabelStore) -> dict[str, Any]:
     """Everything that the headers contain."""
-    about = asdict(store.about)
+    about = fields_of(store.about)
     part = store.contents.part
     frames = max(1, store.num_frames)
     tiers = [
@@ -64,6 +64,7 @@ def describe_info(facts: dict[str, Any]) -> str:
         ("size", f"{size:.1f} bytes a frame{ratio}"),
         ("shards", f"{facts['num_shards']} of {about['shard_frames']:,} frames"),
         ("chunks", f"{about['chunk_frames']:,} frames"),
+        ("coding", about["coding"]),
         ("corpus", about["corpus_fingerprint"]),
         ("class inventory", about["class_inventory"]),
         *[

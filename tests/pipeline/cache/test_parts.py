@@ -94,6 +94,7 @@ def test_recode_makes_a_store_of_another_codec_and_names_its_origin(
     assert_same_values(stored_values(tmp_path / "z.zarr"), stored_values(whole))
     shown = cache("info", tmp_path / "z.zarr").stdout
     assert "recode of" in shown
+    assert "format 2, blosc zstd 1, bitshuffle; ids_0: zstd 1; val_0: zstd 1" in shown
     assert before.digest[:12] in shown
     again = cache("recode", whole, tmp_path / "z.zarr", "--codec", "lz4")
     assert again.exit_code == 1
