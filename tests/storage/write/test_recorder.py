@@ -352,7 +352,7 @@ def test_inputs_and_class_names_are_recorded_as_digests(tmp_path: Path) -> None:
 
 
 def test_many_shards_and_long_utterances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.write.recorder.CHUNK_FRAMES", 4)
+    monkeypatch.setattr("storage.format.shard_plan.CHUNK_FRAMES", 4)
     monkeypatch.setattr("storage.write.recording.SHARD_FRAMES", 8)
     monkeypatch.setattr("storage.write.spill.BLOCK_FRAMES", 5)
     record_all(tmp_path / "a.zarr")
