@@ -28,5 +28,11 @@ def test_commands_of_the_page_make_the_same_corpus_of_every_format(tmp_path: Pat
         assert ran.returncode == 0, ran.stderr
         made.append(tmp_path / ran.stdout.strip().splitlines()[-1])
     assert len(set(made)) == len(BLOCKS)
+    summary = made[0] / "summary.json"
+    before = summary.stat().st_mtime_ns
+    again = shell(f"{BLOCKS[0]}\nessence status --config audio.yaml", tmp_path)
+    assert again.stdout.startswith(f"{made[0].relative_to(tmp_path)}\n")
+    assert "fresh" in again.stdout
+    assert summary.stat().st_mtime_ns == before  # it was not made again
     summaries = {(folder / "summary.json").read_text() for folder in made}
     assert len(summaries) == 1
