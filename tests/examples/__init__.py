@@ -1,0 +1,1 @@
+"""The programs in examples/, which are files and no package."""
