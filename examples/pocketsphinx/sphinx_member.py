@@ -31,6 +31,7 @@ MAGIC = 0x11223344
 SCORE_UNIT = 1024  # scores are shifted right by 10 bits
 FULL_SCALE = 32_768  # samples of a member are between -1 and 1, those of the decoder int16
 WIDE = 1e-200  # beams of the alignment: speech that fits badly loses its path in those of decoding
+UNIFORM = "uniform"
 ANY_WORD = "the"  # scores of senones do not depend on what is searched; one word is fast
 
 
@@ -74,9 +75,10 @@ def log_posteriors(
 class SenonePosteriors:
     """The member. One utterance at a time; the senone log is deleted after it was read."""
 
-    def __init__(self, *, priors: Path, scale: float) -> None:
-        prior_C = np.loadtxt(priors, dtype=np.float64)
-        self._log_prior_C = np.log(prior_C / prior_C.sum())
+    def __init__(self, *, priors: str, scale: float) -> None:
+        # Any constant is uniform: posteriors are normalised.
+        prior_C = 1.0 if priors == UNIFORM else np.loadtxt(priors, dtype=np.float64)
+        self._log_prior_C = np.log(np.atleast_1d(prior_C) / np.sum(prior_C))
         self._scale = scale
         self._folder = Path(tempfile.mkdtemp(prefix="senones-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -96,8 +98,8 @@ class SenonePosteriors:
 
 
 def load(options: dict[str, Any]) -> SenonePosteriors:
-    """The factory. Options: `priors`, a file with a count for each senone, and `scale`."""
-    return SenonePosteriors(priors=Path(options["priors"]), scale=float(options.get("scale", 1.0)))
+    """The factory. Options: `priors`, a file of a count for each senone or "uniform"; `scale`."""
+    return SenonePosteriors(priors=options["priors"], scale=float(options.get("scale", 1.0)))
 
 
 def new_decoder(**settings: Any) -> Any:

@@ -122,6 +122,8 @@ def test_the_member_gives_all_senones_whatever_came_before(
     assert abs(first.shape[0] - len(samples) / 160) <= 2
     np.testing.assert_allclose(np.exp(first.astype(np.float64)).sum(axis=1), 1, atol=1e-5)
     assert not list(model._folder.iterdir())  # logs are deleted
+    uniform = member.load({"priors": "uniform"})
+    np.testing.assert_allclose(uniform.posteriors(samples), first, atol=1e-5)
 
 
 def test_alignments_and_senone_log_agree(
