@@ -6,7 +6,7 @@ The names are those of setup.cfg; a test compares the two.
 # Import name of a package -> the extra of setup.cfg that installs it.
 EXTRA_OF = {
     "dask": "cluster",
-    "datasets": "audio",
+    "datasets": "manifests",
     "distributed": "cluster",
     "espeakng_loader": "demo",
     "jinja2": "train",
@@ -16,7 +16,7 @@ EXTRA_OF = {
     "kaldifst": "speech",
     "kaldiio": "speech",
     "kaldilm": "speech",
-    "lhotse": "audio",
+    "lhotse": "manifests",
     "matplotlib": "train",
     "onnx": "export",
     "onnxruntime": "deploy",

@@ -10,8 +10,8 @@ from tests.support.makers.audio import make_audio
 from tests.support.paths import DOCS
 
 pytest.importorskip("espeakng_loader", reason="the spoken corpus needs the extra 'demo'")
-pytest.importorskip("datasets", reason="needs the extra 'audio'")
-pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+pytest.importorskip("datasets", reason="needs the extra 'manifests'")
+pytest.importorskip("lhotse", reason="needs the extra 'manifests'")
 PAGE = (DOCS / "audio.md").read_text("utf-8")
 SETTINGS = re.findall(r"```yaml\n# (audio\.yaml)\n(.*?)```", PAGE, flags=re.DOTALL)
 BLOCKS = re.findall(r"<!-- run -->\n```\n(.*?)```", PAGE, flags=re.DOTALL)

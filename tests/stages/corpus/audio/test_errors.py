@@ -174,7 +174,7 @@ def test_recording_of_another_length_than_kaldi_states_is_refused(
 def test_manifests_that_are_no_span_of_a_file_are_refused(
     copy: AudioFolder, tmp_path: Path
 ) -> None:
-    lhotse = pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+    lhotse = pytest.importorskip("lhotse", reason="needs the extra 'manifests'")
     data = tmp_path / "data"
     data.mkdir()
     MAKERS["lhotse_cuts"](copy, data)
@@ -203,7 +203,7 @@ def test_manifests_that_are_no_span_of_a_file_are_refused(
 
 
 def test_damaged_manifest_is_refused(copy: AudioFolder, tmp_path: Path) -> None:
-    pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+    pytest.importorskip("lhotse", reason="needs the extra 'manifests'")
     data = tmp_path / "data"
     data.mkdir()
     MAKERS["lhotse_cuts"](copy, data)
@@ -213,7 +213,7 @@ def test_damaged_manifest_is_refused(copy: AudioFolder, tmp_path: Path) -> None:
 
 
 def test_recordings_alone_and_two_manifests_are_refused(copy: AudioFolder, tmp_path: Path) -> None:
-    pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+    pytest.importorskip("lhotse", reason="needs the extra 'manifests'")
     data = tmp_path / "data"
     data.mkdir()
     MAKERS["lhotse_supervisions"](copy, data)
@@ -226,7 +226,7 @@ def test_recordings_alone_and_two_manifests_are_refused(copy: AudioFolder, tmp_p
 
 
 def test_dataset_with_paths_only_is_refused(copy: AudioFolder, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra 'audio'")
+    datasets = pytest.importorskip("datasets", reason="needs the extra 'manifests'")
     rows = copy.of("train")
     audio = [{"path": str(copy.folder / row["path"]), "bytes": None} for row in rows]
     kinds = datasets.Features(

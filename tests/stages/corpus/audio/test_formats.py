@@ -26,9 +26,9 @@ from tests.support.paths import ROOT
 @pytest.fixture(params=MAKERS)
 def made(request: pytest.FixtureRequest, audio: AudioFolder, tmp_path: Path) -> Any:
     if "lhotse" in request.param:
-        pytest.importorskip("lhotse", reason="needs the extra 'audio'")
+        pytest.importorskip("lhotse", reason="needs the extra 'manifests'")
     if "dataset" in request.param:
-        pytest.importorskip("datasets", reason="needs the extra 'audio'")
+        pytest.importorskip("datasets", reason="needs the extra 'manifests'")
     return MAKERS[request.param](audio, tmp_path)
 
 
