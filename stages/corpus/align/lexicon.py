@@ -79,8 +79,8 @@ def _letters(word: str) -> Phones:
 def _by_espeak(words: list[str], *, language: str) -> list[Phones]:
     if find_spec("espeakng_loader") is None:
         raise MissingPart(
-            "corpus.align.lexicon: espeak-ng is not installed: run pip install '.[demo]' in a checkout of the program, "
-            "or give a lexicon file, or graphemes"
+            "corpus.align.lexicon: espeak-ng is not installed: run pip install '.[demo]' in a "
+            "checkout of the program, or give a lexicon file, or graphemes"
         )
     done = subprocess.run(
         [*ESPEAK_PROGRAM, language],
