@@ -9,6 +9,7 @@ A deliberate change of a format updates the file in the commit that explains it:
 
 import json
 import os
+import wave
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -123,12 +124,29 @@ def kaldi_directory(directory: Path) -> Path:
     return directory
 
 
+def audio_table(directory: Path) -> Path:
+    """A table of three recordings, of integers alone."""
+    directory.mkdir()
+    lines = ["id\tpath\tspeaker\ttext"]
+    for number in range(3):
+        with wave.open(str(directory / f"{number}.wav"), "wb") as written:
+            written.setnchannels(1)
+            written.setsampwidth(2)
+            written.setframerate(16_000)
+            written.writeframes(np.arange(16_000, dtype="<i2").tobytes())
+        lines.append(f"u{number}\t{number}.wav\ts{number}\tAB C")
+    path = directory / "speech.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def settings_files(directory: Path) -> Iterator[tuple[str, list[str], Path]]:
     """Name, changes, file: the settings that the repository ships, and some odd ones."""
     kaldi = [f"corpus.path={directory}"]
+    of_source = {"kaldi": kaldi, "audio": [f"corpus.path={audio_table(directory / 'audio')}"]}
     for path in (ROOT / "pipeline.yaml", *sorted((ROOT / "examples").glob("*.yaml"))):
         own = yaml.safe_load(path.read_text(encoding="utf-8"))
-        yield path.name, kaldi if own["corpus"].get("source") == "kaldi" else [], path
+        yield path.name, of_source.get(own["corpus"].get("source"), []), path
     odd = {
         "corpus": {"source": "kaldi", "kaldi": {"unlabelled": ["more"], "labelled_share": 0.5}},
         "ensemble": {
