@@ -12,7 +12,7 @@ from pipeline.settings.read import read_settings
 from pipeline.settings.shipped import DEFAULTS, examples
 from tests.support.paths import ROOT
 
-KALDI = ["corpus.path=somewhere"]
+WITH_PATH = ["corpus.path=somewhere"]
 SHIPPED = {"": DEFAULTS, **examples()}
 
 
@@ -29,7 +29,7 @@ def run(*words: str) -> Result:
 
 def changes_for(path: Path) -> list[str]:
     tree = yaml.safe_load(path.read_text("utf-8"))
-    return KALDI if tree["corpus"].get("source") == "kaldi" else []
+    return WITH_PATH if tree["corpus"].get("source") in ("kaldi", "audio") else []
 
 
 def test_init_writes_each_shipped_file_with_its_comments(empty: Path) -> None:
