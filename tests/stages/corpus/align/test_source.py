@@ -10,10 +10,8 @@ import pytest
 from stages.acoustic.lang.lang import SILENCE
 from stages.acoustic.lang.lang_folder import build_decoding_graph, check_lang
 from stages.acoustic.lang.phones import phone_of_unit, phones_of
-from stages.acoustic.models.settings import ArchitectureSettings
 from stages.contract.errors import BadInput
 from stages.contract.progress import SilentProgress
-from stages.corpus.align import network
 from stages.corpus.align.settings import AlignSettings
 from stages.corpus.align.source import TOO_SHORT, UNKNOWN_WORD, AlignedSource
 from stages.corpus.build import build_corpus
@@ -38,11 +36,7 @@ def data(tmp_path):
     return data
 
 
-@pytest.fixture(autouse=True)
-def _small_network(monkeypatch):
-    small = ArchitectureSettings(kind="tdnn", hidden=16, layers=2, dropout=0.0)
-    monkeypatch.setattr(network, "ARCHITECTURE", small)
-    monkeypatch.setattr(network, "FEWEST_STEPS", 60)
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 def align(data, **changes):
