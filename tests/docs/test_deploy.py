@@ -20,11 +20,12 @@ BLOCKS = re.findall(r"<!-- run -->\n```\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def shell(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Commands of the page in a shell, with `essence` of this tree."""
+    """Commands of the page in a shell, with `essence` of this tree and this `python`."""
     bin = directory / "bin"
     bin.mkdir(exist_ok=True)
-    (bin / "essence").write_text(f'#!/bin/sh\nexec {sys.executable} -m essence "$@"\n')
-    (bin / "essence").chmod(0o755)
+    for name, words in (("essence", "-m essence "), ("python", "")):
+        (bin / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words}"$@"\n')
+        (bin / name).chmod(0o755)
     path = f"{bin}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-ec", text],

@@ -37,7 +37,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "architecture": {"kind": "tdnn", "hidden": 16, "layers": 1},
         "training": {"epochs": 1, "batch_frames": 700},
     }
-    scales = [0.02 * number for number in range(1, 60)]
+    scales = [0.005 * number for number in range(1, 240)]
     settings = TINY | {
         "corpus": {"source": "kaldi", "path": str(data), "features": {"subsample": 1}},
         "ensemble": {"members": [member]},
