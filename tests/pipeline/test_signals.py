@@ -22,7 +22,7 @@ from tests.support.makers.pipeline import TINY, essence
 from tests.support.paths import ROOT
 
 GONE_SECONDS = 10.0  # within which all processes must have ended
-AT_WORK_SECONDS = 0.7  # of processor time that a child has used when the parent is hit
+AT_WORK_SECONDS = 0.5  # of processor time that a child has used when the parent is hit
 LONG = {"epochs": 3000, "patience": 3000, "batch_frames": 300}
 NAMES = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 
@@ -31,13 +31,13 @@ NAMES = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Corpus, members and teacher; students and decoding that take minutes."""
     here = tmp_path_factory.mktemp("house")
-    data = make_kaldi_directory(here / "data", sentences=400)
+    data = make_kaldi_directory(here / "data", sentences=1200)
     member = {
         "name": "one",
         "architecture": {"kind": "tdnn", "hidden": 16, "layers": 1},
         "training": {"epochs": 1, "batch_frames": 700},
     }
-    scales = [0.005 * number for number in range(1, 240)]
+    scales = [0.02 * number for number in range(1, 60)]
     settings = TINY | {
         "corpus": {"source": "kaldi", "path": str(data), "features": {"subsample": 1}},
         "ensemble": {"members": [member]},
