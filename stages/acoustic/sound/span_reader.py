@@ -51,10 +51,7 @@ class SpanReader:
         Raises:
             BadInput: as `read_audio`.
         """
-        if row.row is None:
-            return read_audio(row.path, row.part)
-        encoded = self._dataset(row.path).encoded(row.row)
-        return decode_audio(encoded, row.part, name=f"{row.path}, row {row.row}")
+        return self._decode(row.path, row.row, row.part)
 
     def read_again(self, span: AudioSpan) -> Wave:
         """The samples of a span whose audio was read before.
@@ -62,12 +59,13 @@ class SpanReader:
         Raises:
             BadInput: as `read_audio`.
         """
-        path = Path(span.path)
         part = Part(start=span.start, end=span.end, channel=span.channel)
-        if span.row is None:
+        return self._decode(Path(span.path), span.row, part)
+
+    def _decode(self, path: Path, row: int | None, part: Part) -> Wave:
+        if row is None:
             return read_audio(path, part)
-        encoded = self._dataset(path).encoded(span.row)
-        return decode_audio(encoded, part, name=f"{path}, row {span.row}")
+        return decode_audio(self._dataset(path).encoded(row), part, name=f"{path}, row {row}")
 
     def _dataset(self, path: Path) -> DatasetAudio:
         path = path.absolute()
