@@ -1,11 +1,16 @@
 """Columns of the planned comparisons, for the page and Markdown."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from stages.report.column import Cell, Column, column
 from stages.report.formats import p_value, percent, points, points_range
 from stages.report.statistics.comparison import Comparison
 from stages.report.statistics.comparisons import LEVEL
 from stages.report.statistics.groups import SystemGroup
 from stages.report.statistics.planned import Planned
+
+V = TypeVar("V")
 
 
 def _difference(comparison: Comparison) -> Cell:
@@ -26,6 +31,11 @@ def _runs(comparison: Comparison) -> str:
     return f"{count(comparison.group)}, {count(comparison.rival)}"
 
 
+def _of(value: Callable[[Comparison], V | None]) -> Callable[[Planned], V | None]:
+    """The value of a row's comparison; None while a side has not been evaluated."""
+    return lambda row: None if row.comparison is None else value(row.comparison)
+
+
 PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
     column("system", title="System", value=lambda row: row.system, is_text=True),
     column("rival", title="Rival", value=lambda row: row.rival, is_text=True),
@@ -40,18 +50,14 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "wer",
         title="WER test",
         unit="system, %",
-        value=lambda row: (
-            None if row.comparison is None else row.comparison.group.word_error_rate("test")
-        ),
+        value=_of(lambda found: found.group.word_error_rate("test")),
         shown=percent,
     ),
     column(
         "wer_rival",
         title="WER test",
         unit="rival, %",
-        value=lambda row: (
-            None if row.comparison is None else row.comparison.rival.word_error_rate("test")
-        ),
+        value=_of(lambda found: found.rival.word_error_rate("test")),
         shown=percent,
     ),
     column(
@@ -65,7 +71,7 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "p",
         title="p",
         unit="bootstrap",
-        value=lambda row: None if row.comparison is None else row.comparison.difference.p,
+        value=_of(lambda found: found.difference.p),
         shown=p_value,
     ),
     column("p_holm", title="p", unit="Holm", value=lambda row: row.p_holm, shown=p_value),
@@ -73,7 +79,7 @@ PLANNED_COLUMNS: tuple[Column[Planned], ...] = (
         "p_mapsswe",
         title="p",
         unit="MAPSSWE",
-        value=lambda row: None if row.comparison is None else row.comparison.segments.p,
+        value=_of(lambda found: found.segments.p),
         shown=p_value,
     ),
     column(
