@@ -11,28 +11,16 @@ Utterances that are missing from a table are left out, with the reason (kaldi_pl
 is an error. dev and test keep utterances without an alignment, since their words are scored.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stages.acoustic.kaldi.objects import read_matrix
 from stages.acoustic.lang.lang_folder import AnyLang, read_lang_folder
-from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.corpus.given_labels import GivenLabels, trimmed
-from stages.corpus.kaldi_plan import (
-    Entry,
-    FolderPlan,
-    plan_split,
-    plan_unlabelled,
-    refuse_shared,
-)
+from stages.corpus.kaldi_folders import KaldiFolders, read_features, refuse_no_directory
+from stages.corpus.kaldi_plan import Entry, FolderPlan, plan_split
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.corpus.kaldi_shares import share_out
 from stages.corpus.known_words import check_words
 from stages.corpus.raw import RawUtterance
 
@@ -41,18 +29,13 @@ class KaldiSource:
     """The three splits of a Kaldi data directory. The tables are read and checked first."""
 
     def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
-        if not path.is_dir():
-            raise BadInput(f"{path} is not a directory: set corpus.path to a Kaldi data directory")
+        refuse_no_directory(path)
         self._settings = settings
         self._progress = progress
         model = path / settings.model if settings.model else None
         self.lang: AnyLang = read_lang_folder(path / settings.lang, model=model)
-        plans = plan_splits(settings, path, plan=partial(_plan_aligned, settings, path))
-        self._plans = {split: [plan] for split, plan in plans.items()}
-        for name in settings.unlabelled:
-            plan = plan_unlabelled(path / name)
-            refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
-            self._plans["train"].append(plan)
+        folders = KaldiFolders(settings, path, plan=partial(_plan_aligned, settings, path))
+        self._folders, self._plans = folders, folders.plans
         self._trimmed: dict[str, set[str]] = {split: set() for split in self._plans}
         self._labels = GivenLabels(
             self.lang,
@@ -77,11 +60,7 @@ class KaldiSource:
 
     def left_out(self, split: str) -> dict[str, list[str]]:
         """Reason -> ids of the utterances that are skipped."""
-        left_out: dict[str, list[str]] = defaultdict(list)
-        for plan in self._plans[split]:
-            for reason, ids in plan.left_out.items():
-                left_out[reason] += ids
-        return dict(left_out)
+        return self._folders.left_out(split)
 
     def trimmed(self, split: str) -> list[str]:
         """Ids of utterances whose features or labels lost their last frame."""
@@ -150,40 +129,3 @@ class KaldiSource:
 def _plan_aligned(settings: KaldiSettings, path: Path, split: str, directory: Path) -> FolderPlan:
     folder = getattr(settings.alignments, split)
     return plan_split(split, directory, alignments_in=path / folder if folder else None)
-
-
-def plan_splits(
-    settings: KaldiSettings, path: Path, *, plan: Callable[[str, Path], FolderPlan]
-) -> dict[str, FolderPlan]:
-    """The splits that have folders, and those that are taken from train.
-
-    Raises:
-        BadInput: if a folder is there for a split that is taken from train.
-    """
-    plans = {split: plan(split, path / name) for split, name in settings.folders.items()}
-    for split in settings.shares:
-        if (path / getattr(settings, split)).is_dir():
-            raise BadInput(
-                f"{path / getattr(settings, split)} is there, and corpus.kaldi.{split}_share takes "
-                f"{split} from train: set the share to 0, or name another folder in "
-                f"corpus.kaldi.{split}"
-            )
-    if settings.shares:
-        plans |= share_out(plans["train"], settings.shares)
-    return {split: plans[split] for split in ("train", "dev", "test")}
-
-
-def read_features(entry: Entry) -> NDArray[np.float32]:
-    """The features (T, F) of an utterance.
-
-    Raises:
-        BadInput: if they are damaged, or one is not finite.
-    """
-    features_TF = read_matrix(entry.features)
-    finite_T = np.isfinite(features_TF).all(axis=1)
-    if not finite_T.all():
-        raise BadInput(
-            f"{entry.features}: utterance {entry.id!r}, frame {int(np.argmin(finite_T))}: "
-            "a feature is not finite: compute the features again, or remove the utterance"
-        )
-    return features_TF

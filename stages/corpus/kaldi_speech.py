@@ -6,15 +6,13 @@
 Alignments and a lang, if there are any, are not read.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
-from stages.corpus.kaldi_plan import plan_transcribed, plan_unlabelled, refuse_shared
+from stages.corpus.kaldi_folders import KaldiFolders, read_features, refuse_no_directory
+from stages.corpus.kaldi_plan import plan_transcribed
 from stages.corpus.kaldi_settings import KaldiSettings
-from stages.corpus.kaldi_source import plan_splits, read_features
 from stages.corpus.raw import RawUtterance
 
 
@@ -22,24 +20,14 @@ class KaldiSpeech:
     """The three splits of a Kaldi data directory. The tables are read first."""
 
     def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
-        if not path.is_dir():
-            raise BadInput(f"{path} is not a directory: set corpus.path to a Kaldi data directory")
+        refuse_no_directory(path)
         self._settings = settings
         self._progress = progress
-        plans = plan_splits(settings, path, plan=plan_transcribed)
-        self._plans = {split: [plan] for split, plan in plans.items()}
-        for name in settings.unlabelled:
-            plan = plan_unlabelled(path / name)
-            refuse_shared(plan, [other for plans in self._plans.values() for other in plans])
-            self._plans["train"].append(plan)
+        self._folders = KaldiFolders(settings, path, plan=plan_transcribed)
 
     def left_out(self, split: str) -> dict[str, list[str]]:
         """Reason -> ids of the utterances that are skipped."""
-        left_out: dict[str, list[str]] = defaultdict(list)
-        for plan in self._plans[split]:
-            for reason, ids in plan.left_out.items():
-                left_out[reason] += ids
-        return dict(left_out)
+        return self._folders.left_out(split)
 
     def trimmed(self, split: str) -> list[str]:
         """None: there are no labels."""
@@ -55,7 +43,7 @@ class KaldiSpeech:
         Raises:
             BadInput: naming file, utterance and frame.
         """
-        entries = [entry for plan in self._plans[split] for entry in plan.entries]
+        entries = [entry for plan in self._folders.plans[split] for entry in plan.entries]
         with self._progress.task(f"read {split}", total=len(entries), unit="utterances") as task:
             for entry in entries:
                 yield RawUtterance(

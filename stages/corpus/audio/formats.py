@@ -25,7 +25,7 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
-    """`tables` finds the files that describe the audio, none if the path is of another format.
+    """`tables` gives the files that describe the audio; none: the path is of another format.
 
     `audio` gives the audio files that they name, without the packages that reading them takes.
     """
