@@ -1,11 +1,13 @@
 #!/bin/sh
-# usage: sh docs/experiments/e1-spoken.sh [SEED ...]
+# usage: sh docs/experiments/spoken.sh e1-spoken|e3-spoken [SEED ...]
 #
-# For each ensemble (SEED: of its first member, 1 11 21) two students an arm at 6 and 12 epochs over the noisy copies.
-# Interrupted, it goes on where it was.
+# For each ensemble (SEED: of its first member, 1 11 21) two students an arm at 6 and 12 epochs over the noisy copies. Interrupted, it goes on
+# where it was. The ensembles of both are the same: corpus-*, member-* and teacher-* can be copied from one work directory to the other.
 set -e
+config=docs/experiments/$1.yaml
+shift
 for seed in ${@:-1 11 21}; do
-  common="--config docs/experiments/e1-spoken.yaml --set ensemble.members.0.training.seed=$seed \
+  common="--config $config --set ensemble.members.0.training.seed=$seed \
     --set ensemble.members.1.training.seed=$((seed + 1))"
   essence corpus $common
   essence ensemble $common
