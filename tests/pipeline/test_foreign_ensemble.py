@@ -16,38 +16,38 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from pipeline import flow
 from pipeline.cli import main
 from pipeline.job import Job
-from pipeline.settings.read import read_settings
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.permission import ALLOWED, allow_factories
+from stages.acoustic.models.permission import ALLOWED
 from stages.deploy.make_onnx import LogPosteriors, make_onnx
 from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.read.reader import open_store
 from tests.support.makers.audio import make_audio
 from tests.support.makers.foreign_members import log_softmax64, write_torchscript
-from tests.support.makers.pipeline import TINY, essence
+from tests.support.makers.foreign_pipeline import (
+    KEPT,
+    OWN,
+    open_job,
+    trained_members,
+    write_pipeline,
+)
+from tests.support.makers.pipeline import essence
 from tests.support.makers.training import RecordingProgress
 from tests.support.makers.waveform import TINY_WAV2VEC2, samples_of
 
 transformers: Any = pytest.importorskip("transformers")
 pytest.importorskip("espeakng_loader")
-BASE: dict[str, Any] = dict(TINY)
-KEPT = 3
-OWN = BASE["ensemble"]["members"][1] | {"name": "own"}  # a GRU
-TRAINED = [
-    {
-        "name": kind,
-        "architecture": {"kind": kind, "hidden": 11, "layers": 2},
-        "training": {"epochs": 2, "batch_frames": 700, "seed": seed},
-    }
-    for seed, kind in enumerate(["tdnn", "conv"])
-]
+TRAINED = trained_members("tdnn", "conv")
+AUDIO = {
+    "source": "audio",
+    "path": "speech/table.tsv",
+    "audio": {"alignments": ["speech/ali"], "lang": "speech/lang"},
+}
 FOREIGN: list[dict[str, Any]] = [
     {"name": "theirs-onnx", "onnx": "a.onnx", "output": "log_probs"}
     | {"features_input": "features", "lengths_input": "lengths"},
@@ -59,32 +59,12 @@ FOREIGN: list[dict[str, Any]] = [
 Posteriors = Callable[[NDArray[np.float32], Utterance], NDArray[np.float64]]
 
 
-def write_settings(
-    directory: Path, members: list[dict[str, Any]], *, combine: str = "arithmetic"
-) -> Path:
-    settings = BASE | {
-        "corpus": {
-            "source": "audio",
-            "path": "speech/table.tsv",
-            "audio": {"alignments": ["speech/ali"], "lang": "speech/lang"},
-            "features": {"subsample": 2},
-        },
-        "ensemble": {"members": members},
-        "teacher": {"kept": KEPT, "combine": combine, "shard_frames": 700, "chunk_frames": 100},
-        "student": BASE["student"] | {"k": 2},
-        "compare": [],
-        "report": {"bootstrap_samples": 100},
-    }
-    settings["evaluate"] = BASE["evaluate"] | {"processes": 1}
-    path = directory / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return path
+def write_settings(directory: Path, members: list[dict[str, Any]], **changes: str) -> Path:
+    return write_pipeline(directory, members, corpus=AUDIO, shard_frames=700, **changes)
 
 
 def job(directory: Path, members: list[dict[str, Any]], **changes: str) -> Job:
-    settings = read_settings(write_settings(directory, members, **changes))
-    allow_factories(settings.own_architectures)
-    return Job(settings, RecordingProgress())
+    return open_job(write_settings(directory, members, **changes))
 
 
 def save_hub(folder: Path, *, classes: int) -> None:

@@ -14,17 +14,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from pipeline import flow
 from pipeline.cli import main
 from pipeline.job import Job
-from pipeline.settings.read import read_settings
 from pipeline.terminal.status_table import status_table
 from stages.acoustic.models.model_file import load_model
-from stages.acoustic.models.permission import ALLOWED, allow_factories
+from stages.acoustic.models.permission import ALLOWED
 from stages.deploy.make_onnx import LogPosteriors, make_onnx
 from storage.corpus.corpus_file import CorpusFile
 from storage.read.reader import open_store
@@ -35,22 +33,20 @@ from tests.support.makers.foreign_members import (
     write_onnx,
     write_torchscript,
 )
+from tests.support.makers.foreign_pipeline import (
+    KEPT,
+    OWN,
+    open_job,
+    trained_members,
+    write_pipeline,
+)
 from tests.support.makers.kaldi import make_kaldi_directory
-from tests.support.makers.pipeline import TINY, essence
+from tests.support.makers.pipeline import essence
 from tests.support.makers.store import tree_digest
 from tests.support.makers.training import RecordingProgress
 
-BASE: dict[str, Any] = dict(TINY)
-KEPT = 3
-OWN = BASE["ensemble"]["members"][1] | {"name": "own"}  # a GRU
-TRAINED = [
-    {
-        "name": name,
-        "architecture": {"kind": kind, "hidden": 11, "layers": 2},
-        "training": {"epochs": 2, "batch_frames": 700, "seed": seed},
-    }
-    for seed, (name, kind) in enumerate([("a", "tdnn"), ("b", "conv"), ("c", "tdnn")])
-]
+TRAINED = trained_members("tdnn", "conv", "tdnn")
+DATA = {"source": "kaldi", "path": "data"}
 LENGTHS = {"features_input": "features", "lengths_input": "lengths"}
 FOREIGN: dict[str, dict[str, Any]] = {
     "theirs-onnx": {"onnx": "a.onnx", "output": "log_probs", **LENGTHS},
@@ -89,26 +85,11 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 def write_settings(directory: Path, members: list[dict[str, Any]]) -> Path:
-    """The tiny pipeline over the Kaldi directory, with other members."""
-    settings = BASE | {
-        "corpus": {"source": "kaldi", "path": "data", "features": {"subsample": 2}},
-        "ensemble": {"members": members},
-        "teacher": {"kept": KEPT, "combine": "arithmetic", "shard_frames": 300}
-        | {"chunk_frames": 100},
-        "student": BASE["student"] | {"k": 2},
-        "compare": [],
-        "report": {"bootstrap_samples": 100},
-    }
-    settings["evaluate"] = BASE["evaluate"] | {"processes": 1}
-    path = directory / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return path
+    return write_pipeline(directory, members, corpus=DATA, shard_frames=300)
 
 
 def job(directory: Path, members: list[dict[str, Any]]) -> Job:
-    settings = read_settings(write_settings(directory, members))
-    allow_factories(settings.own_architectures)
-    return Job(settings, RecordingProgress())
+    return open_job(write_settings(directory, members))
 
 
 @pytest.fixture(scope="module")
