@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from storage.contents.manifest import read_object, read_objects
 from storage.errors import StoreCorrupt, shown
 from storage.files.strict_json import parse_json
+from storage.format.attributes import from_attributes
 from storage.format.codec import FORMAT_1, Coding, codec_in, guess_coding
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
     StoreUtterance,
     frame_arrays,
-    from_attributes,
 )
 from storage.format.records import GROUP, Records
 from storage.format.shard_object import check_crc, decompress

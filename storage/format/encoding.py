@@ -14,13 +14,13 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from storage.format.attributes import to_attributes
 from storage.format.codec import BLOSC_ZSTD, NO_CHECKSUM, Codec
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
     StoreUtterance,
     frame_arrays,
-    to_attributes,
 )
 from storage.format.shard_plan import ShardPlan
 

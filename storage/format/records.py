@@ -12,7 +12,8 @@ from typing import Any
 from storage.errors import StoreCorrupt, StoreError, shown
 from storage.files.fingerprint import canonical_json
 from storage.files.strict_json import parse_json
-from storage.format.layout import FORMAT_NAME, is_known_format
+from storage.format.attributes import is_known_format
+from storage.format.layout import FORMAT_NAME
 
 HEAD = "HEAD"
 STAGE = "_stage"

@@ -15,6 +15,7 @@ import pytest
 from numcodecs import blosc, zstd
 
 from storage.files.fingerprint import canonical_json
+from storage.format.attributes import to_attributes
 from storage.format.codec import (
     CODINGS,
     COMPRESSORS,
@@ -28,7 +29,6 @@ from storage.format.layout import (
     MAX_CHUNK_BYTES,
     MAX_SHARD_CHUNKS,
     StoreUtterance,
-    to_attributes,
 )
 from storage.format.origin import Origin
 from storage.format.records import OBJECT_NAME
