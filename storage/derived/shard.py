@@ -19,7 +19,8 @@ from storage.contents.frame_map import FrameMap, Rows, cut_at_chunks
 from storage.contents.manifest import read_objects
 from storage.derived.plan import ShardRecipe, Take
 from storage.errors import StoreCorrupt
-from storage.format.layout import FrameArray, StoreAbout, frame_arrays
+from storage.format.layout import COUNT, FrameArray, StoreAbout, frame_arrays
+from storage.format.pruning import is_absent
 from storage.format.shard_object import check_crc, chunk_checksums, decompress
 from storage.read.chunk_reader import ChunkReader
 from storage.write.shard_encoder import ShardObject, encode_chunk
@@ -93,12 +94,16 @@ class ShardRecoder:
         if not sum(lengths):
             return {}
         codes_T = np.zeros(sum(lengths), np.uint32)
+        count_T = np.full(sum(lengths), self._about.kept)
         objects = {}
         for array in frame_arrays(self._about):
             made, at = ShardObject(), 0
             for rows_FB in _chunks(self._stored(array, recipe), self._about.chunk_frames, array):
                 values = _typed(rows_FB, array)
-                self._refuse_bad(array, values, codes_T[at : at + len(values)], recipe, at)
+                here = slice(at, at + len(values))
+                if array.name == COUNT:
+                    count_T[here] = values
+                self._refuse_bad(array, values, codes_T[here], count_T[here], recipe, at)
                 chunk = encode_chunk(array, values, self._about.chunk_frames)
                 _refuse_changed(chunk, array, rows_FB, self._about.chunk_frames)
                 made.chunks.append(chunk)
@@ -134,18 +139,28 @@ class ShardRecoder:
         array: FrameArray,
         values: NDArray[Any],
         codes_T: NDArray[np.uint32],
+        count_T: NDArray[Any],
         recipe: ShardRecipe,
         at: int,
     ) -> None:
         """Make the checks of a reader.
 
         `codes_T` sums the differences, tier by tier: a sum above 255 is a code that fell.
+        `count_T` are the ranks of each frame.
         """
-        if array.name.startswith("ids_"):
-            wrong_TX, text = values >= self._about.num_classes, "a class id is fill or out of range"
+        if array.name == COUNT:
+            wrong_TX = ((values < 1) | (values > self._about.kept))[:, None]
+            text = f"the count is not in 1 to {self._about.kept}"
+        elif array.name.startswith("ids_"):
+            is_absent_TX = self._is_absent(array, count_T)
+            is_fill_TX = values == array.fill
+            wrong_TX = np.where(is_absent_TX, ~is_fill_TX, values >= self._about.num_classes)
+            text = "a class id is fill or out of range, or one after the count is not fill"
         elif array.name.startswith("val_"):
+            is_absent_TX = self._is_absent(array, count_T)
             codes_T += values.sum(axis=1, dtype=np.uint32)
-            wrong_TX, text = codes_T[:, None] > LARGEST_CODE, "probabilities do not descend"
+            wrong_TX = (codes_T[:, None] > LARGEST_CODE) | (is_absent_TX & (values != 0))
+            text = "probabilities do not descend, or a rank after the count has one"
         elif array.name.startswith("log_norm_"):
             wrong_TX, text = ~np.isfinite(values)[:, None], f"{array.name} is not finite"
         else:
@@ -154,6 +169,11 @@ class ShardRecoder:
             frame = at + int(np.argmax(wrong_TX.any(axis=1)))
             runs = [(take.source, run) for take in recipe.takes for run in self._runs(take)]
             raise StoreCorrupt(f"{self._name(runs, frame)}: {text}")
+
+    def _is_absent(self, array: FrameArray, count_T: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which ranks of this array are after the last of their frame."""
+        tier = self._about.tiers[int(array.name.partition("_")[2])]
+        return is_absent(count_T, tier.last)[:, tier.columns]
 
     def _name(self, runs: Sequence[tuple[int, Rows]], frame: int) -> str:
         for source, run in runs:

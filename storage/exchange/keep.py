@@ -1,7 +1,7 @@
 """Frames of a source -> the K best of every frame, by the rules that docs/exchange.md states.
 
 Shapes: T frames, K kept ranks, P pairs of all frames, R rows of a block, M pairs of its longest
-row, N classes to fill with, G tiers.
+row, G tiers.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from storage.exchange.frames import BLOCK_VALUES, DenseFrames, Frames, SparseFrames
 from storage.format.layout import StoreAbout
+from storage.format.pruning import fill_ids
 from storage.format.tiers import Tier
 from storage.write.top_k import KeptBlock, join_blocks, keep_top_k, tail_after_each
 
@@ -48,7 +49,7 @@ def _keep_sparse(frames: SparseFrames, about: StoreAbout) -> Kept:
         count_R = frames.count_T[start : start + step]
         pairs = slice(ends_T[start], ends_T[start + len(count_R)])
         ids_RK, prob_RK, beyond_R = _largest(frames, pairs, count_R, kept)
-        _fill(ids_RK, num_classes=about.num_classes)
+        fill_ids(ids_RK, ids_RK == ABSENT)
         dropped += float(beyond_R.sum())
         outside_R = np.maximum(0.0, 1.0 - prob_RK.sum(axis=1) - beyond_R) + beyond_R
         with np.errstate(divide="ignore"):
@@ -84,24 +85,6 @@ def _largest(
     ids_RM = np.take_along_axis(ids_RM, order_RM, axis=1)
     prob_RM = np.maximum(np.take_along_axis(prob_RM, order_RM, axis=1), 0.0)
     return ids_RM[:, :kept], prob_RM[:, :kept], prob_RM[:, kept:].sum(axis=1)
-
-
-def _fill(ids_RK: NDArray[np.int64], *, num_classes: int) -> None:
-    """Give missing ranks, the last of a row, the smallest classes that the row does not have."""
-    kept = ids_RK.shape[1]
-    short_R = np.flatnonzero((ids_RK == ABSENT).any(axis=1))
-    if not len(short_R):
-        return
-    ids_SK = ids_RK[short_R]
-    num_candidates = min(num_classes, 2 * kept)
-    is_taken_SN = np.zeros((len(ids_SK), num_candidates), bool)
-    rows, columns = np.nonzero((ids_SK != ABSENT) & (ids_SK < num_candidates))
-    is_taken_SN[rows, ids_SK[rows, columns]] = True
-    free_SN = np.argsort(is_taken_SN, axis=1, kind="stable")  # free classes first, ascending
-    count_S1 = np.count_nonzero(ids_SK != ABSENT, axis=1, keepdims=True)
-    nth_SK = np.maximum(np.arange(kept) - count_S1, 0)
-    filling_SK = np.take_along_axis(free_SN, nth_SK, axis=1)
-    ids_RK[short_R] = np.where(ids_SK == ABSENT, filling_SK, ids_SK)
 
 
 def _no_frames(kept: int, tiers: Sequence[Tier]) -> KeptBlock:

@@ -12,6 +12,7 @@ from storage.format import value_code
 from storage.format.codec import CODINGS, FORMAT_1
 from storage.format.layout import FORMAT_NAME, FORMAT_VERSIONS, StoreAbout
 from storage.format.origin import read_origin
+from storage.format.pruning import read_pruning
 
 
 def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def to_attributes(about: StoreAbout, *, num_shards: int, lengths: list[int]) -> 
         "num_shards": num_shards,
         "tiers": [[tier.first, tier.last] for tier in about.tiers],
         "value_code": value_code.NAME,
-        "pruning": None,
+        "pruning": made.pop("pruning"),
         **made,
     }
 
@@ -49,16 +50,18 @@ def from_attributes(attributes: dict[str, Any], *, where: str) -> StoreAbout:
             "that wrote it, or label the corpus again"
         )
     code, pruning = attributes.get("value_code"), attributes.get("pruning")
-    if code != value_code.NAME or pruning is not None:
+    is_format_1 = found[1] == FORMAT_1.format_version
+    if code != value_code.NAME or (is_format_1 and pruning is not None):
         raise StoreError(
             f"{where}: value code {shown(code)} with pruning {shown(pruning)} is not supported, "
-            f"wanted {value_code.NAME!r} without pruning: use a newer version of the program"
+            f"wanted {value_code.NAME!r}, in format 1 without pruning: use a newer version of the "
+            "program"
         )
     try:
         known = {name: _typed(name, attributes) for name in _FIELD_TYPES}
-        coding = FORMAT_1 if found[1] == FORMAT_1.format_version else CODINGS["lz4"]
-        origin = read_origin(attributes.get("origin"))
-        about = StoreAbout(**known, origin=origin, coding=coding)
+        known["origin"] = read_origin(attributes.get("origin"))
+        known["pruning"] = read_pruning(attributes["pruning"])
+        about = StoreAbout(**known, coding=FORMAT_1 if is_format_1 else CODINGS["lz4"])
     except StoreError as cause:
         raise StoreError(f"{where}: {cause}") from cause
     except (KeyError, TypeError, ValueError, OverflowError) as cause:
@@ -76,7 +79,9 @@ def is_known_format(name: Any, version: Any) -> bool:
 
 
 _FIELD_TYPES: dict[str, Any] = {
-    field.name: field.type for field in fields(StoreAbout) if field.name not in ("origin", "coding")
+    field.name: field.type
+    for field in fields(StoreAbout)
+    if field.name not in ("origin", "coding", "pruning")
 }
 
 

@@ -2,6 +2,7 @@
 
     <store>.zarr/
       zarr.json                     group; the attributes are StoreAbout, plan sizes, format
+      count                         the ranks of each frame, in a pruned store: zarr.json, c/<shard>
       ids_0 val_0 tail_0 ids_1 ...  one trio for each tier: zarr.json, c/<shard>/0 or c/<shard>
       log_norm_<T>                  one for each temperature in `temperatures`
       utterances/                   id_bytes id_offsets shard offset length digest
@@ -19,6 +20,7 @@ from storage.errors import StoreError, StoreMismatch, shown
 from storage.files.fingerprint import SHORT
 from storage.format.codec import CODINGS, Codec, Coding
 from storage.format.origin import DIGEST, Origin
+from storage.format.pruning import Pruning
 from storage.format.temperatures import refuse_bad_temperatures
 from storage.format.tiers import Tier, plan_tiers
 
@@ -30,6 +32,7 @@ MAX_CHUNK_BYTES = 1 << 28  # of one inner chunk; a reader accepts no more
 MAX_SHARD_CHUNKS = 1 << 20  # a shard's index is then 16 MiB
 SHARD_DIGITS = 8
 COMMITS = "commits"  # folder of the commit records
+COUNT = "count"  # array of a pruned store
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4, "float32": 4}
 
 
@@ -41,6 +44,7 @@ class StoreAbout:
     `left_out` are the utterances of the corpus whose posteriors were refused. `origin` are the
     stores that a store was merged from or cut out of; one that was labelled has none. A
     `frame_shift_ms` of 0 was not recorded. `coding` is how its values are compressed.
+    With `pruning`, `kept` is the largest number of ranks of a frame.
     """
 
     split: str
@@ -61,6 +65,7 @@ class StoreAbout:
     program_version: str
     origin: Origin | None = None
     coding: Coding = NEW_STORES
+    pruning: Pruning | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.num_classes:
@@ -135,12 +140,23 @@ class FrameArray:
 def tier_arrays(about: StoreAbout, tier: int) -> tuple[FrameArray, FrameArray, FrameArray]:
     """The ids, code differences and tail codes of one tier."""
     width = about.tiers[tier].width
-    ids_fill = (1 << 16) - 1 if about.ids_dtype == "uint16" else (1 << 32) - 1
     return (
-        _frame_array(about, f"ids_{tier}", about.ids_dtype, width, ids_fill),
+        _frame_array(about, f"ids_{tier}", about.ids_dtype, width, ids_fill(about)),
         _frame_array(about, f"val_{tier}", "uint8", width, 255),
         _frame_array(about, f"tail_{tier}", "uint8", None, 255),
     )
+
+
+def ids_fill(about: StoreAbout) -> int:
+    """The id that stands where there is no rank."""
+    return (1 << 16) - 1 if about.ids_dtype == "uint16" else (1 << 32) - 1
+
+
+def count_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
+    """The array of the numbers of ranks, if the store is pruned."""
+    if about.pruning is None:
+        return ()
+    return (_frame_array(about, COUNT, "uint8" if about.kept < 1 << 8 else "uint16", None, 0),)
 
 
 def log_norm_array(about: StoreAbout, temperature: float) -> FrameArray:
@@ -151,7 +167,7 @@ def log_norm_array(about: StoreAbout, temperature: float) -> FrameArray:
 def frame_arrays(about: StoreAbout) -> tuple[FrameArray, ...]:
     """All arrays with a row for each frame."""
     tiers = [array for index in range(len(about.tiers)) for array in tier_arrays(about, index)]
-    return (*tiers, *(log_norm_array(about, t) for t in about.temperatures))
+    return (*count_arrays(about), *tiers, *(log_norm_array(about, t) for t in about.temperatures))
 
 
 def _frame_array(

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from storage.contents.frame_map import FrameMap, Rows, batches, count_frames, groups
 from storage.errors import StoreCorrupt
-from storage.format.layout import FrameArray, StoreAbout, tier_arrays
+from storage.format.layout import FrameArray, StoreAbout, count_arrays, ids_fill, tier_arrays
+from storage.format.pruning import is_absent
 from storage.format.records import Records
 from storage.format.tiers import tier_of
-from storage.format.value_code import PROB_OF_CODE
+from storage.format.value_code import PROB_OF_CODE, STEPS
 from storage.place.place import Place
 from storage.read.chunk_reader import ChunkReader
 from storage.read.rank_join import RankJoin
@@ -26,7 +27,7 @@ SMALL_FRAMES = 1024  # buffers for this many frames are kept from one read to th
 
 
 class Opened(NamedTuple):
-    """The arrays that a reader of some ranks opens: ids and codes of its tiers, the last tail."""
+    """What a reader of some ranks opens: ids and codes of its tiers, the last tail, the counts."""
 
     arrays: tuple[FrameArray, ...]
     row_bytes: int
@@ -57,7 +58,11 @@ class RankReader(threading.local):
         if k not in self._opened:
             last = tier_of(self._about.tiers, k)
             *trios, (ids, val, tail) = (tier_arrays(self._about, t) for t in range(last + 1))
-            arrays = (*(array for trio in trios for array in trio[:2]), ids, val, tail)
+            arrays = (
+                *(array for trio in trios for array in trio[:2]),
+                *(ids, val, tail),
+                *count_arrays(self._about),
+            )
             self._opened[k] = Opened(arrays, sum(a.row_bytes for a in arrays), last)
         return self._opened[k]
 
@@ -116,35 +121,82 @@ class RankReader(threading.local):
     def _read(
         self, join: RankJoin, arrays: Sequence[FrameArray], batch: Sequence[Rows], k: int
     ) -> SoftLabelCodes:
-        *pairs, tail = arrays
-        for number, array in enumerate(pairs):
+        end = (len(arrays) - 1) // 2 * 2
+        for number, array in enumerate(arrays[:end]):
             put = join.put_differences if number % 2 else join.put_ids
             at = 0
             for run in batch:
                 put(number // 2, at, self._chunks.rows(array, run))
                 at += run.stop - run.start
-        tails = [self._chunks.rows(tail, run) for run in batch]
-        codes_TR = join.sum_codes()
-        self._refuse_bad_rows(batch, join.ids_TR, join.first_unordered())
+        tail_T = self._joined(arrays[end], batch)
+        codes_TR, unordered = join.sum_codes(), join.first_unordered()
+        count_T = None
+        for array in arrays[end + 1 :]:
+            count_T = self._joined(array, batch).view(f"<u{array.itemsize}")
+            self._refuse_other_count(batch, join.ids_TR, codes_TR, count_T)
+            self._mask(join.ids_TR, codes_TR, count_T)
+        self._refuse_bad_rows(batch, join.ids_TR, unordered)
         return SoftLabelCodes(
             ids_TK=join.ids_TR[:, :k],
             codes_TK=codes_TR[:, :k],
-            tail_T=self._tail_after(
-                k, codes_TR, tails[0] if len(tails) == 1 else np.concatenate(tails)
-            ),
+            tail_T=self._tail_after(k, codes_TR, tail_T, count_T),
+            count_T=None if count_T is None else np.minimum(count_T, k).astype(np.uint16),
         )
 
+    def _joined(self, array: FrameArray, batch: Sequence[Rows]) -> NDArray[np.uint8]:
+        parts = [self._chunks.rows(array, run) for run in batch]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _refuse_other_count(
+        self,
+        batch: Sequence[Rows],
+        ids_TR: NDArray[Any],
+        codes_TR: NDArray[np.uint8],
+        count_T: NDArray[Any],
+    ) -> None:
+        """Make sure that ranks are fill, and differences 0, after the count and nowhere before."""
+        kept, num_ranks = self._about.kept, ids_TR.shape[1]
+        is_wrong_T = (count_T < 1) | (count_T > kept)
+        is_fill_TR = ids_TR == ids_fill(self._about)
+        is_wrong_T |= (is_fill_TR != is_absent(count_T, num_ranks)).any(axis=1)
+        # Codes do not fall: if the last one is that of the last rank, so are those between.
+        last_T = np.clip(count_T.astype(np.intp), 1, num_ranks) - 1
+        is_wrong_T |= codes_TR[np.arange(len(last_T)), last_T] != codes_TR[:, -1]
+        if is_wrong_T.any():
+            row = int(np.argmax(is_wrong_T))
+            raise StoreCorrupt(
+                f"{self._map.name(batch, row)}: found count {count_T[row]}, wanted 1 to {kept}, "
+                "classes up to this rank and fill after it: the data are missing"
+            )
+
+    def _mask(
+        self, ids_TR: NDArray[Any], codes_TR: NDArray[np.uint8], count_T: NDArray[Any]
+    ) -> None:
+        """Give ranks after the count the first class, which all frames have, and the last code."""
+        is_absent_TR = is_absent(count_T, ids_TR.shape[1])
+        np.copyto(ids_TR, ids_TR[:, :1], where=is_absent_TR)
+        np.copyto(codes_TR, STEPS, where=is_absent_TR)
+
     def _tail_after(
-        self, k: int, codes_TR: NDArray[np.uint8], tail_T: NDArray[np.uint8]
+        self,
+        k: int,
+        codes_TR: NDArray[np.uint8],
+        tail_T: NDArray[np.uint8],
+        count_T: NDArray[Any] | None,
     ) -> NDArray[np.float32]:
         """Mass after rank k: the tail of k's tier, and the tier's ranks beyond k."""
-        num_ranks = codes_TR.shape[1]
-        if num_ranks == self._about.num_classes:
+        num_ranks, num_classes = codes_TR.shape[1], self._about.num_classes
+        if num_ranks == num_classes and count_T is None:
             mass_T = np.zeros(len(tail_T), np.float32)
         else:
             mass_T = np.take(PROB_OF_CODE, tail_T)
+        if num_ranks == num_classes and count_T is not None:
+            mass_T[count_T == num_classes] = 0
         if k < num_ranks:
-            mass_T += PROB_OF_CODE[codes_TR[:, k:]].sum(axis=1)
+            prob_TX = PROB_OF_CODE[codes_TR[:, k:]]
+            if count_T is not None:  # what has no rank is in the tail already
+                prob_TX[is_absent(count_T, num_ranks)[:, k:]] = 0
+            mass_T += prob_TX.sum(axis=1)
             np.minimum(mass_T, np.float32(1.0), out=mass_T)
         return mass_T
 

@@ -22,11 +22,13 @@ from storage.contents.part import records_here, refuse_left_out
 from storage.errors import StoreCorrupt, StoreError, StoreMismatch
 from storage.format.layout import (
     FrameArray,
+    count_arrays,
     differences,
     log_norm_array,
     refuse_difference,
     tier_arrays,
 )
+from storage.format.pruning import fill_ids
 from storage.format.tiers import refuse_more_ranks
 from storage.format.value_code import decode_logp
 from storage.place.find_place import find_place
@@ -113,11 +115,16 @@ class SoftLabelStore:
             ids_TK=np.empty((num_frames, k), np.uint32),
             logp_TK=np.empty((num_frames, k), np.float32),
             tail_T=np.empty(num_frames, np.float32),
+            count_T=self._room_for_counts(num_frames),
         )
         for rows, part in self._reader.ranks(runs, k):
             labels.ids_TK[rows] = part.ids_TK
             decode_logp(part.codes_TK, out=labels.logp_TK[rows])
             labels.tail_T[rows] = part.tail_T
+            if labels.count_T is not None and part.count_T is not None:
+                labels.count_T[rows] = part.count_T
+        if labels.count_T is not None:
+            fill_ids(labels.ids_TK, labels.is_absent_TK)
         return labels
 
     def refuse_absent(self, wanted: Wanted, *, k: int) -> None:
@@ -132,11 +139,14 @@ class SoftLabelStore:
             ids_TK=np.empty((num_frames, k), self.about.ids_dtype),
             codes_TK=np.empty((num_frames, k), np.uint8),
             tail_T=np.empty(num_frames, np.float32),
+            count_T=self._room_for_counts(num_frames),
         )
         for rows, part in self._reader.ranks(runs, k):
             labels.ids_TK[rows] = part.ids_TK
             labels.codes_TK[rows] = part.codes_TK
             labels.tail_T[rows] = part.tail_T
+            if labels.count_T is not None and part.count_T is not None:
+                labels.count_T[rows] = part.count_T
         return labels
 
     def read_utterance(self, id: str, k: int) -> SoftLabels:
@@ -176,7 +186,7 @@ class SoftLabelStore:
 
     def bytes_by_tier(self) -> dict[int, int]:
         """Last rank of a tier -> bytes that a reader of that many ranks opens, in all shards."""
-        opened, total = {}, 0
+        opened, total = {}, sum(self._bytes_of(a.name) for a in count_arrays(self.about))
         for index, tier in enumerate(self.about.tiers):
             ids, val, tail = (self._bytes_of(a.name) for a in tier_arrays(self.about, index))
             total += ids + val
@@ -211,6 +221,9 @@ class SoftLabelStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the store is opened again, and must be the same one."""
         return _open_again, (self.place, self._cache_bytes, self.digest)
+
+    def _room_for_counts(self, num_frames: int) -> NDArray[np.uint16] | None:
+        return None if self.about.pruning is None else np.empty(num_frames, np.uint16)
 
     def _bytes_of(self, array: str) -> int:
         prefix = f"{array}/c/"

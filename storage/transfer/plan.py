@@ -8,6 +8,7 @@ from storage.errors import StoreError
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
+    count_arrays,
     log_norm_array,
     tier_arrays,
 )
@@ -115,7 +116,7 @@ def wanted_part(
 
 
 def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
-    """The arrays that a reader of each k opens: ids and codes up to its tier, that tier's tail.
+    """The arrays that a reader of each k opens: ids and codes up to its tier, its tail, counts.
 
     Log norms are included for every k: with them it is exact at another temperature.
     """
@@ -124,6 +125,7 @@ def _arrays(about: StoreAbout, ks: Iterable[int]) -> Iterable[FrameArray]:
         for tier in range(last + 1):
             yield from tier_arrays(about, tier)[:2]
         yield tier_arrays(about, last)[2]
+    yield from count_arrays(about)
     yield from (log_norm_array(about, temperature) for temperature in about.temperatures)
 
 

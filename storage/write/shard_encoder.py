@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.format.layout import (
+    COUNT,
     FrameArray,
     StoreAbout,
     frame_arrays,
+    ids_fill,
     log_norm_array,
     tier_arrays,
 )
 from storage.format.shard_object import ABSENT, CRC_BYTES, compress
 from storage.format.value_code import encode_logp, encode_prob, rank_differences
+from storage.write.prune import prune
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
 
 
@@ -91,13 +94,17 @@ class ShardObject:
 
 def shard_values(about: StoreAbout, kept: KeptBlock) -> dict[str, NDArray[Any]]:
     """The values of each array, before compression."""
-    codes_TK = rank_differences(encode_logp(kept.logp_TK))
     values: dict[str, NDArray[Any]] = {}
+    ids_TK, tail_TG = kept.ids_TK.astype(about.ids_dtype), kept.tail_TG
+    codes_TK = rank_differences(encode_logp(kept.logp_TK))
+    if about.pruning is not None:
+        values[COUNT], is_absent_TK, tail_TG = prune(kept, about, about.pruning)
+        ids_TK[is_absent_TK], codes_TK[is_absent_TK] = ids_fill(about), 0
     for index, tier in enumerate(about.tiers):
         ids, val, tail = tier_arrays(about, index)
-        values[ids.name] = kept.ids_TK[:, tier.columns].astype(about.ids_dtype)
+        values[ids.name] = ids_TK[:, tier.columns]
         values[val.name] = codes_TK[:, tier.columns]
-        values[tail.name] = encode_prob(kept.tail_TG[:, index])
+        values[tail.name] = encode_prob(tail_TG[:, index])
     for column, temperature in enumerate(about.temperatures):
         values[log_norm_array(about, temperature).name] = kept.log_norm_TH[:, column]
     return values

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import struct
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from storage.format.layout import (
     StoreUtterance,
 )
 from storage.format.origin import Origin
+from storage.format.pruning import Pruning
 from storage.format.records import OBJECT_NAME
 from storage.read.reader import open_store
+from storage.write.shard_encoder import shard_values
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
 from tests.support.makers.codings import STORE_CODINGS
@@ -148,7 +150,7 @@ def read_by_the_page(
         chunk, at = divmod(frame, about["chunk_frames"])
 
         def value(name: str, letter: str, width: int) -> tuple[Any, ...]:
-            two = "" if name.startswith("tail") else "/0"
+            two = "/0" if name.startswith(("ids_", "val_")) else ""
             raw = inner_chunk(
                 store,
                 f"{name}/c/{shard}{two}",
@@ -158,6 +160,10 @@ def read_by_the_page(
             letters = f"<{width}{letter}"
             return struct.unpack_from(letters, raw, at * struct.calcsize(letters))  # noqa: B023
 
+        count = about["kept"]
+        if about["pruning"] is not None:
+            (count,) = value("count", "B" if about["kept"] <= 255 else "H", 1)
+        assert 1 <= count <= about["kept"]
         classes: list[int] = []
         codes: list[int] = []
         for tier, (first, last) in enumerate(about["tiers"]):
@@ -167,9 +173,13 @@ def read_by_the_page(
             if k <= last:
                 (outside,) = value(f"tail_{tier}", "B", 1)
                 break
-        tail = 0.0 if last == about["num_classes"] else probability(outside)
-        tail = min(1.0, tail + sum(map(probability, codes[k:])))
-        frames.append((classes[:k], [probability(code) for code in codes[:k]], tail))
+        inside = min(count, last)
+        assert {*classes[inside:]} <= {(1 << 16) - 1, (1 << 32) - 1}
+        assert {*codes[inside:]} <= {codes[inside - 1]}
+        tail = 0.0 if inside == about["num_classes"] else probability(outside)
+        tail = min(1.0, tail + sum(map(probability, codes[k:inside])))
+        ranks = slice(min(k, count))
+        frames.append((classes[ranks], [probability(code) for code in codes[ranks]], tail))
     return frames
 
 
@@ -185,23 +195,41 @@ def test_layout_page_is_enough_to_read_its_example(example: Path, k: int) -> Non
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 @pytest.mark.parametrize("num_classes", [7, 70_001])
-@pytest.mark.parametrize("coding", STORE_CODINGS)
+@pytest.mark.parametrize(
+    ("coding", "pruning"),
+    [*((coding, None) for coding in STORE_CODINGS), ("lz4", Pruning(mass=0.9))],
+)
 def test_layout_page_is_enough_to_read_any_store(
-    tmp_path: Path, coding: str, k: int, num_classes: int
+    tmp_path: Path, coding: str, pruning: Pruning | None, k: int, num_classes: int
 ) -> None:
     path = tmp_path / "a.zarr"
-    about = make_about(num_classes=num_classes, kept=7, coding=STORE_CODINGS[coding])
+    coded = STORE_CODINGS[coding]
+    about = make_about(num_classes=num_classes, kept=7, coding=coded, pruning=pruning)
     fill_store(path, about, (5, 0, 20, 14))
     store = open_store(path)
     for row in store.utterances:
         labels = store.read_utterance(row.id, k)
         frames = read_by_the_page(path, row.id, k) if row.num_frames else []
-        assert [classes for classes, _, _ in frames] == labels.ids_TK.tolist()
-        probs = [probs for _, probs, _ in frames]
-        np.testing.assert_allclose(
-            np.array(probs).reshape(-1, k), np.exp(labels.logp_TK), rtol=1e-5
-        )
-        np.testing.assert_allclose([tail for _, _, tail in frames], labels.tail_T, rtol=1e-5)
+        assert len(frames) == row.num_frames
+        for frame, (classes, probs, tail) in enumerate(frames):
+            ranks = slice(len(classes))
+            assert labels.is_absent_TK[frame].sum() == k - len(classes)
+            assert classes == labels.ids_TK[frame, ranks].tolist()
+            np.testing.assert_allclose(probs, np.exp(labels.logp_TK[frame, ranks]), rtol=1e-5)
+            np.testing.assert_allclose(tail, labels.tail_T[frame], rtol=1e-5)
+
+
+def test_layout_page_shows_a_pruned_frame() -> None:
+    about = make_about(kept=7, pruning=Pruning(mass=0.95))
+    prob_TC = np.full((1, 23), 0.01 / 21)
+    prob_TC[0, [5, 17]] = 0.9, 0.09
+    kept = keep_top_k(np.log(prob_TC).astype(np.float32), 7, tiers=about.tiers)
+    values = shard_values(about, kept)
+    columns = [str(values["count"][0])]
+    for name in ("ids", "val", "tail"):
+        rows = [np.atleast_1d(values[f"{name}_{tier}"][0]).tolist() for tier in range(3)]
+        columns.append("; ".join(", ".join(map(str, row)) for row in rows))
+    assert f"| stored | {' | '.join(columns)} |" in PAGE
 
 
 def test_layout_page_names_every_attribute_and_bound() -> None:
@@ -221,5 +249,6 @@ def test_layout_page_names_every_attribute_and_bound() -> None:
     assert f"1 to {MAX_ZSTD_LEVEL}" in PAGE
     assert f"1 to {MAX_BLOSC_LEVEL}" in PAGE
     assert MAX_BLOCK_BYTES == 1 << 24
+    assert all(f"`{field.name}`" in PAGE for field in fields(Pruning))
     assert (MAX_CHUNK_BYTES, MAX_SHARD_CHUNKS) == (1 << 28, 1 << 20)
     assert canonical_json({"b": "ä", "a": [1, None]}) == '{"a":[1,null],"b":"\\u00e4"}'

@@ -223,6 +223,8 @@ def test_newer_format_is_refused(copied: Path) -> None:
     ("field", "value"),
     [
         ("pruning", {"min_p": 0.1}),
+        ("pruning", {"mass": 0.5}),
+        ("pruning", {"mass": None, "min_prob": 1}),
         ("value_code", "other"),
         ("tiers", [[1, 3]]),
         ("kept", 300),
