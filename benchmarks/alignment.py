@@ -114,13 +114,13 @@ def main() -> None:
         scratch, lexicon = Path(folder), Path(folder) / "lexicon.txt"
         spoken = SpokenSource(settings, scratch=scratch, progress=SILENT)
         for split in SPLITS:
-            spoken.labelled_speakers(split)  # the speech is made before the clock starts
+            spoken.kept(split)  # the speech is made before the clock starts
         write_lexicon(spoken.lang, lexicon)
         align = AlignSettings(
             lexicon=str(lexicon), states=given.states, realignments=given.realignments
         )
         started = time.perf_counter()
-        aligned = AlignedSource(spoken, align, scratch=scratch, progress=SILENT)
+        aligned = AlignedSource(spoken, align, progress=SILENT)
         seconds = time.perf_counter() - started
         print(f"{aligned.lang.num_classes} classes in {seconds:.0f} s, one thread")
         for split in SPLITS:

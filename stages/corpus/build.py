@@ -95,8 +95,8 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
 
 def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
     if settings.source == "kaldi" and settings.path is not None and settings.align is not None:
-        speech = KaldiSpeech(settings.kaldi, settings.path, progress=progress)
-        return AlignedSource(speech, settings.align, scratch=scratch, progress=progress)
+        speech = KaldiSpeech(settings.kaldi, settings.path, scratch=scratch, progress=progress)
+        return AlignedSource(speech, settings.align, progress=progress)
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
     if settings.source == "audio" and settings.path is not None:
@@ -112,7 +112,7 @@ def _open_audio(
     if settings.align is None:
         source = GivenAlignments(speech, settings.audio)
     else:
-        source = AlignedSource(speech, settings.align, scratch=scratch, progress=progress)
+        source = AlignedSource(speech, settings.align, progress=progress)
     if not settings.copies:
         return source
     return CopiedSource(

@@ -13,17 +13,25 @@ from stages.contract.progress import Progress
 from stages.corpus.kaldi_folders import KaldiFolders, read_features, refuse_no_directory
 from stages.corpus.kaldi_plan import plan_transcribed
 from stages.corpus.kaldi_settings import KaldiSettings
+from stages.corpus.kept_splits import KeptSplits
+from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
 
 
 class KaldiSpeech:
-    """The three splits of a Kaldi data directory. The tables are read first."""
+    """The three splits of a Kaldi data directory. The tables are read first.
 
-    def __init__(self, settings: KaldiSettings, path: Path, *, progress: Progress) -> None:
+    `scratch` is an empty folder: features are kept there, uncompressed, after the first pass.
+    """
+
+    def __init__(
+        self, settings: KaldiSettings, path: Path, *, scratch: Path, progress: Progress
+    ) -> None:
         refuse_no_directory(path)
         self._settings = settings
         self._progress = progress
         self._folders = KaldiFolders(settings, path, plan=plan_transcribed)
+        self._splits = KeptSplits(self._read, scratch=scratch)
 
     def left_out(self, split: str) -> dict[str, list[str]]:
         """Reason -> ids of the utterances that are skipped."""
@@ -43,6 +51,17 @@ class KaldiSpeech:
         Raises:
             BadInput: naming file, utterance and frame.
         """
+        return self._splits.utterances(split)
+
+    def kept(self, split: str) -> KeptUtterances:
+        """All utterances of a split, on disk.
+
+        Raises:
+            BadInput: as `utterances`.
+        """
+        return self._splits.whole(split)
+
+    def _read(self, split: str) -> Iterator[RawUtterance]:
         entries = [entry for plan in self._folders.plans[split] for entry in plan.entries]
         with self._progress.task(f"read {split}", total=len(entries), unit="utterances") as task:
             for entry in entries:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from stages.acoustic.lang.lang_folder import AnyLang
+from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
 
 SPLITS = ("train", "dev", "test")
@@ -27,6 +28,13 @@ class Speech(Protocol):
 
     def remarks(self, split: str) -> Sequence[str]:
         """Warnings for the user about the split; complete after `utterances` was read."""
+
+
+class KeptSpeech(Speech, Protocol):
+    """Speech that takes many passes: its features are on disk after the first one."""
+
+    def kept(self, split: str) -> KeptUtterances:
+        """All utterances of a split; those that have not been read yet are read."""
 
 
 class Source(Speech, Protocol):

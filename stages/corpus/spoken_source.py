@@ -8,6 +8,7 @@ from stages.contract.copies import DEV_ORIGINALS
 from stages.contract.progress import Progress
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.copies.make import with_copies
+from stages.corpus.kept_splits import KeptSplits
 from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.settings import SpokenSettings
@@ -30,7 +31,7 @@ class SpokenSource:
         self._scratch = scratch
         self._progress = progress
         self._corpus = speak_corpus(settings, progress=progress)
-        self._kept: dict[str, KeptUtterances] = {}
+        self._splits = KeptSplits(self._speak, scratch=scratch)
 
     @property
     def lang(self) -> Lang:
@@ -43,10 +44,7 @@ class SpokenSource:
 
     def labelled_speakers(self, split: str) -> set[str]:
         """All speakers of the split, which is synthesised if it has not been yet."""
-        if split not in self._kept:
-            for _ in self.utterances(split):
-                pass
-        return self._kept[split].speakers
+        return self.kept(split).speakers
 
     def left_out(self, split: str) -> dict[str, list[str]]:
         """None."""
@@ -62,12 +60,11 @@ class SpokenSource:
 
     def utterances(self, split: str) -> Iterator[RawUtterance]:
         """The utterances of a split: synthesised and kept at first, then read back."""
-        if split in self._kept:
-            yield from self._kept[split]
-            return
-        kept = KeptUtterances(self._scratch / f"{split}.raw")
-        yield from kept.keep(self._speak(split))
-        self._kept[split] = kept
+        return self._splits.utterances(split)
+
+    def kept(self, split: str) -> KeptUtterances:
+        """All utterances of a split, on disk."""
+        return self._splits.whole(split)
 
     def _speak(self, split: str) -> Iterator[RawUtterance]:
         spoken = "dev" if split == DEV_ORIGINALS else split  # of which no copy is made

@@ -1,8 +1,7 @@
 """AlignedSource: speech with transcripts -> a source with hard labels and a lang.
 
-The features are kept on disk, since an alignment takes many passes over them. Utterances of train
-that cannot be aligned are left out; those of dev and test stay without hard labels, since their
-words are scored.
+Utterances of train that cannot be aligned are left out; those of dev and test stay without hard
+labels, since their words are scored. Labels that the speech has are not read.
 
 Shapes: T frames, S states of a transcript.
 """
@@ -10,7 +9,6 @@ Shapes: T frames, S states of a transcript.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,8 @@ from stages.corpus.align.hmms import Hmms, Transcribed
 from stages.corpus.align.language_model import read_arpa, words_of_arpa
 from stages.corpus.align.lexicon import UNKNOWN, Lexicon, pronounce
 from stages.corpus.align.settings import AlignSettings
-from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
-from stages.corpus.source import SPLITS, Speech
+from stages.corpus.source import SPLITS, KeptSpeech
 from stages.corpus.spoken.bigram import bigram_arpa
 from stages.corpus.spoken.units import UnitClasses, units_of
 from stages.training.torch_threads import fixed_threads
@@ -38,7 +35,7 @@ Words = tuple[str, ...]
 
 
 class AlignedSource:
-    """Three splits of speech, aligned when it is constructed. `scratch` is an empty directory.
+    """Three splits of speech, aligned when it is constructed.
 
     Utterances without a transcript are kept as untranscribed speech.
 
@@ -48,13 +45,11 @@ class AlignedSource:
         MissingPart: if espeak-ng is wanted and not installed.
     """
 
-    def __init__(
-        self, speech: Speech, settings: AlignSettings, *, scratch: Path, progress: Progress
-    ) -> None:
+    def __init__(self, speech: KeptSpeech, settings: AlignSettings, *, progress: Progress) -> None:
         self._speech = speech
         self._settings = settings
         self._progress = progress
-        self._kept = {split: _keep(speech, split, scratch) for split in SPLITS}
+        self._kept = {split: speech.kept(split) for split in SPLITS}
         self._left_out: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
         self._remarks: dict[str, list[str]] = {split: [] for split in SPLITS}
         given = None if settings.arpa is None else read_arpa(settings.arpa)
@@ -161,13 +156,6 @@ class AlignedSource:
                 f"with known words, all have {TOO_SHORT}"
             )
         return labels
-
-
-def _keep(speech: Speech, split: str, scratch: Path) -> KeptUtterances:
-    kept = KeptUtterances(scratch / f"{split}.unaligned")
-    for _ in kept.keep(replace(raw, labels_T=None) for raw in speech.utterances(split)):
-        pass
-    return kept
 
 
 def _make_lang(lexicon: Lexicon, classes: UnitClasses, *, arpa: str) -> Lang:

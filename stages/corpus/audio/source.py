@@ -15,6 +15,7 @@ from stages.contract.progress import Progress
 from stages.corpus.audio.formats import find_format
 from stages.corpus.audio.plan import plan_audio
 from stages.corpus.audio.settings import AudioSettings
+from stages.corpus.kept_splits import KeptSplits
 from stages.corpus.kept_utterances import KeptUtterances
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import SPLITS
@@ -33,12 +34,11 @@ class AudioSpeech:
         self, settings: AudioSettings, path: Path, *, scratch: Path, progress: Progress
     ) -> None:
         self._settings = settings
-        self._scratch = scratch
         self._progress = progress
         rows = find_format(path, settings).rows(path, settings)
         self._plan = plan_audio(rows, settings, where=path)
         self._reader = SpanReader()
-        self._kept: dict[str, KeptUtterances] = {}
+        self._splits = KeptSplits(self._read, scratch=scratch)
 
     def rows(self, split: str) -> Sequence[SpeechRow]:
         """The utterances of a split as the tables state them."""
@@ -62,12 +62,15 @@ class AudioSpeech:
         Raises:
             BadInput: naming file and utterance, if audio cannot be used.
         """
-        if split in self._kept:
-            yield from self._kept[split]
-            return
-        kept = KeptUtterances(self._scratch / f"{split}.raw")
-        yield from kept.keep(self._read(split))
-        self._kept[split] = kept
+        return self._splits.utterances(split)
+
+    def kept(self, split: str) -> KeptUtterances:
+        """All utterances of a split, on disk.
+
+        Raises:
+            BadInput: as `utterances`.
+        """
+        return self._splits.whole(split)
 
     def _read(self, split: str) -> Iterator[RawUtterance]:
         rows = self._plan.rows[split]

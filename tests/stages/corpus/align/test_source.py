@@ -43,11 +43,10 @@ def align(data, **changes):
     settings = {"lexicon": str(data.parent / "lexicon.txt"), "states": 1, "min_count": 20}
     scratch = data.parent / f"scratch-{len(list(data.parent.iterdir()))}"
     scratch.mkdir()
-    speech = KaldiSpeech(KaldiSettings(), data, progress=SilentProgress())
+    speech = KaldiSpeech(KaldiSettings(), data, scratch=scratch, progress=SilentProgress())
     return AlignedSource(
         speech,
         AlignSettings(**settings | {"realignments": 2} | changes),
-        scratch=scratch,
         progress=SilentProgress(),
     )
 
@@ -105,6 +104,17 @@ def test_same_input_gives_the_same_labels(data):
         assert list(labels) == list(again)
         for id, labels_T in labels.items():
             np.testing.assert_array_equal(labels_T, again[id])
+
+
+def test_features_are_on_disk_once(data):
+    align(data, realignments=1)
+    (scratch,) = data.parent.glob("scratch-*")
+    num_values = sum(
+        array.size
+        for split in SPLITS
+        for _, array in kaldiio.load_ark(str(data / split / "feats.ark"))
+    )
+    assert sum(file.stat().st_size for file in scratch.iterdir()) == 4 * num_values
 
 
 def test_lang_makes_a_decoding_graph_of_the_words_of_train(data, tmp_path):
