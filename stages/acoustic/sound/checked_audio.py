@@ -11,14 +11,13 @@ import numpy as np
 
 from stages.acoustic.sound.audio_file import FULL_SCALE, Wave, decode_audio, read_audio
 from stages.acoustic.sound.dataset_audio import DatasetAudio
+from stages.acoustic.sound.file_digests import FileDigests, FileState
 from stages.acoustic.sound.part import Part
 from stages.contract.errors import BadInput
 from storage.corpus.audio_span import AudioSpan
-from storage.files.fingerprint import SHORT, file_digest
+from storage.files.fingerprint import SHORT
 
-MOST_REMEMBERED = 100_000  # files whose digest was compared; a corpus may have more
 REMEDY = "remove the corpus directory and run 'essence corpus' again"
-State = tuple[int, int, int]  # size, time of the last change in ns, inode
 
 
 class CheckedAudio:
@@ -26,7 +25,7 @@ class CheckedAudio:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._states: dict[str, State] = {}  # of the files that were compared
+        self._digests = FileDigests()
         self._datasets: dict[str, DatasetAudio] = {}
         self._last: tuple[AudioSpan, Wave] | None = None
 
@@ -47,22 +46,19 @@ class CheckedAudio:
 
     def _of_file(self, span: AudioSpan, part: Part) -> Wave:
         path = Path(span.path)
-        before = _state(path)
-        if self._states.get(span.path) != before:
-            _compare(str(path), _digest(path), span)
+        _refuse_missing(path)
+        before, digest = self._digests.of(path)
+        _compare(str(path), digest, span)
         samples_T = read_audio(path, part, rate=self._rate)
-        if _state(path) != before:
+        if FileState.of(path) != before:
             raise BadInput(f"{path} changed while it was read: run the same command again")
-        if len(self._states) >= MOST_REMEMBERED:
-            self._states.clear()
-        self._states[span.path] = before
         return samples_T
 
     def _of_dataset(self, span: AudioSpan, part: Part) -> Wave:
         """Its bytes are in memory: all of them are compared, every time."""
         name = f"{span.path}, row {span.row}"
         if span.path not in self._datasets:
-            _state(Path(span.path))  # raises if it is missing, with what to do
+            _refuse_missing(Path(span.path))
             self._datasets[span.path] = DatasetAudio(Path(span.path))
         dataset = self._datasets[span.path]
         if span.row is None or span.row >= len(dataset):
@@ -75,13 +71,6 @@ class CheckedAudio:
         return decode_audio(encoded, part, name=name, rate=self._rate)
 
 
-def _digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as cause:
-        raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
-
-
 def _compare(name: str, found: str, span: AudioSpan) -> None:
     if found != span.digest:
         raise BadInput(
@@ -90,9 +79,9 @@ def _compare(name: str, found: str, span: AudioSpan) -> None:
         )
 
 
-def _state(path: Path) -> State:
+def _refuse_missing(path: Path) -> None:
     try:
-        found = path.stat()
+        path.stat()
     except FileNotFoundError as cause:
         raise BadInput(
             f"{path} is missing, and the corpus was made of it: put it back; or, if the audio was "
@@ -100,4 +89,3 @@ def _state(path: Path) -> State:
         ) from cause
     except OSError as cause:
         raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
-    return found.st_size, found.st_mtime_ns, found.st_ino

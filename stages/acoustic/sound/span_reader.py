@@ -6,18 +6,17 @@ from pathlib import Path
 
 from stages.acoustic.sound.audio_file import Wave, decode_audio, read_audio
 from stages.acoustic.sound.dataset_audio import STATE_FILE, DatasetAudio
+from stages.acoustic.sound.file_digests import FileDigests
 from stages.acoustic.sound.part import Part
 from stages.acoustic.sound.speech_table import SpeechRow
-from stages.contract.errors import BadInput
 from storage.corpus.audio_span import AudioSpan
-from storage.files.fingerprint import file_digest
 
 
 class SpanReader:
     """Reads audio files, and those that datasets contain. It keeps digests and open datasets."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[str, int, int], str] = {}  # by path, size and time
+        self._digests = FileDigests()
         self._datasets: dict[Path, DatasetAudio] = {}
 
     def locate(self, row: SpeechRow) -> AudioSpan:
@@ -28,8 +27,8 @@ class SpanReader:
         """
         path = row.path.absolute()
         if row.row is None:
-            size, mtime_ns = _stat(path)
-            digest = self._digest(path, size, mtime_ns)
+            state, digest = self._digests.of(path)
+            size, mtime_ns = state.size, state.mtime_ns
         else:
             encoded = self._dataset(path).encoded(row.row)
             size, mtime_ns = len(encoded), (path / STATE_FILE).stat().st_mtime_ns
@@ -72,20 +71,3 @@ class SpanReader:
         if path not in self._datasets:
             self._datasets[path] = DatasetAudio(path)
         return self._datasets[path]
-
-    def _digest(self, path: Path, size: int, mtime_ns: int) -> str:
-        key = (str(path), size, mtime_ns)  # a recording of many utterances is read once
-        if key not in self._digests:
-            try:
-                self._digests[key] = file_digest(path)
-            except OSError as cause:
-                raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
-        return self._digests[key]
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError as cause:
-        raise BadInput(f"{path} cannot be read ({cause.strerror})") from cause
-    return found.st_size, found.st_mtime_ns

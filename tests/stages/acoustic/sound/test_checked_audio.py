@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import soxr
 
-from stages.acoustic.sound import checked_audio
+from stages.acoustic.sound import checked_audio, file_digests
 from stages.acoustic.sound.checked_audio import CheckedAudio
 from stages.contract.errors import BadInput
 from storage.corpus.audio_span import AudioSpan
@@ -130,13 +130,13 @@ def test_each_file_is_digested_once(
     spans: list[AudioSpan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digested: list[str] = []
-    plain = checked_audio.file_digest
+    plain = file_digests.file_digest
 
     def counting(path: Path) -> str:
         digested.append(path.name)
         return plain(path)
 
-    monkeypatch.setattr(checked_audio, "file_digest", counting)
+    monkeypatch.setattr(file_digests, "file_digest", counting)
     audio = CheckedAudio(RATE)
     for span in spans * 3:
         audio.read(span)
