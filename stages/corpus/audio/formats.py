@@ -83,7 +83,8 @@ def find_format(path: Path, settings: AudioSettings) -> AudioFormat:
     """The format of `path`.
 
     Raises:
-        BadInput: if it is missing, or no format or several fit.
+        BadInput: if it is missing, no format or several fit, or it has files of a split that is
+            taken from train.
     """
     if not path.exists():
         raise BadInput(f"{path} is missing: {WANTED}")
@@ -95,4 +96,19 @@ def find_format(path: Path, settings: AudioSettings) -> AudioFormat:
         )
     if not found:
         raise BadInput(f"{path} is no corpus of audio: {WANTED}")
-    return next(iter(found.values()))  # cuts.jsonl is a manifest, though a table may end so too
+    kind = next(iter(found.values()))  # cuts.jsonl is a manifest, though a table may end so too
+    _refuse_files_of_shares(kind, path, settings)
+    return kind
+
+
+def _refuse_files_of_shares(kind: AudioFormat, path: Path, settings: AudioSettings) -> None:
+    """A split that is taken from train must not be there as well: its files would not be read."""
+    read = set(kind.tables(path, settings))
+    for split in settings.shares:
+        without_share = settings.model_copy(update={f"{split}_share": 0.0})
+        for file in kind.tables(path, without_share):
+            if file not in read:
+                raise BadInput(
+                    f"{file} is there, and corpus.audio.{split}_share takes {split} from train: "
+                    f"set the share to 0, or another name in corpus.audio.splits.{split}"
+                )

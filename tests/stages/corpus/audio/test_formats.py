@@ -126,3 +126,22 @@ def test_path_of_two_formats_is_refused(audio: AudioFolder, tmp_path: Path) -> N
     audio.write_table(tmp_path / "train.tsv")
     with pytest.raises(BadInput, match="holds files of Kaldi and table formats"):
         find_format(tmp_path, AudioSettings())
+
+
+@pytest.mark.parametrize("share", ["dev_share", "test_share"])
+def test_files_of_a_split_that_is_taken_from_train_are_refused(
+    made: Any, tmp_path: Path, share: str
+) -> None:
+    path, settings, _ = made
+    split = share.removesuffix("_share")
+    words = rf"corpus\.audio\.{share} takes {split} from train: set "
+    with pytest.raises(BadInput, match=words):
+        speech_of(path, tmp_path / "scratch", **settings, **{share: 0.2})
+    if path.is_file():  # a table of all splits
+        return
+    with pytest.raises(BadInput, match=words):
+        audio_fingerprint(AudioSettings(**settings, **{share: 0.2}), path)
+    names = settings.get("splits", {})
+    how = {**settings, share: 0.2, "splits": {**names, split: "elsewhere"}}
+    speech = speech_of(path, tmp_path / "shared", **how)
+    assert len(speech.rows(split)) > 0
