@@ -1,8 +1,9 @@
 """CorpusSummary -> lines for the terminal."""
 
-from stages.contract.results import CorpusSummary
+from stages.contract.results import CorpusSummary, SplitSummary
 
 SHOWN_LOSS = 0.01  # share of state visits
+SHOWN_REASONS = 10  # of a split: audio that is skipped has a reason for each file
 
 
 def summary_lines(summary: CorpusSummary) -> list[str]:
@@ -42,8 +43,18 @@ def summary_lines(summary: CorpusSummary) -> list[str]:
         for split in summary.splits
         if split.lost_visits >= SHOWN_LOSS
     ]
-    for split in summary.splits:
-        for reason, ids in split.left_out.items():
-            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-            lines.append(f"left out of {split.split}, {reason}: {len(ids)} ({shown})")
+    return lines + [line for split in summary.splits for line in _left_out_lines(split)]
+
+
+def _left_out_lines(split: SplitSummary) -> list[str]:
+    lines = []
+    for reason, ids in split.left_out.items():
+        shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+        lines.append(f"left out of {split.split}, {reason}: {len(ids)} ({shown})")
+    more = list(split.left_out.values())[SHOWN_REASONS:]
+    if more:
+        count = sum(map(len, more))
+        lines[SHOWN_REASONS:] = [
+            f"left out of {split.split}, {len(more)} other reasons: {count} (all: summary.json)"
+        ]
     return lines

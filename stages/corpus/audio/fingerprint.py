@@ -3,13 +3,15 @@
 It covers all bytes of the tables, the size of every audio file, and blocks spread evenly over all
 of them: all bytes of up to 16 MiB, and the same amount of any larger corpus. An edit that keeps a
 file's size and misses the blocks is not seen: remove the corpus directory after such an edit.
-Where the files lie does not count, but for the names in the tables.
+Where the files lie does not count, but for the names in the tables. If audio that cannot be read is
+skipped, files that cannot be opened count as such: one that can be opened later makes another
+corpus.
 """
 
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 from pathlib import Path
 
 from stages.contract.errors import BadInput
@@ -34,7 +36,7 @@ def audio_fingerprint(settings: AudioSettings, path: Path) -> str:
     try:
         content: dict[str, object] = {
             "tables": [file_digest(file) for file in kind.tables(path, settings)],
-            "audio": sampled_over(kind.audio(path, settings)),
+            "audio": _audio(kind.audio(path, settings), settings),
         }
         if settings.alignments and settings.lang is not None:
             content["alignments"] = [_alignments(folder) for folder in settings.alignments]
@@ -47,6 +49,21 @@ def audio_fingerprint(settings: AudioSettings, path: Path) -> str:
         raise BadInput(
             f"{cause.filename or path} cannot be read ({cause.strerror}): wanted a regular file"
         ) from cause
+
+
+def _audio(files: Sequence[Path], settings: AudioSettings) -> object:
+    if settings.unreadable == "fail":
+        return sampled_over(files)
+    can_open = [_can_open(file) for file in files]
+    return [can_open, sampled_over(list(compress(files, can_open)))]
+
+
+def _can_open(file: Path) -> bool:
+    try:
+        open_regular(file).close()
+    except OSError:
+        return False
+    return True
 
 
 def sampled_over(files: Sequence[Path]) -> str:

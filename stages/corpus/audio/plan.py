@@ -30,7 +30,8 @@ def plan_audio(rows: Sequence[SpeechRow], settings: AudioSettings, *, where: obj
     """
     rows = [_with_channel(row, settings.channel) for row in rows]
     refuse_twice(rows)
-    _refuse_missing_files(rows)
+    if settings.unreadable == "fail":  # otherwise they are skipped when they are to be read
+        _refuse_missing_files(rows)
     parts = _by_split(rows, settings, where=where)
     if settings.shares:
         counts = Counter(row.speaker for row in parts["train"])
@@ -91,7 +92,8 @@ def _refuse_missing_files(rows: Sequence[SpeechRow]) -> None:
     if missing:
         raise BadInput(
             f"{missing[0]} is missing, and so are {len(missing)} of {len(paths)} audio files: are "
-            "the paths right? Relative ones begin at the folder of the table that names them"
+            "the paths right? Relative ones begin at the folder of the table that names them; "
+            "corpus.audio.unreadable: skip leaves such utterances out"
         )
 
 

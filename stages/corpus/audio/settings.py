@@ -30,7 +30,8 @@ class AudioSettings(Settings):
     `dev_share` and `test_share` of train become dev and test, by whole speakers, or by recordings
     where no speakers are given. An utterance of train without a transcript is an error, is left
     out, or is untranscribed speech, by `no_transcript`. `labelled_share` of train's speakers keep
-    their hard labels.
+    their hard labels. Audio that cannot be read or used is an error, or its utterances are skipped
+    and listed, by `unreadable`.
 
     `alignments` are folders of Kaldi's alignments, in the classes of the folder `lang`: pdf ids, or
     with `model`, Kaldi's final.mdl, transition-ids. `snip_edges` is that of the features which were
@@ -45,6 +46,7 @@ class AudioSettings(Settings):
     test_share: float = Field(0.0, ge=0.0, lt=0.5)
     labelled_share: Annotated[float, NOT_IN_IDENTITY] = Field(1.0, gt=0.0, le=1.0)
     no_transcript: Literal["fail", "leave_out", "untranscribed"] = "fail"
+    unreadable: Literal["fail", "skip"] = "fail"
     num_mel_bins: int = Field(40, ge=10, le=80)
     alignments: Annotated[tuple[Path, ...], NOT_IN_IDENTITY] = ()
     lang: Annotated[Path | None, NOT_IN_IDENTITY] = None
@@ -52,6 +54,10 @@ class AudioSettings(Settings):
     snip_edges: bool = False
     max_length_difference: LengthDifference = 0  # of features and labels; 1: trim the longer
     unknown_words: UnknownWords = "fail"
+
+    def not_in_identity(self) -> set[str]:
+        """What has its default and is younger than the first corpora of audio."""
+        return super().not_in_identity() | self.at_default("unreadable")
 
     @property
     def shares(self) -> dict[str, float]:
