@@ -17,11 +17,12 @@ async function readAll() {
 
 const wanted = await readAll();
 const found = { flips: 0, noticed: 0, changed: [] };
+let before = 0; // bytes of the files before this one
 for (const entry of fs.readdirSync(root, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile()) continue;
   const file = path.join(entry.parentPath, entry.name);
   const content = fs.readFileSync(file);
-  for (let n = found.flips % step; n < content.length; n += step) {
+  for (let n = (step - (before % step)) % step; n < content.length; n += step) {
     const flipped = Buffer.from(content);
     flipped[n] ^= 1 << (n % 8);
     fs.writeFileSync(file, flipped);
@@ -34,5 +35,6 @@ for (const entry of fs.readdirSync(root, { recursive: true, withFileTypes: true 
     }
   }
   fs.writeFileSync(file, content);
+  before += content.length;
 }
 console.log(JSON.stringify(found));

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from storage.format.pruning import Pruning
 from storage.format.value_code import PROB_OF_CODE
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
@@ -69,9 +70,15 @@ def assert_all_ranks_same(path: Path) -> None:
     for row in found:
         wanted = store.read_codes([row["id"]], k=row["k"])
         shape = wanted.ids_TK.shape
-        np.testing.assert_array_equal(np.reshape(row["ids"], shape), wanted.ids_TK)
-        probs_TK = np.reshape(row["probs"], shape)
-        np.testing.assert_allclose(probs_TK, PROB_OF_CODE[wanted.codes_TK], rtol=PROB_ERROR)
+        count_T = (
+            np.full(len(wanted.tail_T), row["k"]) if wanted.count_T is None else wanted.count_T
+        )
+        is_rank_TK = np.arange(row["k"]) < count_T[:, np.newaxis]
+        np.testing.assert_array_equal(row["counts"], count_T)
+        ids_TK = np.where(is_rank_TK, wanted.ids_TK, 0)
+        np.testing.assert_array_equal(np.reshape(row["ids"], shape), ids_TK)
+        prob_TK = np.where(is_rank_TK, PROB_OF_CODE[wanted.codes_TK], 0)
+        np.testing.assert_allclose(np.reshape(row["probs"], shape), prob_TK, rtol=PROB_ERROR)
         np.testing.assert_allclose(row["tails"], wanted.tail_T, rtol=TAIL_ERROR)
 
 
@@ -93,6 +100,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "wide ids, five tiers": {"num_classes": 65_535, "kept": 19},
     "a chunk a shard": {"chunk_frames": 33},
     "rows as chunks": {"chunk_frames": 1},
+    "pruned": {"num_classes": 61, "kept": 20, "pruning": Pruning(mass=0.9)},
+    "pruned, all classes": {"kept": 23, "pruning": Pruning(min_prob=1e-3)},
+    "pruned, wide counts": {"num_classes": 400, "kept": 300, "pruning": Pruning(mass=0.9999)},
 }
 
 
@@ -143,11 +153,16 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert "ids_0/zarr.json" in ran.stderr
 
 
-@pytest.mark.parametrize("coding", ["format 1", "lz4"])
+DAMAGED: dict[str, dict[str, Any]] = {
+    "format 1": {"coding": STORE_CODINGS["format 1"]},
+    "format 2, pruned": {"pruning": Pruning(mass=0.9)},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("step", [43, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_flipped_byte_changes_a_value(tmp_path: Path, coding: str, step: int) -> None:
-    rows = ROWS[:4]
-    store = make_part(tmp_path / "s.zarr", rows, coding=STORE_CODINGS[coding], chunk_frames=11)
+def test_no_flipped_byte_changes_a_value(tmp_path: Path, name: str, step: int) -> None:
+    store = make_part(tmp_path / "s.zarr", ROWS[:4], **DAMAGED[name])
     ran = run_node(TESTS / "readers" / "flip_bytes.mjs", store, step)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
