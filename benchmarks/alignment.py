@@ -120,7 +120,7 @@ def main() -> None:
             lexicon=str(lexicon), states=given.states, realignments=given.realignments
         )
         started = time.perf_counter()
-        aligned = AlignedSource(spoken, align, progress=SILENT)
+        aligned = AlignedSource(spoken, align, passes=scratch / "passes", progress=SILENT)
         seconds = time.perf_counter() - started
         print(f"{aligned.lang.num_classes} classes in {seconds:.0f} s, one thread")
         for split in SPLITS:

@@ -10,6 +10,7 @@ The statistics of a speaker need a pass over the split before the pass that writ
 is in memory at a time.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -55,8 +56,9 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     Raises:
         BadInput: if the source is damaged or inconsistent; no partial file remains.
     """
+    passes = directory / "alignment"  # of an earlier run that was interrupted, or of this one
     with scratch_folder(directory / "speech") as scratch:
-        source = _open_source(settings, scratch=scratch, progress=progress)
+        source = _open_source(settings, scratch=scratch, passes=passes, progress=progress)
         check_lang(source.lang)  # fails now, not after the members are trained
         normaliser = Normaliser(settings.features, source)
         splits: dict[str, SplitSummary] = {}
@@ -90,29 +92,34 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
             progress.note(f"{split}: {remark}")
     for line in summary_lines(summary):
         progress.note(line)
+    shutil.rmtree(passes, ignore_errors=True)
     return summary
 
 
-def _open_source(settings: CorpusSettings, *, scratch: Path, progress: Progress) -> Source:
+def _open_source(
+    settings: CorpusSettings, *, scratch: Path, passes: Path, progress: Progress
+) -> Source:
     if settings.source == "kaldi" and settings.path is not None and settings.align is not None:
         speech = KaldiSpeech(settings.kaldi, settings.path, scratch=scratch, progress=progress)
-        return AlignedSource(speech, settings.align, progress=progress)
+        return AlignedSource(speech, settings.align, passes=passes, progress=progress)
     if settings.source == "kaldi" and settings.path is not None:
         return KaldiSource(settings.kaldi, settings.path, progress=progress)
     if settings.source == "audio" and settings.path is not None:
-        return _open_audio(settings, settings.path, scratch=scratch, progress=progress)
+        return _open_audio(
+            settings, settings.path, scratch=scratch, passes=passes, progress=progress
+        )
     return SpokenSource(settings.spoken, copies=settings.copies, scratch=scratch, progress=progress)
 
 
 def _open_audio(
-    settings: CorpusSettings, path: Path, *, scratch: Path, progress: Progress
+    settings: CorpusSettings, path: Path, *, scratch: Path, passes: Path, progress: Progress
 ) -> Source:
     speech = AudioSpeech(settings.audio, path, scratch=scratch, progress=progress)
     source: Source
     if settings.align is None:
         source = GivenAlignments(speech, settings.audio)
     else:
-        source = AlignedSource(speech, settings.align, progress=progress)
+        source = AlignedSource(speech, settings.align, passes=passes, progress=progress)
     if not settings.copies:
         return source
     return CopiedSource(

@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.contract.errors import BadInput
 from stages.corpus.raw import RawUtterance
+from storage.files.fingerprint import file_digest, fingerprint
 from storage.files.full_disk import naming
 
 
@@ -52,6 +53,11 @@ class KeptUtterances:
     def rows(self) -> list[RawUtterance]:
         """The utterances without features and labels, in order."""
         return [row.raw for row in self._rows]
+
+    def digest(self) -> str:
+        """SHA-256 of the utterances: ids, transcripts, features and labels."""
+        rows = [(r.raw.id, r.raw.transcript, r.num_frames, r.has_labels) for r in self._rows]
+        return fingerprint([rows, file_digest(self._path)])
 
     def keep(self, raws: Iterable[RawUtterance]) -> Iterator[RawUtterance]:
         """The same utterances; each is written before it is yielded.

@@ -2,13 +2,16 @@
 
     flat start -> Gaussians, several times -> networks on phones -> contexts tied -> last network
 
-One utterance is in memory at a time, or one batch of a network, and the state of every frame.
+One utterance is in memory at a time, or one batch of a network, and the state of every frame. A
+pass takes the alignment of the one before and nothing else, so that after an interruption the next
+run goes on with the last alignment that was kept.
 
 Shapes: T frames, F feature dims, C classes, S states of a transcript.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +20,17 @@ from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.corpus.align.classes import PhoneClasses, class_of_unit, tie_contexts
 from stages.corpus.align.frames import FeatureSpace
-from stages.corpus.align.gaussians import Gaussians, GaussianSums, flat_start
+from stages.corpus.align.gaussians import GaussianSums, flat_start
 from stages.corpus.align.hmms import Alignment, ClassOf, Hmms, Transcribed
 from stages.corpus.align.network import AlignmentNetwork, Example, plan_batches, train_network
+from stages.corpus.align.passes import Passes
 from stages.corpus.align.settings import AlignSettings
 from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.units import UnitClasses
 
 GAUSSIAN_PASSES = 12
+LAST_NETWORK = "last-network"
+Pass = Callable[[Alignment], Alignment]  # by a model that is trained on the one before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +52,12 @@ class AlignmentModel:
             split, score=score, class_of=self.class_of, title=title, progress=progress
         )
 
-    def label(
-        self, split: Transcribed, *, title: str, progress: Progress
-    ) -> dict[int, NDArray[np.int32]]:
+    def label(self, split: Transcribed, *, title: str, progress: Progress) -> Alignment:
         """The class of every frame instead of its state."""
         labels = {}
         for number, state_T in self.align(split, title=title, progress=progress).items():
             class_S = self.hmms.classes(split.words_of[number], self.class_of)
-            labels[number] = class_S[state_T].astype(np.int32)
+            labels[number] = class_S[state_T]
         return labels
 
 
@@ -61,12 +65,20 @@ class Aligner:
     """Trains models on the transcribed utterances of train, each on the paths of the one before."""
 
     def __init__(
-        self, train: Transcribed, hmms: Hmms, settings: AlignSettings, *, progress: Progress
+        self,
+        train: Transcribed,
+        hmms: Hmms,
+        settings: AlignSettings,
+        *,
+        passes: Passes,
+        progress: Progress,
     ) -> None:
         self._train = train
         self._hmms = hmms
         self._settings = settings
+        self._passes = passes
         self._progress = progress
+        self._phones = PhoneClasses(hmms.phones, states_per_phone=settings.states)
         self._space = FeatureSpace.of(train.kept.read(train.words_of))
 
     def train(self) -> tuple[AlignmentModel, UnitClasses]:
@@ -75,19 +87,47 @@ class Aligner:
         Raises:
             BadInput: if no utterance has enough frames.
         """
-        phones = PhoneClasses(self._hmms.phones, states_per_phone=self._settings.states)
-        alignment = self._by_gaussians(phones)
-        last = self._settings.realignments
-        for turn in range(1, last):
-            model = self._fit(alignment, phones.class_of, num_classes=phones.num_classes, turn=turn)
-            title = f"align train by network {turn} of {last}"
-            alignment = model.align(self._train, title=title, progress=self._progress)
+        alignment = self._make_passes()
         classes = tie_contexts(
             alignment, self._train, self._hmms, min_count=self._settings.min_count
         )
         class_of = class_of_unit(classes)
-        model = self._fit(alignment, class_of, num_classes=classes.num_classes, turn=last)
+        arrays = self._passes.read(LAST_NETWORK)
+        if arrays is not None:
+            return self._model(AlignmentNetwork.of_arrays(arrays), class_of), classes
+        turn = self._settings.realignments
+        model = self._fit(alignment, class_of, num_classes=classes.num_classes, turn=turn)
+        self._passes.write(LAST_NETWORK, model.network.arrays())
         return model, classes
+
+    def _make_passes(self) -> Alignment:
+        """The alignment by the last pass before the last network."""
+        passes = self._plan()
+        names = list(passes)
+        before, alignment = None, self._flat_start()
+        newest = self._passes.newest(names)
+        kept = self._passes.read_alignment(newest) if newest else None
+        if newest is not None and kept is not None:
+            before, alignment = newest, kept
+            names = names[names.index(newest) + 1 :]
+            self._progress.note(f"the alignment goes on after {newest}, which an earlier run made")
+        for name in names:
+            alignment = passes[name](alignment)
+            self._passes.write_alignment(name, alignment, instead_of=before)
+            before = name
+        return alignment
+
+    def _plan(self) -> dict[str, Pass]:
+        """The passes by name, in order."""
+        gaussians: dict[str, Pass] = {
+            f"gaussians-{turn}": partial(self._by_gaussians, turn=turn)
+            for turn in range(1, GAUSSIAN_PASSES + 1)
+        }
+        networks: dict[str, Pass] = {
+            f"network-{turn}": partial(self._by_network, turn=turn)
+            for turn in range(1, self._settings.realignments)
+        }
+        return gaussians | networks
 
     def _flat_start(self) -> Alignment:
         alignment: Alignment = {}
@@ -103,16 +143,13 @@ class Aligner:
             )
         return alignment
 
-    def _by_gaussians(self, phones: PhoneClasses) -> Alignment:
-        alignment = self._flat_start()
-        for turn in range(1, GAUSSIAN_PASSES + 1):
-            sums = GaussianSums(phones.num_classes, self._space.num_rotated)
-            for raw, class_T in self._aligned(alignment, list(alignment), phones.class_of):
-                sums.add(self._space.rotated(raw), class_T)
-            alignment = self._align_by(sums.estimate(), phones, turn=turn)
-        return alignment
+    def _by_gaussians(self, alignment: Alignment, *, turn: int) -> Alignment:
+        phones = self._phones
+        sums = GaussianSums(phones.num_classes, self._space.num_rotated)
+        for raw, class_T in self._aligned(alignment, list(alignment), phones.class_of):
+            sums.add(self._space.rotated(raw), class_T)
+        gaussians = sums.estimate()
 
-    def _align_by(self, gaussians: Gaussians, phones: PhoneClasses, *, turn: int) -> Alignment:
         def score(raw: RawUtterance) -> NDArray[np.float64]:
             return gaussians.loglike(self._space.rotated(raw))
 
@@ -123,6 +160,12 @@ class Aligner:
             title=f"align train by Gaussians, pass {turn} of {GAUSSIAN_PASSES}",
             progress=self._progress,
         )
+
+    def _by_network(self, alignment: Alignment, *, turn: int) -> Alignment:
+        phones = self._phones
+        model = self._fit(alignment, phones.class_of, num_classes=phones.num_classes, turn=turn)
+        title = f"align train by network {turn} of {self._settings.realignments}"
+        return model.align(self._train, title=title, progress=self._progress)
 
     def _aligned(
         self, alignment: Alignment, numbers: Sequence[int], class_of: ClassOf
@@ -153,6 +196,9 @@ class Aligner:
                 seed=seed,
                 task=task,
             )
+        return self._model(network, class_of)
+
+    def _model(self, network: AlignmentNetwork, class_of: ClassOf) -> AlignmentModel:
         return AlignmentModel(
             hmms=self._hmms, space=self._space, network=network, class_of=class_of
         )

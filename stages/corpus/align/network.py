@@ -3,7 +3,7 @@
 Shapes: B utterances, T frames of the longest, F feature dims, C classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ MAX_GRADIENT_NORM = 1.0
 WARM_UP = 0.1  # share of the steps
 NO_CLASS = -100  # of frames after the end of an utterance
 PRIOR_SMOOTHING = 1.0  # frames
+PRIOR = "log_prior"  # its name among the arrays of a network
 
 Example = tuple[NDArray[np.float32], NDArray[np.int64]]  # features (T, F), classes (T,)
 
@@ -37,6 +38,22 @@ class AlignmentNetwork:
 
     model: AcousticModel
     log_prior_C: NDArray[np.float32]
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "AlignmentNetwork":
+        """The network whose `arrays` these are."""
+        weights = {name: torch.tensor(array) for name, array in arrays.items() if name != PRIOR}
+        log_prior_C = arrays[PRIOR].astype(np.float32)
+        feature_dim = len(weights["feature_mean"])
+        with torch.random.fork_rng([]):  # new weights are drawn, and replaced
+            model = build_model(ARCHITECTURE, feature_dim, len(log_prior_C))
+        model.load_state_dict(weights)
+        return cls(model.eval(), log_prior_C)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Weights and priors by name."""
+        weights = {name: value.numpy() for name, value in self.model.state_dict().items()}
+        return {**weights, PRIOR: self.log_prior_C}
 
     def loglike(self, features_TF: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scaled log-likelihood of every class in every frame, (T, C)."""

@@ -7,19 +7,21 @@ Shapes: T frames, S states of a transcript.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from stages.acoustic.lang.lang import SILENCE, Lang, Pronunciation
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.corpus.align.aligner import Aligner, AlignmentModel
-from stages.corpus.align.hmms import Hmms, Transcribed
+from stages.corpus.align.hmms import Alignment, Hmms, Transcribed
 from stages.corpus.align.language_model import read_arpa, words_of_arpa
 from stages.corpus.align.lexicon import UNKNOWN, Lexicon, pronounce
+from stages.corpus.align.passes import Passes
 from stages.corpus.align.settings import AlignSettings
 from stages.corpus.raw import RawUtterance
 from stages.corpus.source import SPLITS, KeptSpeech
@@ -37,6 +39,9 @@ Words = tuple[str, ...]
 class AlignedSource:
     """Three splits of speech, aligned when it is constructed.
 
+    Finished passes are kept in the folder `passes` until the caller removes it. The same alignment,
+    started again after an interruption, goes on with the last of them.
+
     Utterances without a transcript are kept as untranscribed speech.
 
     Raises:
@@ -45,7 +50,9 @@ class AlignedSource:
         MissingPart: if espeak-ng is wanted and not installed.
     """
 
-    def __init__(self, speech: KeptSpeech, settings: AlignSettings, *, progress: Progress) -> None:
+    def __init__(
+        self, speech: KeptSpeech, settings: AlignSettings, *, passes: Path, progress: Progress
+    ) -> None:
         self._speech = speech
         self._settings = settings
         self._progress = progress
@@ -57,6 +64,7 @@ class AlignedSource:
         in_arpa = words_of_arpa(given, where=settings.arpa) if settings.arpa and given else ()
         lexicon = pronounce(words | set(in_arpa), settings)
         alignable = {split: self._alignable(split, lexicon) for split in SPLITS}
+        self._passes = Passes(passes, inputs=self._inputs(alignable, lexicon))
         with fixed_threads(1):  # another number would move bits of the features and the network
             model, classes = self._train(alignable[TRAIN], lexicon)
             self._labels = {split: self._label(split, alignable[split], model) for split in SPLITS}
@@ -95,7 +103,8 @@ class AlignedSource:
         skipped = {id for ids in self._left_out[split].values() for id in ids}
         for number, raw in enumerate(self._kept[split]):
             if raw.id not in skipped:
-                yield replace(raw, labels_T=self._labels[split].get(number))
+                labels_T = self._labels[split].get(number)
+                yield replace(raw, labels_T=None if labels_T is None else labels_T.astype(np.int32))
 
     def _transcripts(self, split: str) -> Iterator[tuple[int, Words]]:
         """Number and words of each utterance that has a transcript."""
@@ -142,13 +151,27 @@ class AlignedSource:
         )
         if not train.words_of:
             raise BadInput("no utterance of train can be aligned: wanted transcripts of its words")
-        return Aligner(train, hmms, self._settings, progress=self._progress).train()
+        return Aligner(
+            train, hmms, self._settings, passes=self._passes, progress=self._progress
+        ).train()
 
-    def _label(
-        self, split: str, speech: Transcribed, model: AlignmentModel
-    ) -> dict[int, NDArray[np.int32]]:
+    def _inputs(self, alignable: Mapping[str, Transcribed], lexicon: Lexicon) -> object:
+        """All that the passes depend on, as plain data."""
+        return {
+            "settings": self._settings.identity(),
+            "lexicon": lexicon,
+            "words": {split: dict(speech.words_of) for split, speech in alignable.items()},
+            "speech": {split: kept.digest() for split, kept in self._kept.items()},
+            "versions": [torch.__version__, np.__version__],
+        }
+
+    def _label(self, split: str, speech: Transcribed, model: AlignmentModel) -> Alignment:
         """The class of every frame, by the number of the utterance."""
-        labels = model.label(speech, title=f"align {split}", progress=self._progress)
+        name = f"labels-{split}"
+        labels = self._passes.read_alignment(name)
+        if labels is None:
+            labels = model.label(speech, title=f"align {split}", progress=self._progress)
+            self._passes.write_alignment(name, labels)
         self._leave_out(split, [n for n in speech.words_of if n not in labels], TOO_SHORT)
         if not labels and split != "test":
             raise BadInput(

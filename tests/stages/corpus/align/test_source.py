@@ -39,7 +39,7 @@ def data(tmp_path):
 pytestmark = pytest.mark.usefixtures("small_network")
 
 
-def align(data, **changes):
+def align(data, *, passes=None, progress=None, **changes):
     settings = {"lexicon": str(data.parent / "lexicon.txt"), "states": 1, "min_count": 20}
     scratch = data.parent / f"scratch-{len(list(data.parent.iterdir()))}"
     scratch.mkdir()
@@ -47,7 +47,8 @@ def align(data, **changes):
     return AlignedSource(
         speech,
         AlignSettings(**settings | {"realignments": 2} | changes),
-        progress=SilentProgress(),
+        passes=passes or data.parent / f"passes-{scratch.name}",
+        progress=progress or SilentProgress(),
     )
 
 
