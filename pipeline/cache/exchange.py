@@ -27,6 +27,10 @@ NUMPY = (".npz", ".npy")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("store", type=PlaceHere())
 @click.option("--k", type=click.IntRange(1, 4096), help="Ranks to keep. Default: 32 at most.")
+@click.option("--keep-mass", type=float, help="Fewer ranks: those with this mass together.")
+@click.option(
+    "--keep-min-prob", type=float, help="Fewer ranks: those of at least this probability."
+)
 @click.option(
     "--num-classes", type=click.IntRange(1), help="Of a source of pairs, without --corpus."
 )
@@ -52,6 +56,8 @@ def import_(
     store: Path,
     *,
     k: int | None,
+    keep_mass: float | None,
+    keep_min_prob: float | None,
     num_classes: int | None,
     corpus: Path | None,
     posteriors_are: str,
@@ -80,6 +86,7 @@ def import_(
     from storage.exchange.plan import Identity, identity_of, plan_import
     from storage.exchange.survey import survey
     from storage.exchange.take_in import take_in
+    from storage.format.pruning import make_pruning
 
     source = _source(sources, are_logarithms=posteriors_are == "log")
     identity = Identity(
@@ -104,7 +111,14 @@ def import_(
             corpus=identity.rows,
             advance=task.advance,
         )
-    plan = plan_import(found, identity, k=k, normalise=normalise, program_version=VERSION)
+    plan = plan_import(
+        found,
+        identity,
+        k=k,
+        normalise=normalise,
+        program_version=VERSION,
+        pruning=make_pruning(mass=keep_mass, min_prob=keep_min_prob),
+    )
     done = None
     if not dry_run:
         title, total = f"write and compare {store.name}", 2 * plan.num_frames

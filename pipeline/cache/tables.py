@@ -60,7 +60,7 @@ def describe_info(facts: dict[str, Any]) -> str:
         ("split", about["split"]),
         ("frames", f"{facts['num_frames']:,} in {facts['num_utterances']:,} utterances"),
         ("frame", f"{_shift(about['frame_shift_ms'])} (subsampling {about['subsampling']})"),
-        ("classes", f"{about['num_classes']:,}, of which {about['kept']} are kept a frame"),
+        ("classes", f"{about['num_classes']:,}, of which {_kept(about)} are kept a frame"),
         ("size", f"{size:.1f} bytes a frame{ratio}"),
         ("shards", f"{facts['num_shards']} of {about['shard_frames']:,} frames"),
         ("chunks", f"{about['chunk_frames']:,} frames"),
@@ -91,6 +91,15 @@ def describe_info(facts: dict[str, Any]) -> str:
     left = max(len(name) for name, _ in rows)
     lines = [_plain(f"{name.ljust(left)}  {text}") for name, text in rows]
     return "\n".join([facts["path"], *lines, "", aligned([head, *tiers])])
+
+
+def _kept(about: dict[str, Any]) -> str:
+    """32; or 1 to 32 (mass 0.999, probability 0.0001)."""
+    if about["pruning"] is None:
+        return str(about["kept"])
+    named = {"mass": about["pruning"]["mass"], "probability": about["pruning"]["min_prob"]}
+    bounds = ", ".join(f"{name} {bound:g}" for name, bound in named.items() if bound is not None)
+    return f"1 to {about['kept']} ({bounds})"
 
 
 def _served(k: str, shards: str) -> str:
@@ -179,6 +188,7 @@ def describe_audit(audit: StoreAudit) -> str:
     """A line for each k."""
     head = ["k", "kept", f"{PERCENTILES[0]} % keep less than", "tail", "entropy"]
     head += ["hard label inside"] if audit.hard_label_inside else []
+    head += ["ranks a frame", "frames with k"] if audit.mean_ranks else []
     head += ["bytes per frame", "to read", "of dense"]
     title = (
         f"{audit.split}: {audit.num_frames:,} frames of {audit.num_utterances:,} utterances, "
@@ -229,7 +239,7 @@ def _labelled_line(audit: StoreAudit) -> str:
 
 def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:
     size = audit.bytes_per_frame[k]
-    inside = audit.hard_label_inside.get(k)
+    inside, ranks = audit.hard_label_inside.get(k), audit.mean_ranks
     return (
         str(k),
         f"{audit.kept_mass[k]:.2%}",
@@ -237,6 +247,7 @@ def _audit_row(audit: StoreAudit, k: int) -> tuple[str, ...]:
         f"{audit.tail(k):.3g}",
         f"{audit.entropy[k]:.3f}",
         *([] if inside is None else [f"{inside:.2%}"]),
+        *([f"{audit.mean_ranks[k]:.2f}", f"{audit.with_all_ranks[k]:.1%}"] if ranks else []),
         f"{size:.2f}",
         in_bytes(audit.num_bytes(k)),
         f"1/{audit.dense_bytes_per_frame / size if size else 0.0:.0f}",

@@ -97,11 +97,13 @@ def _read_utterance(
     temperature: float,
 ) -> _Utterance:
     softened_TC = soften(logp_TC, temperature).astype(np.float64)
-    ids_TK = soft.ids_TK.astype(np.int64)
+    # Ranks without a class repeat the first one: their classes are outside, as all others.
+    ids_TK = np.where(soft.is_absent_TK, soft.ids_TK[:, :1], soft.ids_TK).astype(np.int64)
     teacher_TK, tail_T = soft.distribution(num_classes=logp_TC.shape[1])
     log_system_TK = np.take_along_axis(softened_TC, ids_TK, axis=1)
     system_TC = np.exp(softened_TC, out=softened_TC)
     system_TK = np.take_along_axis(system_TC, ids_TK, axis=1)
+    system_TK[soft.is_absent_TK] = 0.0
     labels_T1 = np.maximum(labels_T, 0).astype(np.int64)[:, None]  # NO_LABEL is filtered later
     label_T = np.take_along_axis(system_TC, labels_T1, axis=1)[:, 0]
     # In place, after all reads of the kept classes: what remains is the posteriors outside.
@@ -137,7 +139,7 @@ class FidelityTally:
         found = _read_utterance(logp_TC, soft, labels_T, self.temperature)
         self.num_frames += soft.num_frames
         self.num_agreed += int((logp_TC.argmax(axis=1) == found.ids_TK[:, 0]).sum())
-        ratio_TK = np.log(found.teacher_TK) - found.log_system_TK
+        ratio_TK = _safe_log(found.teacher_TK) - found.log_system_TK
         self.nats += float((found.teacher_TK * ratio_TK).sum())
         ratio_T = _safe_log(found.tail_T) - np.log(found.outside_T)
         self.nats += float((found.tail_T * ratio_T).sum())

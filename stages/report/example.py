@@ -151,7 +151,8 @@ def _student_posteriors(
 
 def _dense(soft: SoftLabels, num_classes: int) -> NDArray[np.float32]:
     prob_TC = np.zeros((soft.num_frames, num_classes), np.float32)
-    np.put_along_axis(prob_TC, soft.ids_TK.astype(np.int64), np.exp(soft.logp_TK), axis=1)
+    prob_TK = np.where(soft.is_absent_TK, 0, np.exp(soft.logp_TK))
+    np.put_along_axis(prob_TC, soft.ids_TK.astype(np.int64), prob_TK, axis=1)
     return prob_TC
 
 

@@ -1,6 +1,6 @@
 """soft labels of an utterance -> the classes that a posteriorgram shows. Does not draw.
 
-Shapes: T frames, K ranks, I classes with mass, R classes shown.
+Shapes: T frames, K ranks, P ranks of all frames, I classes with mass, R classes shown.
 """
 
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ def choose_classes(
     """
     if not labels.num_frames:
         raise BadInput(f"utterance {utterance!r} has no frames: name another one")
-    prob_TK = np.exp(labels.logp_TK)
-    ids, column_TK = np.unique(labels.ids_TK, return_inverse=True)
+    frame_P, rank_P = np.nonzero(~labels.is_absent_TK)
+    ids, column_P = np.unique(labels.ids_TK[frame_P, rank_P], return_inverse=True)
     prob_TI = np.zeros((labels.num_frames, len(ids)), np.float32)
-    np.put_along_axis(prob_TI, column_TK.reshape(prob_TK.shape), prob_TK, axis=1)
+    prob_TI[frame_P, column_P] = np.exp(labels.logp_TK[frame_P, rank_P])
     chosen = np.argsort(-prob_TI.sum(axis=0), kind="stable")[:num_classes]
     chosen = chosen[np.argsort(prob_TI[:, chosen].argmax(axis=0), kind="stable")]
     return Shown(

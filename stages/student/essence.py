@@ -6,9 +6,11 @@ H hidden channels, C classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.student.codes import decode
@@ -25,6 +27,7 @@ from stages.training.objective import BatchLoss
 from storage.contents.frame_map import Span
 from storage.corpus.corpus_file import NO_LABEL
 from storage.read.reader import SoftLabelStore
+from storage.read.soft_labels import SoftLabelCodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Essence:
     def read(self, batch: Batch) -> tuple[Tensor, ...]:
         """(ids_NK, codes_NK, tail_N) of the batch's frames, in their stored dtypes.
 
-        And log_norm_N, if the student's temperature is not that of the stored labels.
+        And count_N, if the store is pruned; log_norm_N, if the student's temperature is not that
+        of the stored labels.
 
         Raises:
             StoreError: when an utterance is missing, or has fewer frames than the batch.
@@ -49,31 +53,33 @@ class Essence:
             for id, piece in zip(batch.ids, batch.pieces, strict=True)
         ]
         labels = self.store.read_codes(spans, k=self.settings.k)
-        stored = (
-            torch.from_numpy(self._classes(labels.ids_TK, spans)),
-            torch.from_numpy(labels.codes_TK),
-            torch.from_numpy(labels.tail_T),
-        )
-        if self._exponent == 1:
-            return stored
-        log_norms = [
-            self.store.read_log_norm(span.id, temperature=self._exponent)[span.start : span.stop]
-            for span in spans
-        ]
-        return (*stored, torch.from_numpy(np.concatenate(log_norms)))
+        stored = [self._classes(labels, spans), labels.codes_TK, labels.tail_T]
+        if labels.count_T is not None:
+            stored.append(labels.count_T.astype(np.int32))
+        if self._exponent != 1:
+            stored.append(np.concatenate([self._log_norm(span) for span in spans]))
+        return tuple(map(torch.from_numpy, stored))
 
-    def _classes(self, ids_NK: Ids, spans: Sequence[Span]) -> Ids:
+    def _log_norm(self, span: Span) -> NDArray[np.float32]:
+        log_norm_T = self.store.read_log_norm(span.id, temperature=self._exponent)
+        return log_norm_T[span.start : span.stop]
+
+    def _classes(self, labels: SoftLabelCodes, spans: Sequence[Span]) -> Ids:
         """The classes of the ranks, as stored or as a null arm has them (null_ranks.py)."""
         if self.settings.ranks == "as_stored":
-            return ids_NK
-        ends = np.cumsum([span.stop - span.start for span in spans])
-        pieces = zip(np.split(ids_NK, ends[:-1]), spans, strict=True)
-        return np.concatenate([self._null(ids_TK, span) for ids_TK, span in pieces])
+            return labels.ids_TK
+        ends = np.cumsum([0, *(span.stop - span.start for span in spans)])
+        pieces = [slice(*each) for each in pairwise(ends)]
+        return np.concatenate(
+            [self._null(labels, rows, span) for rows, span in zip(pieces, spans, strict=True)]
+        )
 
-    def _null(self, ids_TK: Ids, span: Span) -> Ids:
+    def _null(self, labels: SoftLabelCodes, rows: slice, span: Span) -> Ids:
         seed, num_classes = self.settings.training.seed, self.store.about.num_classes
+        ids_TK = labels.ids_TK[rows]
         if self.settings.ranks == "permuted":
-            return permuted_ranks(ids_TK, id=span.id, start=span.start, seed=seed)
+            count_T = None if labels.count_T is None else labels.count_T[rows]
+            return permuted_ranks(ids_TK, id=span.id, start=span.start, seed=seed, count_T=count_T)
         return redrawn_ranks(
             ids_TK, num_classes=num_classes, id=span.id, start=span.start, seed=seed
         )
@@ -109,13 +115,18 @@ class Essence:
 
     def _soft_targets(self, stored: tuple[Tensor, ...]) -> SoftTargets:
         """What `read` returned, decoded, at the student's temperature."""
-        ids_NK, codes_NK, tail_N, *log_norm_N = stored
-        soft = SoftTargets(ids_NK=ids_NK.long(), logp_NK=decode(codes_NK), tail_N=tail_N)
-        if not log_norm_N:
+        ids_NK, codes_NK, tail_N, *others = stored
+        soft = SoftTargets(
+            ids_NK=ids_NK.long(),
+            logp_NK=decode(codes_NK),
+            tail_N=tail_N,
+            count_N=None if self.store.about.pruning is None else others.pop(0),
+        )
+        if not others:
             return soft
         return temper(
             soft,
-            *log_norm_N,
+            *others,
             temperature=self._exponent,
             num_classes=self.store.about.num_classes,
         )

@@ -8,7 +8,8 @@ frame are
                classes that are not rank 1: nothing is left of them
 
 A draw follows from the student's seed, the utterance's id and the first frame of the piece that is
-read: it is the same in every epoch, after a resume, and on any number of processes.
+read: it is the same in every epoch, after a resume, and on any number of processes. A frame of a
+pruned store has fewer than k ranks: those after its last one stay as they are.
 
 Shapes: T frames, B frames of a block, C classes, K kept ranks.
 """
@@ -19,17 +20,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.format.pruning import is_absent
+
 Ids = NDArray[np.unsignedinteger[Any]]
+Counts = NDArray[np.uint16]
 BLOCK_VALUES = 1 << 20  # random numbers in memory at once
 NULL_RANKS = 3  # a stream of random numbers; see shares.py and step.py of training
 
 
-def permuted_ranks(ids_TK: Ids, *, id: str, start: int, seed: int) -> Ids:
-    """Ids with ranks 2 to K in random order, of frames [start, start + T) of an utterance."""
+def permuted_ranks(
+    ids_TK: Ids, *, id: str, start: int, seed: int, count_T: Counts | None = None
+) -> Ids:
+    """Ids with ranks 2 to K in random order, of frames [start, start + T) of an utterance.
+
+    `count_T` is how many ranks each frame has; None if all have K.
+    """
     rng = _generator(id, start=start, seed=seed)
     permuted_TK = ids_TK.copy()
-    rng.permuted(ids_TK[:, 1:], axis=1, out=permuted_TK[:, 1:])
-    return permuted_TK
+    if count_T is None:
+        rng.permuted(ids_TK[:, 1:], axis=1, out=permuted_TK[:, 1:])
+        return permuted_TK
+    keys_TK = rng.random(ids_TK.shape, dtype=np.float32)
+    keys_TK[:, 0] = -1.0
+    keys_TK[is_absent(count_T, ids_TK.shape[1])] = 1.0  # above every other key
+    return np.take_along_axis(ids_TK, np.argsort(keys_TK, axis=1, kind="stable"), axis=1)
 
 
 def redrawn_ranks(ids_TK: Ids, *, num_classes: int, id: str, start: int, seed: int) -> Ids:

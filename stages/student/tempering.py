@@ -14,12 +14,14 @@ temperature 1, in C - k classes of at most p_k each, can become at T:
 
     equal classes  (C - k) (m / (C - k))^(1/T)     few large classes  m p_k^(1/T - 1)
 
+where k is the number of ranks of the frame: fewer in some frames of a pruned store.
+
 Policy `renormalize` uses neither the tail nor the log norm: with it, k classes are exact at any T.
 
 Shapes: N frames, C classes, K kept classes.
 """
 
-import math
+from dataclasses import replace
 
 import torch
 
@@ -45,17 +47,20 @@ def temper(
 ) -> SoftTargets:
     """The same classes at `temperature`, relative to the stored one.
 
-    `logp_NK` descends along K, as a store returns it. float32.
+    `logp_NK` descends along K, as a store returns it. float32. A frame that keeps all C classes
+    has no tail.
     """
+    soft = soft.masked()
     tempered_NK = soft.logp_NK / temperature - log_norm_N[:, None]
-    num_outside = num_classes - tempered_NK.shape[1]
-    if not num_outside:
-        tail_N = torch.zeros_like(soft.tail_N)
-        return SoftTargets(ids_NK=soft.ids_NK, logp_NK=tempered_NK, tail_N=tail_N)
+    num_outside_N = soft.num_outside_N(num_classes=num_classes)
+    last_N = soft.logp_NK[:, -1]
+    if soft.count_N is not None:
+        last_N = soft.logp_NK.gather(1, soft.count_N[:, None].long() - 1)[:, 0]
     complement_N = 1 - tempered_NK.exp().sum(1)
     log_tail_N, power = soft.tail_N.log(), 1 / temperature
-    equal_N = power * log_tail_N + (1 - power) * math.log(num_outside)
-    few_N = log_tail_N + (power - 1) * soft.logp_NK[:, -1]
+    log_outside_N = num_outside_N.double().clamp(min=1).log()
+    equal_N = power * log_tail_N + ((1 - power) * log_outside_N).to(log_tail_N.dtype)
+    few_N = log_tail_N + (power - 1) * last_N
     # The tail and the last kept class are both coded, so both bounds allow for half a step.
     slack = LARGEST_ERROR * (1 + abs(power - 1))
     least_N = (torch.minimum(equal_N, few_N) - slack - log_norm_N).exp()
@@ -63,4 +68,5 @@ def temper(
     least_N = torch.where(log_tail_N > FLOOR + LARGEST_ERROR, least_N, 0)
     most_N = (torch.maximum(equal_N, few_N) + slack - log_norm_N).exp()
     tail_N = complement_N.clamp(min=least_N, max=most_N.clamp(max=1))
-    return SoftTargets(ids_NK=soft.ids_NK, logp_NK=tempered_NK, tail_N=tail_N)
+    tail_N = torch.where(num_outside_N > 0, tail_N, 0)
+    return replace(soft, logp_NK=tempered_NK, tail_N=tail_N)

@@ -11,6 +11,8 @@ T^2 CE(onehot(y), softmax(z / T)). At T = 1 it is the hard loss.
 Shapes: N frames, K kept classes.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,8 @@ def trust_where_right(soft: SoftTargets, labels_N: Tensor) -> SoftTargets:
     swapped_NK = torch.where(soft.ids_NK == label_N1, soft.ids_NK[:, :1], soft.ids_NK)
     one_hot_NK = torch.full_like(soft.logp_NK, -torch.inf)
     swapped_NK[:, :1], one_hot_NK[:, 0] = label_N1, 0.0
-    return SoftTargets(
+    return replace(
+        soft,
         ids_NK=torch.where(is_wrong_N1, swapped_NK, soft.ids_NK),
         logp_NK=torch.where(is_wrong_N1, one_hot_NK, soft.logp_NK),
         tail_N=soft.tail_N.masked_fill(is_wrong_N1[:, 0], 0.0),

@@ -24,6 +24,7 @@ from storage.corpus.corpus_file import CorpusFile
 from storage.files.publish import publish_file
 from storage.format.codec import CODINGS
 from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.pruning import make_pruning
 from storage.format.shard_plan import fit_shard_frames
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
@@ -216,6 +217,7 @@ class _Teacher:
             left_out=tuple(row.id for row in self.corpus.utterances if row.id in left_out),
             program_version=VERSION,
             coding=CODINGS[settings.codec],
+            pruning=make_pruning(mass=settings.keep_mass, min_prob=settings.keep_min_prob),
         )
 
 

@@ -15,6 +15,9 @@ Positive = Annotated[float, Field(gt=0)]
 class TeacherSettings(Settings):
     """`kept` ranks of every frame; `weights` in the order of `ensemble.members`, None: all alike.
 
+    With `keep_mass` or `keep_min_prob` a frame keeps fewer ranks, at least one: those until their
+    probabilities sum to `keep_mass`, and those of at least `keep_min_prob`. The tails stay exact.
+
     `temperature` is applied before truncation. For each of `temperatures` the store also holds
     a log norm a frame, which makes kept probabilities exact at that temperature too.
 
@@ -33,6 +36,8 @@ class TeacherSettings(Settings):
     """
 
     kept: int = Field(32, ge=1, le=4096)
+    keep_mass: float | None = Field(None, gt=0, lt=1)
+    keep_min_prob: float | None = Field(None, gt=0, lt=1)
     combine: Combine = "geometric"
     weights: tuple[Positive, ...] | None = None
     temperature: Temperature = 1.0
@@ -51,11 +56,13 @@ class TeacherSettings(Settings):
     loaded_megabytes: Annotated[int, NOT_IN_IDENTITY] = Field(4096, ge=0)
 
     def not_in_identity(self) -> set[str]:
-        """The defaults of four settings do not count: stores from before them stay fresh."""
+        """The defaults of six settings do not count: stores from before them stay fresh."""
         of_transcripts = {"transcript_scale"} if self.posteriors == "plain" else set()
         return (
             super().not_in_identity()
-            | self.at_default("codec", "input", "posteriors", "threads")
+            | self.at_default(
+                "codec", "keep_mass", "keep_min_prob", "input", "posteriors", "threads"
+            )
             | of_transcripts
         )
 

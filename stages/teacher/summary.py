@@ -45,7 +45,9 @@ def describe(audit: StoreAudit, frames_per_second: float) -> str:
     mass = ", ".join(f"k={k}: {mass:.4f}" for k, mass in audit.kept_mass.items())
     left_out = f", {len(audit.left_out)} utterances left out" if audit.left_out else ""
     pace = f"{frames_per_second:.0f} frames/s" if frames_per_second else "was there already"
+    ranks = audit.mean_ranks.get(audit.kept)
+    fewer = "" if ranks is None else f", {ranks:.1f} ranks a frame"
     return (
-        f"{audit.split}: {pace}, "
-        f"{audit.bytes_per_frame[audit.kept]:.1f} bytes a frame, kept mass {mass}{left_out}"
+        f"{audit.split}: {pace}, {audit.bytes_per_frame[audit.kept]:.1f} bytes a frame{fewer}, "
+        f"kept mass {mass}{left_out}"
     )

@@ -28,6 +28,8 @@ class _Tally:
 
     mass: float = 0.0
     entropy: float = 0.0
+    num_ranks: int = 0
+    num_with_all: int = 0  # frames that have k ranks
     num_inside: int = 0
     frames_by_mass: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS + 1, np.int64))
 
@@ -79,6 +81,9 @@ def _add(tallies: dict[int, _Tally], labels: SoftLabels, *, num_classes: int) ->
     kept_TK = np.minimum(np.cumsum(prob_TK, axis=1), 1.0)
     surprise_TK = np.cumsum(_surprise(prob_TK), axis=1)
     for k, tally in tallies.items():
+        if labels.count_T is not None:
+            tally.num_ranks += int(np.minimum(labels.count_T, k).sum())
+            tally.num_with_all += int((labels.count_T >= k).sum())
         mass_T = kept_TK[:, k - 1]
         tally.mass += float(mass_T.sum())
         tally.entropy += float((surprise_TK[:, k - 1] + _surprise(1.0 - mass_T)).sum())
@@ -96,8 +101,9 @@ def _add_to_labelled(
     """A label outside the kept ranks has an equal share of the tail, at least e^FLOOR."""
     known_T = hard_T != NO_LABEL
     prob_TK, tail_T = (part[known_T] for part in labels.distribution(num_classes=num_classes))
-    is_label_TK = labels.ids_TK[known_T] == hard_T[known_T].astype(np.int64)[:, None]
-    outside_T = tail_T / max(1, num_classes - labels.k)
+    is_label_TK = _is_label(labels, hard_T)[known_T]
+    num_outside_T = labels.num_outside_T(num_classes=num_classes)[known_T]
+    outside_T = tail_T / np.maximum(1, num_outside_T)
     q_T = np.where(is_label_TK.any(axis=1), (prob_TK * is_label_TK).sum(axis=1), outside_T)
     tally.num_frames += int(known_T.sum())
     tally.nats -= float(np.log(np.maximum(q_T, np.exp(FLOOR))).sum())
@@ -107,10 +113,15 @@ def _add_to_labelled(
 def _add_hard_labels(
     tallies: dict[int, _Tally], labels: SoftLabels, hard_T: NDArray[np.int32]
 ) -> None:
-    known_T = hard_T != NO_LABEL
-    found_TK = labels.ids_TK[known_T] == hard_T[known_T].astype(np.int64)[:, None]
+    found_TK = _is_label(labels, hard_T)[hard_T != NO_LABEL]
     for k, tally in tallies.items():
         tally.num_inside += int(found_TK[:, :k].any(axis=1).sum())
+
+
+def _is_label(labels: SoftLabels, hard_T: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(T, K): is this rank the hard label?"""
+    is_label_TK = labels.ids_TK == hard_T.astype(np.int64)[:, np.newaxis]
+    return np.asarray(is_label_TK & ~labels.is_absent_TK)
 
 
 def _finish(
@@ -138,7 +149,15 @@ def _finish(
             k: opened[about.tiers[tier_of(about.tiers, k)].last] / frames for k in tallies
         },
         left_out=about.left_out,
+        mean_ranks=_only_pruned(store, {k: t.num_ranks / frames for k, t in tallies.items()}),
+        with_all_ranks=_only_pruned(
+            store, {k: t.num_with_all / frames for k, t in tallies.items()}
+        ),
     )
+
+
+def _only_pruned(store: SoftLabelStore, figures: dict[int, float]) -> dict[int, float]:
+    return {} if store.about.pruning is None else figures
 
 
 def _percentiles(frames_by_mass: NDArray[np.int64]) -> tuple[float, ...]:

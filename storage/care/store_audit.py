@@ -21,6 +21,8 @@ class StoreAudit:
     label_nats: mean -ln q(label) over labelled frames. A label outside the kept ranks has an equal
         share of the tail.
     bytes_per_frame: what a reader of k ranks opens.
+    mean_ranks: of the first k ranks, how many a frame has; empty if all frames have K.
+    with_all_ranks: share of the frames that have k ranks; empty if all frames have K.
 
     The fields with a default are missing in the summaries that earlier versions wrote.
     """
@@ -40,6 +42,8 @@ class StoreAudit:
     labelled_entropy: float | None = None
     label_nats: float | None = None
     left_out: tuple[str, ...] = ()  # utterances whose posteriors were refused
+    mean_ranks: dict[int, float] = field(default_factory=dict)
+    with_all_ranks: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from storage.errors import StoreCorrupt
 from storage.files.fingerprint import array_digest
+from storage.format.layout import StoreAbout
+from storage.format.pruning import fill_ids
 from storage.format.value_code import (
     FLOOR,
     LOGP_OF_CODE,
@@ -20,26 +22,32 @@ from storage.format.value_code import (
     encode_prob,
 )
 from storage.read.soft_labels import SoftLabels
+from storage.write.prune import prune
 from storage.write.top_k import KeptBlock
 
 HALF_A_STEP = 0.5 + 1e-3  # of the code; the rest is float32
 BOUND_NATS = 0.063  # the largest half step, at the floor
 
 
-def labels_to_read(block: KeptBlock, *, num_classes: int) -> SoftLabels:
+def labels_to_read(block: KeptBlock, about: StoreAbout) -> SoftLabels:
     """What a reader of all K ranks must return of a block that was written."""
-    kept = block.ids_TK.shape[1]
-    tail_T = PROB_OF_CODE[encode_prob(block.tail_TG[:, -1])]
-    return SoftLabels(
-        ids_TK=block.ids_TK,
-        logp_TK=LOGP_OF_CODE[encode_logp(block.logp_TK)],
-        tail_T=tail_T if kept < num_classes else np.zeros_like(tail_T),
-    )
+    ids_TK, count_T, tail_TG = block.ids_TK.copy(), None, block.tail_TG
+    logp_TK = LOGP_OF_CODE[encode_logp(block.logp_TK)]
+    num_inside_T = np.full(len(ids_TK), about.kept)
+    if about.pruning is not None:
+        num_inside_T, is_absent_TK, tail_TG = prune(block, about, about.pruning)
+        count_T = num_inside_T.astype(np.uint16)
+        fill_ids(ids_TK, is_absent_TK)
+        logp_TK[is_absent_TK] = FLOOR
+    tail_T = PROB_OF_CODE[encode_prob(tail_TG[:, -1])]
+    tail_T[num_inside_T == about.num_classes] = 0
+    return SoftLabels(ids_TK=ids_TK, logp_TK=logp_TK, tail_T=tail_T, count_T=count_T)
 
 
 def labels_digest(labels: SoftLabels) -> str:
     """SHA-256 of all values."""
-    return array_digest(labels.ids_TK, labels.logp_TK, labels.tail_T)
+    counts = () if labels.count_T is None else (labels.count_T,)
+    return array_digest(labels.ids_TK, labels.logp_TK, labels.tail_T, *counts)
 
 
 def largest_error(block: KeptBlock, labels: SoftLabels, *, where: str) -> float:
@@ -50,18 +58,21 @@ def largest_error(block: KeptBlock, labels: SoftLabels, *, where: str) -> float:
     """
     if not len(block.ids_TK):
         return 0.0
-    if not np.array_equal(block.ids_TK, labels.ids_TK):
-        frame = int(np.argmax((block.ids_TK != labels.ids_TK).any(axis=1)))
+    is_here_TK = ~labels.is_absent_TK
+    is_other_T = (is_here_TK & (block.ids_TK != labels.ids_TK)).any(axis=1)
+    if is_other_T.any():
+        frame = int(np.argmax(is_other_T))
         raise StoreCorrupt(f"{where}, frame {frame}: other classes than in the source")
     wanted_TK, found_TK = _above_floor(block.logp_TK), _above_floor(labels.logp_TK)
-    beyond_TK = np.abs(_position(found_TK) - _position(wanted_TK)) > HALF_A_STEP
+    is_beyond_TK = np.abs(_position(found_TK) - _position(wanted_TK)) > HALF_A_STEP
+    beyond_TK = is_here_TK & is_beyond_TK
     if beyond_TK.any():
         frame, rank = map(int, np.argwhere(beyond_TK)[0])
         raise StoreCorrupt(
             f"{where}, frame {frame}, rank {rank + 1}: ln p {found_TK[frame, rank]:.4f}, the "
             f"source has {wanted_TK[frame, rank]:.4f}: more than the value code's bound"
         )
-    return float(np.abs(found_TK - wanted_TK).max())
+    return float(np.abs(found_TK - wanted_TK)[is_here_TK].max())
 
 
 def _above_floor(logp_TK: NDArray[np.float32]) -> NDArray[np.float64]:

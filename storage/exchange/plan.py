@@ -7,6 +7,7 @@ from storage.corpus.corpus_file import CorpusFile, Utterance
 from storage.exchange.survey import Survey
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import StoreAbout, StoreUtterance
+from storage.format.pruning import Pruning
 from storage.format.recorded import NOT_RECORDED, digest_of_id
 from storage.format.shard_plan import SHARD_FRAMES, fit_chunk_frames, fit_shard_frames
 from storage.write.top_k import refuse_too_many
@@ -56,7 +57,13 @@ class Import:
 
 
 def plan_import(
-    found: Survey, identity: Identity, *, k: int | None, normalise: bool, program_version: str
+    found: Survey,
+    identity: Identity,
+    *,
+    k: int | None,
+    normalise: bool,
+    program_version: str,
+    pruning: Pruning | None = None,
 ) -> Import:
     """The store of a source that was surveyed.
 
@@ -89,6 +96,7 @@ def plan_import(
         subsampling=identity.subsampling,
         left_out=(),
         program_version=program_version,
+        pruning=pruning,
     )
     return Import(
         about=about,

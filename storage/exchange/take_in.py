@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from storage.errors import StoreCorrupt, StoreError
 from storage.exchange.compare import labels_digest, labels_to_read, largest_error
 from storage.exchange.frames import Advance, Source, SourceUtterance
@@ -74,12 +76,13 @@ def _blocks(
     for utterance in source.utterances(lambda _: None):
         _refuse_changed(utterance, *next(known, (None, "")))
         kept = keep_frames(utterance.frames, plan.about, normalise=plan.normalise)
-        labels = labels_to_read(kept.block, num_classes=plan.about.num_classes)
+        labels = labels_to_read(kept.block, plan.about)
         where = f"{utterance.where}, utterance {utterance.id!r}"
         error = largest_error(kept.block, labels, where=where)
         done.largest_error = max(done.largest_error, error)
-        done.dropped_mass += kept.dropped_mass
-        done.filled_frames += kept.filled_frames
+        pruned_mass = np.exp(kept.block.logp_TK[labels.is_absent_TK]).sum(dtype=np.float64)
+        done.dropped_mass += kept.dropped_mass + float(pruned_mass)
+        done.filled_frames += kept.filled_frames if plan.about.pruning is None else 0
         expected.append(labels_digest(labels))
         yield kept.block
 

@@ -37,6 +37,15 @@ class Pruning:
             )
 
 
+def make_pruning(*, mass: float | None, min_prob: float | None) -> Pruning | None:
+    """The pruning of these bounds; None if none is given.
+
+    Raises:
+        StoreError: when a bound is not between 0 and 1.
+    """
+    return None if mass is None and min_prob is None else Pruning(mass=mass, min_prob=min_prob)
+
+
 def read_pruning(value: Any) -> Pruning | None:
     """Read the attribute.
 

@@ -19,6 +19,7 @@ from storage.errors import StoreError
 from storage.files.fingerprint import inventory_digest
 from storage.files.lock import locked
 from storage.format.layout import StoreAbout
+from storage.format.pruning import make_pruning
 from storage.format.recorded import NOT_RECORDED
 from storage.format.records import HEAD, STAGE
 from storage.format.shard_plan import fit_chunk_frames
@@ -48,6 +49,8 @@ def record(
     subsampling: int = 1,
     temperature: float = 1.0,
     temperatures: Sequence[float] = (),
+    keep_mass: float | None = None,
+    keep_min_prob: float | None = None,
     made_by: str = "essence.record",
 ) -> Iterator["Recorder"]:
     """Record soft labels in a store at `path`: a context manager, which seals it at its end.
@@ -69,6 +72,8 @@ def record(
         subsampling: frames of the model's input for each of its output.
         temperature: that the values were computed at.
         temperatures: further ones at which the labels can be read; see docs/training.md.
+        keep_mass: keep only the ranks of a frame that have this probability together.
+        keep_min_prob: keep only ranks of at least this probability; see docs/library.md.
         made_by: text that names your program.
 
     Raises:
@@ -96,6 +101,7 @@ def record(
         subsampling=subsampling,
         left_out=(),
         program_version=made_by,
+        pruning=make_pruning(mass=keep_mass, min_prob=keep_min_prob),
     )
     order = None if ids is None else _distinct(ids)
     make_folder(path)

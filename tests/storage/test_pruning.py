@@ -13,19 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from storage.errors import StoreCorrupt, StoreError
+from storage.errors import StoreCorrupt, StoreError, StoreMismatch
+from storage.exchange.plan import Identity, plan_import
+from storage.exchange.survey import survey
+from storage.exchange.take_in import take_in
 from storage.format.layout import COUNT
 from storage.format.pruning import Pruning, count_ranks, read_pruning
 from storage.format.value_code import PROB_OF_CODE, encode_logp, encode_prob
 from storage.read.reader import open_store
 from storage.read.soft_labels import SoftLabels
 from storage.transfer.plan import Selection
+from storage.write.recorder import record
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
+from tests.support.makers.exchange import MadeSource, make_pairs, sparse
 from tests.support.makers.parts import assert_same_values, merge, split
 from tests.support.makers.parts import stored_values as stored
 from tests.support.makers.store import make_about, make_logp, make_utterances, tree_digest
 from tests.support.makers.transfer import copy
+from tests.support.oracles.pruning import count_by_loop
 
 LENGTHS = (5, 20, 0, 30, 9, 33, 4)
 PRUNINGS = [
@@ -53,20 +59,6 @@ def make_pruned(path: Path, pruning: Pruning | None, **changes: Any) -> Path:
         writer.write_shard(shard, keep_top_k(logp_TC, about.kept, tiers=about.tiers))
     writer.seal()
     return path
-
-
-def count_by_loop(prob_K: NDArray[np.float64], pruning: Pruning) -> int:
-    """The rule as docs/store-format.md states it, rank by rank."""
-    count, mass = 1, prob_K[0]
-    for prob in prob_K[1:]:
-        if encode_prob(np.float32(prob)) == 255:
-            break
-        if pruning.mass is not None and mass >= pruning.mass:
-            break
-        if pruning.min_prob is not None and prob < pruning.min_prob:
-            break
-        count, mass = count + 1, mass + prob
-    return count
 
 
 @settings(max_examples=60, deadline=None)
@@ -224,3 +216,97 @@ def test_count_has_room_for_many_ranks(tmp_path: Path) -> None:
     assert stored(path)[store.utterances[1].id][COUNT].dtype == np.uint16
     assert store.read_shard(0, 299).ids_TK.shape[1] == 299
     assert encode_prob(PROB_OF_CODE[7:8])[0] == 7
+
+
+def test_all_classes_may_be_kept(tmp_path: Path) -> None:
+    """CTC over characters: K = C, and a frame that keeps all C classes has no tail."""
+    pruning = Pruning(min_prob=1e-5)
+    store = open_store(make_pruned(tmp_path / "a.zarr", pruning, num_classes=7, kept=7))
+    found = store.read_shard(0, 7)
+    logp_TC = logp_of(store.about, found.num_frames, 0)
+    prob_TC = -np.sort(-np.exp(logp_TC.astype(np.float64)), axis=1)
+    count_T = np.array([count_by_loop(prob_C, pruning) for prob_C in prob_TC])
+    np.testing.assert_array_equal(found.count_T, count_T)
+    assert 0 < (count_T == 7).sum() < len(count_T)
+    assert (np.sort(found.ids_TK, axis=1) == np.arange(7)).all()
+    for k in range(1, 8):
+        tail_T = store.read_shard(0, k).tail_T
+        is_inside_TC = np.arange(7) < np.minimum(count_T, k)[:, None]
+        np.testing.assert_allclose(tail_T, (prob_TC * ~is_inside_TC).sum(1), rtol=0.1, atol=3e-6)
+    assert not found.tail_T[count_T == 7].any()
+
+
+@pytest.mark.parametrize("temperatures", [(), (2.0,)])
+def test_recorded_store_is_pruned(tmp_path: Path, temperatures: tuple[float, ...]) -> None:
+    """Counts and tails follow from values that are coded once: steps of the code are allowed."""
+    path, logp_TC = tmp_path / "a.zarr", make_logp(200, 61, seed=3, sharpness=6.0)
+    arguments = {"k": 20, "num_classes": 61, "keep_mass": 0.95, "temperatures": temperatures}
+    with record(path, **arguments) as recorder:
+        recorder.add("a", logp_TC)
+    with (
+        pytest.raises(StoreMismatch, match="pruning"),
+        record(path, **arguments | {"keep_mass": 0.9}),
+    ):
+        pass
+    store = open_store(path)
+    found = store.read_utterance("a", 20)
+    prob_TC = -np.sort(-np.exp(logp_TC.astype(np.float64)), axis=1)
+    assert found.count_T is not None
+    kept_T = [prob_C[: int(n)].sum() for prob_C, n in zip(prob_TC, found.count_T, strict=True)]
+    before_T = [
+        prob_C[: int(n) - 1].sum() for prob_C, n in zip(prob_TC, found.count_T, strict=True)
+    ]
+    assert ((np.array(kept_T) >= 0.94) | (found.count_T == 20)).all()
+    assert ((np.array(before_T) <= 0.96) | (found.count_T == 1)).all()
+    np.testing.assert_allclose(found.tail_T, 1 - np.array(kept_T), rtol=0.1, atol=2e-5)
+    for temperature in temperatures:
+        log_norm_T = store.read_log_norm("a", temperature=temperature)
+        exact_T = np.log(np.exp(logp_TC.astype(np.float64) / temperature).sum(axis=1))
+        np.testing.assert_allclose(log_norm_T, exact_T, atol=1e-5)
+
+
+def test_imported_pairs_are_the_ranks(tmp_path: Path) -> None:
+    """With a bound that nothing is below, a frame has as many ranks as pairs, and no filling."""
+    pairs = make_pairs(40, 23, most=9, seed=4)
+    source = MadeSource({"a": sparse(pairs)})
+    identity = Identity(split="train", frame_shift_ms=10.0, num_classes=23)
+    for pruning in (Pruning(min_prob=1e-9), Pruning(mass=0.6)):
+        path = tmp_path / f"{pruning.mass}.zarr"
+        plan = plan_import(
+            survey(source, num_classes=23),
+            identity,
+            k=9,
+            normalise=False,
+            program_version="0",
+            pruning=pruning,
+        )
+        done = take_in(path, plan, source)
+        found = open_store(path).read_utterance("a", 9)
+        assert found.count_T is not None
+        dropped = 0.0
+        for row, frame in enumerate(pairs):
+            best = sorted(frame, key=lambda pair: -pair[1])
+            count = count_by_loop(np.array([p for _, p in best]), pruning)
+            assert found.count_T[row] == count
+            assert found.ids_TK[row, :count].tolist() == [id for id, _ in best[:count]]
+            outside = 1 - sum(p for _, p in best[:count])
+            np.testing.assert_allclose(found.tail_T[row], outside, rtol=0.1, atol=2e-3)
+            dropped += sum(p for _, p in best[count:])
+        assert done.filled_frames == 0
+        assert done.dropped_mass == pytest.approx(dropped, abs=1e-4)
+
+
+def test_pruned_and_whole_stores_are_not_merged(tmp_path: Path) -> None:
+    """Soft labels of one store follow one rule: what differs is named, and what to do."""
+    make_pruned(tmp_path / "a.zarr", PRUNINGS[0])
+    for number, other in enumerate((None, PRUNINGS[1])):
+        make_pruned(tmp_path / f"{number}.zarr", other)
+        for recode in (False, True):
+            with pytest.raises(StoreMismatch, match="pruning: found"):
+                merge(
+                    tmp_path / "m.zarr",
+                    tmp_path / "a.zarr",
+                    tmp_path / f"{number}.zarr",
+                    recode=recode,
+                )
+            assert not (tmp_path / "m.zarr").exists()

@@ -10,7 +10,7 @@ Shapes: T frames, K pairs of each frame, P pairs of all frames.
 """
 
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,23 +71,38 @@ def read_frames_here(file: BinaryIO, *, where: str, is_dense: bool | None = None
     return _read_text(line, where)
 
 
-def binary_posterior(ids_TK: NDArray[np.uint32], prob_TK: NDArray[np.float32]) -> bytes:
-    """The bytes of a Posterior with the same number of pairs in each frame."""
+def binary_posterior(
+    ids_TK: NDArray[np.uint32],
+    prob_TK: NDArray[np.float32],
+    count_T: NDArray[np.integer[Any]] | None = None,
+) -> bytes:
+    """The bytes of a Posterior with the first `count_T` pairs of each frame, or all K."""
     num_frames, k = ids_TK.shape
     frame = np.dtype([("size", "u1"), ("n", "<i4"), ("pairs", PAIR, (k,))])
     frames_T = np.empty(num_frames, frame)
-    frames_T["size"], frames_T["n"] = SIZE, k
+    frames_T["size"], frames_T["n"] = SIZE, k if count_T is None else count_T
     pairs_TK = frames_T["pairs"]
     pairs_TK["id size"] = pairs_TK["p size"] = SIZE
     pairs_TK["id"], pairs_TK["p"] = ids_TK, prob_TK
-    return BINARY + INT.pack(SIZE, num_frames) + frames_T.tobytes()
+    content = frames_T.tobytes()
+    if count_T is not None:
+        bytes_T = INT.size + PAIR.itemsize * count_T.astype(np.int64)
+        rows_TX = np.frombuffer(content, np.uint8).reshape(num_frames, frame.itemsize)
+        content = rows_TX[np.arange(frame.itemsize) < bytes_T[:, np.newaxis]].tobytes()
+    return BINARY + INT.pack(SIZE, num_frames) + content
 
 
-def text_posterior(ids_TK: NDArray[np.uint32], prob_TK: NDArray[np.float32]) -> bytes:
+def text_posterior(
+    ids_TK: NDArray[np.uint32],
+    prob_TK: NDArray[np.float32],
+    count_T: NDArray[np.integer[Any]] | None = None,
+) -> bytes:
     """The same as one line of text; probabilities have as many digits as float32 needs."""
-    frames = []
-    for ids_K, prob_K in zip(ids_TK.tolist(), prob_TK.astype(str).tolist(), strict=True):
-        pairs = " ".join(f"{id} {prob}" for id, prob in zip(ids_K, prob_K, strict=True))
+    frames, rows = [], zip(ids_TK.tolist(), prob_TK.astype(str).tolist(), strict=True)
+    counts = [ids_TK.shape[1]] * len(ids_TK) if count_T is None else count_T.tolist()
+    for (ids_K, prob_K), count in zip(rows, counts, strict=True):
+        kept = zip(ids_K[:count], prob_K[:count], strict=True)
+        pairs = " ".join(f"{id} {prob}" for id, prob in kept)
         frames.append(f"[ {pairs} ] ")
     return ("".join(frames) + "\n").encode()
 

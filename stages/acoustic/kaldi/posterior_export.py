@@ -56,7 +56,7 @@ class Export:
             values_TC = dense_log_posteriors(labels, num_classes=num_classes)
             return (text_matrix if self.target.is_text else binary_matrix)(values_TC)
         write = text_posterior if self.target.is_text else binary_posterior
-        return write(labels.ids_TK, np.exp(labels.logp_TK))
+        return write(labels.ids_TK, np.exp(labels.logp_TK), labels.count_T)
 
     def is_same(self, frames: Frames, labels: SoftLabels, num_classes: int) -> bool:
         """Does what was read have the values that were written?"""
@@ -65,21 +65,23 @@ class Export:
             return frames.logp_TC.size == wanted_TC.size and np.array_equal(
                 frames.logp_TC.reshape(wanted_TC.shape), wanted_TC
             )
+        is_here_TK = ~labels.is_absent_TK
         return (
-            np.array_equal(frames.count_T, np.full(labels.num_frames, labels.k))
-            and np.array_equal(frames.ids_P, labels.ids_TK.reshape(-1))
-            and np.array_equal(frames.prob_P, np.exp(labels.logp_TK).reshape(-1))
+            np.array_equal(frames.count_T, is_here_TK.sum(axis=1))
+            and np.array_equal(frames.ids_P, labels.ids_TK[is_here_TK])
+            and np.array_equal(frames.prob_P, np.exp(labels.logp_TK)[is_here_TK])
         )
 
 
 def dense_log_posteriors(labels: SoftLabels, *, num_classes: int) -> NDArray[np.float32]:
     """ln p of all classes (T, C): the tail is spread evenly, each frame sums to one."""
     prob_TK, tail_T = labels.distribution(num_classes=num_classes)
-    outside = max(1, num_classes - labels.k)
+    num_outside_T = np.maximum(1, labels.num_outside_T(num_classes=num_classes))
     with np.errstate(divide="ignore"):  # no class is outside: nothing of the fill remains
-        fill_T1 = np.log(tail_T / outside)[:, np.newaxis]
+        fill_T1 = np.log(tail_T / num_outside_T)[:, np.newaxis]
+        logp_TK = np.where(labels.is_absent_TK, fill_T1, np.log(prob_TK))
     logp_TC = np.repeat(fill_T1, num_classes, axis=1).astype(np.float32)
-    np.put_along_axis(logp_TC, labels.ids_TK.astype(np.intp), np.log(prob_TK), axis=1)
+    np.put_along_axis(logp_TC, labels.ids_TK.astype(np.intp), logp_TK, axis=1)
     return logp_TC
 
 

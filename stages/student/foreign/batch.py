@@ -6,7 +6,7 @@ Shapes: B utterances, T frames of the longest one, K kept classes, N frames that
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import Any
 
@@ -33,6 +33,8 @@ class SoftLabelBatch:
         codes_BTK: uint8; `essence.LOGP_OF_CODE` has their log-probabilities.
         tail_BT: float32, the probability of all other classes.
         log_norm_BT: float32, there only if the temperature is not that of the stored labels.
+        count_BT: int32, ranks of each frame, there only if the store is pruned; those after the
+            count do not count.
         lengths_B: frames of each utterance, int64.
         soft_lengths_B: leading frames with soft labels: 0 if the store does not hold the utterance.
         ids: the utterances, as they were asked for.
@@ -47,6 +49,7 @@ class SoftLabelBatch:
     codes_BTK: Tensor
     tail_BT: Tensor
     log_norm_BT: Tensor | None
+    count_BT: Tensor | None
     lengths_B: Tensor
     soft_lengths_B: Tensor
     ids: tuple[str, ...]
@@ -116,6 +119,7 @@ class SoftLabelBatch:
             ids_NK=picked(self.ids_BTK.long(), frames_N),  # torch cannot index uint16
             logp_NK=decode(picked(self.codes_BTK, frames_N)),
             tail_N=picked(self.tail_BT, frames_N),
+            count_N=None if self.count_BT is None else picked(self.count_BT, frames_N),
         )
         if self.log_norm_BT is not None:
             log_norm_N = picked(self.log_norm_BT, frames_N)
@@ -133,6 +137,7 @@ class SoftLabelBatch:
             codes_BTK=change(self.codes_BTK),
             tail_BT=change(self.tail_BT),
             log_norm_BT=None if self.log_norm_BT is None else change(self.log_norm_BT),
+            count_BT=None if self.count_BT is None else change(self.count_BT),
         )
 
 
@@ -144,33 +149,40 @@ class PaddedCodes:
     codes_BTK: NDArray[np.uint8]
     tail_BT: NDArray[np.float32]
     log_norm_BT: NDArray[np.float32] | None
+    count_BT: NDArray[np.int32] | None
 
     @classmethod
     def empty(
-        cls, num_utterances: int, num_frames: int, k: int, *, dtype: Any, tempered: bool
+        cls,
+        num_utterances: int,
+        num_frames: int,
+        k: int,
+        *,
+        dtype: Any,
+        tempered: bool,
+        pruned: bool,
     ) -> "PaddedCodes":
         """Frames without soft labels."""
         ids_BTK = np.empty((num_utterances, num_frames, k), dtype)
         ids_BTK[...] = np.arange(k)  # distinct, as the loss needs them
         tail_BT = np.zeros(ids_BTK.shape[:2], np.float32)
         codes_BTK = np.full(ids_BTK.shape, SMALLEST, np.uint8)
-        return cls(ids_BTK, codes_BTK, tail_BT, np.zeros_like(tail_BT) if tempered else None)
+        log_norm_BT = np.zeros_like(tail_BT) if tempered else None
+        count_BT = np.full(tail_BT.shape, k, np.int32) if pruned else None
+        return cls(ids_BTK, codes_BTK, tail_BT, log_norm_BT, count_BT)
 
-    def put(self, at: Any, ids: Any, codes: Any, tail: Any, log_norm: Any = None) -> None:
+    def put(self, at: Any, ids: Any, codes: Any, tail: Any, log_norm: Any, count: Any) -> None:
         """Soft labels of the frames `at`, an index of the first two dimensions."""
         self.ids_BTK[at], self.codes_BTK[at], self.tail_BT[at] = ids, codes, tail
         if self.log_norm_BT is not None:
             self.log_norm_BT[at] = log_norm
+        if self.count_BT is not None:
+            self.count_BT[at] = count
 
     def tensors(self) -> dict[str, Any]:
         """The fields of a batch, sharing memory."""
-        log_norm_BT = self.log_norm_BT
-        return {
-            "ids_BTK": torch.from_numpy(self.ids_BTK),
-            "codes_BTK": torch.from_numpy(self.codes_BTK),
-            "tail_BT": torch.from_numpy(self.tail_BT),
-            "log_norm_BT": None if log_norm_BT is None else torch.from_numpy(log_norm_BT),
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: None if v is None else torch.from_numpy(v) for name, v in values.items()}
 
 
 def join_batches(batches: Sequence[SoftLabelBatch]) -> SoftLabelBatch:
@@ -188,11 +200,14 @@ def join_batches(batches: Sequence[SoftLabelBatch]) -> SoftLabelBatch:
         first.k,
         dtype=first.ids_BTK.numpy().dtype,
         tempered=first.log_norm_BT is not None,
+        pruned=first.count_BT is not None,
     )
     at = 0
     for each in batches:
         rows = np.s_[at : at + len(each), : each.tail_BT.shape[1]]
-        padded.put(rows, each.ids_BTK, each.codes_BTK, each.tail_BT, each.log_norm_BT)
+        padded.put(
+            rows, each.ids_BTK, each.codes_BTK, each.tail_BT, each.log_norm_BT, each.count_BT
+        )
         at += len(each)
     return replace(
         first,

@@ -99,13 +99,19 @@ class SoftLabelSource:
         wanted = [_cut(span, length) for span, length in pairs if span is not None]
         labels = self.store.read_codes(wanted, k=self.k)
         longest, tempered = max(lengths_B, default=0), self._exponent != 1
-        dtype = labels.ids_TK.dtype
-        padded = PaddedCodes.empty(len(ids), longest, self.k, dtype=dtype, tempered=tempered)
+        padded = PaddedCodes.empty(
+            len(ids),
+            longest,
+            self.k,
+            dtype=labels.ids_TK.dtype,
+            tempered=tempered,
+            pruned=labels.count_T is not None,
+        )
         soft_lengths_B = np.array([_size(span, length) for span, length in pairs], np.int64)
         # True in the order of the frames that were read: utterance after utterance.
         has_soft_BT = np.arange(longest) < soft_lengths_B[:, None]
-        log_norm_N = self._log_norms(wanted)
-        padded.put(has_soft_BT, labels.ids_TK, labels.codes_TK, labels.tail_T, log_norm_N)
+        values = (labels.ids_TK, labels.codes_TK, labels.tail_T)
+        padded.put(has_soft_BT, *values, self._log_norms(wanted), labels.count_T)
         return SoftLabelBatch(
             **padded.tensors(),
             lengths_B=torch.tensor(lengths_B, dtype=torch.int64),

@@ -92,7 +92,7 @@ def _statistics(z_BC: Tensor, term: GradientTerm, block: SoftmaxBlock) -> Softma
         logits_NJ=block.logits_BJ,
         logsumexp_N=block.logsumexp_B,
         log_tail_N=None if block.split is None else block.split.log_tail_B,
-        mean_logit_N=None if term.other_mass_N1 is None else z_BC.mean(1),
+        mean_logit_N=None if term.every_mass_N1 is None else z_BC.mean(1),
     )
 
 

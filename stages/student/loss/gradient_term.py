@@ -18,7 +18,7 @@ class GradientTerm:
     """One softmax that a loss needs, at `temperature`, and the target it is compared with.
 
     The gradient is `total_N1` times the softmax, plus `added_NJ` at the target classes, less
-    `other_mass_N1` at every class; the bucket's mass is distributed over the classes outside the
+    `every_mass_N1` at every class; the bucket's mass is distributed over the classes outside the
     kept ones.
     """
 
@@ -26,7 +26,7 @@ class GradientTerm:
     temperature: float
     total_N1: Tensor
     added_NJ: Tensor
-    other_mass_N1: Tensor | None
+    every_mass_N1: Tensor | None
     bucket_mass_N: Tensor | None
 
     @classmethod
@@ -39,17 +39,13 @@ class GradientTerm:
         num_classes: int,
     ) -> Self:
         """The term of a target that has been multiplied by the frame weights."""
-        added_NJ, other_mass_N1 = -target.mass_NJ, None
-        if target.other_mass_N is not None:
-            # Subtracted from all C columns at once, so it is given back to the kept ones here.
-            other_mass_N1 = target.other_mass_N[:, None]
-            added_NJ[:, :-1] += other_mass_N1
+        every_mass_N = target.every_mass_N
         return cls(
             class_ids_NJ=class_ids_NJ,
             temperature=temperature,
             total_N1=target.total_N(num_classes=num_classes)[:, None],
-            added_NJ=added_NJ,
-            other_mass_N1=other_mass_N1,
+            added_NJ=-target.mass_NJ,
+            every_mass_N1=None if every_mass_N is None else every_mass_N[:, None],
             bucket_mass_N=target.bucket_mass_N,
         )
 
@@ -58,7 +54,7 @@ class GradientTerm:
         ids = torch.split(self.class_ids_NJ, block_frames)
         totals = torch.split(self.total_N1, block_frames)
         added = torch.split(self.added_NJ, block_frames)
-        others = split_optional(self.other_mass_N1, block_frames, num_blocks=len(ids))
+        every = split_optional(self.every_mass_N1, block_frames, num_blocks=len(ids))
         buckets = split_optional(self.bucket_mass_N, block_frames, num_blocks=len(ids))
         return [
             type(self)(
@@ -66,11 +62,11 @@ class GradientTerm:
                 temperature=self.temperature,
                 total_N1=total_B1,
                 added_NJ=added_BJ,
-                other_mass_N1=other_B1,
+                every_mass_N1=every_B1,
                 bucket_mass_N=bucket_B,
             )
-            for ids_BJ, total_B1, added_BJ, other_B1, bucket_B in zip(
-                ids, totals, added, others, buckets, strict=True
+            for ids_BJ, total_B1, added_BJ, every_B1, bucket_B in zip(
+                ids, totals, added, every, buckets, strict=True
             )
         ]
 
@@ -83,9 +79,10 @@ class GradientTerm:
             # d/dz_j of -m ln(tail) is -m p_j / tail outside: all of it is proportional to p_j.
             outside_B = self.total_N1[:, 0] * split.log_tail_B.exp() - self.bucket_mass_N
             torch.mul(softmax.prob_BC, (outside_B / split.sum_B)[:, None], out=out_BC)
-            out_BC.scatter_add_(1, self.class_ids_NJ[:, :-1], self.total_N1 * split.kept_BK)
+            # Not added: the softmax is 0 there, and a class that is repeated has one value.
+            out_BC.scatter_(1, self.class_ids_NJ[:, :-1], self.total_N1 * split.kept_BK)
         out_BC.scatter_add_(1, self.class_ids_NJ, self.added_NJ)
-        return out_BC if self.other_mass_N1 is None else out_BC.sub_(self.other_mass_N1)
+        return out_BC if self.every_mass_N1 is None else out_BC.sub_(self.every_mass_N1)
 
 
 def gradient_terms(targets: BatchTargets, *, num_classes: int) -> list[GradientTerm]:

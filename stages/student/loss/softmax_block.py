@@ -26,7 +26,7 @@ class SoftmaxStatistics:
     """A softmax as a cross-entropy sees it: logits of the target classes, and their logsumexp.
 
     `log_tail_N` is ln of the probability outside the kept classes, None without a bucket.
-    `mean_logit_N` is the mean of all C logits, None without mass on other classes.
+    `mean_logit_N` is the mean of all C logits, None without mass on all classes.
     """
 
     logits_NJ: Tensor
@@ -52,9 +52,8 @@ class SoftmaxStatistics:
         """Sum over the target's mass, times -ln of the student's probability there."""
         cost_NJ = self.logsumexp_N[:, None] - self.logits_NJ
         loss_N = (target.mass_NJ * cost_NJ).sum(1)
-        if target.other_mass_N is not None and self.mean_logit_N is not None:
-            all_costs_N = num_classes * (self.logsumexp_N - self.mean_logit_N)
-            loss_N += target.other_mass_N * (all_costs_N - cost_NJ[:, :-1].sum(1))
+        if target.every_mass_N is not None and self.mean_logit_N is not None:
+            loss_N += target.every_mass_N * num_classes * (self.logsumexp_N - self.mean_logit_N)
         if target.bucket_mass_N is not None and self.log_tail_N is not None:
             loss_N -= target.bucket_mass_N * self.log_tail_N
         return loss_N
@@ -122,7 +121,11 @@ def stable_softmax_block(z_BC: Tensor, class_ids_BJ: Tensor, *, with_split: bool
         )
     outside_BC = z_BC.scatter(1, class_ids_BJ[:, :-1], -torch.inf)
     logsumexp_outside_B = outside_BC.logsumexp(1)
-    logsumexp_B = torch.logaddexp(logits_BJ[:, :-1].logsumexp(1), logsumexp_outside_B)
+    # A class that is repeated after the first rank counts once (targets.py).
+    is_again_BJ = class_ids_BJ == class_ids_BJ[:, :1]
+    is_again_BJ[:, 0] = False
+    logsumexp_kept_B = logits_BJ.masked_fill(is_again_BJ, -torch.inf)[:, :-1].logsumexp(1)
+    logsumexp_B = torch.logaddexp(logsumexp_kept_B, logsumexp_outside_B)
     log_tail_B = logsumexp_outside_B - logsumexp_B
     split = TailSplit(
         kept_BK=(logits_BJ[:, :-1] - logsumexp_B[:, None]).exp(),

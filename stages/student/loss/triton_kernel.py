@@ -59,7 +59,7 @@ def kernel_losses(
         targets.class_ids_NJ.contiguous(),
         unused if soft is None else soft.mass_NJ.contiguous(),
         unused if soft is None else soft.total_N(num_classes=num_classes),
-        unused if soft is None or soft.other_mass_N is None else soft.other_mass_N.contiguous(),
+        unused if soft is None or soft.every_mass_N is None else soft.every_mass_N.contiguous(),
         unused if soft is None or soft.bucket_mass_N is None else soft.bucket_mass_N.contiguous(),
         targets.labelled_N,
         targets.weights_N,
@@ -72,7 +72,7 @@ def kernel_losses(
         width=triton.next_power_of_2(num_targets),
         block=block,
         has_soft=soft is not None,
-        has_other_mass=soft is not None and soft.other_mass_N is not None,
+        has_every_mass=soft is not None and soft.every_mass_N is not None,
         has_bucket=soft is not None and soft.bucket_mass_N is not None,
         with_gradient=gradient_NC is not None,
         num_warps=min(8, max(1, block // CLASSES_PER_WARP)),
@@ -87,7 +87,7 @@ def _frame_kernel(  # type: ignore[no-untyped-def]
     class_ids,
     mass,
     total_mass,
-    other_mass,
+    every_mass,
     bucket_mass,
     labelled,
     weights,
@@ -100,7 +100,7 @@ def _frame_kernel(  # type: ignore[no-untyped-def]
     width: tl.constexpr,
     block: tl.constexpr,
     has_soft: tl.constexpr,
-    has_other_mass: tl.constexpr,
+    has_every_mass: tl.constexpr,
     has_bucket: tl.constexpr,
     with_gradient: tl.constexpr,
 ):
@@ -113,8 +113,10 @@ def _frame_kernel(  # type: ignore[no-untyped-def]
     is_labelled = tl.load(labelled + frame)
     weight = tl.load(weights + frame)
 
-    # Each class once: the label's entry counts where it is no kept class.
-    is_kept = rank < num_targets - 1
+    # Each class once: ranks after the count repeat the first one, and the label's entry counts
+    # where it is no kept class.
+    first = tl.load(class_ids + frame * num_targets)
+    is_kept = (rank < num_targets - 1) & ((rank == 0) | (ids != first))
     is_kept_label = is_kept & (ids == label)
     num_label_kept = tl.sum(is_kept_label.to(tl.int32), 0)
     is_single_label = rank == tl.where(is_labelled > num_label_kept, num_targets - 1, -1)
@@ -142,7 +144,7 @@ def _frame_kernel(  # type: ignore[no-untyped-def]
         if has_soft:
             shrunk = tempered_sum * tl.exp((largest - base) / temperature)
             tempered_sum = shrunk + tl.sum(tl.exp((x - base) / temperature), 0)
-        if has_other_mass:
+        if has_every_mass:
             is_finite = x > -float("inf")
             logit_sum += tl.sum(tl.where(is_finite, x, 0.0), 0)
             num_infinite += tl.sum((is_class & (is_finite == 0)).to(tl.int32), 0)
@@ -174,10 +176,9 @@ def _frame_kernel(  # type: ignore[no-untyped-def]
         total = tl.load(total_mass + frame)
         outside_factor = total
         outside_base = soft_logsumexp
-        if has_other_mass:
-            # A label that is no kept class is one of the classes outside.
-            outside_target = tl.load(other_mass + frame)
-            target += tl.where(is_single_label, outside_target, 0.0)
+        if has_every_mass:
+            outside_target = tl.load(every_mass + frame)
+            target += tl.where(is_taken, outside_target, 0.0)
             num_taken = tl.sum(is_taken.to(tl.int32), 0)
             logit_sum = tl.where(num_infinite > num_taken, -float("inf"), logit_sum)
             num_other = num_classes - num_taken

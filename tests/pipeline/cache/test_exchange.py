@@ -115,6 +115,32 @@ def test_pairs_come_back_as_they_were(archives: Path, target: str) -> None:
         np.testing.assert_allclose(found.tail_T, outside_T, rtol=0.065, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["ark", "ark,t"])
+def test_pruned_store_is_exported_with_as_many_pairs_as_ranks(archives: Path, kind: str) -> None:
+    """And imported again with the same ranks; as matrices, other classes share the tail."""
+    few = ("--k", "7", "--keep-mass", "0.9", "--keep-min-prob", "0.02")
+    imported(archives / "m.ark", archives / "a.zarr", *few)
+    for words, target in (([], "p"), (["--dense"], "d")):
+        done = cache("export", *words, archives / "a.zarr", f"{kind}:{archives / target}")
+        assert done.exit_code == 0, done.output
+    bound = ("--keep-min-prob", "1e-6")
+    imported(archives / "p", archives / "b.zarr", "--k", "7", *bound, "--num-classes", str(C))
+    first, again = (open_store(archives / name) for name in ("a.zarr", "b.zarr"))
+    with (archives / "d").open("rb") as file:
+        matrices = {id: matrix.copy() for id, matrix in kaldiio.load_ark(file)}
+    for id in GIVEN:
+        wanted, found = (store.read([id], k=7) for store in (first, again))
+        for field in ("ids_TK", "logp_TK", "count_T"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))
+        prob_TK, tail_T = wanted.distribution(num_classes=C)
+        assert wanted.count_T is not None
+        for row, count in enumerate(wanted.count_T):
+            share = tail_T[row] / (C - count)
+            dense_C = np.full(C, share)
+            dense_C[wanted.ids_TK[row, :count]] = prob_TK[row, :count]
+            np.testing.assert_allclose(matrices[id][row], np.log(dense_C), atol=1e-5)
+
+
 @pytest.mark.parametrize("target", ["ark:d", "ark,t:d"])
 def test_matrices_have_the_tail_spread_evenly(archives: Path, target: str) -> None:
     imported(archives / "m.ark", archives / "a.zarr", "--k", "7")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,30 @@ def frames():
     labels_T = np.random.default_rng(3).integers(CLASSES, size=23).astype(np.int32)
     labels_T[[2, 20]] = NO_LABEL
     return make_posteriors(23, 1), make_posteriors(23, 2), labels_T
+
+
+def test_fidelity_to_fewer_ranks_is_that_of_a_store_with_as_many(frames):
+    """Ranks after the count are classes like all others: whatever stands there is not read."""
+    ours_TC, theirs_TC, labels_T = frames
+    for count in (1, 2):
+        found, wanted = (FidelityTally(ranks=(1, count), temperature=1.5) for _ in range(2))
+        few, many = keep(theirs_TC, count), keep(theirs_TC, KEPT)
+        filled = replace(
+            many,
+            ids_TK=np.concatenate([few.ids_TK, many.ids_TK[:, count:]], axis=1),
+            tail_T=few.tail_T,
+            count_T=np.full(len(ours_TC), count, np.uint16),
+        )
+        found.count(ours_TC.astype(np.float32), filled, labels_T)
+        wanted.count(ours_TC.astype(np.float32), few, labels_T)
+        found, wanted = (each.result("digest") for each in (found, wanted))
+        assert found.divergence == pytest.approx(wanted.divergence, rel=1e-12)
+        for one, other in zip(
+            (*found.by_rank.values(), found.hard_labels),
+            (*wanted.by_rank.values(), wanted.hard_labels),
+            strict=True,
+        ):
+            assert one.model_dump() == pytest.approx(other.model_dump(), rel=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

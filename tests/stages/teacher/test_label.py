@@ -26,6 +26,7 @@ from stages.teacher.workforce import ThisProcess
 from storage.corpus.corpus_file import CorpusFile
 from storage.errors import StoreError, StoreIncomplete
 from storage.format.codec import CODINGS, CodecChoice
+from storage.format.pruning import Pruning
 from storage.format.value_code import LOGP_OF_CODE, encode_logp
 from storage.read.reader import open_store
 from tests.support.makers.posteriors import model_posteriors
@@ -127,6 +128,35 @@ def test_codec_changes_the_store_and_no_value(
         lz4, zstd = (store.read_utterance(row.id, 3) for store in found.values())
         np.testing.assert_array_equal(lz4.ids_TK, zstd.ids_TK)
         np.testing.assert_array_equal(lz4.logp_TK, zstd.logp_TK)
+
+
+def test_teacher_keeps_fewer_ranks_where_a_frame_is_sure(
+    tmp_path: Path, corpus: Path, members: list[Path]
+) -> None:
+    """With log norms, which are of all classes; the audit counts ranks."""
+    summaries = {}
+    for name, few in (("whole", {}), ("pruned", {"keep_mass": 0.5, "keep_min_prob": 0.01})):
+        summaries[name] = label(
+            tmp_path / name, corpus, members, temperatures=(2.0,), splits=("dev",), **few
+        )
+    whole, pruned = (open_store(tmp_path / name / "dev.zarr") for name in ("whole", "pruned"))
+    assert pruned.about.pruning == Pruning(mass=0.5, min_prob=0.01)
+    counts = []
+    for row in whole.utterances:
+        wanted, found = (store.read_utterance(row.id, 3) for store in (whole, pruned))
+        assert found.count_T is not None
+        is_rank_TK = ~found.is_absent_TK
+        np.testing.assert_array_equal(found.ids_TK[is_rank_TK], wanted.ids_TK[is_rank_TK])
+        np.testing.assert_array_equal(found.logp_TK[is_rank_TK], wanted.logp_TK[is_rank_TK])
+        kept_T = np.where(is_rank_TK, np.exp(wanted.logp_TK), 0).sum(axis=1)
+        np.testing.assert_allclose(found.tail_T, 1 - kept_T, atol=0.03)
+        log_norms = [store.read_log_norm(row.id, temperature=2.0) for store in (whole, pruned)]
+        np.testing.assert_array_equal(*log_norms)
+        counts.append(found.count_T)
+    mean_ranks = summaries["pruned"].stores[0].mean_ranks
+    assert mean_ranks[3] == pytest.approx(np.concatenate(counts).mean())
+    assert 1 < mean_ranks[3] < 3
+    assert not summaries["whole"].stores[0].mean_ranks
 
 
 def test_teacher_does_not_depend_on_the_order_of_members(

@@ -11,6 +11,7 @@ from storage.care.store_audit import PERCENTILES
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
 from storage.errors import StoreMismatch
+from storage.format.pruning import Pruning
 from storage.read.reader import open_store
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
@@ -21,6 +22,7 @@ from tests.support.makers.store import (
     make_utterances,
     utterances_of,
 )
+from tests.support.oracles.pruning import count_by_loop
 
 LENGTHS = (50, 0, 71, 33)
 NUM_CLASSES, KEPT = 23, 7
@@ -62,10 +64,11 @@ def logp_of(index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return make_logp(LENGTHS[index], NUM_CLASSES, seed=index, sharpness=2.0)
 
 
-def make_store(path: Path, corpus: Path) -> None:
+def make_store(path: Path, corpus: Path, pruning: Pruning | None = None) -> None:
     with CorpusFile(corpus) as opened:
         fingerprint, rows = opened.fingerprint, utterances_of(opened)
-    about = make_about(corpus_fingerprint=fingerprint, kept=KEPT, shard_frames=132, chunk_frames=33)
+    sizes = {"kept": KEPT, "shard_frames": 132, "chunk_frames": 33}
+    about = make_about(corpus_fingerprint=fingerprint, pruning=pruning, **sizes)
     writer = StoreWriter.create(path, about, utterances=rows)
     for shard in writer.missing_shards():
         logp_TC = np.concatenate([logp_of(index) for index in writer.shard(shard)])
@@ -73,10 +76,13 @@ def make_store(path: Path, corpus: Path) -> None:
     writer.seal()
 
 
-def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> None:
+@pytest.mark.parametrize("pruning", [None, Pruning(mass=0.8, min_prob=0.02)], ids=str)
+def test_audit_figures_match_the_posteriors(
+    tmp_path: Path, corpus: Path, pruning: Pruning | None
+) -> None:
     """A float64 oracle on the posteriors themselves; the error of the codes is at most 1%."""
     with CorpusFile(corpus) as opened:
-        make_store(tmp_path / "a.zarr", corpus)
+        make_store(tmp_path / "a.zarr", corpus, pruning)
         advanced: list[int] = []
         store = open_store(tmp_path / "a.zarr")
         audit = audit_store(store, corpus=opened, advance=advanced.append)
@@ -84,6 +90,12 @@ def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> Non
     prob_TC = np.exp(np.concatenate([logp_of(i) for i in range(4)]).astype(np.float64))
     sorted_TC = -np.sort(-prob_TC, axis=1)
     best_TC = np.argsort(-prob_TC, axis=1, kind="stable")
+    count_T = np.full(len(prob_TC), KEPT)
+    if pruning is not None:
+        count_T = np.minimum([count_by_loop(p_C, pruning) for p_C in sorted_TC], KEPT)
+        assert len(set(count_T.tolist())) > 4
+    is_rank_TC = np.arange(NUM_CLASSES) < count_T[:, None]
+    sorted_TC, best_TC = sorted_TC * is_rank_TC, np.where(is_rank_TC, best_TC, -2)
     hard_T = np.concatenate([hard_labels(i) for i in range(4)])
     known_T = hard_T >= 0
     assert audit.num_labelled == known_T.sum()
@@ -93,11 +105,11 @@ def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> Non
     tail_T = 1 - sorted_TC[:, :KEPT].sum(axis=1)
     is_kept_T = (best_TC[:, :KEPT] == hard_T[:, None]).any(axis=1)
     q_T = np.where(
-        is_kept_T, prob_TC[np.arange(len(hard_T)), hard_T], tail_T / (NUM_CLASSES - KEPT)
+        is_kept_T, prob_TC[np.arange(len(hard_T)), hard_T], tail_T / (NUM_CLASSES - count_T)
     )
     assert audit.label_nats == pytest.approx(-np.log(q_T[known_T]).mean(), abs=0.02)
     events_TE = np.concatenate([sorted_TC[:, :KEPT], tail_T[:, None]], axis=1)[known_T]
-    labelled_entropy = -(events_TE * np.log(events_TE)).sum(axis=1).mean()
+    labelled_entropy = -(events_TE * np.log(np.maximum(events_TE, 1e-300))).sum(axis=1).mean()
     assert audit.labelled_entropy == pytest.approx(labelled_entropy, abs=0.02)
     assert audit.labelled_entropy != pytest.approx(audit.entropy[KEPT], abs=1e-6)
     for k in (1, 2, 4, 7):
@@ -109,8 +121,12 @@ def test_audit_figures_match_the_posteriors(tmp_path: Path, corpus: Path) -> Non
         assert audit.tail(k) == pytest.approx(1 - kept_T.mean(), abs=0.01)
         assert audit.entropy[k] == pytest.approx(entropy, abs=0.02)
         assert audit.hard_label_inside[k] == inside_T[known_T].mean()
+        if pruning is not None:
+            assert audit.mean_ranks[k] == pytest.approx(np.minimum(count_T, k).mean())
+            assert audit.with_all_ranks[k] == pytest.approx((count_T >= k).mean())
         spread = np.percentile(kept_T, PERCENTILES, method="inverted_cdf")
         assert audit.kept_mass_percentiles[k] == pytest.approx(tuple(spread), abs=0.02)
+    assert bool(audit.mean_ranks) == bool(audit.with_all_ranks) == (pruning is not None)
     opened_bytes = store.bytes_by_tier()
     assert [audit.num_bytes(k) for k in (1, 2, 4, 7)] == [opened_bytes[k] for k in (1, 4, 4, 7)]
     assert audit.bytes_per_frame[7] * sum(LENGTHS) == pytest.approx(opened_bytes[7])

@@ -235,7 +235,7 @@ def test_store_that_returns_other_values_is_not_sealed(
 def test_difference_beyond_the_bound_is_found() -> None:
     about = make_about(num_classes=C, kept=7)
     block = keep_frames(DenseFrames(make_logp(5, C)), about, normalise=False).block
-    labels = labels_to_read(block, num_classes=C)
+    labels = labels_to_read(block, about)
     assert largest_error(block, labels, where="here") <= compare.BOUND_NATS
     for rank in (0, 6):
         step = 2 * 16 * np.sqrt(-labels.logp_TK[3, rank] / 16) / 255  # of the code, in nats

@@ -25,7 +25,7 @@ TYPES = {"rows": "*{}", "class_ids": "*i64", "stride": "i32", "num_classes": "i3
 
 for dtype, tail, k, capability in eval(sys.argv[1]):
     constants = dict(num_targets=k + 1, width=1 << k.bit_length(), block=4096,
-                     has_soft=tail != "hard", has_other_mass=tail == "uniform",
+                     has_soft=tail != "hard", has_every_mass=tail == "uniform",
                      has_bucket=tail == "bucket", with_gradient=True)
     signature = {name: "constexpr" if name in constants else TYPES.get(name, "*fp32").format(dtype)
                  for name in kernel.arg_names}
