@@ -17,7 +17,8 @@ from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tune import Point
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.corpus.corpus_file import Utterance
+from storage.corpus.utterance import Utterance
 
 PART_FRAMES = 16384
 PART_VALUES = 1 << 24  # posteriors of a part, of one member: 64 MiB of float32

@@ -21,7 +21,8 @@ from stages.members.ensemble_posteriors import LOG_FLOOR, raise_to_floor
 from stages.members.posterior_archive import fit_frames, locate_posteriors, read_log_posteriors
 from stages.members.posterior_files import SPLITS, PosteriorsAre, content_digest, posterior_file
 from stages.members.posterior_gate import check_posteriors
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from storage.files.fingerprint import array_digest
 
 SHOWN = 3  # ids that a message lists

@@ -23,7 +23,7 @@ from stages.members.batches import Batch
 from stages.members.ensemble_posteriors import LOG_FLOOR
 from stages.members.posterior_archive import fit_frames, locate_posteriors, read_log_posteriors
 from stages.members.posterior_files import PosteriorsAre, content_digest, posterior_file
-from storage.corpus.corpus_file import Utterance
+from storage.corpus.utterance import Utterance
 from storage.files.fingerprint import SHORT
 
 ABOUT_FILE = "member.json"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from stages.acoustic.models import pieces as cutting
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable
 
 from stages.contract.errors import BadInput
-from storage.corpus.corpus_file import Utterance
+from storage.corpus.utterance import Utterance
 
 
 def plan_folds(

@@ -28,44 +28,20 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.corpus.audio_columns import counted, read_audio, spans_digest
-from storage.corpus.audio_span import AudioSpan
+from storage.corpus.audio_columns import spans_digest
 from storage.corpus.content_check import ContentCheck
 from storage.corpus.hdf5_layout import (
-    TEXT_COLUMNS,
     has_audio,
     open_hdf5,
-    read_texts,
     refuse_foreign_layout,
     text_attribute,
 )
+from storage.corpus.utterance import content_of, read_table
 from storage.errors import CorpusFileError
 from storage.files.fingerprint import canonical_json
 
 FORMAT = "essence corpus 1"
 NO_LABEL = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """A row of the utterance table: frames [first_frame, first_frame + num_frames).
-
-    `audio` is None if the source has no recordings.
-    """
-
-    id: str
-    speaker: str
-    transcript: str
-    digest: str
-    first_frame: int
-    num_frames: int
-    audio: AudioSpan | None = None
-
-
-def content_of(row: Utterance) -> str:
-    """What the file's fingerprint covers of a row: of its audio all but where the file is."""
-    values = [row.id, row.speaker, row.transcript, row.digest]
-    return canonical_json(values if row.audio is None else [*values, counted(row.audio)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +72,7 @@ class CorpusFile:
             refuse_foreign_layout(self._file, path)
             self.about = CorpusAbout(**json.loads(text_attribute(self._file, "about")))
             self.fingerprint = text_attribute(self._file, "fingerprint")
-            self.utterances = _read_table(self._file)
+            self.utterances = read_table(self._file)
             self._refuse_changed_table()
             has_digest = "labels" in self._file.attrs
             labels_digest = text_attribute(self._file, "labels") if has_digest else None
@@ -265,24 +241,3 @@ def read_identity(path: Path) -> tuple[str, str]:
             return str(about["split"]), text_attribute(file, "fingerprint")
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as cause:
             raise CorpusFileError(f"{path}: its attributes cannot be read ({cause})") from cause
-
-
-def _read_table(file: h5py.File) -> list[Utterance]:
-    table = file["utterances"]
-    texts = [read_texts(table, name) for name in TEXT_COLUMNS]
-    firsts, counts = table["first_frame"][:], table["num_frames"][:]
-    audio = read_audio(table) if has_audio(file) else [None] * len(firsts)
-    return [
-        Utterance(
-            id=id,
-            speaker=speaker,
-            transcript=transcript,
-            digest=digest,
-            first_frame=int(first),
-            num_frames=int(count),
-            audio=span,
-        )
-        for id, speaker, transcript, digest, first, count, span in zip(
-            *texts, firsts, counts, audio, strict=True
-        )
-    ]

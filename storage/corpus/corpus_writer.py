@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from storage.corpus.audio_columns import numbers_of, spans_digest, texts_of, why_invalid
 from storage.corpus.audio_span import AudioSpan
-from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout, Utterance, content_of
+from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout
 from storage.corpus.hdf5_layout import TEXT_COLUMNS
+from storage.corpus.utterance import Utterance, content_of
 from storage.errors import CorpusFileError
 from storage.files.calm_file import CalmFile
 from storage.files.fingerprint import array_digest, canonical_json

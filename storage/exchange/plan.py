@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from storage.exchange.survey import Survey
 from storage.files.fingerprint import fingerprint
 from storage.format.layout import StoreAbout, StoreUtterance

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from storage.corpus.corpus_file import Utterance
+from storage.corpus.utterance import Utterance
 from storage.errors import StoreError
 from storage.exchange.frames import Advance, DenseFrames, Frames, Source, SourceUtterance
 from storage.files.fingerprint import fingerprint

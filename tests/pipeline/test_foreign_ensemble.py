@@ -25,7 +25,8 @@ from pipeline.job import Job
 from stages.acoustic.models.model_file import load_model
 from stages.acoustic.models.permission import ALLOWED
 from stages.deploy.make_onnx import LogPosteriors, make_onnx
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from storage.read.reader import open_store
 from tests.support.makers.audio import make_audio
 from tests.support.makers.foreign_members import log_softmax64, write_torchscript

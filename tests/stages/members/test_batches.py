@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stages.acoustic.models import pieces as cutting
 from stages.members import batches
 from stages.members.batches import Batch, plan_batches, read_batch
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from tests.support.makers.posteriors import model_posteriors
 from tests.support.makers.training import FEATURE_DIM, LENGTHS, NUM_CLASSES, make_corpus, make_model
 

@@ -17,7 +17,8 @@ from stages.members.folds import plan_folds
 from stages.members.kinds import open_member
 from stages.members.trained import train_member
 from stages.members.trained_settings import TrainedMemberSettings
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from tests.support.makers.posteriors import model_posteriors, posteriors_of
 from tests.support.makers.training import RecordingProgress, make_corpus_directory, make_settings
 

@@ -32,7 +32,8 @@ from stages.training.corpus import open_training_corpus
 from stages.training.frame_loss import hard_loss
 from stages.training.step import StepLoss
 from storage.care.audit import audit_store
-from storage.corpus.corpus_file import NO_LABEL, CorpusFile, Utterance
+from storage.corpus.corpus_file import NO_LABEL, CorpusFile
+from storage.corpus.utterance import Utterance
 from storage.files.fingerprint import fingerprint
 from storage.read.reader import open_store
 from tests.support.makers.parts import split

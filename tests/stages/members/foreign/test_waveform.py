@@ -18,7 +18,8 @@ from stages.acoustic.models import pieces as cutting
 from stages.contract.errors import BadInput, BadPosterior, StageError
 from stages.members.foreign.waveform import zero_mean_unit_variance
 from stages.members.kinds import open_member
-from storage.corpus.corpus_file import CorpusFile, Utterance
+from storage.corpus.corpus_file import CorpusFile
+from storage.corpus.utterance import Utterance
 from tests.support.makers.foreign_members import (
     Net,
     log_softmax64,
