@@ -5,6 +5,7 @@
     /utterances   id, speaker, transcript, digest: UTF-8 of all, one after the other (uint8), and
                   ..._offsets (int64, one more than utterances); first_frame, num_frames (int64);
                   audio_...: where the recordings are (audio_columns.py), if an utterance has one
+    /tokens       token sequences in place of labels, if the file has such (token_columns.py)
     attributes    format, about (JSON of CorpusAbout), fingerprint (of all content), labels (SHA-256
                   of all hard labels; not in files of earlier versions), audio (SHA-256 of all that
                   audio_... have, if they are there): fixed length
@@ -36,6 +37,7 @@ from storage.corpus.hdf5_layout import (
     refuse_foreign_layout,
     text_attribute,
 )
+from storage.corpus.token_columns import TokenColumns
 from storage.corpus.utterance import content_of, read_table
 from storage.errors import CorpusFileError
 from storage.files.fingerprint import canonical_json
@@ -73,6 +75,7 @@ class CorpusFile:
             self.about = CorpusAbout(**json.loads(text_attribute(self._file, "about")))
             self.fingerprint = text_attribute(self._file, "fingerprint")
             self.utterances = read_table(self._file)
+            self._tokens = TokenColumns.of(self._file, path, num_classes=self.about.num_classes)
             self._refuse_changed_table()
             has_digest = "labels" in self._file.attrs
             labels_digest = text_attribute(self._file, "labels") if has_digest else None
@@ -105,6 +108,10 @@ class CorpusFile:
             if row.first_frame != end or row.num_frames < 0:
                 raise ValueError(f"utterance {row.id!r} does not follow the one before")
             end += row.num_frames
+        if self._tokens is not None:
+            content.update(self._tokens.digest.encode())
+            if len(self._tokens.counts_U) != len(self.utterances):
+                raise ValueError("not every utterance has a number of tokens")
         if content.hexdigest() != self.fingerprint:
             raise ValueError("the fingerprint is that of other content")
         if has_audio(self._file):  # paths and times, which the fingerprint leaves out
@@ -148,6 +155,23 @@ class CorpusFile:
         frames, id = self._frames_of(index, span)
         self._content.labels_of(index)
         return np.asarray(self._read_labels(frames, id), dtype=np.int32)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether utterances have token sequences, and no class for every frame."""
+        return self._tokens is not None
+
+    def tokens(self, index: int) -> NDArray[np.int32] | None:
+        """Token ids (L,) of the utterance at `index`; None if it is untranscribed.
+
+        Raises:
+            CorpusFileError: when the tokens are not those that were written.
+        """
+        return None if self._tokens is None else self._tokens.sequence(index)
+
+    def is_transcribed(self) -> NDArray[np.bool_]:
+        """Whether each utterance has a hard label or a token, (utterances,)."""
+        return self.labelled_frames() > 0 if self._tokens is None else self._tokens.counts_U > 0
 
     def _frames_of(self, index: int, span: tuple[int, int] | None) -> tuple[slice, str]:
         row = self.utterances[index]
@@ -196,6 +220,8 @@ class CorpusFile:
         """
         self._content.everything(advance)
         self._content.labels()
+        if self._tokens is not None:
+            self._tokens.check()
 
     def _read(self, data: h5py.Dataset, frames: slice, id: str) -> NDArray[Any]:
         try:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from storage.corpus.audio_columns import numbers_of, spans_digest, texts_of, why_invalid
 from storage.corpus.audio_span import AudioSpan
 from storage.corpus.corpus_file import FORMAT, NO_LABEL, CorpusAbout
-from storage.corpus.hdf5_layout import TEXT_COLUMNS
+from storage.corpus.hdf5_layout import TEXT_COLUMNS, TOKENS, TOKENS_OF
+from storage.corpus.token_columns import tokens_hash
+from storage.corpus.token_columns import why_invalid as why_invalid_tokens
 from storage.corpus.utterance import Utterance, content_of
 from storage.errors import CorpusFileError
 from storage.files.calm_file import CalmFile
@@ -33,10 +35,21 @@ LABEL_CHUNK_FRAMES = 1 << 16
 
 
 class CorpusWriter:
-    """Writes a corpus file under another name, and renames it if there was no error."""
+    """Writes a corpus file under another name, and renames it if there was no error.
 
-    def __init__(self, path: Path, about: CorpusAbout, *, dtype: str = "float32") -> None:
+    With `has_tokens` its utterances have token sequences, and no class for every frame.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        about: CorpusAbout,
+        *,
+        dtype: str = "float32",
+        has_tokens: bool = False,
+    ) -> None:
         self._path = path
+        self._tokens: list[NDArray[np.int32]] | None = [] if has_tokens else None
         self._partial = unfinished(path)
         self._about = about
         self._rows: list[Utterance] = []
@@ -72,14 +85,17 @@ class CorpusWriter:
         transcript: str,
         features_TF: NDArray[np.floating[Any]],
         labels_T: NDArray[np.integer[Any]] | None,
+        tokens_L: NDArray[np.integer[Any]] | None = None,
         audio: AudioSpan | None = None,
     ) -> None:
         """Append one utterance. `labels_T` is None where no alignment is known.
 
+        `tokens_L` is the token sequence of its transcript, in a file that has such.
+
         Raises:
             CorpusFileError: naming utterance and frame, when an id comes twice, a value is not
-                finite, a label is out of range, features and labels differ in length, or the audio
-                is no part of a file.
+                finite, a label or token is out of range, features and labels differ in length, or
+                the audio is no part of a file.
             StorageError: when the disk is full.
         """
         num_frames = len(features_TF)
@@ -87,6 +103,7 @@ class CorpusWriter:
         self._refuse_bad(id, features_TF, labels, texts=(id, speaker, transcript))
         if audio is not None and (why := why_invalid(audio)):
             raise CorpusFileError(f"utterance {id!r}: its audio has {why}")
+        self._add_tokens(id, tokens_L)
         stored_TF = np.asarray(features_TF, dtype=self._features.dtype)
         stored_T = np.asarray(labels, dtype="<i4")
         digest = array_digest(stored_TF, stored_T)
@@ -110,6 +127,17 @@ class CorpusWriter:
         self._rows.append(row)
         self._num_frames = end
         self._disk.refuse_failed()
+
+    def _add_tokens(self, id: str, tokens_L: NDArray[np.integer[Any]] | None) -> None:
+        if self._tokens is None:
+            assert tokens_L is None, "has_tokens is false"
+            return
+        if tokens_L is None:
+            self._tokens.append(np.empty(0, np.int32))
+            return
+        if why := why_invalid_tokens(tokens_L, num_classes=self._about.num_classes):
+            raise CorpusFileError(f"utterance {id!r}: {why}")
+        self._tokens.append(tokens_L.astype(np.int32))
 
     def _refuse_bad(
         self,
@@ -152,10 +180,24 @@ class CorpusWriter:
             column = np.array([getattr(row, name) for row in self._rows], dtype=np.int64)
             _add_column(table, name, column)
         self._add_audio(table)
+        self._finish_tokens()
         self._file.attrs["format"] = np.bytes_(FORMAT)
         self._file.attrs["about"] = np.bytes_(canonical_json(asdict(self._about)))
         self._file.attrs["fingerprint"] = np.bytes_(self._content.hexdigest())
         self._file.attrs["labels"] = np.bytes_(self._all_labels.hexdigest())
+
+    def _finish_tokens(self) -> None:
+        """Token sequences, which the fingerprint covers; nothing in files of frame labels."""
+        if self._tokens is None:
+            return
+        counts_U = np.array([len(tokens_L) for tokens_L in self._tokens], np.int64)
+        everything = np.concatenate(self._tokens) if self._tokens else np.empty(0, np.int32)
+        digest = tokens_hash(counts_U)
+        digest.update(everything.astype("<i4").tobytes())
+        _add_column(self._file, TOKENS, everything)
+        _add_column(self._file, TOKENS_OF, counts_U)
+        self._file.attrs[TOKENS] = np.bytes_(digest.hexdigest())
+        self._content.update(digest.hexdigest().encode())
 
     def _add_audio(self, table: h5py.Group) -> None:
         """Where the recordings are; nothing if the source has none, as in files before."""

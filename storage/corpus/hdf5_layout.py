@@ -41,6 +41,12 @@ AUDIO_TYPES: dict[str, tuple[tuple[str, ...], int]] = {
     **{f"utterances/{name}": (("uint8",), 1) for name in AUDIO_TEXT_COLUMNS},
     **{f"utterances/{name}_offsets": (("int64",), 1) for name in AUDIO_TEXT_COLUMNS},
 }
+# Of files with token sequences: if one is there, both are (token_columns.py).
+TOKENS, TOKENS_OF = "tokens", "utterances/num_tokens"
+TOKEN_TYPES: dict[str, tuple[tuple[str, ...], int]] = {
+    TOKENS: (("int32",), 1),
+    TOKENS_OF: (("int64",), 1),
+}
 MAX_CHUNK_BYTES = 1 << 28
 MAX_COLUMN_BYTES = 1 << 32  # of the utterance table, which is read whole: 10 million utterances
 
@@ -90,6 +96,11 @@ def has_audio(file: h5py.File) -> bool:
     return any(name in file for name in AUDIO_TYPES)
 
 
+def has_tokens(file: h5py.File) -> bool:
+    """Whether the utterances have token sequences in place of a class for every frame."""
+    return any(name in file for name in TOKEN_TYPES)
+
+
 def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
     """Make sure that all objects of a corpus file may be opened and read.
 
@@ -100,12 +111,13 @@ def refuse_foreign_layout(file: h5py.File, path: Path) -> None:
     _refuse_link(file, "utterances", path)
     if not isinstance(file["utterances"], h5py.Group):
         raise CorpusFileError(f"{path}: 'utterances' is not a group")
-    types = TYPES | AUDIO_TYPES if has_audio(file) else TYPES
+    types = TYPES | (AUDIO_TYPES if has_audio(file) else {})
+    types |= TOKEN_TYPES if has_tokens(file) else {}
     for name, (dtypes, num_axes) in types.items():
         _refuse_link(file, name, path)
         for wrong in _wrong_with(file[name], dtypes, num_axes, file_bytes=num_bytes):
             raise CorpusFileError(f"{path}: {name!r} {wrong}; that is refused")
-        if name not in ("features", "labels") and file[name].nbytes > MAX_COLUMN_BYTES:
+        if name not in ("features", "labels", TOKENS) and file[name].nbytes > MAX_COLUMN_BYTES:
             raise CorpusFileError(f"{path}: {name!r} declares {file[name].nbytes:,} bytes")
 
 
