@@ -24,6 +24,7 @@ from stages.acoustic.lang.graph_files import GRAPH_FILE, WORDS_FILE
 from stages.acoustic.lang.lang import Lang
 from stages.acoustic.lang.lexicon_fst import LexiconSymbols, lexicon_fst
 from stages.acoustic.lang.openfst_file import Arcs, encode_const, read_fst
+from stages.acoustic.lang.token_lang import TokenLang
 from stages.contract.errors import BadInput
 from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
@@ -54,7 +55,7 @@ def build_graph(lang: Lang, directory: Path) -> None:
         publish_file(directory / GRAPH_FILE, unpublished.read_bytes())
 
 
-def checked_grammar(lang: Lang) -> kaldifst.StdVectorFst:
+def checked_grammar(lang: Lang | TokenLang) -> kaldifst.StdVectorFst:
     """The grammar over the numbers of `number_words`.
 
     Raises:
@@ -68,7 +69,7 @@ def checked_grammar(lang: Lang) -> kaldifst.StdVectorFst:
     return grammar
 
 
-def number_words(lang: Lang) -> dict[str, int]:
+def number_words(lang: Lang | TokenLang) -> dict[str, int]:
     """Numbers of words.txt: <eps> 0, the words from 1, then the symbols of the grammar."""
     return {
         symbol: number

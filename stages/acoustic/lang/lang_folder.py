@@ -1,10 +1,11 @@
-"""Lang folder of either form: lexicon, units and ARPA (lang.py), or Kaldi's HCLG.fst.
+"""Lang folder of any form: lexicon, units and ARPA (lang.py), tokens (token_lang.py), or HCLG.fst.
 
-Callers use both through these functions; both have words, num_classes and class_inventory.
+Callers use all through these functions; all have words, num_classes and class_inventory.
 """
 
 from pathlib import Path
 
+from stages.acoustic.lang.ctc_graph import build_ctc_graph
 from stages.acoustic.lang.graph import build_graph, checked_grammar
 from stages.acoustic.lang.graph_files import HCLG_FILE, holds_kaldi_graph
 from stages.acoustic.lang.kaldi_graph import (
@@ -15,9 +16,15 @@ from stages.acoustic.lang.kaldi_graph import (
     write_kaldi_graph,
 )
 from stages.acoustic.lang.lang import Lang, read_lang, write_lang
+from stages.acoustic.lang.token_lang import (
+    TokenLang,
+    holds_token_lang,
+    read_token_lang,
+    write_token_lang,
+)
 from stages.contract.errors import BadInput
 
-AnyLang = Lang | KaldiGraph
+AnyLang = Lang | TokenLang | KaldiGraph
 
 
 def read_lang_folder(directory: Path, *, model: Path | None = None) -> AnyLang:
@@ -26,6 +33,8 @@ def read_lang_folder(directory: Path, *, model: Path | None = None) -> AnyLang:
     Raises:
         BadInput: naming file and line.
     """
+    if holds_token_lang(directory):
+        return read_token_lang(directory)
     if holds_kaldi_graph(directory):
         return read_kaldi_graph(directory, model=model)
     if model is not None:
@@ -52,6 +61,8 @@ def write_lang_folder(lang: AnyLang, directory: Path) -> None:
     """Write a folder for `read_lang_folder`."""
     if isinstance(lang, KaldiGraph):
         write_kaldi_graph(lang, directory)
+    elif isinstance(lang, TokenLang):
+        write_token_lang(lang, directory)
     else:
         write_lang(lang, directory)
 
@@ -64,5 +75,7 @@ def build_decoding_graph(lang: AnyLang, directory: Path) -> None:
     """
     if isinstance(lang, KaldiGraph):
         build_from_kaldi(lang, directory)
+    elif isinstance(lang, TokenLang):
+        build_ctc_graph(lang, directory)
     else:
         build_graph(lang, directory)

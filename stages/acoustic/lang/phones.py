@@ -1,14 +1,15 @@
 """Phones of a lang: the phone of each class, and the phones of each word.
 
 Units are named as HTK does: `LEFT-PHONE+RIGHT`, with either context or none. Units of one phone may
-share classes. A graph of Kaldi (HCLG.fst) names neither.
+share classes. A graph of Kaldi (HCLG.fst) names neither, and
+tokens are their own classes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stages.acoustic.lang.kaldi_graph import KaldiGraph
 from stages.acoustic.lang.lang import Lang
+from stages.acoustic.lang.lang_folder import AnyLang
 
 NO_PHONE = "?"  # of a class that no unit has
 
@@ -21,9 +22,9 @@ class Phones:
     of_word: dict[str, tuple[tuple[str, ...], ...]]
 
 
-def phones_of(lang: Lang | KaldiGraph) -> Phones | None:
+def phones_of(lang: AnyLang) -> Phones | None:
     """The phones, or None if they are unknown or a class belongs to several of them."""
-    if isinstance(lang, KaldiGraph):
+    if not isinstance(lang, Lang):
         return None
     of_class = [NO_PHONE] * lang.num_classes
     for unit, classes in lang.units.items():

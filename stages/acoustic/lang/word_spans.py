@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from stages.acoustic.lang.kaldi_graph import KaldiGraph
 from stages.acoustic.lang.lang import SILENCE, Lang
+from stages.acoustic.lang.lang_folder import AnyLang
 
 Span = tuple[int, int]  # first frame, and the one after the last
 States = tuple[int, ...]  # the class of each state of a pronunciation, left to right
@@ -26,9 +26,9 @@ class Spellings:
     silence: frozenset[int]
 
     @classmethod
-    def of(cls, lang: Lang | KaldiGraph) -> Self | None:
-        """The spellings of a lexicon; None for a graph of Kaldi, which has none."""
-        if isinstance(lang, KaldiGraph):
+    def of(cls, lang: AnyLang) -> Self | None:
+        """The spellings of a lexicon in HMM states; None for a graph of Kaldi, and for tokens."""
+        if not isinstance(lang, Lang):
             return None
         found: dict[str, dict[States, None]] = {}
         for entry in lang.lexicon:
