@@ -21,6 +21,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxruntime": "deploy",
     "safetensors": "train",
+    "sentencepiece": "pieces",
     "soundfile": "deploy",
     "soxr": "deploy",
     "sshfs": "remote",

@@ -23,22 +23,18 @@ from stages.acoustic.features.cmvn_file import CMVN_FILE, write_moments
 from stages.acoustic.features.front_end import row_dim, to_row_labels, to_rows
 from stages.acoustic.features.front_end_settings import FrontEndSettings
 from stages.acoustic.lang.lang_folder import check_lang, write_lang_folder
+from stages.acoustic.lang.token_lang import TokenLang
 from stages.contract.copies import DEV_ORIGINALS, CopyGroup, write_copies
+from stages.contract.ctc import frames_needed
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.contract.results import CorpusSummary, SplitSummary
-from stages.corpus.align.source import AlignedSource
-from stages.corpus.audio.given_alignments import GivenAlignments
-from stages.corpus.audio.source import AudioSpeech
-from stages.corpus.copies.copied_source import CopiedSource
-from stages.corpus.kaldi_source import KaldiSource
-from stages.corpus.kaldi_speech import KaldiSpeech
 from stages.corpus.labelled_share import choose_labelled, with_labels_of
 from stages.corpus.normalisation import Normaliser, check_dim
+from stages.corpus.open_source import open_source
 from stages.corpus.raw import RawUtterance
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.source import SPLITS, Source
-from stages.corpus.spoken_source import SpokenSource
 from stages.corpus.summary import summary_lines
 from stages.corpus.tally import SplitTally
 from storage.corpus.corpus_file import CorpusAbout, CorpusFile
@@ -47,6 +43,7 @@ from storage.files.leftovers import scratch_folder
 from storage.files.publish import publish_file
 
 NO_FRAMES = "no frames"
+TOO_MANY_TOKENS = "more tokens than rows, which CTC cannot align"
 LABELLED_FILE = "train-labelled.txt"
 
 
@@ -58,7 +55,7 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     """
     passes = directory / "alignment"  # of an earlier run that was interrupted, or of this one
     with scratch_folder(directory / "speech") as scratch:
-        source = _open_source(settings, scratch=scratch, passes=passes, progress=progress)
+        source = open_source(settings, scratch=scratch, passes=passes, progress=progress)
         check_lang(source.lang)  # fails now, not after the members are trained
         normaliser = Normaliser(settings.features, source)
         splits: dict[str, SplitSummary] = {}
@@ -96,41 +93,6 @@ def build_corpus(settings: CorpusSettings, *, directory: Path, progress: Progres
     return summary
 
 
-def _open_source(
-    settings: CorpusSettings, *, scratch: Path, passes: Path, progress: Progress
-) -> Source:
-    if settings.source == "kaldi" and settings.path is not None and settings.align is not None:
-        speech = KaldiSpeech(settings.kaldi, settings.path, scratch=scratch, progress=progress)
-        return AlignedSource(speech, settings.align, passes=passes, progress=progress)
-    if settings.source == "kaldi" and settings.path is not None:
-        return KaldiSource(settings.kaldi, settings.path, progress=progress)
-    if settings.source == "audio" and settings.path is not None:
-        return _open_audio(
-            settings, settings.path, scratch=scratch, passes=passes, progress=progress
-        )
-    return SpokenSource(settings.spoken, copies=settings.copies, scratch=scratch, progress=progress)
-
-
-def _open_audio(
-    settings: CorpusSettings, path: Path, *, scratch: Path, passes: Path, progress: Progress
-) -> Source:
-    speech = AudioSpeech(settings.audio, path, scratch=scratch, progress=progress)
-    source: Source
-    if settings.align is None:
-        source = GivenAlignments(speech, settings.audio)
-    else:
-        source = AlignedSource(speech, settings.align, passes=passes, progress=progress)
-    if not settings.copies:
-        return source
-    return CopiedSource(
-        source,
-        settings.copies,
-        num_mel_bins=settings.audio.num_mel_bins,
-        scratch=scratch,
-        progress=progress,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Written:
     """A split on disk: its summary and copies, and the number of feature dims of its source."""
@@ -153,6 +115,8 @@ def _write_split(
     normaliser.begin(split)
     left_out = {reason: list(ids) for reason, ids in source.left_out(split).items()}
     raws = _with_frames(_labelled_as_set(split, source, settings), left_out)
+    if split == "train":  # what is only scored may have any length
+        raws = _with_room_for_tokens(raws, settings.features, left_out)
     first = next(raws, None)
     if first is None:
         reasons = ", ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
@@ -160,7 +124,12 @@ def _write_split(
     wanted = wanted or first.features_TF.shape[1]
     front_end, tally = settings.features, SplitTally()
     about = _about(split, source, front_end, first)
-    with CorpusWriter(directory / f"{split}.h5", about, dtype=front_end.dtype) as writer:
+    with CorpusWriter(
+        directory / f"{split}.h5",
+        about,
+        dtype=front_end.dtype,
+        has_tokens=isinstance(source.lang, TokenLang),
+    ) as writer:
         for raw in chain([first], raws):
             check_dim(raw, wanted=wanted)
             rows_TD = to_rows(normaliser(raw), front_end)
@@ -229,6 +198,7 @@ def _add(
         transcript=raw.transcript,
         features_TF=rows_TD,
         labels_T=None if raw.labels_T is None else to_row_labels(raw.labels_T, settings),
+        tokens_L=raw.tokens_L,
         audio=raw.audio,
     )
 
@@ -256,3 +226,14 @@ def _with_frames(
             yield raw
         else:
             left_out.setdefault(NO_FRAMES, []).append(raw.id)
+
+
+def _with_room_for_tokens(
+    raws: Iterator[RawUtterance], settings: FrontEndSettings, left_out: dict[str, list[str]]
+) -> Iterator[RawUtterance]:
+    for raw in raws:
+        num_rows = -(-len(raw.features_TF) // settings.subsample)
+        if raw.tokens_L is None or frames_needed(raw.tokens_L) <= num_rows:
+            yield raw
+        else:
+            left_out.setdefault(TOO_MANY_TOKENS, []).append(raw.id)

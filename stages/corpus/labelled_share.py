@@ -24,4 +24,4 @@ def choose_labelled(speakers: Set[str], share: float) -> frozenset[str]:
 def with_labels_of(labelled: Set[str], raws: Iterator[RawUtterance]) -> Iterator[RawUtterance]:
     """The same utterances, without hard labels for speakers that are not in `labelled`."""
     for raw in raws:
-        yield raw if raw.speaker in labelled else replace(raw, labels_T=None)
+        yield raw if raw.speaker in labelled else replace(raw, labels_T=None, tokens_L=None)

@@ -1,6 +1,6 @@
 """RawUtterance: an utterance as a source of speech gives it, before the front end.
 
-Shapes: T frames, F feature dims.
+Shapes: T frames, F feature dims, L tokens.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,10 @@ class CopyOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawUtterance:
-    """One utterance: features and, if it is aligned, the pdf id of every frame."""
+    """One utterance: features and, if it is transcribed, a class of every frame or its tokens.
+
+    `labels_T` has the pdf ids of an alignment; `tokens_L` the token ids of a corpus of tokens.
+    """
 
     id: str
     speaker: str
@@ -30,5 +33,11 @@ class RawUtterance:
     features_TF: NDArray[np.float32]
     labels_T: NDArray[np.int32] | None
     frame_shift_ms: float
+    tokens_L: NDArray[np.int32] | None = None
     copy_of: CopyOf | None = None
     audio: AudioSpan | None = None  # where its recording is, if that is a file
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has hard labels: classes of its frames, or tokens."""
+        return self.labels_T is not None or self.tokens_L is not None

@@ -15,6 +15,7 @@ from stages.corpus.audio.settings import AudioSettings
 from stages.corpus.copies.kinds import AnyCopy
 from stages.corpus.kaldi_settings import KaldiSettings
 from stages.corpus.spoken.settings import SpokenSettings
+from stages.corpus.tokens.settings import TokenSettings
 
 AnySource = Literal["spoken", "kaldi", "audio"]
 # Source -> what its path is.
@@ -35,6 +36,9 @@ class CorpusSettings(Settings):
     features: FrontEndSettings = FrontEndSettings()
     copies: tuple[AnyCopy, ...] = ()
     align: AlignSettings | None = None  # null: the source has hard labels and a lang
+    # What hard labels are: a class of every frame, or the token sequence of the transcript.
+    targets: Literal["frames", "tokens"] = "frames"
+    tokens: TokenSettings = TokenSettings()
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the corpus, next to the content of its source.
@@ -48,7 +52,9 @@ class CorpusSettings(Settings):
         """Also the settings of sources that are not read, and `copies` if there are none."""
         other_sources = set(get_args(AnySource)) - {self.source}
         no_copies = set() if self.copies else {"copies"}
-        return super().not_in_identity() | other_sources | no_copies | self.at_default("align")
+        of_tokens = {"targets", "tokens"} if self.targets == "frames" else set()
+        without = other_sources | no_copies | of_tokens
+        return super().not_in_identity() | without | self.at_default("align")
 
     @property
     def labelled_share(self) -> float:
@@ -95,11 +101,14 @@ class CorpusSettings(Settings):
 
     @model_validator(mode="after")
     def _audio_has_labels(self) -> Self:
+        if self.targets == "tokens":
+            return self
         if self.source == "audio" and bool(self.audio.alignments) == (self.align is not None):
             found = "both" if self.align else "neither"
             raise ValueError(
                 "source audio needs hard labels: set align, which makes them (docs/alignment.md), "
-                "or audio.alignments (folders of Kaldi's alignments) and audio.lang; "
+                "or audio.alignments (folders of Kaldi's alignments) and audio.lang, or set "
+                "targets to tokens, which need no alignment (docs/ctc.md); "
                 f"found {found}"
             )
         return self
@@ -110,6 +119,25 @@ class CorpusSettings(Settings):
             raise ValueError(
                 "found settings of an alignment (align), but source is spoken, which has hard "
                 "labels: remove align, or set source and path to another corpus"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_need_no_alignment(self) -> Self:
+        if self.targets == "frames":
+            if self.tokens != TokenSettings():
+                raise ValueError(
+                    "found settings of tokens, but targets is frames: set targets to tokens, or "
+                    "remove tokens"
+                )
+            return self
+        if self.align is not None or self.audio.alignments or self.kaldi.model:
+            given = "align" if self.align else "alignments and their model"
+            raise ValueError(f"targets is tokens, which need no alignment: remove {given}")
+        if self.source == "audio" and self.copies:
+            raise ValueError(
+                "copies of recordings are made with the labels of their frames, and targets is "
+                "tokens: leave out copies, or set targets to frames"
             )
         return self
 

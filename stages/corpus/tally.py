@@ -55,9 +55,10 @@ class SplitTally:
         self.speakers.add(raw.speaker)
         if raw.copy_of is not None:
             self._copies[raw.copy_of.name][raw.id] = raw.copy_of
-        if raw.labels_T is not None:
+        if raw.is_labelled:
             self.labelled.count(raw, num_rows=num_rows)
             self.labelled_ids.append(raw.id)
+        if raw.labels_T is not None:
             visits, lost = count_visits(raw.labels_T, front_end)
             self._visits += visits
             self._lost_visits += lost
