@@ -225,6 +225,8 @@ def _named(key: str, value: Any) -> str:
     if key == "architecture":
         return describe_architecture(value)
     last = key.rpartition(".")[2]
+    if key == "blank" and isinstance(value, dict):
+        return f"blank={value['weight']}"
     if value is True:
         return last.replace("_", " ")  # equal steps
     return f"{SHORT_NAMES.get(last, last)}={value}"

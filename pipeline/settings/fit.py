@@ -7,6 +7,7 @@ from pipeline.settings.tree import PipelineSettings, compared
 from pipeline.settings.wording import shortened
 from stages.student.settings import StudentSettings
 from stages.student.soft_label_check import check_soft_labels
+from stages.student.token_check import misfits_of_targets
 from stages.teacher.settings import TeacherSettings
 from storage.errors import StoreError
 from storage.format.temperatures import temperatures_given
@@ -38,10 +39,21 @@ def misfits(settings: PipelineSettings) -> Iterator[str]:
                 f"student.training.utterances is {student.training.utterances!r} and {NO_COPIES}, "
                 "or set it to 'all'"
             )
+    has_tokens = settings.corpus.targets == "tokens"
+    if has_tokens and teacher.posteriors != "plain":
+        yield (
+            f"teacher.posteriors is {teacher.posteriors!r}, along a path of frame classes, and "
+            "corpus.targets is tokens: set it to 'plain'"
+        )
     yield from _misfits_of(settings.student, teacher)
+    for misfit in misfits_of_targets(settings.student, has_tokens=has_tokens):
+        yield f"student.{misfit}"
     for number, changes in enumerate(settings.compare):
         entry = f"compare.{number} ({shortened(changes)})"
-        yield from _misfits_of(compared(settings.student, changes), teacher, entry=entry)
+        changed = compared(settings.student, changes)
+        yield from _misfits_of(changed, teacher, entry=entry)
+        for misfit in misfits_of_targets(changed, has_tokens=has_tokens):
+            yield f"{entry}: {misfit}"
 
 
 def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSettings]) -> None:
@@ -50,9 +62,12 @@ def refuse_misfits(settings: PipelineSettings, students: Iterable[StudentSetting
     Raises:
         SettingsError: for the first one that cannot.
     """
+    has_tokens = settings.corpus.targets == "tokens"
     for student in students:
         for misfit in _misfits_of(student, settings.teacher):
             raise SettingsError(misfit)
+        for misfit in misfits_of_targets(student, has_tokens=has_tokens):
+            raise SettingsError(f"student.{misfit}")
 
 
 def _misfits_of(

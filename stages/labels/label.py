@@ -13,6 +13,7 @@ from pathlib import Path
 from stages.acoustic.lang.priors import log_priors
 from stages.contract.copies import originals_in_time, read_copies
 from stages.contract.ensemble_labels import LABELS_FORMAT, LabelsAbout, Made, write_labels
+from stages.contract.errors import BadInput
 from stages.contract.progress import Progress, Task
 from stages.labels.likelihoods import Logp, likelihoods_of
 from stages.labels.parts import FOLDER, NO_PATH, Labelled, read_part, write_part
@@ -47,6 +48,11 @@ def label_train(
     shares = order_members(members, settings.weights, device=device)
     with CorpusFile(corpus_directory / "train.h5") as corpus, fixed_threads(settings.threads):
         refuse_other_corpus(shares, corpus)
+        if corpus.has_tokens:
+            raise BadInput(
+                f"{corpus.path} has token sequences, and these labels are classes of frames: "
+                "'essence labels' is for a corpus with corpus.targets=frames"
+            )
         original_of = _originals(settings, corpus_directory, corpus)
         wanted = plan_utterances(
             corpus.utterances, corpus.labelled_frames(), skipped=original_of.keys()

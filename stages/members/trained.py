@@ -25,6 +25,7 @@ from stages.members.member import Member
 from stages.members.trained_member import TrainedMember
 from stages.members.trained_settings import TrainedMemberSettings
 from stages.training.corpus import TrainingCorpus, open_training_corpus
+from stages.training.ctc import CtcLabels
 from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels
 from stages.training.ranks import ALONE, Ranks
@@ -98,6 +99,7 @@ def _train(
     facts: dict[str, Any] | None = None,
 ) -> None:
     directory.mkdir(exist_ok=True)
+    train = corpus.train
     train_model(
         TrainingInputs(
             settings=settings.training.in_own_epochs(
@@ -105,11 +107,11 @@ def _train(
             ),
             title=f"member {settings.name}{title}",
             architecture=settings.architecture,
-            objective=HardLabels(),
+            objective=CtcLabels(corpus=train) if train.has_tokens else HardLabels(),
             corpus=corpus,
             device=device,
             progress=progress,
-            facts={"objective": "hard labels", **(facts or {})},
+            facts={"objective": "ctc" if train.has_tokens else "hard labels", **(facts or {})},
             ranks=ranks,
         ),
         directory=directory,

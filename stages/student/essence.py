@@ -94,7 +94,7 @@ class Essence:
         self, hidden_NH: Tensor, output: nn.Module, labels_N: Tensor, targets: tuple[Tensor, ...]
     ) -> BatchLoss:
         """The weighted loss, and its hard and soft parts."""
-        soft, settings = self._soft_targets(targets), self.settings
+        soft, settings = self.soft_targets(targets), self.settings
         if settings.trust == "where_right":
             soft = trust_where_right(soft, labels_N)
         options = LossOptions(
@@ -113,7 +113,7 @@ class Essence:
             part_frames={"hard": int((labels_N != NO_LABEL).sum())},
         )
 
-    def _soft_targets(self, stored: tuple[Tensor, ...]) -> SoftTargets:
+    def soft_targets(self, stored: tuple[Tensor, ...]) -> SoftTargets:
         """What `read` returned, decoded, at the student's temperature."""
         ids_NK, codes_NK, tail_N, *others = stored
         soft = SoftTargets(

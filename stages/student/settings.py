@@ -11,8 +11,9 @@ from stages.student.loss.options import TailPolicy
 from stages.training.settings import LEFT_OUT_AT_DEFAULT as OF_TRAINING_LEFT_OUT
 from stages.training.settings import TrainingSettings
 
-OF_SOFT_LABELS = {"k", "tail", "temperature", "trust", "ranks"}
-LEFT_OUT_AT_DEFAULT = ("labels", "trust", "ranks")  # students from before they existed stay fresh
+OF_SOFT_LABELS = {"k", "tail", "temperature", "trust", "ranks", "blank"}
+# Students from before they existed stay fresh.
+LEFT_OUT_AT_DEFAULT = ("labels", "trust", "ranks", "blank")
 
 
 class LabelSettings(Settings):
@@ -27,6 +28,12 @@ class LabelSettings(Settings):
     def are_given(self) -> bool:
         """Are all of them the corpus's?"""
         return self == LabelSettings()
+
+
+class BlankWeight(Settings):
+    """The factor of the soft loss on frames that the teacher gives to blank."""
+
+    weight: float = Field(ge=0.0, le=1.0)
 
 
 class StudentTrainingSettings(TrainingSettings):
@@ -50,6 +57,9 @@ class StudentSettings(Settings):
     trust: Literal["always", "where_right"] = "always"
     # Null arms: the classes of ranks 2 to k in random order, or drawn at random (null_ranks.py).
     ranks: Literal["as_stored", "permuted", "redrawn"] = "as_stored"
+    # Of a corpus of tokens: the soft loss on frames whose rank 1 is the blank (ctc.py). keep: as it
+    # is; drop: none.
+    blank: Literal["keep", "drop"] | BlankWeight = "keep"
     # A batch of more logits (frames times classes) never holds them all: output layer and loss are
     # computed in chunks of frames. No slower from here on; see docs/benchmarks.md.
     chunk_above: int = Field(1 << 23, ge=0)
@@ -60,6 +70,13 @@ class StudentSettings(Settings):
     cache_bytes: Annotated[int, NOT_IN_IDENTITY] = Field(20 << 30, ge=0)
     architecture: ArchitectureSettings = ArchitectureSettings()
     training: StudentTrainingSettings = StudentTrainingSettings()
+
+    @property
+    def blank_weight(self) -> float:
+        """The factor of the soft loss on frames that the teacher gives to blank."""
+        if isinstance(self.blank, BlankWeight):
+            return self.blank.weight
+        return 1.0 if self.blank == "keep" else 0.0
 
     def frames_to_train_on(self, train: SplitSummary) -> int:
         """About how many frames of train its training reads; on hard labels alone only theirs.

@@ -9,12 +9,15 @@ from typing import Any
 from stages.contract.copies import read_copies
 from stages.contract.errors import MissingPart
 from stages.contract.progress import Progress
+from stages.student.ctc import EssenceCtc
 from stages.student.essence import Essence
 from stages.student.hard_labels import with_chosen_labels
 from stages.student.originals import match_copies
 from stages.student.settings import StudentSettings
 from stages.student.store_check import check_store
+from stages.student.token_check import refuse_without_tokens
 from stages.training.corpus import open_training_corpus
+from stages.training.ctc import CtcLabels
 from stages.training.inputs import TrainingInputs
 from stages.training.objective import HardLabels, Objective
 from stages.training.ranks import ALONE, Ranks
@@ -108,16 +111,24 @@ def _opened_inputs(
         needs_labels=settings.hard_weight > 0 and settings.labels.are_given,
         utterances=settings.training.utterances,
     ) as opened:
+        has_tokens = opened.train.has_tokens
+        refuse_without_tokens(settings, has_tokens=has_tokens)
         corpus, of_labels = with_chosen_labels(opened, settings, hard_labels)
         objective: Objective = HardLabels(smoothing=settings.label_smoothing)
         facts: dict[str, Any] = {"objective": "hard labels"}
+        if has_tokens:
+            objective, facts = CtcLabels(corpus=corpus.train), {"objective": "ctc"}
         if settings.label_smoothing:
             facts["label_smoothing"] = settings.label_smoothing
         if settings.hard_weight < 1:
             labels = _open_labels(settings, store)
             match = check_store(settings, labels, corpus.train)
             matched = match_copies(match, read_copies(corpus_directory, "train"), corpus.train)
-            objective, facts = Essence(settings, labels, matched.read_as), _facts(settings, labels)
+            facts = _facts(settings, labels)
+            objective = essence = Essence(settings, labels, matched.read_as)
+            if has_tokens:
+                objective = EssenceCtc(essence, corpus.train)
+                facts["objective"] = "essence and ctc"
             corpus = replace(corpus, left_out=corpus.left_out | matched.without_soft_labels)
             if not match.is_whole:
                 progress.note(str(matched))
@@ -184,5 +195,5 @@ def _facts(settings: StudentSettings, labels: SoftLabelStore) -> dict[str, Any]:
         "hard_weight": settings.hard_weight,
         "tail": settings.tail,
         "temperature": settings.temperature,
-        **{name: identity[name] for name in ("trust", "ranks") if name in identity},
+        **{name: identity[name] for name in ("trust", "ranks", "blank") if name in identity},
     }

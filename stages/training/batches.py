@@ -71,11 +71,21 @@ class Batch:
         return torch.arange(self.features_BTF.shape[1]) < self.lengths_B[:, None]
 
 
-def cut_pieces(lengths: Sequence[int], chunk_frames: int) -> list[Piece]:
-    """Every utterance whole, or in even pieces of at most `chunk_frames`. Empty ones give none."""
+def cut_pieces(
+    lengths: Sequence[int],
+    chunk_frames: int,
+    *,
+    is_whole_U: NDArray[np.bool_] | None = None,
+) -> list[Piece]:
+    """Every utterance whole, or in even pieces of at most `chunk_frames`. Empty ones give none.
+
+    Utterances of `is_whole_U` are not cut: a sequence of tokens is that of all their frames.
+    """
     pieces = []
     for index, length in enumerate(lengths):
         num_pieces = -(-length // chunk_frames)
+        if length and is_whole_U is not None and is_whole_U[index]:
+            num_pieces = 1
         bounds = [length * i // num_pieces for i in range(num_pieces + 1)] if length else [0]
         pieces += [
             Piece(index=index, start=start, num_frames=end - start)

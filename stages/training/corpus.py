@@ -36,11 +36,16 @@ class TrainingCorpus:
     def unlabelled(self) -> frozenset[str]:
         """Utterances of train, with frames, none of which has a hard label: untranscribed speech.
 
+        In a corpus of token sequences: those without tokens.
+
         All that learns from hard labels alone leaves them out.
         """
-        counts = (self.train if self.labels is None else self.labels).labelled_frames()
-        rows = zip(self.train.utterances, counts, strict=True)
-        return frozenset(row.id for row, count in rows if row.num_frames and not count)
+        if self.labels is None:
+            is_labelled_U = self.train.is_transcribed()
+        else:
+            is_labelled_U = self.labels.labelled_frames() > 0
+        rows = zip(self.train.utterances, is_labelled_U, strict=True)
+        return frozenset(row.id for row, is_labelled in rows if row.num_frames and not is_labelled)
 
     def labelled_part(self) -> Self:
         """The same without the unlabelled utterances: neither read nor counted."""
@@ -52,8 +57,12 @@ class TrainingCorpus:
         return f"{len(used):,} utterances, {len(used - self.unlabelled):,} with hard labels"
 
     def pieces(self, chunk_frames: int) -> list[Piece]:
-        """What one epoch trains on: utterances, or pieces of those that are longer."""
-        return cut_pieces(self._lengths(), chunk_frames)
+        """What one epoch trains on: utterances, or pieces of those that are longer.
+
+        Of token sequences, only untranscribed utterances are cut.
+        """
+        is_whole_U = self.train.is_transcribed() if self.train.has_tokens else None
+        return cut_pieces(self._lengths(), chunk_frames, is_whole_U=is_whole_U)
 
     def _lengths(self) -> list[int]:
         rows = self.train.utterances
@@ -85,10 +94,9 @@ def open_training_corpus(
             if split.num_frames == 0:
                 raise BadInput(f"{split.path} holds no frame: there is nothing to train on")
         for split in (train, dev) if needs_labels else (dev,):
-            if not split.label_counts().any():
-                raise BadInput(
-                    f"{split.path} has no hard labels: give an alignment of its utterances"
-                )
+            if not split.is_transcribed().any():
+                wanted = "transcripts" if split.has_tokens else "an alignment"
+                raise BadInput(f"{split.path} has no hard labels: give {wanted} of its utterances")
         left_out = _not_among(utterances, train, directory)
         yield TrainingCorpus(train=train, dev=dev, left_out=left_out)
 

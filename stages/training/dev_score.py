@@ -1,4 +1,4 @@
-"""model, corpus file -> frame error and cross-entropy against the hard labels."""
+"""model, corpus file -> frame error and cross-entropy against the hard labels, or token errors."""
 
 from contextlib import closing
 
@@ -9,6 +9,7 @@ from stages.training.batches import cut_pieces, plan_batches, read_ahead, read_b
 from stages.training.frame_loss import FrameScore, score_frames
 from stages.training.interrupts import Interrupt
 from stages.training.ranks import Ranks
+from stages.training.token_score import score_tokens
 from storage.corpus.corpus_file import CorpusFile
 
 
@@ -25,10 +26,14 @@ def score_model(
 ) -> FrameScore | None:
     """The score over all labelled frames, batches dealt out to the ranks; None where asked to stop.
 
+    Of token sequences: over all tokens, of whole utterances.
+
     One process alone stops at once, several when all are done.
     """
     model.eval()
-    pieces = cut_pieces([row.num_frames for row in corpus.utterances], chunk_frames)
+    is_whole_U = corpus.is_transcribed() if corpus.has_tokens else None
+    lengths = [row.num_frames for row in corpus.utterances]
+    pieces = cut_pieces(lengths, chunk_frames, is_whole_U=is_whole_U)
     plan = plan_batches([piece.num_frames for piece in pieces], batch_frames, seed=0, epoch=0)
     score = FrameScore()
     read = read_ahead(
@@ -41,7 +46,10 @@ def score_model(
                 return None
             live_BT = batch.live_BT.to(device)
             logits_NC = model(batch.features_BTF.to(device), batch.lengths_B)[live_BT]
-            score = score + score_frames(logits_NC, batch.labels_BT.to(device)[live_BT])
+            if corpus.has_tokens:
+                score = score + score_tokens(logits_NC, corpus, batch.pieces)
+            else:
+                score = score + score_frames(logits_NC, batch.labels_BT.to(device)[live_BT])
     sums = (float(score.num_frames), float(score.num_errors), score.nats)
     frames, errors, nats = ranks.exchange(sums, is_asked=interrupt.is_asked)
     if ranks.must_stop(is_asked=interrupt.is_asked):

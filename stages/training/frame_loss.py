@@ -14,7 +14,7 @@ from storage.corpus.corpus_file import NO_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameScore:
-    """Sums over labelled frames; scores of several batches add up."""
+    """Sums over labelled frames, or over tokens (token_score.py); scores of batches add up."""
 
     num_frames: int = 0
     num_errors: int = 0

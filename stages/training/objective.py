@@ -1,5 +1,7 @@
 """Objective: what a model is trained towards. Training itself does not know.
 
+HardLabels is that of frame labels; ctc.py has that of token sequences.
+
 An objective is given the model's last hidden activations and its output layer, not the logits: so
 it may take the two together in chunks of frames, and padding never costs a product with C columns.
 

@@ -228,6 +228,13 @@ def test_name_has_settings_that_a_recipe_leaves_out_where_the_default_has_others
         assert [student_name(recipe, usual) for recipe in recipes] == wanted
 
 
+def test_blank_weight_is_named_by_its_number() -> None:
+    default = StudentSettings().model_dump(mode="json")
+    weighted = StudentSettings.model_validate({"blank": {"weight": 0.1}}).identity()
+    assert student_name(weighted, default) == "k=8 blank=0.1"
+    assert student_name(StudentSettings(blank="drop").identity(), default) == "k=8 blank=drop"
+
+
 def test_patience_as_large_as_the_epochs_is_not_in_a_name() -> None:
     default = StudentSettings().model_dump(mode="json")
 

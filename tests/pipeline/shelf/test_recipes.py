@@ -84,6 +84,18 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         CorpusSettings.model_validate({"copies": [{"kind": "speed", "name": "a", "speed": 1.1}]}),
         f"source copies labelled_share {FEATURES} {SPOKEN}",
     ),
+    "corpus, of characters": (
+        CorpusSettings.model_validate({"targets": "tokens", "spoken": {"labelled_share": 1.0}}),
+        f"source targets tokens.inventory tokens.lexicon {FEATURES} {SPOKEN}",
+    ),
+    "corpus, of pieces": (
+        CorpusSettings.model_validate(
+            {"source": "kaldi", "path": "x", "targets": "tokens", "tokens": {"inventory": "pieces"}}
+        ),
+        f"""
+        source targets tokens.inventory tokens.lexicon tokens.num_pieces {FEATURES} {KALDI}
+        """,
+    ),
     "member, trained": (TrainedMemberSettings(name="a"), f"folds {ARCHITECTURE} {TRAINING}"),
     "member, archived": (
         ArchivedMemberSettings(name="a", posteriors=Path("post")),
@@ -160,8 +172,12 @@ COUNTS: dict[str, tuple[Settings, str]] = {
         StudentSettings(trust="where_right", ranks="permuted"),
         f"k tail temperature trust ranks {STUDENT} {ARCHITECTURE} {TRAINING}",
     ),
+    "student, of tokens": (
+        StudentSettings(blank="drop"),
+        f"k tail temperature blank {STUDENT} {ARCHITECTURE} {TRAINING}",
+    ),
     "student, hard labels alone, with settings of soft labels": (
-        StudentSettings(hard_weight=1.0, trust="where_right", ranks="permuted"),
+        StudentSettings(hard_weight=1.0, trust="where_right", ranks="permuted", blank="drop"),
         f"{STUDENT} {ARCHITECTURE} {TRAINING}",
     ),
     "student, hard labels alone": (

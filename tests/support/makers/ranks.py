@@ -17,15 +17,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.acoustic.models.settings import ArchitectureSettings
-from stages.training.corpus import open_training_corpus
+from stages.student.ctc import EssenceCtc
+from stages.student.essence import Essence
+from stages.student.settings import BlankWeight, StudentSettings
+from stages.training.corpus import TrainingCorpus, open_training_corpus
 from stages.training.frame_loss import hard_loss
 from stages.training.inputs import TrainingInputs
 from stages.training.launched import joined_ranks, leave
-from stages.training.objective import BatchLoss, HardLabels
+from stages.training.objective import BatchLoss, HardLabels, Objective
 from stages.training.ranks import ALONE, Ranks
 from stages.training.train import train_model, train_trunk
 from storage.corpus.corpus_file import NO_LABEL
 from storage.errors import EssenceError
+from storage.place.find_place import find_place
+from storage.read.reader import open_store
 from tests.support.makers.training import RecordingProgress, make_settings
 from tests.support.paths import ROOT
 
@@ -56,6 +61,15 @@ class FailsOnOne(HardLabels):
         )
 
 
+def _objective(job: dict[str, Any], corpus: TrainingCorpus, ranks: Ranks) -> Objective:
+    """Of a corpus of tokens, a student's with the store that the job names."""
+    if not corpus.train.has_tokens:
+        return FailsOnOne(ranks, job)
+    settings = StudentSettings(k=2, hard_weight=0.4, blank=BlankWeight(weight=0.25))
+    essence = Essence(settings, open_store(find_place(job["store"])))
+    return EssenceCtc(essence, corpus.train)
+
+
 def train(job: dict[str, Any], ranks: Ranks = ALONE) -> RecordingProgress:
     """One training, as the job says: settings, corpus, directory; where it stops or fails."""
 
@@ -72,7 +86,7 @@ def train(job: dict[str, Any], ranks: Ranks = ALONE) -> RecordingProgress:
                 settings=make_settings(**job["settings"]),
                 title="small",
                 architecture=STILL,
-                objective=FailsOnOne(ranks, job),
+                objective=_objective(job, corpus, ranks),
                 corpus=corpus,
                 device="cpu",
                 progress=progress,
