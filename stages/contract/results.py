@@ -126,6 +126,16 @@ class SplitResult(Settings):
     words: WordErrors
     utterances: tuple[UtteranceResult, ...]
     phones: PhoneErrors | None = None  # None: the lang does not tell phones
+    greedy: "GreedyResult | None" = None  # of a corpus of tokens
+
+
+class GreedyResult(Settings):
+    """Utterances in tokens, characters and words, by greedy decoding; None: not spelled."""
+
+    tokens: tuple[UtteranceResult, ...]
+    characters: tuple[UtteranceResult, ...] | None
+    words: tuple[UtteranceResult, ...] | None
+    blank_share: float  # of all frames
 
 
 class ReliabilityBin(Settings):
@@ -230,7 +240,7 @@ class EpochMetrics(Settings):
 
     epoch: int
     train_loss: float
-    dev_frame_error: float
+    dev_frame_error: float  # token error rate of a corpus of tokens
     dev_cross_entropy: float
     learning_rate: float
     train_parts: dict[str, float] = {}  # of train_loss: hard, soft

@@ -9,7 +9,8 @@ import numpy as np
 from stages.acoustic.features.cmvn_file import CMVN_FILE
 from stages.acoustic.lang.graph_files import GRAPH_FILE, WORDS_FILE, holds_kaldi_graph
 from stages.acoustic.lang.lang import FILES as LEXICON_FILES
-from stages.acoustic.lang.priors import log_priors
+from stages.acoustic.lang.priors import corpus_log_priors
+from stages.acoustic.lang.token_lang import TOKENS_FILE
 from stages.acoustic.models.architectures import num_parameters
 from stages.acoustic.models.description import describe_architecture
 from stages.acoustic.models.model_file import load_model
@@ -80,14 +81,14 @@ def write_decoding(
 ) -> None:
     """Write priors, graph, lang and, if the corpus has them, the sums for normalisation."""
     with CorpusFile(corpus_directory / "train.h5") as train:
-        log_prior_C = log_priors(train.label_counts(), smoothing=prior_smoothing)
+        log_prior_C = corpus_log_priors(train, smoothing=prior_smoothing)
     file = io.BytesIO()
     np.save(file, log_prior_C, allow_pickle=False)
     publish_file(directory / PRIORS_FILE, file.getvalue())
     _copy(graph_directory, directory / GRAPH_FOLDER, (GRAPH_FILE, WORDS_FILE))
     lang = corpus_directory / "lang"
     if not holds_kaldi_graph(lang):  # of Kaldi's, the graph above has all
-        _copy(lang, directory / LANG_FOLDER, (*LEXICON_FILES, "num_pdfs"))
+        _copy(lang, directory / LANG_FOLDER, (*LEXICON_FILES, TOKENS_FILE, "num_pdfs"))
     if (corpus_directory / CMVN_FILE).is_file():
         publish_copy(corpus_directory / CMVN_FILE, directory / CMVN_FILE)
 

@@ -1,6 +1,7 @@
 """system, corpus, graph -> errors: frame error, cross-entropy, word error rate on dev and test.
 
-Acoustic scale and insertion penalty are chosen on dev; test is decoded once.
+Acoustic scale and insertion penalty are chosen on dev; test is decoded once. Token sequences are
+decoded greedily as well (greedy.py).
 """
 
 from contextlib import ExitStack
@@ -9,12 +10,14 @@ from pathlib import Path
 from stages.acoustic.lang.graph import read_words
 from stages.acoustic.lang.lang_folder import read_lang_folder
 from stages.acoustic.lang.phones import phones_of
-from stages.acoustic.lang.priors import log_priors
+from stages.acoustic.lang.priors import corpus_log_priors
+from stages.acoustic.lang.token_lang import TokenLang
 from stages.acoustic.lang.word_confidence import WordConfidence
 from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.progress import Progress
 from stages.contract.results import Evaluation, System
 from stages.evaluate.decode import decoding_pool
+from stages.evaluate.greedy import GreedyTally
 from stages.evaluate.likelihoods import run_members, write_likelihoods
 from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.split_decoder import SplitDecoder
@@ -49,7 +52,7 @@ def evaluate_system(
             for split in SPLITS
         }
         with CorpusFile(corpus_directory / "train.h5") as train:
-            log_prior_C = log_priors(train.label_counts(), smoothing=settings.prior_smoothing)
+            log_prior_C = corpus_log_priors(train, smoothing=settings.prior_smoothing)
         scratch = stack.enter_context(scratch_folder(directory / "posteriors"))
         num_parameters = run_members(
             system,
@@ -66,8 +69,15 @@ def evaluate_system(
         confidence = WordConfidence(log_prior_C, Spellings.of(lang))
         ready = {}
         for split, corpus in corpora.items():
+            greedy = GreedyTally(lang) if isinstance(lang, TokenLang) else None
             path, tally, phone_tally = write_likelihoods(
-                system, split, corpus, scratch, log_prior_C=log_prior_C, phones=phones
+                system,
+                split,
+                corpus,
+                scratch,
+                log_prior_C=log_prior_C,
+                phones=phones,
+                greedy=greedy,
             )
             ready[split] = SplitDecoder(
                 name=system.name,
@@ -75,6 +85,7 @@ def evaluate_system(
                 likelihoods=path,
                 tally=tally,
                 phone_tally=phone_tally,
+                greedy=greedy,
                 confidence=confidence,
                 pool=pool,
                 words=words,

@@ -21,6 +21,7 @@ from stages.contract.errors import StageError
 from stages.contract.progress import Progress, Task
 from stages.contract.results import System
 from stages.evaluate.frames import FrameTally
+from stages.evaluate.greedy import GreedyTally
 from stages.evaluate.phone_errors import PhoneTally
 from stages.members.batches import Piece
 from stages.members.ensemble_posteriors import average_without_floor, raise_to_floor
@@ -101,14 +102,20 @@ def write_likelihoods(
     *,
     log_prior_C: NDArray[np.float32],
     phones: Phones | None,
+    greedy: GreedyTally | None = None,
 ) -> tuple[Path, FrameTally, PhoneTally]:
-    """Average the members' files, count frame and phone errors, subtract the log-priors."""
+    """Average the members' files, count frame and phone errors, subtract the log-priors.
+
+    `greedy` counts token errors.
+    """
     tally, phone_tally = FrameTally(), PhoneTally(phones)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         for index, logp_TC in enumerate(average_members(system, split, corpus, scratch)):
             tally.count(logp_TC, corpus.labels(index))
             phone_tally.count(logp_TC, corpus.utterances[index].transcript)
+            if greedy is not None:
+                greedy.count(logp_TC, corpus.tokens(index), corpus.utterances[index])
             yield logp_TC - log_prior_C
 
     path = scratch / f"{split}.npy"

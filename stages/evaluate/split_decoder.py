@@ -13,6 +13,7 @@ from stages.contract.results import SplitResult, UtteranceResult, WordErrors
 from stages.evaluate.decode import DecodingPool
 from stages.evaluate.decode_worker import DecodeJob
 from stages.evaluate.frames import FrameTally
+from stages.evaluate.greedy import GreedyTally
 from stages.evaluate.phone_errors import PhoneTally
 from stages.evaluate.score import add_up, score_utterance
 from stages.evaluate.settings import EvaluateSettings
@@ -49,6 +50,7 @@ class SplitDecoder:
     likelihoods: Path
     tally: FrameTally
     phone_tally: PhoneTally
+    greedy: GreedyTally | None = None
     confidence: WordConfidence
     pool: DecodingPool
     words: Sequence[str]
@@ -95,6 +97,7 @@ class SplitDecoder:
             words=decoded.words,
             utterances=tuple(self._with_confidences(decoded)),
             phones=self.phone_tally.result(),
+            greedy=self.greedy.result() if self.greedy else None,
         )
 
     def _score(self, row: Utterance, path: BestPath) -> UtteranceResult:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stages.acoustic.lang.graph_files import holds_kaldi_graph
 from stages.acoustic.lang.lang import Lang, read_lang
+from stages.acoustic.lang.token_lang import TokenLang, holds_token_lang, read_token_lang
 from stages.acoustic.lang.word_spans import Spellings
 from stages.contract.errors import BadInput
 from stages.contract.results import SystemResult
@@ -93,15 +94,23 @@ def read_example(
         )
 
 
-def _read_lang(directory: Path) -> Lang | None:
+def _read_lang(directory: Path) -> Lang | TokenLang | None:
     """None for a graph of Kaldi, which is large and names neither units nor pronunciations."""
-    if not directory.is_dir() or holds_kaldi_graph(directory):
+    if not directory.is_dir():
         return None
-    return read_lang(directory)
+    if holds_token_lang(directory):
+        return read_token_lang(directory)
+    return None if holds_kaldi_graph(directory) else read_lang(directory)
 
 
-def class_names(lang: Lang | None, classes: Iterable[int]) -> Iterator[str]:
-    """`AE-N.2 (17)`: a unit, the number of its state, and the class; without names the class."""
+def class_names(lang: Lang | TokenLang | None, classes: Iterable[int]) -> Iterator[str]:
+    """`AE-N.2 (17)`: a unit, the number of its state, and the class; without names the class.
+
+    A token: `th (17)`.
+    """
+    if isinstance(lang, TokenLang):
+        yield from (f"{lang.tokens[number]} ({number})" for number in classes)
+        return
     units: dict[int, list[str]] = {}
     for unit, states in lang.units.items() if lang else ():
         for number, state in enumerate(states, 1):
@@ -114,7 +123,7 @@ def class_names(lang: Lang | None, classes: Iterable[int]) -> Iterator[str]:
 
 
 def word_spans(
-    lang: Lang | None, transcript: str, labels_T: NDArray[np.int32]
+    lang: Lang | TokenLang | None, transcript: str, labels_T: NDArray[np.int32]
 ) -> tuple[WordSpan, ...]:
     """The words of a transcript that the hard labels spell, or nothing."""
     spellings = Spellings.of(lang) if lang else None

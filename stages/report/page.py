@@ -18,6 +18,7 @@ from stages.report.example import read_example
 from stages.report.figures.difference_figure import MOST_ROWS
 from stages.report.figures.rank_figures import MOST_FAMILIES, families_of
 from stages.report.formats import UNKNOWN
+from stages.report.greedy_table import greedy_tables
 from stages.report.headline import write_headline
 from stages.report.histories import read_histories
 from stages.report.inputs import ReportInputs
@@ -92,6 +93,9 @@ def write_report(settings: ReportSettings, inputs: ReportInputs, *, directory: P
             teacher=inputs.teacher,
             accounts=make_table(
                 ACCOUNT_COLUMNS, accounts_of(comparisons, histories, inputs.corpus)
+            ),
+            greedy=greedy_tables(
+                inputs.results, settings, labelled_share=labelled_share(inputs.corpus)
             ),
             passes=count_teacher_passes(comparisons, histories),
             made=inputs.made,
