@@ -1,4 +1,4 @@
-"""settings -> the source of a corpus: its speech, with the hard labels that the settings ask for."""
+"""settings -> the source of a corpus: speech, with the hard labels that are asked for."""
 
 from pathlib import Path
 
