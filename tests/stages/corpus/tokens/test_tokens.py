@@ -115,7 +115,7 @@ def test_untranscribed_folder_and_withheld_speakers_have_no_tokens(
 def test_utterance_of_train_whose_tokens_do_not_fit_is_left_out_by_name(
     data: Path, tmp_path: Path
 ) -> None:
-    summary = _build(data, tmp_path / "out", features={**PLAIN, "subsample": 4})
+    summary = _build(data, tmp_path / "out", features={**PLAIN, "subsample": 5})
     left_out = summary.train.left_out[TOO_MANY_TOKENS]
     assert left_out
     assert NO_FRAMES not in summary.train.left_out
