@@ -11,6 +11,7 @@ Shapes: T frames, C classes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from storage.files.fingerprint import SHORT
 from storage.files.publish import publish_file
 
 SPLITS = ("dev", "train")  # what every teacher labels
+SMALL_STRIDES = 4  # their least common multiple; more of them would take longer to try
 SAME = 1e-3  # nats between two runs on one input; dropout that was left on moves more
 
 
@@ -172,10 +174,10 @@ def _refuse_unfit(loaded: LoadedForeign, member: ForeignMember) -> None:
 
 
 def _try_out(loaded: LoadedForeign, corpus_directory: Path, name: str, *, device: str) -> None:
-    """Run the model on an utterance of dev, twice, and on the shortest and longest of each split.
+    """Run the model on an utterance of dev, twice, and on several lengths of each split.
 
-    What would end the teacher after hours, an utterance too short or too long for the model, is
-    found in seconds.
+    What would end the teacher after hours, an utterance too short or too long for the model, or of
+    a length for which it gives another number of frames, is found in seconds.
     """
     posteriors = partial(_posteriors, loaded, name=name, device=device)
     with CorpusFile(corpus_directory / "dev.h5") as dev:
@@ -192,10 +194,23 @@ def _try_out(loaded: LoadedForeign, corpus_directory: Path, name: str, *, device
     for split in SPLITS:
         with CorpusFile(corpus_directory / f"{split}.h5") as corpus:
             _refuse_without_audio(loaded, corpus, name)
-            lengths = {i: row.num_frames for i, row in enumerate(corpus.utterances)}
-            tried = [i for i, length in lengths.items() if length]
-            for longest_or_shortest in (max, min) if tried else ():
-                posteriors(corpus, longest_or_shortest(tried, key=lengths.__getitem__))
+            lengths = [row.num_frames for row in corpus.utterances]
+            for index in choose_lengths(lengths, stride=loaded.settings.stride):
+                posteriors(corpus, index)
+
+
+def choose_lengths(lengths: Sequence[int], *, stride: int) -> list[int]:
+    """Indices of the longest utterance, and of the shortest of every remainder that occurs.
+
+    A model with a stride rounds its number of frames by the remainder of the length, in layers of
+    stride 2 and 4 as well as in that of its own. Utterances without frames are not chosen.
+    """
+    divisor = lcm(SMALL_STRIDES, stride)
+    by_length = sorted((i for i, length in enumerate(lengths) if length), key=lengths.__getitem__)
+    shortest: dict[int, int] = {}
+    for index in by_length:
+        shortest.setdefault(lengths[index] % divisor, index)
+    return list(dict.fromkeys([*by_length[-1:], *shortest.values()]))
 
 
 def _refuse_without_audio(loaded: LoadedForeign, corpus: CorpusFile, name: str) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stages.acoustic.models.permission import ALLOWED
 from stages.contract.errors import BadInput, BadPosterior, MemberFailed, MissingPart, StageError
+from stages.members.foreign.make import choose_lengths
 from stages.members.kinds import open_member, why_not
 from tests.support.makers.foreign_members import (
     Net,
@@ -35,6 +38,13 @@ RAISES = """
 class M:
     def __init__(self, options): pass
     def posteriors(self, features_TD): raise ValueError("too\\nloud")
+"""
+LACKS_FRAMES = f"""
+class M:
+    def __init__(self, options): pass
+    def posteriors(self, features_TD):
+        logits = features_TD[:, :{NUM_CLASSES}]
+        return logits.repeat(2, 0) if len(logits) % 4 == REMAINDER else logits
 """
 OF_OTHER_CLASSES = f"""
 class M:
@@ -87,6 +97,29 @@ def test_unfit_onnx_model_is_refused_in_one_line(
     path = write_onnx(tmp_path / "a.onnx", net, dim=dim, takes_lengths=takes_lengths)
     settings = {"onnx": path, "output": "logits", **changes}
     assert message in refused(tmp_path / "m", corpus, StageError, **settings)
+
+
+@pytest.mark.parametrize(("remainder", "length"), [(2, 38), (0, 44), (1, 1), (3, 31)])
+def test_model_whose_frames_fit_at_some_lengths_only_is_refused(
+    tmp_path: Path, corpus: Path, remainder: int, length: int
+) -> None:
+    text = LACKS_FRAMES.replace("REMAINDER", str(remainder))
+    factory = write_module(tmp_path, name="their_module", text=text).replace("Model", "M")
+    settings = {"python": factory, "trust": True, "output": "logits", "version": "1"}
+    message = refused(tmp_path / "m", corpus, BadPosterior, **settings)
+    assert f"gives {2 * length} frames for {length} rows of the corpus, wanted {length}" in message
+
+
+@given(lengths=st.lists(st.integers(0, 60)), stride=st.integers(1, 9))
+def test_lengths_that_are_tried_have_every_remainder(lengths: list[int], stride: int) -> None:
+    tried = [lengths[index] for index in choose_lengths(lengths, stride=stride)]
+    whole = [length for length in lengths if length]
+    assert all(tried)
+    assert max(tried, default=0) == max(whole, default=0)
+    assert min(tried, default=0) == min(whole, default=0)
+    for divisor in {2, 4, stride}:
+        assert {length % divisor for length in tried} == {length % divisor for length in whole}
+    assert len(tried) <= 4 * stride + 1
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript", "exported"])
