@@ -1,5 +1,8 @@
 """Posteriors like those of acoustic models, from a seed: peaked, long-tailed, smooth in time.
 
+And like those of a CTC model: the same in short spikes, and between them runs in which the blank,
+class 0, has nearly all probability.
+
 A hidden Markov chain dwells in its states; a network's last layer is a product of a hidden
 vector and an embedding of each class, so that a class is always confused with the same few
 others; the hidden vector follows the state smoothly, with noise that lasts some frames.
@@ -18,6 +21,9 @@ BLOCK_FRAMES = 1024
 NOISE_MEMORY = 0.7  # share of the previous frame's noise
 NOISE_SCALE = 0.8  # relative to hidden vectors of length one
 SHARPNESS = 9.0  # nats between a class and an orthogonal one, without noise
+MEAN_BLANK_FRAMES = 8  # of a run
+SPIKE_FRAMES = (1, 2, 3)
+BLANK_LOG_ODDS, SPIKE_LOG_ODDS = 7.0, -3.0  # of the blank, nats: p = 0.999 and 0.05
 
 
 def realistic_posteriors(
@@ -33,6 +39,32 @@ def realistic_posteriors(
         logits_TC -= logits_TC.max(axis=1, keepdims=True)
         logits_TC -= np.log(np.exp(logits_TC).sum(axis=1, keepdims=True))
         yield logits_TC
+
+
+def ctc_posteriors(
+    num_frames: int, num_classes: int, *, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """As `realistic_posteriors`, with a blank that is most probable in 4 of 5 frames."""
+    rng = np.random.default_rng(seed)
+    log_odds_T = _blank_log_odds(num_frames, rng)
+    start = 0
+    for logp_TC in realistic_posteriors(num_frames, num_classes - 1, seed=seed):
+        log_odds_T1 = log_odds_T[start : start + len(logp_TC), None]
+        start += len(logp_TC)
+        blank_T1, others_T1 = -np.logaddexp(0, -log_odds_T1), -np.logaddexp(0, log_odds_T1)
+        yield np.concatenate([blank_T1, logp_TC + others_T1], axis=1).astype(np.float32)
+
+
+def _blank_log_odds(num_frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """ln p / (1 - p) of the blank: high in runs, low in spikes, smooth noise of 2 nats."""
+    noise_T = rng.normal(size=num_frames)
+    for frame in range(1, num_frames):
+        noise_T[frame] = 0.8 * noise_T[frame - 1] + 0.6 * noise_T[frame]
+    pieces: list[NDArray[np.float64]] = []
+    while sum(map(len, pieces)) < num_frames:
+        pieces.append(np.full(rng.geometric(1 / MEAN_BLANK_FRAMES), BLANK_LOG_ODDS))
+        pieces.append(np.full(rng.choice(SPIKE_FRAMES), SPIKE_LOG_ODDS))
+    return np.concatenate(pieces)[:num_frames] + 2 * noise_T
 
 
 def _hidden(

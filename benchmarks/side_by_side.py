@@ -34,8 +34,8 @@ def each(act: Callable[..., object], runs: Sequence[tuple[Any, ...]]) -> Contest
     return Contestant(lambda: [act(*run) for run in runs], num_frames)
 
 
-def print_ratios(title: str, contestants: dict[str, Contestant], rounds: int) -> None:
-    """Print one line for each rival: its time for a frame relative to the store's."""
+def measured(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[float]]:
+    """Seconds a frame of each contestant, round by round, in a new order each time."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     rng = np.random.default_rng(3)
     for contestant in contestants.values():
@@ -46,6 +46,12 @@ def print_ratios(title: str, contestants: dict[str, Contestant], rounds: int) ->
             contestants[name].act()
             took = time.process_time() - started
             seconds[name].append(took / contestants[name].num_frames)
+    return seconds
+
+
+def print_ratios(title: str, contestants: dict[str, Contestant], rounds: int) -> None:
+    """Print one line for each rival: its time for a frame relative to the store's."""
+    seconds = measured(contestants, rounds)
     first = f"| {title} | {1e-6 / statistics.median(seconds['ours']):.2f}"
     for name in list(contestants)[1:]:
         pairs = zip(seconds[name], seconds["ours"], strict=True)

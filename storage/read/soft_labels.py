@@ -75,7 +75,7 @@ class SoftLabelCodes:
 
     `LOGP_OF_CODE[codes_TK]` (storage/format/value_code.py, 256 float32) is the log-probability, on
     a CPU or as a table on an accelerator. `ids_TK` is uint16, uint32 above 65534 classes.
-    Ranks after a frame's count repeat its first class with code 255: leave them out.
+    Ranks after a frame's count are class 0 with code 255: leave them out.
     """
 
     ids_TK: NDArray[np.unsignedinteger[Any]]

@@ -32,7 +32,7 @@ from tests.support.faults.hostile import (
     publish_manifest,
     reseal,
 )
-from tests.support.makers.codings import STORE_CODINGS
+from tests.support.makers.codings import STORE_FORMS
 from tests.support.makers.store import fill_store, make_about
 from tests.support.paths import ROOT
 from tests.support.stores import head_of
@@ -45,10 +45,16 @@ ZSTD_8_GIB = bytes.fromhex("28b52ffd") + bytes([0b11_1_000_00]) + (8 * GIB).to_b
 BLOSC_4_GIB = bytes([2, 1, 0, 1]) + b"\xff" * 4 + bytes(4) + bytes([16, 0, 0, 0])
 
 
-@pytest.fixture(scope="module", params=["lz4", pytest.param("format 1", marks=pytest.mark.slow)])
+OTHER_FORMS = [form for form in STORE_FORMS if form != "lz4"]
+
+
+@pytest.fixture(
+    scope="module",
+    params=["lz4", *(pytest.param(form, marks=pytest.mark.slow) for form in OTHER_FORMS)],
+)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "a.zarr"
-    fill_store(path, replace(ABOUT, coding=STORE_CODINGS[request.param]), LENGTHS)
+    fill_store(path, replace(ABOUT, **STORE_FORMS[request.param]), LENGTHS)
     return path
 
 

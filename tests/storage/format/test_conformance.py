@@ -13,13 +13,12 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from storage.format.codec import CODINGS, FORMAT_1
 from storage.format.encoding import UTTERANCE_GROUP, utterance_columns
 from storage.format.layout import frame_arrays
 from storage.read.reader import SoftLabelStore, open_store
 from storage.write.shard_encoder import shard_values
 from storage.write.writer import StoreWriter
-from tests.support.makers.codings import STORE_CODINGS
+from tests.support.makers.codings import STORE_CODINGS, STORE_FORMS
 from tests.support.makers.store import fill_store, make_about, shard_block
 
 LENGTHS = (5, 0, 20, 33, 1, 10, 14, 0)
@@ -49,15 +48,18 @@ READERS = {"zarr-python": by_zarr_python, "tensorstore": by_tensorstore, "zarrs"
 @pytest.fixture(
     scope="module",
     params=[
-        *((7, coding) for coding in STORE_CODINGS.values()),
-        *((23, coding) for coding in (FORMAT_1, CODINGS["lz4"])),
+        *((7, {"coding": coding}) for coding in STORE_CODINGS.values()),
+        *((kept, form) for kept in (7, 23) for form in STORE_FORMS.values()),
     ],
-    ids=[*(f"K=7, {name}" for name in STORE_CODINGS), "K=C=23, format 1", "K=C=23, lz4"],
+    ids=[
+        *(f"K=7, {name}" for name in STORE_CODINGS),
+        *(f"{sizes}, {name} store" for sizes in ("K=7", "K=C=23") for name in STORE_FORMS),
+    ],
 )
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Eight utterances in three shards, two more temperatures."""
-    path, (kept, coding) = tmp_path_factory.mktemp("conformance") / "a.zarr", request.param
-    fill_store(path, make_about(kept=kept, temperatures=(2.0, 0.5), coding=coding), LENGTHS)
+    path, (kept, form) = tmp_path_factory.mktemp("conformance") / "a.zarr", request.param
+    fill_store(path, make_about(kept=kept, temperatures=(2.0, 0.5), **form), LENGTHS)
     return open_store(path)
 
 

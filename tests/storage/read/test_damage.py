@@ -18,7 +18,7 @@ from storage.format.records import record_of
 from storage.format.shard_object import check_crc, decompress, read_index
 from storage.read.reader import open_store
 from storage.write.shard_commit import write_shard
-from tests.support.makers.codings import STORE_CODINGS
+from tests.support.makers.codings import STORE_FORMS
 from tests.support.makers.store import fill_store, make_about
 from tests.support.stores import head_of
 
@@ -29,11 +29,11 @@ READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with comm
 SIZES = {"num_classes": 9, "kept": 3, "shard_frames": 10, "chunk_frames": 5}
 
 
-@pytest.fixture(scope="module", params=["lz4", "format 1"])
+@pytest.fixture(scope="module", params=STORE_FORMS)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small sealed store of two shards and two tiers; tests do not change it."""
     path = tmp_path_factory.mktemp("whole") / "a.zarr"
-    about = make_about(**SIZES, temperatures=(2.0,), coding=STORE_CODINGS[request.param])
+    about = make_about(**SIZES, temperatures=(2.0,), **STORE_FORMS[request.param])
     fill_store(path, about, LENGTHS)
     return path
 

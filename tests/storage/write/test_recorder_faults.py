@@ -19,7 +19,7 @@ from storage.write.recorder import record
 from storage.write.recording import SPILL
 from storage.write.spill import Labelled, Spill
 from tests.support.faults.outcomes import assert_ended_well, assert_whole_or_unreadable
-from tests.support.faults.store_commands import LENGTHS, record_all
+from tests.support.faults.store_commands import LENGTHS, RECORDED, record_all
 from tests.support.faults.system_calls import (
     NAMED,
     Outcome,
@@ -106,7 +106,7 @@ def begun(path: Path) -> bytes:
     """Record all utterances, and stop. Returns the spill file."""
 
     def stop() -> None:
-        with record(path, k=2, num_classes=5, temperatures=(2.0,)) as recorder:
+        with record(path, **RECORDED) as recorder:
             for at, id in reversed([*enumerate(IDS)]):
                 recorder.add(id, make_logp(LENGTHS[at], 5, seed=at), inputs=id.encode())
             raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_file_damaged_in_a_power_cut_loses_what_missing_lists(
     held = []
 
     def look() -> None:
-        with record(path, k=2, num_classes=5, temperatures=(2.0,)) as recorder:
+        with record(path, **RECORDED) as recorder:
             held.extend(id for id in IDS if id in recorder)
             raise KeyboardInterrupt
 

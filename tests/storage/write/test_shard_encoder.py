@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from storage.errors import StoreError
 from storage.format.codec import CODINGS, FORMAT_1, Coding
+from storage.format.pruning import Pruning
 from storage.write.block_check import checked
 from storage.write.shard_encoder import encode_shard
 from storage.write.top_k import KeptBlock, cut_block, join_blocks
-from tests.support.makers.codings import STORE_CODINGS
+from tests.support.makers.codings import PRUNINGS, STORE_CODINGS
 from tests.support.makers.store import make_about, make_block, quick_block
 from tests.support.oracles.zarr import zarr_shard
 
@@ -30,10 +31,12 @@ from tests.support.oracles.zarr import zarr_shard
     temperatures=st.sampled_from([(), (2.0,)]),
     seed=st.integers(0, 1000),
     coding=st.sampled_from(list(STORE_CODINGS.values())),
+    pruning=st.sampled_from(PRUNINGS),
 )
-@example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3, FORMAT_1)
-@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, FORMAT_1)  # several blosc blocks to a chunk
-@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, CODINGS["lz4"])
+@example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3, FORMAT_1, None)
+@example(262_144, 256, 211, 2, 0.7, 1, (2.0, 0.5), 3, CODINGS["lz4"], PRUNINGS[1])
+@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, FORMAT_1, None)  # several blosc blocks to a chunk
+@example(3_000, 32, 2_049, 3, 1.0, 0, (), 4, CODINGS["lz4"], None)
 def test_shard_bytes_are_those_of_zarr_python(
     num_classes: int,
     kept: int,
@@ -44,9 +47,11 @@ def test_shard_bytes_are_those_of_zarr_python(
     temperatures: tuple[float, ...],
     seed: int,
     coding: Coding,
+    pruning: Pruning | None,
 ) -> None:
     about = make_about(
         coding=coding,
+        pruning=None if coding == FORMAT_1 else pruning,
         num_classes=num_classes,
         kept=min(kept, num_classes),
         chunk_frames=chunk_frames,
@@ -61,7 +66,7 @@ def test_shard_bytes_are_those_of_zarr_python(
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(0, 60), max_size=8))
 def test_shard_bytes_do_not_depend_on_block_sizes(cuts: list[int]) -> None:
-    about = make_about(shard_frames=66, temperatures=(2.0,))
+    about = make_about(shard_frames=66, temperatures=(2.0,), pruning=PRUNINGS[1])
     block = make_block(about, 60, seed=1)
     bounds = [0, *sorted(cuts), 60]
     pieces = [cut_block(block, a, b) for a, b in pairwise(bounds)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from storage.exchange.arrays import ArraySource
 from storage.exchange.plan import Identity, plan_import
 from storage.exchange.survey import survey
 from storage.exchange.take_in import take_in
+from storage.format.pruning import Pruning
 from storage.read.reader import open_store
 from storage.transfer.plan import EVERYTHING, Selection
 from storage.write.recorder import record
@@ -27,7 +29,16 @@ from tests.support.stores import contents_of
 
 LENGTHS = (5, 0, 6, 3)
 ABOUT = make_about(num_classes=5, kept=1, shard_frames=12, chunk_frames=4)
-MANY_RANKS = make_about(num_classes=7, kept=5, shard_frames=12, chunk_frames=4)
+SMALL = {"num_classes": 7, "shard_frames": 12, "chunk_frames": 4}
+MANY_RANKS = make_about(kept=5, pruning=Pruning(mass=0.9), **SMALL)
+
+
+RECORDED: dict[str, Any] = {
+    "k": 2,
+    "num_classes": 5,
+    "keep_mass": 0.9,
+    "temperatures": (2.0,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ def _copy(path: Path, selection: Selection = EVERYTHING) -> None:
 def record_all(path: Path) -> str:
     """A recording of what is missing, one utterance after the other, the last one first."""
     utterances = {f"utt-{at}": length for at, length in enumerate(LENGTHS)}
-    with record(path, k=2, num_classes=5, temperatures=(2.0,)) as recorder:
+    with record(path, **RECORDED) as recorder:
         for id in reversed(recorder.missing(utterances)):
             recorder.add(id, make_logp(utterances[id], 5, seed=int(id[-1])), inputs=id.encode())
     return recorder.digest

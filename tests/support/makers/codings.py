@@ -1,6 +1,12 @@
-"""Codings of stores: format 1, those of new stores, and one with another codec for each array."""
+"""Codings of stores: format 1, those of new stores, and one with another codec for each array.
+
+And the forms of stores that the suites of damage and hostile stores run on: with pruned ones.
+"""
+
+from typing import Any
 
 from storage.format.codec import CODINGS, FORMAT_1, Codec, Coding
+from storage.format.pruning import Pruning
 
 MIXED = Coding(
     2,
@@ -15,3 +21,9 @@ MIXED = Coding(
     ),
 )
 STORE_CODINGS = {"format 1": FORMAT_1, **CODINGS, "mixed": MIXED}
+PRUNINGS = (None, Pruning(mass=0.9), Pruning(min_prob=0.01))
+STORE_FORMS: dict[str, dict[str, Any]] = {
+    "lz4": {},
+    "format 1": {"coding": FORMAT_1},
+    "pruned": {"pruning": Pruning(mass=0.9)},
+}
