@@ -123,6 +123,9 @@ def test_pruned_store_is_exported_with_as_many_pairs_as_ranks(archives: Path, ki
     for words, target in (([], "p"), (["--dense"], "d")):
         done = cache("export", *words, archives / "a.zarr", f"{kind}:{archives / target}")
         assert done.exit_code == 0, done.output
+    shown = cache("info", archives / "a.zarr").stdout
+    assert "23, of which 1 to 7 (mass 0.9, probability 0.02) are kept a frame" in shown
+    assert re.search("ranks a frame +frames with k", cache("audit", archives / "a.zarr").stdout)
     bound = ("--keep-min-prob", "1e-6")
     imported(archives / "p", archives / "b.zarr", "--k", "7", *bound, "--num-classes", str(C))
     first, again = (open_store(archives / name) for name in ("a.zarr", "b.zarr"))
