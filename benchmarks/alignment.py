@@ -104,7 +104,7 @@ def main() -> None:
     """Align and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--hours", type=float, default=1.5, help="of training speech")
-    parser.add_argument("--realignments", type=int, default=3)
+    parser.add_argument("--realignments", type=int, default=5)
     parser.add_argument("--states", type=int, default=3)
     parser.add_argument("--clean", action="store_true", help="without distortion")
     given = parser.parse_args()

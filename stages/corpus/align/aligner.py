@@ -1,6 +1,6 @@
 """Aligner: transcribed utterances -> a model that aligns, by passes over the data.
 
-    flat start -> Gaussians, several times -> networks on phones -> contexts tied -> last network
+    flat start -> Gaussians, several times -> a network on phones -> networks on tied contexts
 
 One utterance is in memory at a time, or one batch of a network, and the state of every frame. A
 pass takes the alignment of the one before and nothing else, so that after an interruption the next
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stages.contract.errors import BadInput
 from stages.contract.progress import Progress
 from stages.corpus.align.classes import PhoneClasses, class_of_unit, tie_contexts
+from stages.corpus.align.edges import louder_in_the_middle, silent_edges
 from stages.corpus.align.frames import FeatureSpace
 from stages.corpus.align.gaussians import GaussianSums, flat_start
 from stages.corpus.align.hmms import Alignment, ClassOf, Hmms, Transcribed
@@ -29,6 +30,7 @@ from stages.corpus.raw import RawUtterance
 from stages.corpus.spoken.units import UnitClasses
 
 GAUSSIAN_PASSES = 12
+NETWORKS_ON_PHONES = 1  # if there are several networks; the others have classes of contexts
 LAST_NETWORK = "last-network"
 Pass = Callable[[Alignment], Alignment]  # by a model that is trained on the one before
 
@@ -88,15 +90,12 @@ class Aligner:
             BadInput: if no utterance has enough frames.
         """
         alignment = self._make_passes()
-        classes = tie_contexts(
-            alignment, self._train, self._hmms, min_count=self._settings.min_count
-        )
-        class_of = class_of_unit(classes)
+        classes = self._tie(alignment)
         arrays = self._passes.read(LAST_NETWORK)
         if arrays is not None:
-            return self._model(AlignmentNetwork.of_arrays(arrays), class_of), classes
-        turn = self._settings.realignments
-        model = self._fit(alignment, class_of, num_classes=classes.num_classes, turn=turn)
+            network = AlignmentNetwork.of_arrays(arrays)
+            return self._model(network, class_of_unit(classes)), classes
+        model = self._fit_contexts(alignment, classes, turn=self._settings.realignments)
         self._passes.write(LAST_NETWORK, model.network.arrays())
         return model, classes
 
@@ -104,13 +103,13 @@ class Aligner:
         """The alignment by the last pass before the last network."""
         passes = self._plan()
         names = list(passes)
-        before, alignment = None, self._flat_start()
-        newest = self._passes.newest(names)
-        kept = self._passes.read_alignment(newest) if newest else None
-        if newest is not None and kept is not None:
-            before, alignment = newest, kept
-            names = names[names.index(newest) + 1 :]
-            self._progress.note(f"the alignment goes on after {newest}, which an earlier run made")
+        before = self._passes.newest(names)
+        alignment = self._passes.read_alignment(before) if before else None
+        if before is not None and alignment is not None:
+            names = names[names.index(before) + 1 :]
+            self._progress.note(f"the alignment goes on after {before}, which an earlier run made")
+        else:
+            before, alignment = None, self._flat_start()
         for name in names:
             alignment = passes[name](alignment)
             self._passes.write_alignment(name, alignment, instead_of=before)
@@ -131,14 +130,19 @@ class Aligner:
 
     def _flat_start(self) -> Alignment:
         alignment: Alignment = {}
-        num_frames = self._train.kept.num_frames
-        for number, words in self._train.words_of.items():
-            state_T = flat_start(self._hmms.of(words), num_frames[number])
+        words_of, kept = self._train.words_of, self._train.kept
+        num_frames = kept.num_frames
+        numbers = [number for number in words_of if num_frames[number]]
+        sign = louder_in_the_middle(map(self._space.loudness, kept.read(numbers)))
+        for number, raw in zip(numbers, kept.read(numbers), strict=True):
+            edges = silent_edges(sign * self._space.loudness(raw))
+            hmm = self._hmms.of(words_of[number])
+            state_T = flat_start(hmm, num_frames[number], edges=edges)
             if state_T is not None:
                 alignment[number] = state_T
         if not alignment:
             raise BadInput(
-                f"no utterance of train can be aligned: all {len(self._train.words_of)} have fewer "
+                f"no utterance of train can be aligned: all {len(words_of)} have fewer "
                 "frames than states of their words: are features and transcripts of one corpus?"
             )
         return alignment
@@ -163,9 +167,21 @@ class Aligner:
 
     def _by_network(self, alignment: Alignment, *, turn: int) -> Alignment:
         phones = self._phones
-        model = self._fit(alignment, phones.class_of, num_classes=phones.num_classes, turn=turn)
+        if turn <= NETWORKS_ON_PHONES:
+            model = self._fit(alignment, phones.class_of, num_classes=phones.num_classes, turn=turn)
+        else:
+            model = self._fit_contexts(alignment, self._tie(alignment), turn=turn)
         title = f"align train by network {turn} of {self._settings.realignments}"
         return model.align(self._train, title=title, progress=self._progress)
+
+    def _tie(self, alignment: Alignment) -> UnitClasses:
+        return tie_contexts(alignment, self._train, self._hmms, min_count=self._settings.min_count)
+
+    def _fit_contexts(
+        self, alignment: Alignment, classes: UnitClasses, *, turn: int
+    ) -> AlignmentModel:
+        class_of = class_of_unit(classes)
+        return self._fit(alignment, class_of, num_classes=classes.num_classes, turn=turn)
 
     def _aligned(
         self, alignment: Alignment, numbers: Sequence[int], class_of: ClassOf

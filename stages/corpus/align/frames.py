@@ -76,6 +76,10 @@ class FeatureSpace:
         scaled_TF: NDArray[np.float64] = centred(raw.features_TF) / self.deviation_F
         return scaled_TF.astype(np.float32)
 
+    def loudness(self, raw: RawUtterance) -> NDArray[np.float64]:
+        """Features along the first principal axis, (T,): they rise or fall with loudness."""
+        return product(centred(raw.features_TF), self.axes_FP[:, :1])[:, 0]
+
     def rotated(self, raw: RawUtterance) -> NDArray[np.float64]:
         """Features along the principal axes and their differences, (T, 3 P): for Gaussians."""
         rotated_TP = product(centred(raw.features_TF), self.axes_FP)

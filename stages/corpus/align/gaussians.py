@@ -1,6 +1,6 @@
 """Gaussians: one with diagonal covariance for each class, estimated from aligned frames.
 
-The first alignment has no model: `flat_start` takes the edges of an utterance as silence and
+The first alignment has no model: `flat_start` takes the quiet edges of an utterance as silence and
 divides the rest evenly among the states of its words.
 
 Shapes: T frames, D dims, C classes, S states of a transcript.
@@ -17,7 +17,7 @@ from stages.corpus.spoken.units import SILENCE_STATES
 
 Float = NDArray[np.float64]
 VARIANCE_FLOOR = 0.05  # of the variance over all frames
-EDGE_FRAMES = 5  # taken as silence at the start and at the end, if there are enough frames
+EDGE_FRAMES = 5  # at the start and at the end that are silence at least, if there are enough
 PRIOR_FRAMES = 5.0  # frames of the whole data that each class is estimated with
 
 
@@ -66,20 +66,27 @@ class GaussianSums:
         )
 
 
-def flat_start(hmm: TranscriptHmm, num_frames: int) -> NDArray[np.int64] | None:
+def flat_start(
+    hmm: TranscriptHmm, num_frames: int, *, edges: tuple[int, int]
+) -> NDArray[np.int64] | None:
     """States (T,) of a transcript without a model; None if there are too few frames.
 
-    Each word has its first pronunciation, and no silence is between words.
+    Each word has its first pronunciation, and no silence is between words. `edges` are the quiet
+    frames at the start and at the end; they are not used if the rest is too short for the words.
     """
     spoken_S = np.array(hmm.first_choice, np.int64)
     spare = num_frames - len(spoken_S)
     if spare < 0:
         return None
-    edge = min(EDGE_FRAMES, spare // 2)
+    least = min(EDGE_FRAMES, spare // 2)
+    num_lead, num_trail = (max(edge, least) for edge in edges)
+    if num_lead + num_trail > spare:
+        num_lead = num_trail = least
     silent_S = np.flatnonzero(hmm.word_S < 0)
     lead, trail = silent_S[:SILENCE_STATES], silent_S[-SILENCE_STATES:]
+    num_spoken = num_frames - num_lead - num_trail
     return np.concatenate(
-        [_spread(lead, edge), _spread(spoken_S, num_frames - 2 * edge), _spread(trail, edge)]
+        [_spread(lead, num_lead), _spread(spoken_S, num_spoken), _spread(trail, num_trail)]
     )
 
 

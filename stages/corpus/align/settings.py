@@ -8,6 +8,7 @@ from pydantic import Field
 from stages.contract.settings import NOT_IN_IDENTITY, Settings
 
 GRAPHEMES, ESPEAK = "graphemes", "espeak:"
+METHOD = 2  # raised when the same settings give other labels: corpora are made again
 
 
 class AlignSettings(Settings):
@@ -23,7 +24,7 @@ class AlignSettings(Settings):
     unknown_words: Literal["skip", "unk", "fail"] = "fail"
     states: int = Field(3, ge=1, le=5)  # of a phone, left to right
     min_count: int = Field(120, ge=1)  # frames that a context needs for a separate class
-    realignments: int = Field(3, ge=1, le=8)  # by a network, after those by Gaussians
+    realignments: int = Field(5, ge=1, le=8)  # by a network, after those by Gaussians
     arpa: Annotated[Path | None, NOT_IN_IDENTITY] = None
     seed: int = Field(1, ge=0)
 
@@ -34,6 +35,6 @@ class AlignSettings(Settings):
         return None if is_rule else Path(self.lexicon)
 
     def identity(self) -> dict[str, Any]:
-        """The settings that count; a lexicon file counts by its content."""
+        """The settings that count, and the method; a lexicon file counts by its content."""
         lexicon = "file" if self.lexicon_file else self.lexicon
-        return super().identity() | {"lexicon": lexicon}
+        return super().identity() | {"lexicon": lexicon, "method": METHOD}

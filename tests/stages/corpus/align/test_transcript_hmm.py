@@ -74,10 +74,17 @@ def test_min_frames_is_the_length_of_the_shortest_spelling(words, states):
     assert hmm.min_frames == min(map(len, spellings(words, states=states)))
 
 
-@given(words=transcripts, states=st.integers(1, 3), num_frames=st.integers(1, 60))
-def test_flat_start_visits_every_state_of_the_first_pronunciations(words, states, num_frames):
+@given(
+    words=transcripts,
+    states=st.integers(1, 3),
+    num_frames=st.integers(1, 60),
+    edges=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_flat_start_visits_every_state_of_the_first_pronunciations(
+    words, states, num_frames, edges
+):
     hmm = TranscriptHmm.of(words, LEXICON, states_per_phone=states)
-    state_T = flat_start(hmm, num_frames)
+    state_T = flat_start(hmm, num_frames, edges=edges)
     wanted = [(p, n) for word in words for p in LEXICON[word][0] for n in range(states)]
     if state_T is None:
         assert num_frames < len(wanted)
@@ -87,6 +94,10 @@ def test_flat_start_visits_every_state_of_the_first_pronunciations(words, states
     assert [state for state in visited if state[0] != SILENCE] == wanted
     silent = [n for n, state in enumerate(visited) if state[0] == SILENCE]
     assert all(n < 3 or n >= len(visited) - 3 for n in silent)
+    if sum(max(edge, 5) for edge in edges) <= num_frames - len(wanted):
+        is_silent_T = hmm.word_S[state_T] < 0
+        assert np.argmin(is_silent_T) == max(edges[0], 5)
+        assert np.argmin(is_silent_T[::-1]) == max(edges[1], 5)
 
 
 def test_units_have_their_contexts_within_the_word():
