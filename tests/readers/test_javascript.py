@@ -19,11 +19,11 @@ from storage.format.value_code import PROB_OF_CODE
 from storage.read.reader import open_store
 from storage.transfer.plan import Selection
 from tests.support.makers.codings import STORE_CODINGS
+from tests.support.makers.golden_stores import STORES
 from tests.support.makers.parts import ROWS, make_part, merge
 from tests.support.makers.store import fill_store, make_about
 from tests.support.makers.transfer import copy
 from tests.support.paths import ROOT, TESTS
-from tests.test_golden import STORES
 
 READER = ROOT / "readers" / "javascript"
 NODE = shutil.which("node") or ""

@@ -19,12 +19,17 @@ from storage.format.value_code import PROB_OF_CODE, encode_logp, encode_prob
 from storage.read.reader import SoftLabelStore, open_store
 from storage.transfer.plan import Selection
 from storage.write.writer import StoreWriter
+from tests.support.makers.golden_stores import (
+    LENGTHS,
+    STORES,
+    integer_block,
+    store_digest,
+)
 from tests.support.makers.parts import assert_same_values, merge, split, stored_values
 from tests.support.makers.store import make_about, make_utterances, tree_digest
 from tests.support.makers.transfer import copy
 from tests.support.paths import TESTS
 from tests.support.stores import verified
-from tests.test_golden import LENGTHS, STORES, integer_block, store_digest
 
 DIGESTS = {
     "small": "b4c6a9c45a094810b4f30ccfce426cb2268528b22cca02a9f783d0da20a1e789",
