@@ -114,7 +114,7 @@ def _sealed_records(place: Place) -> tuple[str, Records]:
     """Digest and records of a sealed store with a sound HEAD and manifest; otherwise empty."""
     try:
         digest = read_head(place)
-        return digest, read_manifest(place, digest)
+        return digest, read_manifest(place, digest).records
     except (StoreIncomplete, StoreCorrupt):
         return "", {}
 

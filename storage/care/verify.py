@@ -8,10 +8,10 @@ from storage.contents.contents import StoreContents, read_contents, sealed_conte
 from storage.contents.listed_objects import refuse_odd_objects
 from storage.contents.manifest import read_head, read_manifest, read_objects
 from storage.contents.object_check import EVERYTHING, Problem, Subset, check_objects, strangers
-from storage.contents.part import read_part, records_here
+from storage.contents.part import read_part_of, records_here
 from storage.errors import StoreCorrupt, StoreIncomplete
 from storage.format.layout import commit_name
-from storage.format.records import Records
+from storage.format.records import Manifest, Records
 from storage.place.place import Place
 
 
@@ -34,11 +34,11 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToVerify:
-    """Objects to be checked: `here` are those of `records` that a partial copy has."""
+    """Objects to be checked: `here` are those of the manifest that a partial copy has."""
 
     place: Place
     digest: str
-    records: Records
+    manifest: Manifest
     here: Records
     absent_shards: tuple[int, ...]
     subset: Subset
@@ -65,19 +65,21 @@ def plan_verify(
         if not allow_unfinished:
             raise
         contents = read_contents(place, allow_unfinished=True)
-        return _to_verify(place, "", contents.records, contents.absent_shards, subset)
+        version = contents.metadata.about.coding.format_version
+        found = Manifest(version=version, records=contents.records)
+        return _to_verify(place, "", found, contents.absent_shards, subset)
     return _to_verify(place, digest, read_manifest(place, digest), (), subset)
 
 
 def _to_verify(
-    place: Place, digest: str, records: Records, absent: tuple[int, ...], subset: Subset
+    place: Place, digest: str, manifest: Manifest, absent: tuple[int, ...], subset: Subset
 ) -> ToVerify:
-    part = read_part(place) if digest and place.may_be_incomplete else None
+    part = read_part_of(place, digest) if digest and place.may_be_incomplete else None
     return ToVerify(
         place=place,
         digest=digest,
-        records=records,
-        here=records_here(place, part, records),
+        manifest=manifest,
+        here=records_here(place, part, manifest.records),
         absent_shards=absent,
         subset=subset,
     )
@@ -99,17 +101,17 @@ def verify_store(
         problems += [problem] if problem else []
         advance(num_bytes)
     if plan.digest:
-        problems += strangers(plan.place, plan.records, digest=plan.digest)
+        problems += strangers(plan.place, plan.manifest.records, digest=plan.digest)
     if plan.digest and not problems:
-        _refuse_odd_content(sealed_contents(plan.place, plan.digest, plan.records), data=data)
+        _refuse_odd_content(sealed_contents(plan.place, plan.digest, plan.manifest), data=data)
     return Verified(
         digest=plan.digest,
         num_objects=len(plan.here),
         num_checked=len(plan.subset.choose(plan.here)),
         num_bytes=plan.num_bytes,
-        num_shards=num_commits(plan.records) + len(plan.absent_shards),
+        num_shards=num_commits(plan.manifest.records) + len(plan.absent_shards),
         absent_shards=plan.absent_shards,
-        num_left_out=len(plan.records) - len(plan.here),
+        num_left_out=len(plan.manifest.records) - len(plan.here),
         problems=tuple(problems),
     )
 

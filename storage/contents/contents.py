@@ -10,12 +10,17 @@ from dataclasses import dataclass
 
 from storage.contents.commits import metadata_records, read_commit
 from storage.contents.manifest import read_head, read_manifest
-from storage.contents.metadata import StoreMetadata, read_metadata, read_sealed_metadata
-from storage.contents.part import read_part
+from storage.contents.metadata import (
+    StoreMetadata,
+    read_metadata,
+    read_sealed_metadata,
+    refuse_other_version,
+)
+from storage.contents.part import read_part_of
 from storage.errors import StoreIncomplete
 from storage.format.layout import commit_name
 from storage.format.partial_copy import PartialCopy
-from storage.format.records import Records
+from storage.format.records import Manifest, Records
 from storage.place.place import Place
 
 
@@ -52,14 +57,16 @@ def read_contents(place: Place, *, allow_unfinished: bool = False) -> StoreConte
     return sealed_contents(place, digest, read_manifest(place, digest))
 
 
-def sealed_contents(place: Place, digest: str, records: Records) -> StoreContents:
+def sealed_contents(place: Place, digest: str, manifest: Manifest) -> StoreContents:
     """The contents of the store with this manifest. Raises as `read_contents`."""
+    metadata = read_sealed_metadata(place, manifest.records)
+    refuse_other_version(metadata, manifest, where=str(place))
     return StoreContents(
         place=place,
         digest=digest,
-        records=records,
-        metadata=read_sealed_metadata(place, records),
-        part=read_part(place) if place.may_be_incomplete else None,
+        records=manifest.records,
+        metadata=metadata,
+        part=read_part_of(place, digest) if place.may_be_incomplete else None,
     )
 
 

@@ -19,8 +19,9 @@ from storage.format.records import (
     GROUP,
     HEAD,
     STAGE,
+    Manifest,
     Records,
-    decode_records,
+    decode_manifest,
     manifest_name,
 )
 from storage.place.place import Place
@@ -79,10 +80,10 @@ def holds_other_things(entries: set[str]) -> bool:
     return bool(entries) and not entries & {HEAD, GROUP, STAGE}
 
 
-def read_manifest(place: Place, digest: str) -> Records:
+def read_manifest(place: Place, digest: str) -> Manifest:
     """All objects of a sealed store, by name. Raises as `read_manifest_bytes`."""
     content = read_manifest_bytes(place, digest)
-    return decode_records(content, where=place.where(manifest_name(digest)))
+    return decode_manifest(content, where=place.where(manifest_name(digest)))
 
 
 def read_manifest_bytes(place: Place, digest: str) -> bytes:

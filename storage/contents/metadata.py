@@ -22,7 +22,7 @@ from storage.format.layout import (
     StoreUtterance,
     frame_arrays,
 )
-from storage.format.records import GROUP, Records
+from storage.format.records import GROUP, Manifest, Records
 from storage.format.shard_object import check_crc, decompress
 from storage.format.shard_plan import ShardPlan
 from storage.place.place import Place
@@ -73,6 +73,20 @@ def read_sealed_metadata(place: Place, records: Records) -> StoreMetadata:
         StoreCorrupt: when an object is missing or differs.
     """
     return metadata_among(read_objects(place, metadata_in(records)), where=str(place))
+
+
+def refuse_other_version(metadata: StoreMetadata, manifest: Manifest, *, where: str) -> None:
+    """Make sure that the attributes state the format version of the manifest.
+
+    Raises:
+        StoreCorrupt: when they are two versions: no writer leaves such a store.
+    """
+    version = metadata.about.coding.format_version
+    if version != manifest.version:
+        raise StoreCorrupt(
+            f"{where}: {GROUP} states format version {version}, the manifest {manifest.version}: "
+            "copy the store again, or make it again"
+        )
 
 
 def metadata_in(records: Records) -> Records:

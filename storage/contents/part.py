@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from storage.errors import StorePartial
+from storage.errors import StoreCorrupt, StorePartial
 from storage.files.object_file import MAX_OBJECT_BYTES
 from storage.format.partial_copy import PART, PartialCopy, decode_part, in_words, joined
 from storage.format.records import Records
@@ -19,6 +19,21 @@ def read_part(place: Place, name: str = PART) -> PartialCopy | None:
     """
     content = place.peek(name, MAX_OBJECT_BYTES)
     return None if content is None else decode_part(content, where=place.where(name))
+
+
+def read_part_of(place: Place, digest: str) -> PartialCopy | None:
+    """As `read_part`, of the store with this digest.
+
+    Raises:
+        StoreCorrupt: also when the record is that of a copy of another store.
+    """
+    part = read_part(place)
+    if part is not None and part.digest != digest:
+        raise StoreCorrupt(
+            f"{place.where(PART)} is of the store {part.digest}, HEAD of {digest}: remove this "
+            "file, then pull what you need again"
+        )
+    return part
 
 
 def records_here(place: Place, part: PartialCopy | None, records: Records) -> Records:

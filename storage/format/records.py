@@ -38,6 +38,14 @@ class ObjectRecord:
 Records = dict[str, ObjectRecord]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a manifest or a commit record states: the format version of the store, its objects."""
+
+    version: int
+    records: Records
+
+
 def record_of(content: bytes, chunks: tuple[int | None, ...] = ()) -> ObjectRecord:
     """The record of an object that is about to be written."""
     return ObjectRecord(
@@ -60,6 +68,11 @@ def encode_records(records: Records, *, version: int, **facts: object) -> bytes:
 
 
 def decode_records(content: bytes, *, where: str) -> Records:
+    """The objects of `decode_manifest`. Raises as it."""
+    return decode_manifest(content, where=where).records
+
+
+def decode_manifest(content: bytes, *, where: str) -> Manifest:
     """Read the bytes of `encode_records`, which are not trusted.
 
     Raises:
@@ -71,7 +84,8 @@ def decode_records(content: bytes, *, where: str) -> Records:
         found = (value["format"], value["format_version"])
         if not is_known_format(*found):
             raise StoreError(f"{where}: format {shown(found)} is not supported")
-        return {name: _record(name, fields) for name, fields in value["objects"].items()}
+        records = {name: _record(name, fields) for name, fields in value["objects"].items()}
+        return Manifest(version=found[1], records=records)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
         raise StoreCorrupt(f"{where} is not a list of objects ({shown(cause)})") from cause
 

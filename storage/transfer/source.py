@@ -11,10 +11,10 @@ from pathlib import Path
 from storage.contents.contents import StoreContents
 from storage.contents.listed_objects import refuse_odd_objects
 from storage.contents.manifest import read_head, read_manifest_bytes, read_objects
-from storage.contents.metadata import metadata_among, metadata_in
-from storage.contents.part import read_part
+from storage.contents.metadata import metadata_among, metadata_in, refuse_other_version
+from storage.contents.part import read_part_of
 from storage.errors import StoreMismatch, StorePartial
-from storage.format.records import ObjectRecord, decode_records, manifest_name
+from storage.format.records import ObjectRecord, decode_manifest, manifest_name
 from storage.place.find_place import find_place
 from storage.place.place import Place
 
@@ -81,12 +81,15 @@ def open_source(place: Place | Path | str, *, expect: tuple[str, ...] = ()) -> S
             "store, or not the one that you expect; nothing was copied"
         )
     manifest, held = read_manifest_bytes(place, digest), dict[str, bytes]()
-    records = decode_records(manifest, where=place.where(manifest_name(digest)))
+    listed = decode_manifest(manifest, where=place.where(manifest_name(digest)))
+    records = listed.records
     objects = _noted(read_objects(place, metadata_in(records)), held)
     metadata = metadata_among(objects, where=str(place))
+    refuse_other_version(metadata, listed, where=str(place))
     refuse_odd_objects(metadata, records, where=str(place))
+    part = read_part_of(place, digest)
     contents = StoreContents(
-        place=place, digest=digest, records=records, metadata=metadata, part=read_part(place)
+        place=place, digest=digest, records=records, metadata=metadata, part=part
     )
     return Source(contents, manifest, held)
 

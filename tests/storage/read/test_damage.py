@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import google_crc32c
@@ -17,15 +18,18 @@ from storage.format.codec import CodecName
 from storage.format.records import record_of
 from storage.format.shard_object import check_crc, decompress, read_index
 from storage.read.reader import open_store
+from storage.transfer.source import open_source
 from storage.write.shard_commit import write_shard
 from tests.support.makers.codings import STORE_FORMS
 from tests.support.makers.store import fill_store, make_about
-from tests.support.stores import head_of
+from tests.support.stores import head_of, verified
 
 LENGTHS = (3, 0, 4, 9)
 READ_ONLY_BY_VERIFY = "commits/"  # a reader of labels has no business with commit records
 
 
+MOST_BYTES = 40_000  # of the store in which every byte is flipped
+LONGEST_FLIP = 0.1  # seconds: the store is read and verified, on a machine with other work
 SIZES = {"num_classes": 9, "kept": 3, "shard_frames": 10, "chunk_frames": 5}
 
 
@@ -144,9 +148,11 @@ def test_flipped_bits_are_named(copied: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(MOST_BYTES * LONGEST_FLIP)
 def test_flipped_bit_in_every_byte_is_named(copied: Path) -> None:
     """RELIABILITY 5."""
     size = sum((copied / name).stat().st_size for name in files_of(copied))
+    assert size <= MOST_BYTES
     assert flip_bytes(copied, step=1) == size
 
 
@@ -217,6 +223,17 @@ def test_newer_format_is_refused(copied: Path) -> None:
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
     with pytest.raises(StoreError, match="version 3, wanted 'essence soft labels' version 1 or 2"):
         open_store(copied)
+
+
+def test_versions_of_manifest_and_attributes_are_compared(copied: Path) -> None:
+    metadata = json.loads((copied / "zarr.json").read_bytes())
+    version = metadata["attributes"]["format_version"]
+    metadata["attributes"]["format_version"] = 3 - version
+    reseal(copied, "zarr.json", json.dumps(metadata).encode())
+    message = f"zarr.json states format version {3 - version}, the manifest {version}"
+    for act in (open_store, open_source, partial(verified, data=False)):
+        with pytest.raises(StoreCorrupt, match=message):
+            act(copied)
 
 
 @pytest.mark.parametrize(

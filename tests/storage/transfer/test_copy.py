@@ -383,6 +383,7 @@ def test_part_file_is_untrusted(store: Path, copied: Path) -> None:
         good.replace(b"[[0,3]]", b"[[0]]"),
         good.replace(b'"format_version":1', b'"format_version":2'),
         good.replace(b'"source":"', b'"source":"\\u001b[2J'),
+        good.replace(b'"manifest":"', b'"manifest":"' + b"0" * 64 + b'","was":"'),
         good[:-40],
     ):
         assert wrong != good
@@ -395,7 +396,7 @@ def test_part_file_is_untrusted(store: Path, copied: Path) -> None:
 
 def test_manifest_lists_what_is_copied(store: Path) -> None:
     contents = open_source(store).contents
-    assert contents.records == read_manifest(LocalFolder(store), contents.digest)
+    assert contents.records == read_manifest(LocalFolder(store), contents.digest).records
 
 
 def test_copy_of_4_of_32_ranks_is_at_most_17_percent_of_the_bytes(tmp_path: Path) -> None:
