@@ -31,9 +31,9 @@ from store_contestants import (
     DenseHdf5,
     Memmap,
     NaiveZarr,
-    ZarrPython,
     encode_with_zarr,
     make_about,
+    other_readers,
     write_store,
 )
 
@@ -160,7 +160,7 @@ def measurements(
     """(title, name -> contestant); the first contestant is the store, `ours`."""
     cold = {frames: open_store(path, cache_bytes=0) for frames, path in stores.items()}
     store = cold[8192]
-    same = ZarrPython(store)
+    others = other_readers(store)
     shard = cut_block(kept, 0, len(store.shard_frames(0)))
     yield (
         f"encode, K = {store.about.kept}",
@@ -185,7 +185,10 @@ def measurements(
             {
                 "ours": each(lambda a, b, k=k: store.read_codes(range(a, b), k=k), blocks),
                 "memmap": each(lambda a, b, k=k: memmap.stored([(a, b)], k), blocks),
-                "zarr-python": each(lambda a, b, k=k: same.codes(a, b, k), shards),
+                **{
+                    name: each(lambda a, b, k=k, r=reader: r.codes(a, b, k), shards)
+                    for name, reader in others.items()
+                },
                 "naive Zarr": each(lambda a, b, k=k: naive.stored((a, b), k), blocks),
             },
         )
@@ -211,7 +214,10 @@ def measurements(
             {
                 "ours": each(lambda a, b, k=k: store.read_codes(range(a, b), k=k), some),
                 "memmap": each(lambda a, b, k=k: memmap.stored([(a, b)], k), some),
-                "zarr-python": each(lambda a, b, k=k: same.codes(a, b, k), few),
+                **{
+                    name: each(lambda a, b, k=k, r=reader: r.codes(a, b, k), few)
+                    for name, reader in others.items()
+                },
                 "naive Zarr": each(lambda a, b, k=k: naive.stored((a, b), k), few),
             },
         )

@@ -2,7 +2,7 @@
 
     ours       the store, as `essence teacher` writes it
     memmap     ids as uint16 and log-probabilities as float16, (T, K), one .npy each
-    zarr       zarr-python reading our arrays
+    zarr       zarr-python reading our arrays; tensorstore and zarrs too, if they are installed
     naive      the memmap's two arrays as plain Zarr arrays with the default codec (zstd)
     dense      all classes as float32 in HDF5, uncompressed: read without any decoding;
                contiguous, which is the fastest form, or resizable
@@ -11,9 +11,11 @@ Shapes: T frames, C classes, K kept ranks, k requested ranks.
 """
 
 import hashlib
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -137,26 +139,67 @@ class Memmap:
         return ids_TK, logp_TK
 
 
-class ZarrPython:
-    """Our arrays, read by zarr-python."""
+class OtherReader:
+    """Our arrays, read by another implementation of Zarr: `arrays` are sliced as numpy's are."""
 
-    def __init__(self, store: SoftLabelStore) -> None:
+    def __init__(self, store: SoftLabelStore, arrays: Mapping[str, Any]) -> None:
         self._store = store
-        group = zarr.open_group(str(store.place.folder), mode="r")
-        trios = [tier_arrays(store.about, tier) for tier in range(len(store.about.tiers))]
-        self._arrays = {array.name: group[array.name] for trio in trios for array in trio}
+        self._arrays = arrays
 
     def codes(self, start: int, stop: int, k: int) -> object:
         """Ids, codes, tail codes of frames of one shard."""
         frames = map(self._store.shard_frames, range(self._store.num_shards))
         shard, held = next((i, held) for i, held in enumerate(frames) if start < held.stop)
         first = shard * self._store.about.shard_frames + start - held.start
-        rows = slice(first, first + stop - start)
         last = tier_of(self._store.about.tiers, k)
-        ids = [self._arrays[f"ids_{tier}"][rows] for tier in range(last + 1)]
-        val = [self._arrays[f"val_{tier}"][rows] for tier in range(last + 1)]
+        names = [f"{kind}_{tier}" for kind in ("ids", "val") for tier in range(last + 1)]
+        *both, tail = self._read([*names, f"tail_{last}"], slice(first, first + stop - start))
+        ids, val = both[: last + 1], both[last + 1 :]
         codes_TK = sum_differences(np.concatenate(val, axis=1))[:, :k]
-        return np.concatenate(ids, axis=1)[:, :k], codes_TK, self._arrays[f"tail_{last}"][rows]
+        return np.concatenate(ids, axis=1)[:, :k], codes_TK, tail
+
+    def _read(self, names: Sequence[str], rows: slice) -> list[Any]:
+        return [self._arrays[name][rows] for name in names]
+
+
+class TensorStore(OtherReader):
+    """All arrays of a read are requested together, without a cache, as the store's are here."""
+
+    def _read(self, names: Sequence[str], rows: slice) -> list[Any]:
+        return [f.result() for f in [self._arrays[name][rows].read() for name in names]]
+
+
+def installed(name: str) -> Any:
+    """A module, or None with a note that it is left out."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not installed: it is left out ('pip install {name}')\n")
+        return None
+
+
+def other_readers(store: SoftLabelStore) -> dict[str, OtherReader]:
+    """zarr-python, and if they are installed tensorstore (C++) and zarrs (Rust)."""
+    tiers = range(len(store.about.tiers))
+    names = [array.name for tier in tiers for array in tier_arrays(store.about, tier)]
+    folder = str(store.place.folder)
+
+    def opened() -> dict[str, Any]:
+        group = zarr.open_group(folder, mode="r")
+        return {name: group[name] for name in names}
+
+    readers = {"zarr-python": OtherReader(store, opened())}
+    if tensorstore := installed("tensorstore"):
+        specs = {
+            name: {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/{name}/"}}
+            for name in names
+        }
+        arrays = {name: tensorstore.open(spec, read=True).result() for name, spec in specs.items()}
+        readers["tensorstore"] = TensorStore(store, arrays)
+    if installed("zarrs"):
+        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+            readers["zarrs"] = OtherReader(store, opened())
+    return readers
 
 
 class NaiveZarr:

@@ -162,6 +162,7 @@ DAMAGED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("step", [43, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_flipped_byte_changes_a_value(tmp_path: Path, name: str, step: int) -> None:
+    """RELIABILITY 5."""
     store = make_part(tmp_path / "s.zarr", ROWS[:4], **DAMAGED[name])
     ran = run_node(TESTS / "readers" / "flip_bytes.mjs", store, step)
     assert ran.returncode == 0, ran.stderr
