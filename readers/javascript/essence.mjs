@@ -68,7 +68,7 @@ const isPositive = (value) => Number.isSafeInteger(value) && value > 0;
 const isInt = (value) => value === 0 || isPositive(value);
 const numberOf = (value) => (value instanceof Number ? value.valueOf() : value);
 const isNumber = (value) => typeof numberOf(value) === "number";
-const isTemperature = (value) => numberOf(value) >= 0.001 && numberOf(value) <= 1000;
+const isTemperature = (value) => isNumber(value) && numberOf(value) >= 0.001 && numberOf(value) <= 1000;
 const isList = (test) => (value) => Array.isArray(value) && value.every(test);
 const isMap = (value) => value instanceof Map;
 /** What lies at keys, one inside the other; undefined where one is missing. */
@@ -158,11 +158,10 @@ const isPruning = (value) => {
   return isMap(value) && value.size === 2 && areBounds && bounds.some((bound) => bound !== null);
 };
 const ATTRIBUTES = [
-  [isText, "split corpus_fingerprint class_inventory program_version"],
-  [Number.isSafeInteger, "subsampling"],
+  [isText, "split corpus_fingerprint class_inventory combine program_version"],
   [isInt, "num_utterances num_frames"],
-  [isPositive, "num_shards num_classes kept shard_frames chunk_frames"],
-  [isNumber, "frame_shift_ms"],
+  [isPositive, "num_shards num_classes kept shard_frames chunk_frames subsampling"],
+  [(value) => numberOf(value) >= 0 && isNumber(value), "frame_shift_ms"],
   [isTemperature, "temperature"],
   [isList((value) => isTemperature(value) && numberOf(value) !== 1), "temperatures"],
   [isList(isNumber), "weights"],
@@ -170,7 +169,6 @@ const ATTRIBUTES = [
   [isList(isList(isInt)), "tiers"],
   [(value) => value === "sqrt-neglog-16", "value_code"],
   [(value) => value === null || isPruning(value), "pruning"],
-  [(value) => /^(arithmetic|geometric)(, given transcript)?$/.test(value), "combine"],
 ];
 
 function checkVersion(metadata, name) {

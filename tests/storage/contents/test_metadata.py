@@ -80,7 +80,7 @@ def is_origin(value: Any) -> bool:
 # The rule for each attribute in section 3 of docs/store-format.md, for this store.
 FITS: dict[str, Callable[[Any], bool]] = {
     "format": lambda value: value == "essence soft labels",
-    "format_version": lambda value: type(value) is int and value in (1, 2),
+    "format_version": lambda value: type(value) is int and value == 1,  # as in the manifest
     "value_code": lambda value: value == "sqrt-neglog-16",
     "pruning": lambda value: value is None,
     "num_utterances": lambda value: type(value) is int and value == 4,
@@ -110,6 +110,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
 # In format 2 the arrays' own metadata are read, so that an array that is missing, or of another
 # type, is found at once.
 FITS_2 = FITS | {
+    "format_version": lambda value: type(value) is int and value == 2,
     "num_classes": lambda value: type(value) is int and 2 <= value <= 65534,
     "temperatures": lambda value: value == [],
 }
