@@ -89,14 +89,13 @@ class FrameMap:
         self._absent_shards = frozenset(absent_shards)
         self._utterances = metadata.utterances
         self._plan = metadata.plan
-        self._index_of = {row.id: index for index, row in enumerate(metadata.utterances)}
         held = np.zeros(metadata.plan.num_shards + 1, np.int64)
-        lengths = [row.num_frames for row in metadata.utterances]
-        np.add.at(held, metadata.plan.shard_U.astype(np.intp) + 1, lengths)
+        lengths_U = metadata.utterances.length_U.astype(np.int64)
+        np.add.at(held, metadata.plan.shard_U.astype(np.intp) + 1, lengths_U)
         self._first_frames = np.cumsum(held)  # of each shard, and the end of the last
 
     def __contains__(self, id: object) -> bool:
-        return id in self._index_of
+        return isinstance(id, str) and self._utterances.find(id) is not None
 
     @property
     def num_frames(self) -> int:
@@ -125,15 +124,14 @@ class FrameMap:
 
     def find_utterance(self, id: str) -> Rows:
         """Where one utterance lies. Raises as `find`."""
-        if id not in self._index_of:
+        index = self._utterances.find(id)
+        if index is None:
             raise StoreError(
                 f"{self._where} holds no utterance {id!r}{self._examples()}: was it made for this "
                 f"split? 'essence cache list' prints the utterances of a store"
             )
-        index = self._index_of[id]
-        start = int(self._plan.offset_U[index])
-        shard = int(self._plan.shard_U[index])
-        return Rows(shard, start, start + self._utterances[index].num_frames)
+        start, shard = self._plan.offset_U.item(index), self._plan.shard_U.item(index)
+        return Rows(shard, start, start + self._utterances.length_U.item(index))
 
     def _find_span(self, span: Span) -> Rows:
         shard, start, stop = self.find_utterance(span.id)
@@ -164,7 +162,7 @@ class FrameMap:
         index = next(
             index
             for index in reversed(self._plan.utterances(shard))
-            if self._plan.offset_U[index] <= offset and self._utterances[index].num_frames
+            if self._plan.offset_U[index] <= offset and self._utterances.length_U[index]
         )
         return (
             f"{self._where}, shard {shard}, utterance {self._utterances[index].id!r}, "

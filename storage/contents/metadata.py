@@ -5,7 +5,6 @@ Shapes: U utterances.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,14 @@ from storage.format.codec import FORMAT_1, Coding, codec_in, guess_coding
 from storage.format.layout import (
     FrameArray,
     StoreAbout,
-    StoreUtterance,
     frame_arrays,
 )
 from storage.format.records import GROUP, Manifest, Records
 from storage.format.shard_object import check_crc, decompress
 from storage.format.shard_plan import ShardPlan
+from storage.format.utterance_table import DIGEST_BYTES, UtteranceTable
 from storage.place.place import Place
 
-DIGEST_BYTES = 32
 TABLE = {
     "id_bytes": "utterances/id_bytes/c/0",
     "id_offsets": "utterances/id_offsets/c/0",
@@ -46,7 +44,7 @@ class StoreMetadata:
     """All of a store but its frames."""
 
     about: StoreAbout
-    utterances: tuple[StoreUtterance, ...]
+    utterances: UtteranceTable
     plan: ShardPlan
 
 
@@ -132,7 +130,7 @@ def decode_metadata(
         fetch, where=where, num_utterances=counts[0], num_shards=counts[1]
     )
     _refuse_bad_plan(group, about, utterances, plan)
-    if sum(row.num_frames for row in utterances) != counts[2]:
+    if int(utterances.length_U.sum()) != counts[2]:
         raise StoreCorrupt(f"{group}: num_frames is {counts[2]}, that of the utterances differs")
     return StoreMetadata(about=about, utterances=utterances, plan=plan)
 
@@ -184,7 +182,7 @@ def _decode_coding(
 
 def _decode_table(
     fetch: Callable[[str], bytes], *, where: str, num_utterances: int, num_shards: int
-) -> tuple[tuple[StoreUtterance, ...], ShardPlan]:
+) -> tuple[UtteranceTable, ShardPlan]:
     def column(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         if 0 in shape:
             return np.empty(shape, dtype)
@@ -198,18 +196,15 @@ def _decode_table(
     if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] > MAX_BLOB_BYTES:
         raise StoreCorrupt(f"{where}: the offsets of the utterance ids do not ascend")
     blob = column("id_bytes", "u1", int(offsets[-1])).tobytes()
-    lengths = column("length", "<u8", num_utterances)
-    digests = column("digest", "u1", num_utterances, DIGEST_BYTES)
-    try:
-        ids = [blob[a:b].decode() for a, b in pairwise(offsets)]
-    except UnicodeDecodeError as cause:
-        raise StoreCorrupt(f"{where}: an utterance id is not UTF-8 ({cause})") from cause
-    if len(set(ids)) != len(ids) or b"\0" in blob:
-        raise StoreCorrupt(f"{where}: an utterance id comes twice, or holds NUL")
-    utterances = tuple(
-        StoreUtterance(id=id, num_frames=int(length), digest=digest.tobytes().hex())
-        for id, length, digest in zip(ids, lengths, digests, strict=True)
+    _refuse_bad_text(blob, offsets, where=where)
+    utterances = UtteranceTable(
+        ids=blob,
+        starts_V=offsets,
+        length_U=column("length", "<u8", num_utterances),
+        digest_UB=column("digest", "u1", num_utterances, DIGEST_BYTES),
     )
+    if b"\0" in blob or utterances.an_id_twice() is not None:
+        raise StoreCorrupt(f"{where}: an utterance id comes twice, or holds NUL")
     plan = ShardPlan(
         num_shards=num_shards,
         shard_U=column("shard", "<u4", num_utterances),
@@ -218,19 +213,34 @@ def _decode_table(
     return utterances, plan
 
 
+def _refuse_bad_text(blob: bytes, offsets: NDArray[np.int64], *, where: str) -> None:
+    """Every id is UTF-8: all of them together are, and none begins within a character."""
+    try:
+        blob.decode()
+    except UnicodeDecodeError as cause:
+        raise StoreCorrupt(f"{where}: an utterance id is not UTF-8 ({cause})") from cause
+    firsts = np.frombuffer(blob, np.uint8)[offsets[offsets < len(blob)]]
+    if ((firsts & 0xC0) == 0x80).any():
+        raise StoreCorrupt(f"{where}: an utterance id is not UTF-8 (it begins within a character)")
+
+
 def _refuse_bad_plan(
-    where: str, about: StoreAbout, utterances: tuple[StoreUtterance, ...], plan: ShardPlan
+    where: str, about: StoreAbout, utterances: UtteranceTable, plan: ShardPlan
 ) -> None:
     """Utterances lie back to back from the start of their shard, in order."""
-    before, end = 0, 0
-    for row, shard, offset in zip(
-        utterances, plan.shard_U.tolist(), plan.offset_U.tolist(), strict=True
-    ):
-        start = end if shard == before else 0
-        end = start + row.num_frames
-        in_order = before <= shard < plan.num_shards
-        before = shard
-        if not in_order or offset != start or end > about.shard_frames:
-            raise StoreCorrupt(f"{where}: utterance {shown(row.id)} does not follow the one before")
-    if plan.num_shards != before + 1:
-        raise StoreCorrupt(f"{where}: {plan.num_shards} shards, the last one used is {before}")
+    shard_U, offset_U, length_U = plan.shard_U.astype(np.int64), plan.offset_U, utterances.length_U
+    most = about.shard_frames
+    before_U = np.concatenate([[0], shard_U[:-1]])[: len(shard_U)]
+    fits_U = (length_U <= most) & (offset_U <= most)
+    # Where one does not fit, the sum may wrap; it is refused already.
+    end_U = offset_U + length_U
+    last_end_U = np.concatenate([np.zeros(1, np.uint64), end_U[:-1]])[: len(shard_U)]
+    start_U = np.where(shard_U == before_U, last_end_U, np.uint64(0))
+    in_order_U = (before_U <= shard_U) & (shard_U < plan.num_shards)
+    wrong_U = ~(fits_U & in_order_U & (offset_U == start_U) & (end_U <= most))
+    if wrong_U.any():
+        id = utterances[int(np.argmax(wrong_U))].id
+        raise StoreCorrupt(f"{where}: utterance {shown(id)} does not follow the one before")
+    last = int(shard_U[-1]) if len(shard_U) else 0
+    if plan.num_shards != last + 1:
+        raise StoreCorrupt(f"{where}: {plan.num_shards} shards, the last one used is {last}")

@@ -23,6 +23,7 @@ from storage.format.layout import (
     frame_arrays,
 )
 from storage.format.shard_plan import ShardPlan
+from storage.format.utterance_table import UtteranceTable
 
 UTTERANCE_GROUP = "utterances"
 # write_empty_chunks: a chunk that is missing must never stand for data that equals the fill.
@@ -37,13 +38,14 @@ def encode_metadata(
     The group's own zarr.json comes last: a store that has it has all of them.
     """
     objects: dict[str, Buffer] = {}
-    lengths = [row.num_frames for row in utterances]
+    rows = UtteranceTable.of(utterances)
+    lengths = rows.length_U.tolist()
     attributes = to_attributes(about, num_shards=plan.num_shards, lengths=lengths)
     group = zarr.create_group(MemoryStore(objects), attributes=attributes)
     for spec in frame_arrays(about):
         _create_frame_array(group, spec, about, num_shards=plan.num_shards)
     table = group.create_group(UTTERANCE_GROUP)
-    for name, column in utterance_columns(utterances, plan).items():
+    for name, column in utterance_columns(rows, plan).items():
         _write_column(table, name, column)
     names = sorted(objects, key=lambda name: (name == "zarr.json", name))
     return {name: objects[name].to_bytes() for name in names}
@@ -53,15 +55,14 @@ def utterance_columns(
     utterances: Sequence[StoreUtterance], plan: ShardPlan
 ) -> dict[str, NDArray[Any]]:
     """The utterance table. Ids are one blob of UTF-8: id u is id_bytes[offsets[u]:offsets[u+1]]."""
-    ids = [row.id.encode() for row in utterances]
-    digests = b"".join(bytes.fromhex(row.digest) for row in utterances)
+    table = UtteranceTable.of(utterances)
     return {
-        "id_bytes": np.frombuffer(b"".join(ids), dtype=np.uint8),
-        "id_offsets": np.cumsum([0, *map(len, ids)], dtype=np.uint64),
+        "id_bytes": np.frombuffer(table.ids, dtype=np.uint8),
+        "id_offsets": table.starts_V.astype(np.uint64),
         "shard": plan.shard_U,
         "offset": plan.offset_U,
-        "length": np.array([row.num_frames for row in utterances], dtype=np.uint64),
-        "digest": np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32),
+        "length": table.length_U,
+        "digest": table.digest_UB,
     }
 
 

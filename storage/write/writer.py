@@ -27,6 +27,7 @@ from storage.format.layout import (
 )
 from storage.format.records import GROUP, HEAD, encode_records, manifest_name, record_of
 from storage.format.shard_plan import ShardPlan, plan_shards
+from storage.format.utterance_table import UtteranceTable
 from storage.place.local_folder import LocalFolder
 from storage.write.claim import check_claim, claim_new
 from storage.write.commit import clear_stage, finish_commit, publish, refuse_lost
@@ -43,9 +44,9 @@ class StoreWriter:
         self.path = path
         self._place = LocalFolder(path)
         self.about = about
-        self.utterances = tuple(utterances)
+        self.utterances = UtteranceTable.of(utterances)
         self._plan = plan
-        self._metadata = encode_metadata(about, utterances, plan)
+        self._metadata = encode_metadata(about, self.utterances, plan)
 
     @classmethod
     def create(
