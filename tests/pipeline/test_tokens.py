@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
 from stages.contract.results import Evaluation
+from stages.deploy.folder import read_export_about
 from storage.read.reader import open_store
 from tests.support.makers.kaldi import make_kaldi_directory
 from tests.support.makers.pipeline import tree_digests
@@ -119,6 +121,17 @@ def test_sweep_varies_blank_and_k(here: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "blank" in done.output
     assert len(list((here / "work").glob("student-*"))) == 3 + 3
+
+
+def test_exported_student_has_the_word_errors_of_the_student(here: Path) -> None:
+    done = essence("export", "hard labels", "--config", str(here / "pipeline.yaml"))
+    assert done.exit_code == 0, done.output
+    (export,) = (here / "work").glob("export-*")
+    assert (export / "lang" / "tokens.txt").is_file()
+    priors = np.load(export / "priors.npy")
+    assert not priors.any()
+    for metrics in read_export_about(export).metrics:
+        assert metrics.word_error_rate.rate == metrics.float32_word_error_rate
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from stages.members.trained_settings import TrainedMemberSettings
 from stages.student.loss.ctc_definition import ctc_nats_by_definition
 from stages.training.batches import Piece, cut_pieces, read_batch
 from stages.training.corpus import open_training_corpus
-from stages.training.ctc import CtcLabels, Targets, ctc_nats
+from stages.training.ctc import CtcLabels, Targets, ctc_nats, read_tokens
 from stages.training.token_score import score_tokens
 from storage.corpus.corpus_file import CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
@@ -105,6 +105,21 @@ def test_transcribed_utterances_are_not_cut_and_others_are() -> None:
     ]
 
 
+def test_piece_of_a_longer_utterance_has_no_tokens(directory: Path) -> None:
+    with CorpusFile(directory / "train.h5") as corpus:
+        whole = corpus.utterances[0].num_frames
+        pieces = [
+            Piece(index=0, start=0, num_frames=whole - 1),
+            Piece(index=0, start=0, num_frames=whole),
+        ]
+        lengths_B, tokens_L, num_tokens_B = read_tokens(corpus, pieces)
+        spoken = corpus.tokens(0)
+    assert spoken is not None
+    assert lengths_B.tolist() == [whole - 1, whole]
+    assert num_tokens_B.tolist() == [0, len(spoken)]
+    assert tokens_L.tolist() == spoken.tolist()
+
+
 def test_score_counts_token_errors_of_greedy_paths(tmp_path: Path) -> None:
     with CorpusWriter(tmp_path / "dev.h5", make_corpus_about("dev"), has_tokens=True) as writer:
         for number, (length, tokens) in enumerate(((6, [1, 1, 2]), (3, None), (2, [3, 3]))):
@@ -125,13 +140,14 @@ def test_score_counts_token_errors_of_greedy_paths(tmp_path: Path) -> None:
     assert 0 < score.nats < 30
 
 
-def _member(directory: Path, place: Path, progress: RecordingProgress) -> None:
+def _member(directory: Path, place: Path, progress: RecordingProgress, **changes: Any) -> None:
     place.mkdir(exist_ok=True)
     settings = TrainedMemberSettings.model_validate(
         {
             "name": "m",
             "architecture": {"kind": "tdnn", "hidden": 11, "layers": 2, "dropout": 0.1},
             "training": make_settings(epochs=14, checkpoint_minutes=0).model_dump(),
+            **changes,
         }
     )
     train_member(
@@ -153,6 +169,13 @@ def test_member_learns_tokens_and_an_interruption_changes_no_bit(
     about = read_model_about(tmp_path / "whole")
     assert about.facts["objective"] == "ctc"
     assert about.facts["dev_frame_error"] < 0.25
+
+
+def test_folded_member_learns_tokens(directory: Path, tmp_path: Path) -> None:
+    training = make_settings(epochs=1).model_dump()
+    _member(directory, tmp_path, RecordingProgress(), folds=2, training=training)
+    facts = read_model_about(tmp_path / "fold-1").facts
+    assert (facts["objective"], facts["folds"]) == ("ctc", 2)
 
 
 def test_untranscribed_utterances_are_left_out_of_hard_labels_alone(directory: Path) -> None:
