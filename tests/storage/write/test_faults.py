@@ -25,6 +25,8 @@ from tests.support.makers.store import tree_digest
 
 pytestmark = pytest.mark.skipif(why_no_faults() != "", reason=why_no_faults())
 
+MOST_CALLS = 600  # of one kind, in a sweep
+LONGEST_POINT = 5  # seconds of a kill and the build after it, on a machine with other work
 CHANGING = ("write", "fsync", "rename", "link", "mkdir", "unlinkat")  # unlink: only after errors
 # Fault, the calls that can meet it.
 REFUSALS: dict[str, tuple[str, ...]] = {
@@ -100,6 +102,7 @@ def test_writer_killed_at_some_calls_resumes_to_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(MOST_CALLS * LONGEST_POINT)
 @pytest.mark.parametrize("call", [*CHANGING, "openat"])
 def test_writer_killed_at_every_call_resumes_to_the_same_bytes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, call: str
@@ -122,6 +125,7 @@ def test_refusal_at_some_calls_is_named_and_the_build_resumes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(MOST_CALLS * LONGEST_POINT)
 @pytest.mark.parametrize("fault", REFUSALS)
 def test_refusal_at_every_call_is_named_and_the_build_resumes(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
@@ -146,6 +150,7 @@ def test_false_success_at_some_calls_is_found(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(MOST_CALLS * LONGEST_POINT)
 @pytest.mark.parametrize("fault", LIES)
 def test_false_success_at_every_call_is_found(
     tmp_path: Path, counts: Counter[str], undisturbed: str, fault: str
