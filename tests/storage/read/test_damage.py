@@ -230,9 +230,12 @@ def test_versions_of_manifest_and_attributes_are_compared(copied: Path) -> None:
     version = metadata["attributes"]["format_version"]
     metadata["attributes"]["format_version"] = 3 - version
     reseal(copied, "zarr.json", json.dumps(metadata).encode())
+    # Attributes of format 1 that name a pruning contradict themselves first.
+    is_pruned = metadata["attributes"].get("pruning") is not None
     message = f"zarr.json states format version {3 - version}, the manifest {version}"
+    wanted = "in format 1 without pruning" if is_pruned and version == 2 else message
     for act in (open_store, open_source, partial(verified, data=False)):
-        with pytest.raises(StoreCorrupt, match=message):
+        with pytest.raises(StoreError, match=wanted):
             act(copied)
 
 
