@@ -4,12 +4,14 @@ A shard with a damaged object loses its commit record, and the store its HEAD: i
 construction again, and 'essence teacher' makes the missing shards, to the same bytes and digest.
 What is taken out goes to <store>.quarantine/ next to it. Metadata that follow from sound ones are
 written again; if the attributes or the utterance table themselves are damaged, nothing is done.
+No link is followed (quarantine.py).
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.care.quarantine import odd_stage, places_to_take_out, quarantine_of, take_out
 from storage.contents.commits import frame_objects, metadata_records, read_commit
 from storage.contents.manifest import read_head, read_manifest
 from storage.contents.metadata import StoreMetadata, read_metadata
@@ -17,17 +19,14 @@ from storage.contents.object_check import check_objects, strangers
 from storage.contents.part import read_part
 from storage.errors import StoreCorrupt, StoreError, StoreIncomplete
 from storage.files.object_file import is_there, opened, patiently
-from storage.files.publish import sync_directory
 from storage.format.encoding import encode_metadata
 from storage.format.layout import commit_name
-from storage.format.records import HEAD, Records, record_of
+from storage.format.records import HEAD, STAGE, Records, record_of
 from storage.format.shard_object import ABSENT, CRC_BYTES, index_bytes, read_index
 from storage.place.local_folder import LocalFolder
 from storage.place.place import Place
 from storage.write.claim import claim_again, claim_new
 from storage.write.commit import clear_stage, publish
-
-QUARANTINE = ".quarantine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +58,7 @@ def plan_repair(root: Path) -> RepairPlan:
         StoreUnreachable: when the system does not let us read.
     """
     place = LocalFolder(root)
+    quarantine_of(root)  # refused before anything is done
     if read_part(place):
         raise StoreError(
             f"{root} is a partial copy: the same 'essence cache pull' again mends what is damaged"
@@ -75,7 +75,7 @@ def plan_repair(root: Path) -> RepairPlan:
     return RepairPlan(
         damaged_shards=tuple(damaged),
         unseals=unseals,
-        out=tuple(name for name in out if _is(root, name)),
+        out=places_to_take_out(root, [*odd_stage(root), *out]),
         rewrite=_metadata_to_rewrite(place, metadata, records),
         made_by=metadata.about.origin.made_by if metadata.about.origin else None,
     )
@@ -92,17 +92,15 @@ def repair(root: Path, plan: RepairPlan) -> Path:
     Raises:
         StoreMismatch: when the store is unfinished work of other code.
     """
-    quarantine = root.with_name(root.name + QUARANTINE)
+    quarantine = quarantine_of(root)
+    # A claim is written into the stage.
+    take_out(root, [name for name in plan.out if name == STAGE], quarantine=quarantine)
     if plan.unseals:
         claim_again(root)  # before HEAD goes: what is under construction belongs to some code
     elif not is_there(root, HEAD):
         claim_new(root)
-    for name in plan.out:
-        quarantine.mkdir(exist_ok=True)
-        os.replace(root / name, _free_place(quarantine, name))
-        sync_directory((root / name).parent)
-    if plan.out:
-        sync_directory(quarantine)
+    rest = [name for name in plan.out if name != STAGE]
+    take_out(root, rest, quarantine=quarantine)
     if plan.rewrite:
         publish(root, plan.rewrite)
         if is_there(root, HEAD):
@@ -204,11 +202,3 @@ def _manifests(root: Path) -> list[str]:
 
 def _is(root: Path, name: str) -> bool:
     return os.path.lexists(root / name)
-
-
-def _free_place(folder: Path, name: str) -> Path:
-    """A name that nothing has yet: what was taken out before stays."""
-    flat, number = name.replace("/", "."), 0
-    while (place := folder / (f"{flat}.{number}" if number else flat)).exists():
-        number += 1
-    return place

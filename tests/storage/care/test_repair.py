@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.care.repair import QUARANTINE, plan_repair, repair
+from storage.care.quarantine import QUARANTINE
+from storage.care.repair import plan_repair, repair
 from storage.errors import StoreCorrupt, StoreError
 from storage.read.reader import open_store
 from storage.write.writer import StoreWriter
