@@ -4,9 +4,6 @@ from pathlib import Path
 
 from stages.contract.progress import Progress
 from stages.corpus.align.source import AlignedSource
-from stages.corpus.audio.given_alignments import GivenAlignments
-from stages.corpus.audio.source import AudioSpeech
-from stages.corpus.copies.copied_source import CopiedSource
 from stages.corpus.kaldi_source import KaldiSource
 from stages.corpus.kaldi_speech import KaldiSpeech
 from stages.corpus.settings import CorpusSettings
@@ -50,6 +47,8 @@ def _open_tokens(settings: CorpusSettings, *, scratch: Path, progress: Progress)
     elif settings.source == "kaldi":
         speech = KaldiSpeech(settings.kaldi, settings.path, scratch=scratch, progress=progress)
     else:
+        from stages.corpus.audio.source import AudioSpeech  # here: it needs the extra 'audio'
+
         speech = AudioSpeech(settings.audio, settings.path, scratch=scratch, progress=progress)
     return TokenSource(speech, settings.tokens, given=given)
 
@@ -57,6 +56,11 @@ def _open_tokens(settings: CorpusSettings, *, scratch: Path, progress: Progress)
 def _open_audio(
     settings: CorpusSettings, path: Path, *, scratch: Path, passes: Path, progress: Progress
 ) -> Source:
+    # Here: they need the extra 'audio', which other sources do without.
+    from stages.corpus.audio.given_alignments import GivenAlignments
+    from stages.corpus.audio.source import AudioSpeech
+    from stages.corpus.copies.copied_source import CopiedSource
+
     speech = AudioSpeech(settings.audio, path, scratch=scratch, progress=progress)
     source: Source
     if settings.align is None:

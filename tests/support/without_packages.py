@@ -11,13 +11,21 @@ from tests.support.paths import ROOT
 BLOCK = """
 import sys
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Blind:
+    # A finder that finds everything but the packages: neither an import nor a look for one.
+    def __init__(self, finder):
+        self.finder = finder
 
-BLOCKED = set(sys.argv.pop(1).split(","))
-sys.meta_path.insert(0, Blocker())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+HIDDEN = set(sys.argv.pop(1).split(","))
+sys.meta_path[:] = map(Blind, sys.meta_path)
 """
 COMMAND = "from essence.__main__ import main\nmain()"
 
