@@ -13,20 +13,15 @@ the topology; a composition gives the same states). Frames cost nothing, as in C
     (q, a)  --b-->  (r, b)         for an arc q --b--> r: from (q, a) only if b is not a
 """
 
-import os
 from pathlib import Path
 
 import kaldifst
 
-from stages.acoustic.lang.grammar import BACKOFF, symbol_table
-from stages.acoustic.lang.graph import checked_grammar, number_words
-from stages.acoustic.lang.graph_files import GRAPH_FILE, WORDS_FILE
+from stages.acoustic.lang.grammar import BACKOFF
+from stages.acoustic.lang.graph import checked_grammar, number_words, write_graph
 from stages.acoustic.lang.lexicon_fst import disambiguate
 from stages.acoustic.lang.token_lang import TokenLang
 from stages.contract.ctc import BLANK
-from stages.contract.errors import BadInput
-from storage.files.leftovers import scratch_folder
-from storage.files.publish import publish_file
 
 EPSILON = 0
 BLANK_LABEL = BLANK + 1
@@ -43,12 +38,7 @@ def build_ctc_graph(lang: TokenLang, directory: Path) -> None:
     kaldifst.determinize_star(lexicon_grammar)
     kaldifst.minimize_encoded(lexicon_grammar)
     graph = with_ctc_topology(lexicon_grammar, num_classes=lang.num_classes)
-    with scratch_folder(directory / "graph") as folder:
-        unpublished = folder / GRAPH_FILE
-        if not kaldifst.StdConstFst(graph).write(os.fspath(unpublished)):
-            raise BadInput(f"{directory}: the decoding graph cannot be written: is the disk full?")
-        publish_file(directory / WORDS_FILE, symbol_table(words).encode())
-        publish_file(directory / GRAPH_FILE, unpublished.read_bytes())
+    write_graph(graph, words, directory)
 
 
 def token_lexicon_fst(lang: TokenLang, words: dict[str, int]) -> kaldifst.StdVectorFst:

@@ -47,6 +47,15 @@ def build_graph(lang: Lang, directory: Path) -> None:
     kaldifst.minimize_encoded(lexicon_grammar)
     kaldifst.arcsort(lexicon_grammar, "ilabel")
     graph = add_self_loops(kaldifst.compose(topology_fst(lang, symbols), lexicon_grammar))
+    write_graph(graph, words, directory)
+
+
+def write_graph(graph: kaldifst.StdVectorFst, words: dict[str, int], directory: Path) -> None:
+    """Write HLG.fst and words.txt.
+
+    Raises:
+        BadInput: if the graph cannot be written.
+    """
     with scratch_folder(directory / "graph") as folder:
         unpublished = folder / GRAPH_FILE
         if not kaldifst.StdConstFst(graph).write(os.fspath(unpublished)):
