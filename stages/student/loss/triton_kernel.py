@@ -44,8 +44,8 @@ def kernel_losses(
     logits_NC: Tensor, targets: BatchTargets, *, gradient_NC: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Hard loss (N,) and soft loss (N,), as `frame_losses`: the gradient is written as well."""
-    row_NC = logits_NC.clone() if gradient_NC is None else gradient_NC
-    if gradient_NC is not None and gradient_NC.data_ptr() != logits_NC.data_ptr():
+    row_NC = torch.empty_like(logits_NC) if gradient_NC is None else gradient_NC
+    if row_NC.data_ptr() != logits_NC.data_ptr():
         row_NC.copy_(logits_NC)
     num_frames, num_classes = logits_NC.shape
     num_targets = targets.class_ids_NJ.shape[1]
