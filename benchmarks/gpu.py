@@ -1,6 +1,6 @@
 """What runs on a GPU: is it right, where does the time go, how far is it from its floors?
 
-    python benchmarks/gpu.py --json gpu.json         # a card, under four minutes
+    python benchmarks/gpu.py --json gpu.json         # a card
     python benchmarks/gpu.py --device cpu --toy      # the same, small: its figures mean nothing
 
 Parts (`--parts loss,layer`; all by default):

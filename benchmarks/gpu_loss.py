@@ -12,8 +12,8 @@ from typing import Any, get_args
 from unittest.mock import patch
 
 import torch
-from gpu_measure import Device, Form, Table, ratio_rows
-from loss import Batch, gathered, make_batch
+from gpu_measure import Device, Table, ratio_rows
+from loss import Batch, Form, gathered, make_batch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 

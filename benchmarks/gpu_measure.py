@@ -3,13 +3,12 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-
-Act = Callable[[], object]
+from loss import Form
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,6 @@ class Table:
 
 def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(f"{x:.3g}" if isinstance(x, float) else str(x) for x in cells) + " |"
-
-
-@dataclass(frozen=True)
-class Form:
-    """What is measured; `prepare` runs before it, unmeasured."""
-
-    act: Act
-    prepare: Act | None = None
 
 
 class Device:
@@ -59,8 +50,7 @@ class Device:
 
     def milliseconds(self, form: Form) -> float:
         """Of one run, by the card's clock where there is one."""
-        if form.prepare is not None:
-            form.prepare()
+        form.prepare()
         self.wait()
         if not self.is_cuda:
             began = time.perf_counter()
@@ -77,8 +67,7 @@ class Device:
         """The most memory that a form adds; None where that is not known."""
         if not self.is_cuda:
             return None
-        if form.prepare is not None:
-            form.prepare()
+        form.prepare()
         gc.collect()
         self.wait()
         before = torch.cuda.memory_allocated()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 from gpu_corpus import KEPT, Sizes, opened, sizes_of
-from gpu_measure import Device, Form, Table, ratio_rows
+from gpu_measure import Device, Table, ratio_rows
+from loss import Form
 from store_contestants import make_about
 from student import FEATURE_DIM, INVENTORY, Clock
 

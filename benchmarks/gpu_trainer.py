@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from gpu_corpus import Sizes, labels_of, opened, sizes_of, student_of, train_epoch
-from gpu_measure import Device, Form, Table, ratio_rows
+from gpu_measure import Device, Table, ratio_rows
+from loss import Form
 from student import FEATURE_DIM, usable
 from torch.nn.functional import cross_entropy
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: sh benchmarks/gpu_wheels.sh DIR     (some 60 MB)
+# usage: sh benchmarks/gpu_wheels.sh DIR     (some 21 MB)
 #
 # Downloads what benchmarks/gpu.py needs next to Python 3.12, torch and numpy, for a machine without
 # a package registry. There, from a clone:
