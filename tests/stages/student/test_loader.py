@@ -22,11 +22,11 @@ from storage.place.object_handles import ObjectHandles
 from storage.read.reader import open_store
 from storage.write.top_k import keep_top_k
 from storage.write.writer import StoreWriter
-from tests.support.makers.store import make_about, make_logp, tree_digest
+from tests.support.makers.store import make_logp, tree_digest, utterances_of
 from tests.support.makers.training import (
-    INVENTORY,
     NUM_CLASSES,
     RecordingProgress,
+    make_about_of,
     make_corpus,
     make_corpus_directory,
     make_settings,
@@ -40,20 +40,8 @@ def make_taught(directory: Path, lengths: tuple[int, ...] = LENGTHS) -> Path:
     """A corpus directory with train.zarr next to train.h5."""
     make_corpus_directory(directory)
     with CorpusFile(make_corpus(directory / "train.h5", lengths=lengths)) as corpus:
-        about = make_about(
-            corpus_fingerprint=corpus.fingerprint,
-            class_inventory=INVENTORY,
-            num_classes=NUM_CLASSES,
-            kept=KEPT,
-            shard_frames=462,
-            chunk_frames=77,
-            frame_shift_ms=10.0,
-            subsampling=1,
-        )
-        rows = [
-            StoreUtterance(id=row.id, num_frames=row.num_frames, digest=row.digest)
-            for row in corpus.utterances
-        ]
+        about = make_about_of(corpus, kept=KEPT, shard_frames=462, chunk_frames=77)
+        rows = utterances_of(corpus)
     fill(directory / "train.zarr", about, rows)
     return directory
 

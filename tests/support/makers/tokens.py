@@ -6,8 +6,13 @@ import numpy as np
 
 from storage.corpus.corpus_file import CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
-from tests.support.makers.store import fill_store, make_about, utterances_of
-from tests.support.makers.training import FEATURE_DIM, INVENTORY, NUM_CLASSES, make_corpus_about
+from tests.support.makers.store import fill_store, utterances_of
+from tests.support.makers.training import (
+    FEATURE_DIM,
+    NUM_CLASSES,
+    make_about_of,
+    make_corpus_about,
+)
 
 LENGTHS = (31, 0, 17, 44, 23, 3, 38, 29)
 UNTRANSCRIBED = (2, 6)
@@ -53,15 +58,5 @@ def make_token_directory(directory: Path) -> Path:
 def make_token_store(path: Path, corpus_path: Path, *, kept: int = 3) -> Path:
     """Soft labels of random posteriors; the blank is rank 1 of some frames."""
     with CorpusFile(corpus_path) as corpus:
-        about = make_about(
-            corpus_fingerprint=corpus.fingerprint,
-            class_inventory=INVENTORY,
-            num_classes=NUM_CLASSES,
-            kept=kept,
-            shard_frames=99,
-            chunk_frames=11,
-            frame_shift_ms=10.0,
-            subsampling=1,
-        )
-        fill_store(path, about, utterances=utterances_of(corpus))
+        fill_store(path, make_about_of(corpus, kept=kept), utterances=utterances_of(corpus))
     return path

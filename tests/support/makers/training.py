@@ -11,8 +11,10 @@ import torch
 from stages.acoustic.models.architectures import AcousticModel, build_model
 from stages.acoustic.models.settings import ArchitectureSettings
 from stages.student.settings import StudentTrainingSettings
-from storage.corpus.corpus_file import NO_LABEL, CorpusAbout
+from storage.corpus.corpus_file import NO_LABEL, CorpusAbout, CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
+from storage.format.layout import StoreAbout
+from tests.support.makers.store import make_about
 
 FEATURE_DIM = 7
 NUM_CLASSES = 5
@@ -31,6 +33,22 @@ def make_corpus_about(split: str, *, num_classes: int = NUM_CLASSES) -> CorpusAb
         subsampling=1,
         has_labels=True,
         feature_settings={},
+    )
+
+
+def make_about_of(
+    corpus: CorpusFile, *, kept: int, shard_frames: int = 99, chunk_frames: int = 11
+) -> StoreAbout:
+    """Of a store of this corpus, in which each frame is a row."""
+    return make_about(
+        corpus_fingerprint=corpus.fingerprint,
+        class_inventory=INVENTORY,
+        num_classes=NUM_CLASSES,
+        kept=kept,
+        shard_frames=shard_frames,
+        chunk_frames=chunk_frames,
+        frame_shift_ms=10.0,
+        subsampling=1,
     )
 
 

@@ -7,11 +7,15 @@ from numpy.typing import NDArray
 
 from storage.corpus.corpus_file import CorpusFile
 from storage.corpus.corpus_writer import CorpusWriter
-from storage.format.layout import StoreUtterance
 from storage.write.top_k import join_blocks, keep_top_k
 from storage.write.writer import StoreWriter
-from tests.support.makers.store import make_about
-from tests.support.makers.training import FEATURE_DIM, INVENTORY, NUM_CLASSES, make_corpus_about
+from tests.support.makers.store import utterances_of
+from tests.support.makers.training import (
+    FEATURE_DIM,
+    NUM_CLASSES,
+    make_about_of,
+    make_corpus_about,
+)
 
 RARE = 4  # a class that only unlabelled speech says, and dev
 LABELLED = (31, 17, 44, 23, 38, 29)
@@ -45,26 +49,11 @@ def make_partly_labelled(directory: Path, *, labelled_speakers: int = 3) -> Trut
 def make_knowing_store(path: Path, corpus_path: Path, truth: Truth) -> Path:
     """The soft labels of a teacher who is nearly sure of the truth, labelled or not."""
     with CorpusFile(corpus_path) as corpus:
-        about = make_about(
-            corpus_fingerprint=corpus.fingerprint,
-            class_inventory=INVENTORY,
-            num_classes=NUM_CLASSES,
-            kept=KEPT,
-            shard_frames=99,
-            chunk_frames=11,
-            frame_shift_ms=10.0,
-            subsampling=1,
-        )
-        rows = corpus.utterances
-    writer = StoreWriter.create(
-        path,
-        about,
-        utterances=[
-            StoreUtterance(id=row.id, num_frames=row.num_frames, digest=row.digest) for row in rows
-        ],
-    )
+        about = make_about_of(corpus, kept=KEPT)
+        utterances = utterances_of(corpus)
+    writer = StoreWriter.create(path, about, utterances=utterances)
     for shard in writer.missing_shards():
-        said = [_posteriors(truth[rows[row].id]) for row in writer.shard(shard)]
+        said = [_posteriors(truth[utterances[row].id]) for row in writer.shard(shard)]
         kept = [keep_top_k(logp_TC, KEPT, tiers=about.tiers, temperatures=()) for logp_TC in said]
         writer.write_shard(shard, join_blocks(kept))
     writer.seal()
