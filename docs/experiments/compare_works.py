@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pool_folds import SAMPLES, percent, read_runs
+from pool_folds import SAMPLES, difference_of, rate_of, read_runs
 
 from stages.contract.results import SplitResult
 from stages.report.statistics.bootstrap import Bootstrap
@@ -27,21 +27,9 @@ def main(work: Path, rival: Path) -> None:
     """Print both rates and the difference, in percent and points."""
     ours, theirs = tests_of(work), tests_of(rival)
     bootstrap = Bootstrap(ours[0].utterances, samples=SAMPLES, seed=0)
-    pooled = [bootstrap.pool(ours), bootstrap.pool(theirs)]
-    found = bootstrap.difference(*pooled, paired=True)
-    rates = {
-        str(name): {
-            "runs": len(runs),
-            "word_error_rate": round(100 * bootstrap.rate(each), 2),
-            "interval": percent(bootstrap.interval(each)),
-        }
-        for name, runs, each in zip((work, rival), (ours, theirs), pooled, strict=True)
-    }
-    difference = {
-        "points": round(100 * found.delta, 2),
-        "interval": percent(found.interval),
-        "p": round(found.p, 4),
-    }
+    pooled = {str(work): bootstrap.pool(ours), str(rival): bootstrap.pool(theirs)}
+    rates = {name: rate_of(bootstrap, runs) for name, runs in pooled.items()}
+    difference = difference_of(bootstrap, *pooled.values())
     print(json.dumps({"rates": rates, "difference": difference}, indent=2))
 
 

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from stages.contract.results import Evaluation, SplitResult
-from stages.report.statistics.bootstrap import Bootstrap, Interval
+from stages.report.statistics.bootstrap import Bootstrap, Interval, PooledErrors
 
 SAMPLES = 10_000
 PLAN = [  # the first is the primary comparison
@@ -51,6 +51,27 @@ def percent(interval: Interval) -> list[float]:
     return [round(100 * interval.low, 2), round(100 * interval.high, 2)]
 
 
+def rate_of(bootstrap: Bootstrap, runs: PooledErrors) -> dict[str, object]:
+    """Word error rate of a system, in percent."""
+    return {
+        "runs": runs.design.num_runs,
+        "word_error_rate": round(100 * bootstrap.rate(runs), 2),
+        "interval": percent(bootstrap.interval(runs)),
+    }
+
+
+def difference_of(
+    bootstrap: Bootstrap, system: PooledErrors, rival: PooledErrors
+) -> dict[str, object]:
+    """System minus rival, in points."""
+    found = bootstrap.difference(system, rival, paired=True)
+    return {
+        "points": round(100 * found.delta, 2),
+        "interval": percent(found.interval),
+        "p": round(found.p, 4),
+    }
+
+
 def compare(systems: Mapping[str, Mapping[str, SplitResult]]) -> dict[str, object]:
     """Rates of all systems, and the comparisons of the plan."""
     first = next(iter(next(iter(systems.values())).values()))
@@ -59,26 +80,15 @@ def compare(systems: Mapping[str, Mapping[str, SplitResult]]) -> dict[str, objec
         name: bootstrap.pool([runs[seed] for seed in sorted(runs)])
         for name, runs in sorted(systems.items())
     }
-    rates = {
-        name: {
-            "runs": len(systems[name]),
-            "word_error_rate": round(100 * bootstrap.rate(found), 2),
-            "interval": percent(bootstrap.interval(found)),
+    rates = {name: rate_of(bootstrap, found) for name, found in pooled.items()}
+    planned = [
+        {
+            "system": system,
+            "rival": rival,
+            **difference_of(bootstrap, pooled[system], pooled[rival]),
         }
-        for name, found in pooled.items()
-    }
-    planned = []
-    for system, rival in PLAN:
-        found = bootstrap.difference(pooled[system], pooled[rival], paired=True)
-        planned.append(
-            {
-                "system": system,
-                "rival": rival,
-                "points": round(100 * found.delta, 2),
-                "interval": percent(found.interval),
-                "p": round(found.p, 4),
-            }
-        )
+        for system, rival in PLAN
+    ]
     words = sum(item.words.reference_words for item in first.utterances)
     return {
         "words": words,

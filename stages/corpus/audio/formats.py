@@ -25,7 +25,7 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
-    """`tables` gives the files that describe the audio; none: the path is of another format.
+    """`tables` lists the files that describe the audio. It is empty if the path has another format.
 
     `audio` gives the audio files that they name, without the packages that reading them takes.
     """
